@@ -1,0 +1,235 @@
+"""The client that every API's client builds on: configuration, lifecycle, and the way to any route."""
+
+import re
+from collections.abc import Coroutine, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
+
+import httpx
+from attrs import evolve, field, frozen
+
+from prisma_mgmt._version import __version__
+from prisma_mgmt.core.codec import JSON, UNSET, Unset
+from prisma_mgmt.core.pipeline import Call, Pipeline
+from prisma_mgmt.core.retry import RetryPolicy
+from prisma_mgmt.core.streaming import LogStream
+from prisma_mgmt.core.transport import Transport
+from prisma_mgmt.core.wire import Answer, encode, fill, query_string, read_json
+from prisma_mgmt.credentials import Credentials, Secret, ServiceToken, checked_origin
+
+R = TypeVar("R")
+T = TypeVar("T")
+Auth: TypeAlias = str | Credentials | None
+Headers: TypeAlias = Mapping[str, str]
+Query: TypeAlias = Mapping[str, Any]
+
+_DEFAULT_HEADERS = {"Accept": "application/json", "User-Agent": f"prisma_mgmt/{__version__}"}
+_DEFAULT_RETRY = RetryPolicy()
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+@frozen
+class Response:
+    """An answer to `request()`; `body` is parsed, and None where there was none."""
+
+    status: int
+    headers: Headers
+    body: JSON = field(repr=False)  # may hold a secret
+
+
+@frozen
+class _Options:
+    """What a view may change."""
+
+    base_url: str
+    headers: dict[str, str] = field(repr=False)
+    timeout: float | None
+    retry: RetryPolicy
+    credentials: Credentials | None = field(repr=False)
+
+
+class BaseClient:
+    """A client of one API.
+
+    auth: a token, any Credentials, or None for PRISMA_SERVICE_TOKEN in the environment.
+    base_url: where the API is; https, or http to this machine (anything with `allow_http`).
+    headers: sent with every request; an `Authorization` among them wins over `auth`.
+    timeout: seconds for one attempt as a whole, from when a connection is free; None for no limit.
+    retry: when to try again; RetryPolicy(attempts=1) turns it off.
+    max_connections: how many requests travel at once; the others wait their turn.
+    transport, http_client: an httpx transport, or an httpx.AsyncClient, to send with instead; neither is closed here.
+
+    Raises ValueError for arguments that cannot be right. One client serves one event loop.
+    """
+
+    base_url = "https://api.prisma.io"
+
+    def __init__(
+        self,
+        auth: Auth = None,
+        *,
+        base_url: str | None = None,
+        headers: Headers | None = None,
+        timeout: float | None = 30.0,
+        retry: RetryPolicy = _DEFAULT_RETRY,
+        max_connections: int = 100,
+        transport: httpx.AsyncBaseTransport | None = None,
+        http_client: httpx.AsyncClient | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        auth = Secret(auth) if isinstance(auth, str) else auth  # before anything can raise with it in sight
+        self._allow_http = allow_http
+        self.base_url = checked_origin(base_url or self.base_url, "base_url", allow_http=allow_http)
+        self._options = _Options(
+            self.base_url,
+            {**_DEFAULT_HEADERS, **_checked_headers(headers)},
+            _checked_timeout(timeout),
+            retry,
+            _credentials(auth),
+        )
+        self._pipeline = Pipeline(
+            Transport(max_connections=max_connections, transport=transport, http_client=http_client)
+        )
+        self._is_view = False
+
+    def with_options(
+        self,
+        *,
+        auth: Auth | Unset = UNSET,
+        base_url: str | Unset = UNSET,
+        headers: Headers | Unset = UNSET,
+        timeout: float | Unset | None = UNSET,
+        retry: RetryPolicy | Unset = UNSET,
+    ) -> Self:
+        """A view on this client with other options: the same connections, closed with this client and not before.
+
+        `headers` are added to the client's own.
+        """
+        auth = Secret(auth) if isinstance(auth, str) else auth
+        options = self._options
+        if auth is not UNSET:
+            options = evolve(options, credentials=_credentials(auth))
+        if base_url is not UNSET:
+            options = evolve(options, base_url=checked_origin(base_url, "base_url", allow_http=self._allow_http))
+        if headers is not UNSET:
+            options = evolve(options, headers={**options.headers, **_checked_headers(headers)})
+        if timeout is not UNSET:
+            options = evolve(options, timeout=_checked_timeout(timeout))
+        if retry is not UNSET:
+            options = evolve(options, retry=retry)
+        view = type(self).__new__(type(self))
+        view.base_url = options.base_url
+        view._allow_http = self._allow_http
+        view._options = options
+        view._pipeline = self._pipeline
+        view._is_view = True
+        return view
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        path_params: Mapping[str, str] | None = None,
+        query: Query | None = None,
+        headers: Headers | None = None,
+        body: Any = UNSET,
+    ) -> Response:
+        """Send to any route, typed or not, with the same auth, retries and errors.
+
+        `path` starts with a slash; its `{name}` parts are filled from `path_params`, quoted. `body` is sent as JSON:
+        None as null, left out as no body. Raises APIError, NetworkError, DecodeError, AuthError.
+        """
+        if not _TOKEN.fullmatch(method):
+            raise ValueError(f"{method!r} is no HTTP method")
+        exchange = self.exchange(method.upper(), fill(path, path_params or {}), query, headers, body)
+        del headers, body  # they may hold secrets, and a traceback of what follows may show our locals
+        answer = await exchange
+        return Response(answer.status, answer.headers, read_json(answer))
+
+    def exchange(
+        self, method: str, path: str, query: Query | None = None, headers: Headers | None = None, body: Any = UNSET
+    ) -> Coroutine[Any, Any, Answer]:
+        """The unread answer of a route whose path is already filled; resources build on this.
+
+        No coroutine itself: this frame, with the body in it, is gone before anything can fail and a traceback show it.
+        """
+        return self._pipeline.send(self._call(method, path, query, headers, body))
+
+    def log_stream(self, record: type[R], terminal: type[T], path: str, query: Query) -> LogStream[R, T]:
+        """A log route whose path is already filled."""
+
+        def call(query: Query) -> Call:
+            return self._call("GET", path, query, {"Accept": "application/x-ndjson"}, stream=True)
+
+        return LogStream(self._pipeline, call, query, record, terminal)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        headers: Headers | None = None,
+        body: Any = UNSET,
+        *,
+        stream: bool = False,
+    ) -> Call:
+        options = self._options
+        content = encode(body)
+        merged = options.headers
+        if content is not None:
+            merged = {**merged, "Content-Type": "application/json"}
+        if headers:
+            merged = {**merged, **_checked_headers(headers)}
+        return Call(
+            method,
+            options.base_url + path + query_string(query),
+            merged,
+            content,
+            options.timeout,
+            options.retry,
+            None if "Authorization" in merged else options.credentials,
+            stream,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections; a view leaves them to the client that it was made from."""
+        if not self._is_view:
+            await self._pipeline.transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _credentials(auth: Auth) -> Credentials | None:
+    if auth is None:
+        return ServiceToken.from_environment()
+    if isinstance(auth, str):
+        return ServiceToken(auth)
+    if not isinstance(auth, Credentials):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError("auth must be a token, or have the methods access_token and renew")
+    return auth
+
+
+def _checked_headers(headers: Headers | None) -> dict[str, str]:
+    """The headers under their usual names, their values masked."""
+    checked: dict[str, str] = {}
+    for name, value in (headers or {}).items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} is no header name")
+        value = Secret(value.strip())
+        if not re.fullmatch(r"[\t\x20-\x7e]*", value):
+            raise ValueError(f"the header {name} holds characters that no header can carry")
+        checked[name.title()] = value
+    return checked
+
+
+def _checked_timeout(timeout: float | None) -> float | None:
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be a positive number of seconds or None, not {timeout!r}")
+    return timeout

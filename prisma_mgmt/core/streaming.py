@@ -1,0 +1,121 @@
+"""Logs: newline-delimited JSON, one record a line, ended by a terminal record."""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from prisma_mgmt.core.codec import Mismatch, parse, structure
+from prisma_mgmt.core.pipeline import Call, Pipeline
+from prisma_mgmt.core.wire import Answer, Body, checked
+from prisma_mgmt.errors import NetworkError, StreamError
+
+R = TypeVar("R")
+T = TypeVar("T")
+Query: TypeAlias = Mapping[str, Any]
+
+
+class LogStream(Generic[R, T]):
+    """A log as it comes: `async for` gives its records; the terminal record ends it and stays as `.terminal`.
+
+    Nothing is sent before the first record is asked for. A stream that is left early should be closed: use it as
+    `async with`, or call `aclose()`. A log that the network cuts is taken up again after the last record's cursor
+    (`.cursor`), as often in a row as the retry policy has attempts; where the records carry no cursor, that is a
+    NetworkError. Raises StreamError for a log that ends with an error record.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, call: Callable[[Query], Call], query: Query, record: type[R], terminal: type[T]
+    ) -> None:
+        self.terminal: T | None = None
+        self.cursor: str | None = None
+        self._pipeline = pipeline
+        self._call = call
+        self._query = query
+        self._record = record
+        self._terminal = terminal
+        self._opened: tuple[Call, Answer] | None = None
+        self._lines: Iterator[bytes] = iter(())
+        self._rest = b""
+
+    def __aiter__(self) -> "LogStream[R, T]":
+        return self
+
+    async def __anext__(self) -> R:
+        cuts = 0
+        while self.terminal is None:
+            if self._opened is None:
+                call = self._call({**self._query, "cursor": self.cursor} if self.cursor else self._query)
+                self._opened = call, await self._pipeline.send(call)
+            call, answer = self._opened
+            try:
+                line = await self._line(call, answer)
+            except NetworkError as error:
+                await self.aclose()
+                cuts += 1
+                now = self._pipeline.clock.monotonic()
+                if self.cursor is None or not await self._pipeline.pause(call, error, cuts, now):
+                    raise
+            except BaseException:
+                await self.aclose()
+                raise
+            else:
+                found = self._structured(line)
+                if not isinstance(found, Mismatch | self._terminal):
+                    self.cursor = getattr(found, "cursor", None)
+                    return found  # type: ignore[no-any-return]  # a record: the only other thing that _structured gives
+                await self.aclose()
+                self._end(checked(found, answer))
+        raise StopAsyncIteration
+
+    async def _line(self, call: Call, answer: Answer) -> Body:
+        """The next line that is not blank, the last one with or without its newline."""
+        assert answer.stream is not None  # the call asked for one
+        while True:
+            for line in self._lines:
+                if line.strip():
+                    return Body(line)
+            chunk = await answer.stream.read()
+            *lines, self._rest = (self._rest + chunk).split(b"\n") if chunk else (self._rest, b"")
+            if not chunk and not lines[0]:
+                raise NetworkError(
+                    "the log was cut off before its terminal record",
+                    method=call.method,
+                    url=call.url,
+                    status=answer.status,
+                    request_id=answer.request_id,
+                )
+            self._lines = iter(lines)
+
+    def _structured(self, line: Body) -> Any:
+        """The record in a line; a Mismatch is returned, not raised, for the line may hold a secret."""
+        try:
+            value = parse(bytes(line))  # orjson takes no subclass
+        except (ValueError, RecursionError):
+            return Mismatch("expected JSON on every line")
+        kind = self._terminal if value.__class__ is dict and value.get("type") == "terminal" else self._record
+        try:
+            return structure(value, kind)
+        except Mismatch as mismatch:
+            return mismatch.with_traceback(None)
+
+    def _end(self, terminal: Any) -> None:
+        self.terminal = terminal
+        if terminal.kind == "error":
+            raise StreamError(
+                terminal.message, code=terminal.code, retryable=terminal.retryable, cursor=terminal.cursor
+            )
+
+    async def aclose(self) -> None:
+        """Close the connection. Iterating again goes on after `.cursor`, or starts anew where there is none."""
+        opened, self._opened = self._opened, None
+        self._lines, self._rest = iter(()), b""
+        if opened is not None and opened[1].stream is not None:
+            await opened[1].stream.aclose()
+
+    async def __aenter__(self) -> "LogStream[R, T]":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()

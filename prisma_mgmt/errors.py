@@ -1,0 +1,208 @@
+"""Every exception this package raises.
+
+PrismaError
+├── APIError                     the API answered with an error
+│   ├── BadRequestError          400
+│   ├── AuthenticationError      401
+│   ├── PermissionDeniedError    403
+│   ├── NotFoundError            404
+│   ├── ConflictError            409
+│   ├── PayloadTooLargeError     413
+│   ├── UnprocessableEntityError 422
+│   ├── RateLimitError           429
+│   └── ServerError              5xx
+├── NetworkError                 no answer, or one cut short
+│   └── RequestTimeoutError
+├── DecodeError                  an answer that is no JSON, or does not fit its model
+├── StreamError                  a log stream that ended with an error record
+└── AuthError                    the login server, the callback or the stored tokens
+    ├── CallbackError            the login callback cannot be believed
+    └── LoginRequiredError       the user must log in again
+
+Bad arguments are a ValueError or a TypeError, raised before anything is sent.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class PrismaError(Exception):
+    """Base of every exception of this package."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Most subclasses take keyword-only arguments, which Exception's own pickling cannot give back.
+        return _revive, (type(self), self.args), self.__dict__
+
+
+def _revive(cls: type[PrismaError], args: tuple[Any, ...]) -> PrismaError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    return error
+
+
+class APIError(PrismaError):
+    """An answer of the API that is neither a success nor anything to go on with.
+
+    `status` is the HTTP status. `code`, `message`, `hint` and `details` are the API's own words, where it gave any.
+    `body` is the parsed answer; it is kept off the message, since it may hold more than a log should.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        hint: str | None = None,
+        details: Any = None,
+        request_id: str | None = None,
+        method: str = "",
+        url: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.details = details
+        self.request_id = request_id
+        self.method = method
+        self.url = url
+        self.headers: Mapping[str, str] = headers if headers is not None else {}
+        self.body = body
+
+    def __str__(self) -> str:
+        code = f" {self.code}" if self.code else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        request_id = f" [request {self.request_id}]" if self.request_id else ""
+        return f"{self.status}{code}: {self.message}{hint}: {self.method} {self.url}{request_id}"
+
+
+class BadRequestError(APIError):
+    """400: the API could not make sense of the request."""
+
+
+class AuthenticationError(APIError):
+    """401: the token was refused, and no other was to be had."""
+
+
+class PermissionDeniedError(APIError):
+    """403: the token is good, but not for this."""
+
+
+class NotFoundError(APIError):
+    """404: there is no such thing, or not for this token."""
+
+
+class ConflictError(APIError):
+    """409: the present state of the resource stands in the way."""
+
+
+class PayloadTooLargeError(APIError):
+    """413: the body is larger than the API takes."""
+
+
+class UnprocessableEntityError(APIError):
+    """422: the request is well formed, but a value in it will not do."""
+
+
+class RateLimitError(APIError):
+    """429: too many requests, or a quota reached.
+
+    `retry_after` is the wait the API asked for, in seconds, or None.
+    """
+
+    retry_after: float | None = None
+
+
+class ServerError(APIError):
+    """5xx: the API failed."""
+
+
+class NetworkError(PrismaError):
+    """No answer, or one that was cut short; `__cause__` says what happened.
+
+    `status` and `request_id` are set where the answer had begun. `unsent` is True where no connection was made, so that
+    the server cannot have acted.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        method: str = "",
+        url: str = "",
+        status: int | None = None,
+        request_id: str | None = None,
+        unsent: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.method = method
+        self.url = url
+        self.unsent = unsent
+        self.status = status
+        self.request_id = request_id
+
+
+class RequestTimeoutError(NetworkError):
+    """No whole answer within the time allowed."""
+
+
+class DecodeError(PrismaError):
+    """An answer that is no JSON or does not fit its model; the payload itself is never kept.
+
+    `path` names the field at fault, as in `data.connections[0].name`.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, request_id: str | None = None, path: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.request_id = request_id
+        self.path = path
+
+
+class StreamError(PrismaError):
+    """A log stream that ended with an error record; `cursor` is where to resume, if `retryable`."""
+
+    def __init__(self, message: str, *, code: str, retryable: bool, cursor: str | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.cursor = cursor
+
+
+class AuthError(PrismaError):
+    """A login, a refresh or the tokens themselves went wrong.
+
+    `refresh_token_invalid` is True where the login server refused the refresh token: a new login is needed.
+    `error` and `error_description` are the server's (RFC 6749 §5.2); the description is untrusted text.
+    `retry_after` is the wait the server asked for, in seconds, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        refresh_token_invalid: bool = False,
+        error: str | None = None,
+        error_description: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.refresh_token_invalid = refresh_token_invalid
+        self.error = error
+        self.error_description = error_description
+        self.retry_after = retry_after
+
+
+class CallbackError(AuthError):
+    """The login callback carries an error, lacks its code, or fails its state or issuer check."""
+
+
+class LoginRequiredError(AuthError):
+    """There are no tokens, there is no refresh token, or it was refused: the user must log in again."""

@@ -1,0 +1,59 @@
+"""What a login callback says, believed only after its state (pure)."""
+
+import hmac
+from urllib.parse import parse_qsl, urlsplit
+
+from prisma_mgmt.credentials import Secret
+from prisma_mgmt.errors import CallbackError
+
+_LONGEST = 16_384
+_OWN = ("code", "state", "iss", "error", "error_description", "error_uri")
+
+
+def read_callback(callback_url: str, expected_state: str | None, issuer: str) -> Secret:
+    """The authorization code in a callback.
+
+    `callback_url` is the whole URL, or its path and query. The state is compared before anything else is believed
+    (RFC 6749 §10.12); the issuer is, where the callback names one (RFC 9207 §2.4). Raises CallbackError.
+    """
+    callback_url = Secret(callback_url)
+    if not expected_state:
+        raise CallbackError("no state was kept for this login: the cookie is missing, or expired, or another browser's")
+    parameters = _parameters(callback_url)
+    state = parameters.get("state", "")
+    if not hmac.compare_digest(_bytes(state), _bytes(expected_state)):
+        raise CallbackError("the callback's state is not the one that this login was started with")
+    if "iss" in parameters and parameters["iss"] != issuer:
+        raise CallbackError("the callback comes from another issuer than the configured login server")
+    if "error" in parameters:
+        error, description = clean(parameters["error"]), clean(parameters.get("error_description", ""))
+        raise CallbackError(f"the login was refused: {error}", error=error, error_description=description or None)
+    if not parameters.get("code"):
+        raise CallbackError("the callback carries no code")
+    return parameters["code"]
+
+
+def _parameters(callback_url: str) -> dict[str, Secret]:
+    if len(callback_url) > _LONGEST:
+        raise CallbackError(f"the callback is longer than {_LONGEST} characters")
+    try:
+        pairs = parse_qsl(urlsplit(callback_url).query, keep_blank_values=True, max_num_fields=100, errors="strict")
+    except ValueError:
+        pairs = None
+    if pairs is None:
+        raise CallbackError("the callback is no URL with a query")
+    found: dict[str, Secret] = {}
+    for name, value in pairs:
+        if name in found and name in _OWN:
+            raise CallbackError(f"the callback gives {name} more than once")
+        found[name] = Secret(value)
+    return found
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")  # an encoding error would quote the text
+
+
+def clean(text: str) -> str:
+    """Untrusted text cut to what a log can bear: printable, and not long."""
+    return "".join(character if character.isprintable() else "?" for character in text[:500])

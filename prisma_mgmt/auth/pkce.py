@@ -1,0 +1,38 @@
+"""Proof Key for Code Exchange (RFC 7636), and the login request that carries it."""
+
+import re
+import secrets
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+
+from attrs import field, frozen
+
+from prisma_mgmt.credentials import Secret
+
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+
+
+@frozen
+class LoginRequest:
+    """Where to send the user, and what to keep until the callback: `state` and `verifier`, bound to their browser."""
+
+    url: str = field(repr=False)
+    state: str = field(converter=Secret)
+    verifier: str = field(converter=Secret)
+
+
+def new_secret() -> Secret:
+    """256 random bits as 43 URL-safe characters: good as a verifier (RFC 7636 §4.1) and as a state."""
+    return Secret(secrets.token_urlsafe(32))
+
+
+def challenge(verifier: str) -> str:
+    """The S256 challenge of a verifier (RFC 7636 §4.2)."""
+    return urlsafe_b64encode(sha256(verifier.encode("ascii")).digest()).rstrip(b"=").decode()
+
+
+def checked_verifier(verifier: str | None) -> Secret:
+    """`verifier`, or ValueError where it is none by RFC 7636 §4.1."""
+    if verifier is None or not _VERIFIER.fullmatch(verifier):
+        raise ValueError("the verifier must be the 43 to 128 characters that login_url() gave")
+    return Secret(verifier)

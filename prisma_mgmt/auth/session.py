@@ -1,0 +1,300 @@
+"""One user's tokens, renewed for all who use them by one refresh.
+
+A refresh runs in a task of the session's own (see work.py), so that no caller's cancellation loses the rotated pair.
+`_generation` counts logins and logouts: a refresh that was started before one of them may not write any more.
+`_version` counts every change of the tokens held here: a read of the storage that began before one is out of date.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from prisma_mgmt.auth.httpx_auth import SessionAuth
+from prisma_mgmt.auth.oauth import OAuthClient
+from prisma_mgmt.auth.pkce import LoginRequest
+from prisma_mgmt.auth.storage.protocol import TokenStorage
+from prisma_mgmt.auth.tokens import Tokens, workspace_of
+from prisma_mgmt.auth.vault import Vault, same
+from prisma_mgmt.auth.work import Work, drain
+from prisma_mgmt.credentials import Secret
+from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
+from prisma_mgmt.loops import LoopGuard
+
+_FRUITLESS = 60.0  # seconds in which a token that a refresh has just given, and nobody took, is not refreshed again
+_COOL_DOWN = 5.0  # seconds after a failed renewal ahead of expiry
+_DRAIN = 10.0  # seconds; a refresh has a deadline under that
+
+
+class OAuthSession:
+    """One user's session: a Credentials for any client, over tokens in a storage.
+
+    leeway: seconds before its expiry from which a token is renewed ahead of a call, at most a tenth of what it had
+        left when it was first seen; 0 leaves renewing to the 401.
+    snapshot_ttl: seconds for which the tokens read from the storage serve without another read.
+
+    One session serves one event loop.
+    """
+
+    def __init__(
+        self,
+        oauth: OAuthClient,
+        storage: TokenStorage,
+        *,
+        leeway: float = 60.0,
+        snapshot_ttl: float = 1.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if leeway < 0 or snapshot_ttl < 0:
+            raise ValueError("leeway and snapshot_ttl must not be negative")
+        self._oauth = oauth
+        self._vault = Vault(storage, self)
+        self._leeway = leeway
+        self._snapshot_ttl = snapshot_ttl
+        self._now = oauth.now
+        self._monotonic = monotonic
+        self._loop = LoopGuard("session")
+        self._tokens: Tokens | None = None
+        self._read_at = -math.inf
+        self._renew_at = math.inf  # Unix seconds
+        self._generation = 0
+        self._version = 0
+        self._reading: Work[Tokens | None] | None = None
+        self._flight: tuple[str, Work[Tokens]] | None = None  # the rejected token, and what came of it
+        self._unproven_since: float | None = None  # when a refresh gave a token that the API has not yet taken
+        self._refused: str | None = None  # the refresh token that the server refused
+
+    # What clients call
+
+    async def access_token(self) -> str:
+        """The token to send now, renewed first where it is about to expire.
+
+        Raises LoginRequiredError where nobody is logged in, and what a refresh raises.
+        """
+        self._loop.check()
+        tokens = self._tokens
+        if tokens is None or self._monotonic() - self._read_at >= self._snapshot_ttl:
+            tokens = await self._read()
+        if tokens is None:
+            raise LoginRequiredError("nobody is logged in: there are no stored tokens")
+        if self._now() < self._renew_at:
+            return tokens.access_token
+        return await self._ahead(tokens)
+
+    async def renew(self, rejected: str) -> str | None:
+        """A token other than `rejected`: the stored one where that is another, else a refreshed one.
+
+        None where a refresh has just given `rejected` and the API has taken no token since: another would fare no
+        better. Raises LoginRequiredError where only a new login helps, NetworkError or AuthError where a refresh fails.
+        """
+        self._loop.check()
+        rejected = Secret(rejected)
+        while True:
+            asked, work = self._flown(rejected)
+            tokens = await work.wait()
+            if tokens.access_token != rejected:
+                return tokens.access_token
+            if asked == rejected:
+                return None
+
+    def accepted(self, token: str) -> None:
+        """Note that the API took `token`; should it reject it later, a refresh is worth while again."""
+        if self._unproven_since is not None and self._tokens is not None and token == self._tokens.access_token:
+            self._unproven_since = None
+
+    def httpx_auth(self) -> SessionAuth:
+        """This session as an `httpx.Auth`, for any httpx.AsyncClient."""
+        return SessionAuth(self)
+
+    # What applications call
+
+    async def tokens(self) -> Tokens | None:
+        """The user's tokens, None where nobody is logged in."""
+        self._loop.check()
+        return await self._read()
+
+    async def handle_callback(
+        self,
+        callback_url: str,
+        login: LoginRequest | None = None,
+        *,
+        verifier: str | None = None,
+        expected_state: str | None = None,
+    ) -> Tokens:
+        """Exchange a login's callback and store its tokens; see OAuthClient.exchange_callback.
+
+        Cancelling the caller does not lose the login. Raises what the exchange raises, and AuthError where the tokens
+        could not be stored; they are in use even then.
+        """
+        self._loop.check()
+        callback_url = Secret(callback_url)
+        verifier = None if verifier is None else Secret(verifier)
+        expected_state = None if expected_state is None else Secret(expected_state)
+
+        async def log_in() -> Tokens:
+            tokens = await self._oauth.exchange_callback(
+                callback_url, login, verifier=verifier, expected_state=expected_state
+            )
+            self._generation += 1
+            self._unproven_since = self._refused = None
+            async with self._vault.writing:
+                try:
+                    await self._vault.put(tokens)
+                finally:
+                    self._adopt(tokens)
+            return tokens
+
+        return await Work(self, log_in).wait()
+
+    async def logout(self) -> None:
+        """Forget the tokens, here and in the storage; a refresh under way brings none back."""
+        self._loop.check()
+        self._generation += 1
+        self._adopt(None)
+
+        async def clear() -> None:
+            async with self._vault.writing:
+                await self._vault.clear()
+                self._adopt(None)
+
+        await Work(self, clear).wait()
+
+    async def aclose(self) -> None:
+        """Wait for a refresh under way, and store what could not be stored before.
+
+        Raises AuthError where it still cannot be.
+        """
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_DRAIN):
+            await drain(self)
+            await self._vault.flush()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # Reading
+
+    async def _read(self) -> Tokens | None:
+        """The stored tokens; callers at the same time share one read."""
+        if self._reading is None or self._reading.done.is_set():
+            self._reading = Work(self, self._read_now)
+        return await self._reading.wait()
+
+    async def _read_now(self) -> Tokens | None:
+        version = self._version
+        tokens = await self._vault.read()
+        if version == self._version:
+            self._adopt(tokens)
+        return self._tokens
+
+    async def _stored_or_raise(self) -> Tokens:
+        tokens = await self._vault.read()
+        if tokens is None:
+            self._adopt(None)
+            raise LoginRequiredError("nobody is logged in any more: the stored tokens are gone")
+        return tokens
+
+    def _adopt(self, tokens: Tokens | None) -> None:
+        """Use `tokens` from now on."""
+        self._version += 1
+        self._read_at = self._monotonic()
+        if same(tokens, self._tokens):
+            return
+        self._tokens = tokens
+        self._renew_at = math.inf
+        if tokens is not None and tokens.expires_at is not None and self._leeway:
+            left = max(0.0, tokens.expires_at - self._now())
+            self._renew_at = tokens.expires_at - min(self._leeway, left / 10)
+        if tokens is not None and switched(tokens):
+            self._renew_at = -math.inf  # sends every call to _ahead(), which refuses it
+
+    # Renewing
+
+    async def _ahead(self, tokens: Tokens) -> str:
+        """Renew ahead of a call. Where that fails, a token that is still good serves on."""
+        if switched(tokens):
+            raise AuthError("a refresh gave tokens of another workspace than the session's; log in again")
+        good = tokens.expires_at is None or self._now() < tokens.expires_at
+        if good and tokens.refresh_token is None:
+            return tokens.access_token
+        try:
+            return await self.renew(tokens.access_token) or tokens.access_token
+        except LoginRequiredError:
+            raise
+        except (AuthError, NetworkError):
+            if not good:
+                raise
+            self._renew_at = min(tokens.expires_at or math.inf, self._now() + _COOL_DOWN)
+            return tokens.access_token
+
+    def _flown(self, rejected: str) -> tuple[str, Work[Tokens]]:
+        """The refresh under way, whichever token it is for, or a new one for `rejected`."""
+        if self._flight is None or self._flight[1].done.is_set():
+            self._flight = (rejected, Work(self, lambda: self._renewed(rejected)))
+        return self._flight
+
+    async def _renewed(self, rejected: str) -> Tokens:
+        """Tokens that are not `rejected`, where there is a way to any; run by one task for all callers."""
+        generation, before = self._generation, self._tokens
+        tokens = await self._stored_or_raise()
+        if tokens.access_token == rejected and not self._fruitless(tokens):
+            async with self._vault.refresh_lock() as others:
+                if others:
+                    tokens = await self._stored_or_raise()
+                if tokens.access_token == rejected:
+                    tokens = await self._refreshed(tokens, generation)
+        if generation == self._generation:
+            self._adopt(tokens)
+        known = (rejected, before.access_token if before else None)
+        if tokens.access_token not in known and self._unproven_since is None:
+            self._unproven_since = self._monotonic()
+        if switched(tokens):
+            raise AuthError("the refresh gave tokens of another workspace than the session's; log in again")
+        return tokens
+
+    def _fruitless(self, tokens: Tokens) -> bool:
+        """Whether the token is too young to have expired, and of a kind that the API has not taken once."""
+        if self._unproven_since is None or self._monotonic() - self._unproven_since >= _FRUITLESS:
+            self._unproven_since = None
+            return False
+        return tokens.expires_at is None or self._now() < tokens.expires_at
+
+    async def _refreshed(self, old: Tokens, generation: int) -> Tokens:
+        """Spend the refresh token; keep what comes unless a login, a logout or another process was faster."""
+        if old.refresh_token is None:
+            raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
+        if old.refresh_token == self._refused:
+            raise LoginRequiredError("the refresh token was refused: log in again", refresh_token_invalid=True)
+        try:
+            new = await self._oauth.refresh(old)
+        except LoginRequiredError as error:
+            return await self._after_refusal(old, generation, error)
+        async with self._vault.writing:
+            if generation == self._generation and await self._vault.holds(old):
+                await self._vault.keep(old, new)
+                return new
+        return await self._stored_or_raise()
+
+    async def _after_refusal(self, refused: Tokens, generation: int, error: LoginRequiredError) -> Tokens:
+        """A pair that somebody else has stored meanwhile; where there is none, the session is over."""
+        stored = await self._vault.read()
+        if stored is not None and not same(stored, refused):
+            return stored
+        self._refused = refused.refresh_token
+        async with self._vault.writing:
+            if generation == self._generation:
+                await self._vault.clear_refused(refused)
+                self._adopt(None)
+        raise error
+
+
+def switched(tokens: Tokens) -> bool:
+    """Whether the access token is for another workspace than the one that the user chose."""
+    return workspace_of(tokens.access_token) not in (None, tokens.workspace_id)

@@ -1,0 +1,19 @@
+"""Tokens in memory."""
+
+from prisma_mgmt.auth.tokens import Tokens
+
+
+class MemoryTokenStorage:
+    """Keeps tokens for as long as this object lives."""
+
+    def __init__(self, tokens: Tokens | None = None) -> None:
+        self._tokens = tokens
+
+    async def get_tokens(self) -> Tokens | None:
+        return self._tokens
+
+    async def set_tokens(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def clear_tokens(self) -> None:
+        self._tokens = None

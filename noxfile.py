@@ -47,7 +47,7 @@ def types(session: nox.Session) -> None:
     """mypy --strict and basedpyright in strict mode."""
     session.install("-q", "-e", ".[all]", *groups("types", "test"), "nox")
     session.run("mypy")
-    session.run("basedpyright")
+    session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
 
 
 @nox.session

@@ -1,22 +1,27 @@
-"""One call through the whole client, against a real socket."""
+"""A client: what it is made of, what it refuses, its views, and the way to any route."""
 
+from typing import Any
+
+import attrs
+import httpx
 import pytest
 
-from prisma_mgmt import ManagementClient
+import prisma_mgmt
+from prisma_mgmt import (
+    UNSET,
+    Credentials,
+    DataPlatformClient,
+    ManagementClient,
+    PostgresClient,
+    PrismaError,
+    Response,
+    RetryPolicy,
+    ServiceToken,
+)
 from tests.rig import Reply, Request, serve
+from tests.script import CONNECTION, Renewing, Script, answer, scripted
 
 pytestmark = pytest.mark.anyio
-
-CONNECTION = {
-    "id": "con_1",
-    "type": "connection",
-    "url": "u",
-    "name": "n",
-    "createdAt": "2026-01-01T00:00:00.000Z",
-    "kind": "postgres",
-    "endpoints": {},
-    "database": {"id": "db_1", "url": "u", "name": "d"},
-}
 
 
 async def test_a_call() -> None:
@@ -27,3 +32,219 @@ async def test_a_call() -> None:
         connection = await client.connections.get("con_1")
     assert connection.name == "n"
     assert server.requests[0].token == "token"
+    assert server.requests[0].target == "/v1/connections/con_1"
+
+
+async def test_any_route() -> None:
+    client, script = scripted(answer(201, {"data": [1]}), answer(204, b""), answer(200, b"null"))
+    response = await client.request(
+        "PATCH",
+        "/v9/{a}/x",
+        path_params={"a": "b/c"},
+        query={"q": True, "n": None},
+        headers={"x-one": "1"},
+        body=[None],
+    )
+    assert isinstance(response, Response)
+    assert (response.status, response.body, response.headers["x-request-id"]) == (201, {"data": [1]}, "req_1")
+    request = script.requests[0]
+    assert (request.method, str(request.url)) == ("PATCH", "https://api.prisma.io/v9/b%2Fc/x?q=true")
+    assert (request.headers["x-one"], request.content) == ("1", b"[null]")
+    assert (await client.request("DELETE", "/v1/x")).body is None
+    assert (await client.request("GET", "/v1/x")).body is None
+
+
+@pytest.mark.parametrize("method", ["", "GET /", "G T", "GET\r\nX: y", "GÉT"])
+async def test_methods_that_are_refused(method: str) -> None:
+    client, script = scripted(answer())
+    with pytest.raises(ValueError, match="no HTTP method"):
+        await client.request(method, "/v1/x")
+    assert script.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-A", "a\r\nX-Evil: 1"),
+        ("X-A", "a\nb"),
+        ("X-A", "a\x00"),
+        ("X-A", "ü"),
+        ("X A", "a"),
+        ("X-A:", "a"),
+        ("", "a"),
+        ("X\r\nY", "a"),
+        ("Authorization", "Bearer a\r\nX-Evil: 1"),
+    ],
+)
+async def test_headers_that_are_refused(name: str, value: str) -> None:
+    client, script = scripted(answer())
+    with pytest.raises(ValueError, match="header"):
+        await client.request("GET", "/v1/x", headers={name: value})
+    with pytest.raises(ValueError, match="header"):
+        ManagementClient("token", headers={name: value})
+    with pytest.raises(ValueError, match="header"):
+        client.with_options(headers={name: value})
+    assert script.requests == []
+
+
+async def test_headers_are_merged_whatever_their_case() -> None:
+    client, script = scripted(answer(), headers={"user-agent": "mine", "x-a": "1", "x-b": "1"})
+    view = client.with_options(headers={"X-A": "2"})
+    await view.request("GET", "/v1/x", headers={"x-A": " 3 ", "ACCEPT": "text/plain"})
+    headers = script.requests[0].headers
+    assert headers.get_list("user-agent") == ["mine"]
+    assert headers.get_list("x-a") == ["3"]
+    assert headers.get_list("x-b") == ["1"]
+    assert headers.get_list("accept") == ["text/plain"]
+
+
+async def test_a_view_changes_what_it_was_told_to_and_nothing_else() -> None:
+    client, script = scripted(answer(), auth="a", headers={"X-A": "1"}, timeout=5.0)
+    policy = RetryPolicy(attempts=2)
+    view = client.with_options(
+        auth=Renewing("b"), base_url="https://other.example/base/", headers={"X-B": "2"}, timeout=None, retry=policy
+    )
+    assert type(view) is ManagementClient
+    assert (view.base_url, view._options.timeout, view._options.retry) == ("https://other.example/base", None, policy)
+    assert (client.base_url, client._options.timeout) == ("https://api.prisma.io", 5.0)
+    await view.connections.get("con_1")
+    await view.with_options().connections.get("con_1")
+    await client.connections.get("con_1")
+    assert script.tokens == ["b", "b", "a"]
+    assert str(script.requests[0].url) == "https://other.example/base/v1/connections/con_1"
+    assert [request.headers.get("x-b") for request in script.requests] == ["2", "2", None]
+    assert view._pipeline is client._pipeline
+    assert view.connections is view.connections
+    assert view.connections is not client.connections
+
+
+async def test_a_view_without_auth_asks_for_one() -> None:
+    client, _ = scripted(answer(), auth="a")
+    with pytest.raises(PrismaError, match="no token"):
+        await client.with_options(auth=None).connections.get("con_1")
+
+
+async def test_a_closed_view_leaves_its_client_open() -> None:
+    client, _ = scripted(answer())
+    async with client.with_options() as view:
+        await view.aclose()
+    await client.connections.get("con_1")
+    await client.aclose()
+    for one in (client, view):
+        with pytest.raises(RuntimeError, match="the client is closed"):
+            await one.connections.get("con_1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.prisma.io",
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example",
+        "http://10.0.0.1",
+        "https://user:pass@api.prisma.io",
+        "https://api.prisma.io@evil.example",
+        "https://api.prisma.io?x=1",
+        "https://api.prisma.io/#x",
+        "https://api.prisma.io/a b",
+        "https://api.prisma.io\\@evil",
+        "ftp://api.prisma.io",
+        "api.prisma.io",
+        "//api.prisma.io",
+        "https://",
+        "file:///etc/passwd",
+    ],
+)
+async def test_base_urls_that_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="base_url"):
+        ManagementClient("token", base_url=url)
+    client, _ = scripted(answer())
+    with pytest.raises(ValueError, match="base_url"):
+        client.with_options(base_url=url)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1", "http://127.0.0.1", "http://[::1]:8", "https://x.example/api/", "http://127.9.9.9/"]
+)
+async def test_base_urls_that_pass(url: str) -> None:
+    assert ManagementClient("token", base_url=url).base_url == url.rstrip("/")
+
+
+async def test_plain_http_on_request() -> None:
+    client = ManagementClient("token", base_url="http://intranet.example", allow_http=True)
+    assert client.with_options(base_url="http://other.example").base_url == "http://other.example"
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+async def test_timeouts_that_are_refused(timeout: float) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        ManagementClient("token", timeout=timeout)
+    with pytest.raises(ValueError, match="timeout"):
+        ManagementClient("token").with_options(timeout=timeout)
+
+
+async def test_auth_of_another_kind_is_refused() -> None:
+    bad: Any = object()
+    with pytest.raises(TypeError, match="access_token and renew"):
+        ManagementClient(bad)
+    assert isinstance(Renewing("a"), Credentials)
+    assert isinstance(ServiceToken("a"), Credentials)
+
+
+async def test_the_environment_gives_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRISMA_SERVICE_TOKEN", " from-env ")
+    client, script = scripted(answer(), auth=None)
+    await client.connections.get("con_1")
+    assert script.tokens == ["from-env"]
+    monkeypatch.setenv("PRISMA_SERVICE_TOKEN", "  ")
+    with pytest.raises(ValueError, match="PRISMA_SERVICE_TOKEN is blank"):
+        ManagementClient()
+
+
+@pytest.mark.parametrize("kind", [ManagementClient, PostgresClient, DataPlatformClient])
+async def test_every_api_has_its_client(kind: Any) -> None:
+    script = Script(answer(200, {"data": 1}))
+    async with kind("token", transport=script) as client:
+        assert (await client.request("GET", "/v1/x")).body == {"data": 1}
+    assert str(script.requests[0].url) == f"{kind.base_url}/v1/x"
+
+
+async def test_the_verbs_of_a_resource() -> None:
+    model = attrs.make_class("Thing", {"id": attrs.field(type=str), "hint": attrs.field(type=str | None, default=None)})
+    one, bare = answer(200, {"data": {"id": "x"}, "hint": "h"}), answer(200, {"id": "x"})
+    for name, method in (("_get", "GET"), ("_post", "POST"), ("_put", "PUT"), ("_patch", "PATCH")):
+        client, script = scripted(one, bare)
+        verb = getattr(client.connections, name)
+        assert await verb(model, "/v1/x", headers={"x-a": "1"}) == model("x", "h")
+        assert await verb(model, "/v1/x", bare=True) == model("x")
+        assert (script.requests[0].method, script.requests[0].headers["x-a"]) == (method, "1")
+    client, script = scripted(answer(200, {"data": [{"id": "x"}]}), answer(200, [{"id": "x"}]), answer(204, b""))
+    assert await client.connections._list(model, "/v1/x", {"a": 1}) == (model("x"),)
+    assert await client.connections._list(model, "/v1/x", bare=True) == (model("x"),)
+    assert await client.connections._delete("/v1/x", {"b": 2}) is None
+    await client.connections._send("POST", "/v1/x", {"a": 1, "b": UNSET})
+    assert script.requests[3].content == b'{"a":1}'
+    assert [request.url.query for request in script.requests] == [b"a=1", b"", b"b=2", b""]
+
+
+async def test_a_client_without_a_loop_or_a_call_costs_nothing() -> None:
+    client = ManagementClient("token")
+    await client.aclose()
+    with pytest.raises(RuntimeError, match="closed"):
+        await client.connections.get("con_1")
+
+
+def test_public_names() -> None:
+    for name in dir(prisma_mgmt):
+        assert getattr(prisma_mgmt, name) is not None
+    with pytest.raises(AttributeError, match="no attribute"):
+        getattr(prisma_mgmt, "nothing")  # noqa: B009  # a name that no checker knows
+
+
+def test_the_ssl_context_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    real = httpx.create_ssl_context
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: made.append(real()) or made[-1])
+    transport = ManagementClient("token")._pipeline.transport
+    assert transport._take() is not transport._take()
+    assert len(made) == 1

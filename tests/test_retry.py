@@ -20,6 +20,7 @@ from prisma_mgmt import (
     RetryPolicy,
     ServerError,
 )
+from prisma_mgmt.core.retry import Clock
 from prisma_mgmt.core.wire import retry_after
 from tests.conftest import FakeClock
 from tests.script import Script, answer, scripted
@@ -201,14 +202,13 @@ async def test_a_429_holds_back_the_whole_client_and_its_views(clock: FakeClock)
     client, script = scripted(answer(429, retry_after="10"), answer(), clock=clock)
     sent_at: list[float] = []
     resting, sleeping = anyio.Event(), anyio.Event()
-    real_sleep = clock.sleep
 
     async def sleep(seconds: float) -> None:
         sleeping.set()
         await resting.wait()
-        await real_sleep(seconds)
+        await clock.sleep(seconds)
 
-    clock.sleep = sleep  # type: ignore[method-assign]
+    client._pipeline.clock = Clock(monotonic=clock.monotonic, now=clock.now, sleep=sleep)
 
     async def call(one: Any) -> None:
         await one.connections.get("con_1")
@@ -292,7 +292,7 @@ async def test_a_cancelled_wait_sends_nothing_more() -> None:
         waiting.set()
         await anyio.sleep_forever()
 
-    client._pipeline.clock.sleep = sleep
+    client._pipeline.clock = Clock(sleep=sleep)
     async with anyio.create_task_group() as group:
         group.start_soon(client.connections.get, "con_1")
         await waiting.wait()

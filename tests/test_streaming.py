@@ -154,9 +154,8 @@ async def test_a_transport_that_never_ends_can_be_left(clock: FakeClock) -> None
 
     body = Endless()
     transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=body))
-    async with ManagementClient("token", transport=transport) as client:
-        async with client.builds.logs("bld_1") as log:
-            assert (await anext(log)).text == "a"
+    async with ManagementClient("token", transport=transport) as client, client.builds.logs("bld_1") as log:
+        assert (await anext(log)).text == "a"
     assert body.closed
 
 
@@ -184,6 +183,28 @@ async def test_closed_in_another_task(clock: FakeClock) -> None:
             async with anyio.create_task_group() as group:
                 group.start_soon(step)
         gate.release()
+        await until(lambda: server.open_connections == 0)
+
+
+async def test_closing_from_another_task_ends_the_reader(clock: FakeClock) -> None:
+    gate = Gate()
+    log = Log(Reply(chunks=Chunks(lines(record("a")), gate=gate)))
+    async with serve(log) as server, client_of(server, clock, max_connections=1) as client:
+        stream = client.builds.logs("bld_1")
+        assert (await anext(stream)).text == "a"
+
+        async def read() -> None:
+            with pytest.raises(NetworkError):
+                await anext(stream)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(read)
+            await gate.arrived.wait()
+            await anyio.wait_all_tasks_blocked()
+            await stream.aclose()
+        gate.release()
+        assert len(server.requests) == 1
+        assert clock.slept == []
         await until(lambda: server.open_connections == 0)
 
 

@@ -105,10 +105,10 @@ def _located(error: Exception, key: str) -> Mismatch:
     return (error if isinstance(error, Mismatch) else Mismatch("missing")).under(key)
 
 
-def _float(value: Any, _: Any) -> float:
+def _number(value: Any, _: Any) -> float:
     if value.__class__ is not float and value.__class__ is not int:
         raise _wrong("a number", value)
-    return float(value)
+    return value  # as it is: an int counts as a float (PEP 484)
 
 
 def _secret(value: Any, _: Any) -> Secret:
@@ -137,10 +137,6 @@ def _scalar(kind: type, wanted: str) -> Hook:
         return value
 
     return hook
-
-
-def _constant_hook(_: Any) -> Hook:
-    return _scalar(str, "a string")
 
 
 def _list_hook(kind: Any) -> Hook:
@@ -245,8 +241,8 @@ def _check(i: int, attribute: "attrs.Attribute[Any]", scope: dict[str, Any]) -> 
     kind = _simple(attribute.type)
     if kind in (Any, object):
         return "pass"
-    nullable = type(None) in get_args(attribute.type)
-    guard = f"v{i} is not None and " if nullable else f"v{i} is not UNSET and " if attribute.default is UNSET else ""
+    guard = f"v{i} is not None and " if type(None) in get_args(attribute.type) else ""
+    guard += f"v{i} is not UNSET and " if attribute.default is UNSET else ""
     if kind in _INLINE:
         return f"if {guard}v{i}.__class__ is not {kind.__name__}: raise wrong({_INLINE[kind]!r}, v{i})"
     scope[f"h{i}"], scope[f"t{i}"] = converter.get_structure_hook(kind), kind
@@ -281,10 +277,10 @@ def _make_converter() -> Converter:
     made.register_structure_hook_func(lambda kind: kind in (Any, object), _as_it_is)
     for kind, wanted in _INLINE.items():
         made.register_structure_hook(kind, _scalar(kind, wanted))
-    made.register_structure_hook(float, _float)
+    made.register_structure_hook(float, _number)
     made.register_structure_hook(Secret, _secret)
     made.register_structure_hook(datetime, _datetime)
-    made.register_structure_hook_factory(_originates(Literal), _constant_hook)
+    made.register_structure_hook_func(_originates(Literal), _scalar(str, "a string"))
     made.register_structure_hook_factory(_originates(list), _list_hook)
     made.register_structure_hook_factory(_originates(dict), _dict_hook)
     made.register_structure_hook_factory(_is_union, _union_hook)

@@ -1,7 +1,6 @@
 """One call: get a token, send, renew it on a 401, try again where that is safe, and turn errors into exceptions."""
 
 from collections.abc import Mapping
-from itertools import count
 
 import httpx
 from attrs import define, field, frozen
@@ -39,7 +38,9 @@ class Pipeline:
         """The answer to a call, a success. Raises APIError, NetworkError, or what the credentials raise."""
         started = self.clock.monotonic()
         may_renew = True
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             if self.opens_at and call.retry.attempts > 1:
                 await self._wait_for_gate(call, started)
             token = await self._token(call)
@@ -56,7 +57,6 @@ class Pipeline:
             except (APIError, NetworkError) as error:
                 if not await self.pause(call, error, attempt, started):
                     raise
-        raise AssertionError("unreachable")
 
     async def pause(self, call: Call, error: APIError | NetworkError, attempt: int, started: float) -> bool:
         """Wait until a call may be tried again; False where `error` is the last word on it."""
@@ -121,4 +121,7 @@ class Pipeline:
 
 
 def _sound(token: str) -> Secret:
-    return token if isinstance(token, Secret) else checked_token(token, "the credentials' token")
+    if isinstance(token, Secret):
+        return token
+    token = Secret(token.strip())
+    return checked_token(token, "the credentials' token")

@@ -50,10 +50,10 @@ class LogStream(Generic[R, T]):
             try:
                 line = await self._line(call, answer)
             except NetworkError as error:
+                resumable = self.cursor is not None and self._opened is not None  # not closed meanwhile
                 await self.aclose()
                 cuts += 1
-                now = self._pipeline.clock.monotonic()
-                if self.cursor is None or not await self._pipeline.pause(call, error, cuts, now):
+                if not (resumable and await self._pipeline.pause(call, error, cuts, self._pipeline.clock.monotonic())):
                     raise
             except BaseException:
                 await self.aclose()
@@ -74,9 +74,7 @@ class LogStream(Generic[R, T]):
             for line in self._lines:
                 if line.strip():
                     return Body(line)
-            chunk = await answer.stream.read()
-            *lines, self._rest = (self._rest + chunk).split(b"\n") if chunk else (self._rest, b"")
-            if not chunk and not lines[0]:
+            if not self._feed(await answer.stream.read()):
                 raise NetworkError(
                     "the log was cut off before its terminal record",
                     method=call.method,
@@ -84,7 +82,12 @@ class LogStream(Generic[R, T]):
                     status=answer.status,
                     request_id=answer.request_id,
                 )
-            self._lines = iter(lines)
+
+    def _feed(self, chunk: bytes) -> bool:
+        """Take in what was read; False at the end. Not in `_line`, where a traceback would show it."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n") if chunk else (self._rest, b"")
+        self._lines = iter(lines)
+        return bool(chunk or lines[0])
 
     def _structured(self, line: Body) -> Any:
         """The record in a line; a Mismatch is returned, not raised, for the line may hold a secret."""

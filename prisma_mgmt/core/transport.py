@@ -24,25 +24,24 @@ _READ_AHEAD = 65536  # bytes that httpcore reads at once
 
 
 class _Client(httpx.AsyncBaseTransport):
-    """A user's httpx.AsyncClient seen as a transport: its hooks and proxies run, not its redirects, auth and timeout."""
+    """A user's httpx.AsyncClient seen as a transport: its hooks and proxies run, its auth and redirects do not."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["timeout"] = {}
+        request.extensions["timeout"] = {}  # or the client's own would cut in before ours
         return await self._client.send(request, stream=True, auth=None, follow_redirects=False)
 
 
 class Stream:
-    """A body that is still to come; it keeps its connection until it is closed."""
+    """A body that is still to come; it keeps its connection until it is closed, once."""
 
     def __init__(self, transport: "Transport", connection: httpx.AsyncBaseTransport, response: httpx.Response) -> None:
         self._transport = transport
         self._connection = connection
         self._response = response
         self._chunks = response.aiter_bytes()
-        self._closed = False
 
     async def read(self) -> bytes:
         """What comes next, b"" at the end. Raises NetworkError."""
@@ -53,12 +52,10 @@ class Stream:
 
     async def aclose(self) -> None:
         """Let go of the connection, and of what is left of the body."""
-        if self._closed:
-            return
-        self._closed = True
         try:
-            # httpx's generators are run to their end, for one that is dropped midway is left to the event loop.
-            with anyio.CancelScope() as scope, suppress(httpx.RequestError):
+            # httpx's generators are run to their end, for one that is dropped midway is left to the event loop. Where
+            # another task is reading them (RuntimeError), that reading ends with the connection.
+            with anyio.CancelScope() as scope, suppress(httpx.RequestError, RuntimeError):
                 scope.cancel()
                 skipped = 0
                 while skipped < _READ_AHEAD and (chunk := await anext(self._chunks, b"")):
@@ -150,8 +147,8 @@ class Transport:
                     if spent:
                         await spent.aclose()
         finally:
-            if self._slots is not None:
-                self._slots.release()
+            assert self._slots is not None  # the call has a place in it
+            self._slots.release()
 
     async def aclose(self) -> None:
         """Close every connection, those in use when their calls end; a transport of the user's stays open.

@@ -107,7 +107,7 @@ class Answer:
     """What came back, before anybody has read it."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)  # may hold a secret
     stream: "Stream | None" = None
 

@@ -57,7 +57,7 @@ def test_the_stored_form_has_the_keys_of_node_programs() -> None:
         ('{"accessToken":"a","workspaceId":"w"}', Tokens("w", "a")),
         ('{"workspaceId":"w","accessToken":"a","refreshToken":null,"scope":null}', Tokens("w", "a")),
         ('{"workspaceId":"w","accessToken":"a","expiresAt":1800000000}', Tokens("w", "a", None, NOW)),
-        ('{"workspaceId":"w","accessToken":"a","version":2,"user":{"id":1}}', Tokens("w", "a")),
+        ('{"workspaceId":"w","accessToken":"a","version":1,"user":{"id":1}}', Tokens("w", "a")),
     ],
 )
 def test_what_node_programs_write_can_be_read(text: str, tokens: Tokens) -> None:
@@ -80,6 +80,8 @@ GOOD = {"workspaceId": "w", "accessToken": "canary", "refreshToken": "canary"}
         ({**GOOD, "accessToken": ["canary"]}, "accessToken"),
         ({**GOOD, "refreshToken": {"canary": 1}}, "refreshToken"),
         ({**GOOD, "scope": 1}, "scope"),
+        ({**GOOD, "version": 2}, "version"),
+        ({**GOOD, "version": "canary"}, "version"),
         ({**GOOD, "expiresAt": "canary"}, "expiresAt"),
         ({**GOOD, "expiresAt": True}, "expiresAt"),
         ({**GOOD, "expiresAt": math.nan}, "expiresAt"),

@@ -13,7 +13,8 @@ import pytest
 from prisma_mgmt import AuthError
 from prisma_mgmt.auth import SharedTokenStorage, Tokens, TokenStorage, vault
 from prisma_mgmt.auth.storage import MemoryTokenStorage
-from prisma_mgmt.auth.vault import Vault, same
+from prisma_mgmt.auth.tokens import same
+from prisma_mgmt.auth.vault import Vault
 from tests.login import CountingStorage
 
 pytestmark = pytest.mark.anyio

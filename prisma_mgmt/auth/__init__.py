@@ -1,5 +1,8 @@
 """OAuth 2.0 with PKCE for the Prisma login server."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from prisma_mgmt.auth.manager import SessionManager
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.pkce import LoginRequest
@@ -7,12 +10,25 @@ from prisma_mgmt.auth.session import OAuthSession
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
 from prisma_mgmt.auth.tokens import Tokens
 
+if TYPE_CHECKING:
+    from prisma_mgmt.auth.sealing import LoginSealer, TokenCipher
+
 __all__ = [
     "LoginRequest",
+    "LoginSealer",
     "OAuthClient",
     "OAuthSession",
     "SessionManager",
     "SharedTokenStorage",
+    "TokenCipher",
     "TokenStorage",
     "Tokens",
 ]
+
+_LATER = {"LoginSealer": "sealing", "TokenCipher": "sealing"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

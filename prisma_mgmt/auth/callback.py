@@ -37,7 +37,8 @@ def _parameters(callback_url: str) -> dict[str, Secret]:
     if len(callback_url) > _LONGEST:
         raise CallbackError(f"the callback is longer than {_LONGEST} characters")
     try:
-        pairs = parse_qsl(urlsplit(callback_url).query, keep_blank_values=True, max_num_fields=100, errors="strict")
+        query = Secret(urlsplit(callback_url).query)
+        pairs = [(name, Secret(value)) for name, value in parse_qsl(query, True, max_num_fields=100, errors="strict")]
     except ValueError:
         pairs = None
     if pairs is None:
@@ -46,7 +47,7 @@ def _parameters(callback_url: str) -> dict[str, Secret]:
     for name, value in pairs:
         if name in found and name in _OWN:
             raise CallbackError(f"the callback gives {name} more than once")
-        found[name] = Secret(value)
+        found[name] = value
     return found
 
 

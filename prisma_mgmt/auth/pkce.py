@@ -14,11 +14,15 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 @frozen
 class LoginRequest:
-    """Where to send the user, and what to keep until the callback: `state` and `verifier`, bound to their browser."""
+    """Where to send the user, and what to keep until the callback: `state` and `verifier`, bound to their browser.
+
+    return_to: the path in the application to go on with after the login, where a LoginSealer kept one.
+    """
 
     url: str = field(repr=False)
     state: str = field(converter=Secret)
     verifier: str = field(converter=Secret)
+    return_to: str | None = None
 
 
 def new_secret() -> Secret:

@@ -17,8 +17,8 @@ from prisma_mgmt.auth.httpx_auth import SessionAuth
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.storage.protocol import TokenStorage
-from prisma_mgmt.auth.tokens import Tokens, workspace_of
-from prisma_mgmt.auth.vault import Vault, same
+from prisma_mgmt.auth.tokens import Tokens, same, workspace_of
+from prisma_mgmt.auth.vault import Vault
 from prisma_mgmt.auth.work import Work, drain
 from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError

@@ -47,6 +47,8 @@ class Tokens:
         if not isinstance(form, Mapping):
             raise ValueError("stored tokens must be a JSON object")
         values = cast("Mapping[str, Any]", form)
+        if values.get("version", 1) != 1:
+            raise ValueError("stored tokens are of a version that this release does not know")
         for key, required in (("workspaceId", True), ("accessToken", True), ("refreshToken", False), ("scope", False)):
             value = values.get(key)
             if (required and not value) or not (value is None or isinstance(value, str)):
@@ -57,6 +59,13 @@ class Tokens:
         return cls(
             values["workspaceId"], values["accessToken"], values.get("refreshToken"), expires_at, values.get("scope")
         )
+
+
+def same(one: Tokens | None, other: Tokens | None) -> bool:
+    """Whether two pairs are the same pair; a storage may keep no more of them than that."""
+    if one is None or other is None:
+        return one is other
+    return one.access_token == other.access_token and one.refresh_token == other.refresh_token
 
 
 def claims(access_token: str) -> dict[str, Any]:

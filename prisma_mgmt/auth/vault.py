@@ -8,7 +8,7 @@ from weakref import ref
 import anyio
 
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
-from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.errors import AuthError, PrismaError
 
 logger = logging.getLogger(__name__)
@@ -135,13 +135,6 @@ class Vault:
             _owners.pop(self, None)
         else:
             _owners[self] = self._owner()
-
-
-def same(one: Tokens | None, other: Tokens | None) -> bool:
-    """Whether two pairs are the same pair; a storage may keep no more of them than that."""
-    if one is None or other is None:
-        return one is other
-    return one.access_token == other.access_token and one.refresh_token == other.refresh_token
 
 
 def _report(problem: str, error: AuthError) -> None:

@@ -1,26 +1,40 @@
 """Tokens in a file of one's own."""
 
-import json
 import os
 import secrets
+import stat
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from anyio import to_thread
 
-from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.auth.storage.form import Cipher, Form
+from prisma_mgmt.auth.storage.locks import file_lock, held_file
+from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError
 
+_POSIX = os.name == "posix"
+_NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
+_SAFELY: int = _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
+_LARGEST = 4_000_000  # bytes
+_WRITING = 5.0  # seconds to wait for another process to finish its write
+_REPLACINGS = 1 if _POSIX else 20  # Windows refuses to replace a file that somebody is just reading
+
 
 class FileTokenStorage:
-    """Keeps tokens in a JSON file that only its owner can read, and that is never half written.
+    """Keeps tokens in a JSON file that only its owner can read and that is never half written; processes may share it.
 
-    Node programs that keep `workspaceId`, `accessToken` and `refreshToken` can read it. Raises AuthError for a file
-    that holds no tokens, and leaves it as it is.
+    Without a cipher, Node programs that keep `workspaceId`, `accessToken` and `refreshToken` can read it. With one, the
+    file is bound to its absolute path. Two lock files stay beside it. Raises AuthError for a file that holds no tokens,
+    is a symbolic link or can be read by every user, and leaves it as it is.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], *, cipher: Cipher | None = None) -> None:
+        self.path = Path(path).absolute()
+        self._form = Form(str(self.path), cipher)
 
     async def get_tokens(self) -> Tokens | None:
         return await to_thread.run_sync(self._read)
@@ -29,34 +43,112 @@ class FileTokenStorage:
         await to_thread.run_sync(self._write, tokens)
 
     async def clear_tokens(self) -> None:
-        await to_thread.run_sync(self._remove)
+        await to_thread.run_sync(self._remove, None)
+
+    async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
+        return await to_thread.run_sync(self._remove, tokens)
+
+    @asynccontextmanager
+    async def refresh_lock(self) -> AsyncGenerator[None]:
+        """Held by one process at a time; the kernel releases it when its process dies."""
+        await to_thread.run_sync(self._make_folder)
+        async with held_file(self._lock_path("refresh"), self._form.place):
+            yield
+
+    def _lock_path(self, purpose: str) -> Path:
+        return self.path.with_name(f".{self.path.name}.{purpose}.lock")
+
+    def _make_folder(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _read(self) -> Tokens | None:
         try:
-            text = Secret(self.path.read_text(encoding="utf-8"))
+            descriptor = os.open(self.path, os.O_RDONLY | _SAFELY)
         except FileNotFoundError:
             return None
-        except UnicodeDecodeError:
-            raise AuthError(f"{self.path} holds no tokens: it is no UTF-8 text") from None
+        except OSError:
+            self._refuse_link()
+            raise
         try:
-            return Tokens.from_json(json.loads(text))
-        except ValueError as error:
-            problem = "it is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise AuthError(f"{self.path} holds no tokens: {problem}")
+            self._refuse(os.fstat(descriptor))
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return self._form.read(file.read(_LARGEST).decode())
+        except UnicodeDecodeError:
+            pass
+        finally:
+            os.close(descriptor)
+        raise AuthError(f"{self.path} holds no tokens: it is no UTF-8 text")
+
+    def _refuse(self, found: os.stat_result) -> None:
+        if not stat.S_ISREG(found.st_mode):
+            raise AuthError(f"{self.path} is no regular file")
+        if _POSIX and found.st_mode & stat.S_IRWXO:
+            raise AuthError(f"{self.path} is open to every user of this machine: chmod 600 it")
+
+    def _refuse_link(self) -> None:
+        if self.path.is_symlink():
+            raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
 
     def _write(self, tokens: Tokens) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}.tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(tokens.to_json(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        self._make_folder()
+        with file_lock(self._lock_path("write")).acquire(timeout=_WRITING):
+            self._refuse_link()
+            self._sweep()
+            temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}.tmp")
+            try:
+                _create(temporary, self._form.write(tokens))
+                _replace(temporary, self.path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync_folder(self.path.parent)
 
-    def _remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+    def _remove(self, only: Tokens | None) -> bool:
+        """Remove the file, if it holds `only` where that is given; whether it did."""
+        if not self.path.parent.is_dir():
+            return False
+        with file_lock(self._lock_path("write")).acquire(timeout=_WRITING):
+            if only is not None and not same(self._read(), only):
+                return False
+            self.path.unlink(missing_ok=True)
+            self._sweep()
+            return True
+
+    def _sweep(self) -> None:
+        """Remove what a process left that died while it wrote: whoever holds the lock is the only writer."""
+        for orphan in self.path.parent.glob(f".{_escaped(self.path.name)}.*.tmp"):
+            orphan.unlink(missing_ok=True)
+
+
+def _create(path: Path, text: Secret) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _replace(source: Path, target: Path) -> None:
+    for left in reversed(range(_REPLACINGS)):
+        try:
+            source.replace(target)
+        except PermissionError:
+            if not left:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a file's new name outlive a power failure, where folders can be opened."""
+    if _POSIX:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)

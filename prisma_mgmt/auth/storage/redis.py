@@ -1,0 +1,97 @@
+"""Tokens in Redis."""
+
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
+import anyio
+
+from prisma_mgmt.auth.storage.form import Cipher, Form
+from prisma_mgmt.auth.storage.locks import until
+from prisma_mgmt.auth.tokens import Tokens, same
+from prisma_mgmt.credentials import Secret
+from prisma_mgmt.errors import AuthError
+
+_LEASE = 15_000  # milliseconds after which a lock ends by itself: more than a refresh may take
+_DELETE_IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_SET_IF_LOCKED = """
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1
+"""
+
+_LOCK = """
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+_held: ContextVar[Mapping[str, str]] = ContextVar("held", default=MappingProxyType({}))  # this task's locks -> owners
+
+
+class RedisTokenStorage:
+    """Keeps tokens under a key of a Redis server, for all processes that use it.
+
+    redis: a `redis.asyncio.Redis`, or a client of the same methods such as valkey's; closing it is the caller's.
+    key: names the user's tokens; a second key, for the lock, is beside it in the same slot of a cluster.
+
+    The lock ends by itself after 15 seconds. Whoever refreshed for longer cannot store over what came after.
+    """
+
+    def __init__(self, redis: Any, *, key: str, cipher: Cipher | None = None) -> None:
+        if not key:
+            raise ValueError("key must not be empty")
+        self._redis = redis
+        self._key = key
+        self._lock = f"{key}:lock" if "{" in key else f"{{{key}}}:lock"
+        self._form = Form(f"redis:{key}", cipher)
+
+    async def get_tokens(self) -> Tokens | None:
+        found = await self._text()
+        return None if found is None else self._form.read(found)
+
+    async def set_tokens(self, tokens: Tokens) -> None:
+        text = self._form.write(tokens)
+        owner = _held.get().get(self._lock)
+        if owner is None:
+            await self._redis.set(self._key, text)
+        elif not await self._redis.eval(_SET_IF_LOCKED, 2, self._key, self._lock, text, owner):
+            raise AuthError(f"the refresh lock of redis:{self._key} was lost: the refresh took too long")
+
+    async def clear_tokens(self) -> None:
+        await self._redis.delete(self._key)
+
+    async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
+        found = await self._text()
+        if found is None or not same(self._form.read(found), tokens):
+            return False
+        return bool(await self._redis.eval(_DELETE_IF, 1, self._key, found))
+
+    @asynccontextmanager
+    async def refresh_lock(self) -> AsyncGenerator[None]:
+        """Held by one process at a time, and by nobody 15 seconds after its process died."""
+        owner = secrets.token_hex(16)
+
+        async def attempt() -> int | None:
+            return await self._redis.eval(_LOCK, 1, self._lock, owner, _LEASE) or None
+
+        before = _held.get()
+        try:
+            await until(attempt, self._form.place)
+            _held.set({**before, self._lock: owner})
+            yield
+        finally:
+            _held.set(before)
+            with anyio.CancelScope(shield=True):
+                await self._redis.eval(_DELETE_IF, 1, self._lock, owner)
+
+    async def _text(self) -> Secret | None:
+        found: bytes | str | None = await self._redis.get(self._key)
+        if found is None:
+            return None
+        found = found if isinstance(found, str) else found.decode(errors="replace")
+        return Secret(found)

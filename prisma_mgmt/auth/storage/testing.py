@@ -1,0 +1,131 @@
+"""Does a storage of your own keep the contract? Run `check_storage` against it.
+
+```python
+@pytest.mark.anyio
+async def test_my_storage(tmp_path):
+    await check_storage(lambda: MyStorage(tmp_path / "tokens"))
+```
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import anyio
+
+from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
+from prisma_mgmt.auth.tokens import Tokens
+
+S = TypeVar("S", bound=TokenStorage)
+
+_PATIENCE = 60.0  # seconds for all of it
+_ONE = Tokens("wksp_1", "access-1", "refresh-1", 1_800_000_000.5, "workspace:admin offline_access")
+_OTHER = Tokens("wksp_1", "access-2", "refresh-2")
+_LOGINS = [
+    _ONE,
+    _OTHER,
+    Tokens("wksp_1", "access-3"),
+    Tokens("wksp_1", "a" * 6000, "r" * 3000, 1_800_000_000.0, "x" * 200),
+    Tokens("wksp_ünï", 'access-"4"\\\n\u2028', "refresh-é-😀", None, "workspace:admin"),
+]
+
+
+async def check_storage(storage_for: Callable[[], TokenStorage]) -> None:
+    """Check a storage against the contract; AssertionError, with the broken rule in words, where it breaks it.
+
+    `storage_for` gives a storage object over one place, which is empty at first: several objects are made, as several
+    processes would make them, unless the storage keeps its tokens in the object itself and gives the same one again.
+    A storage that has `refresh_lock` and `clear_tokens_if_current` is checked as one that processes share.
+    """
+    with anyio.move_on_after(_PATIENCE) as scope:
+        await _check_keeping(storage_for(), storage_for())
+        storage, other = storage_for(), storage_for()
+        if isinstance(storage, SharedTokenStorage) and isinstance(other, SharedTokenStorage):
+            await _check_clearing(storage, other)
+            await _check_lock(storage, other)
+            await _check_lock_survives(storage, other)
+        await storage.clear_tokens()
+    _expect(not scope.cancelled_caught, "every call comes to an end")
+
+
+async def _check_keeping(storage: TokenStorage, other: TokenStorage) -> None:
+    _expect(await storage.get_tokens() is None, "get_tokens() gives None where there are no tokens")
+    await storage.clear_tokens()
+    for tokens in _LOGINS:
+        await storage.set_tokens(tokens)
+        _expect(await storage.get_tokens() == tokens, "get_tokens() gives every field that set_tokens() was given")
+        _expect(await other.get_tokens() == tokens, "tokens are kept for every object of the same place")
+    async with anyio.create_task_group() as group:
+        for tokens in _LOGINS:
+            group.start_soon(other.set_tokens, tokens)
+    _expect(await storage.get_tokens() in _LOGINS, "of several writes at once one wins whole")
+    await other.clear_tokens()
+    _expect(await storage.get_tokens() is None, "clear_tokens() forgets the tokens, for every object")
+    _expect(await other.get_tokens() is None, "clear_tokens() forgets the tokens")
+    await other.clear_tokens()
+
+
+async def _check_clearing(storage: SharedTokenStorage, other: SharedTokenStorage) -> None:
+    _expect(not await storage.clear_tokens_if_current(_ONE), "clear_tokens_if_current() is False where nothing is")
+    await storage.set_tokens(_OTHER)
+    _expect(not await other.clear_tokens_if_current(_ONE), "clear_tokens_if_current() is False for replaced tokens")
+    _expect(await storage.get_tokens() == _OTHER, "clear_tokens_if_current() leaves newer tokens alone")
+    _expect(await other.clear_tokens_if_current(_OTHER), "clear_tokens_if_current() is True for the current tokens")
+    _expect(await storage.get_tokens() is None, "clear_tokens_if_current() forgets the current tokens")
+    await storage.set_tokens(_ONE)
+    only_the_pair = Tokens(_ONE.workspace_id, _ONE.access_token, _ONE.refresh_token)
+    _expect(await other.clear_tokens_if_current(only_the_pair), "tokens are current by their pair, not by their expiry")
+
+
+async def _check_lock(storage: SharedTokenStorage, other: SharedTokenStorage) -> None:
+    inside = 0
+
+    async def take(one: SharedTokenStorage) -> None:
+        nonlocal inside
+        async with one.refresh_lock():
+            inside += 1
+            _expect(inside == 1, "refresh_lock() is held by one at a time")
+            await one.set_tokens(_ONE)
+            _expect(await one.get_tokens() == _ONE, "a storage can be used while its own refresh_lock() is held")
+            await anyio.sleep(0.02)
+            inside -= 1
+
+    async with anyio.create_task_group() as group:
+        for one in (storage, other, storage, other):
+            group.start_soon(take, one)
+    await storage.clear_tokens()
+
+
+async def _check_lock_survives(storage: SharedTokenStorage, other: SharedTokenStorage) -> None:
+    """An error or a cancellation, of its holder or of one who waits, leaves the lock free."""
+    with suppress(KeyError):
+        async with storage.refresh_lock():
+            _fail()
+    await _check_free(other, "an error")
+    async with storage.refresh_lock():
+        with anyio.move_on_after(0.05) as waiting:
+            async with other.refresh_lock():
+                pass
+        _expect(waiting.cancelled_caught, "refresh_lock() waits for its holder, and can be cancelled meanwhile")
+        await other.set_tokens(_OTHER)  # a login or a logout does not wait for a refresh
+        await other.clear_tokens()
+    with anyio.move_on_after(0.05):
+        async with other.refresh_lock():
+            await anyio.sleep_forever()
+    await _check_free(storage, "a cancellation")
+
+
+async def _check_free(storage: SharedTokenStorage, after: str) -> None:
+    with anyio.move_on_after(_PATIENCE / 6) as waiting:
+        async with storage.refresh_lock():
+            pass
+    _expect(not waiting.cancelled_caught, f"refresh_lock() is free again after {after}")
+
+
+def _fail() -> None:
+    raise KeyError
+
+
+def _expect(kept: bool, rule: str) -> None:
+    if not kept:
+        raise AssertionError(f"the storage breaks the contract: {rule}")

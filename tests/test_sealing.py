@@ -1,0 +1,195 @@
+"""Sealed cookies and sealed tokens: nothing but what was sealed, where and when it was, comes out."""
+
+import os
+from base64 import b64encode, urlsafe_b64encode
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prisma_mgmt import CallbackError
+from prisma_mgmt.auth import LoginRequest, LoginSealer, OAuthClient, TokenCipher
+from prisma_mgmt.auth.sealing import new_key
+from tests.conftest import FakeClock
+
+KEY, OTHER_KEY = os.urandom(32), os.urandom(32)
+LOGIN = OAuthClient("client", "https://app.example/callback").login_url()
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        (),
+        b"x" * 32,
+        "x" * 43,
+        [b""],
+        [b"x" * 16],
+        [b"x" * 31],
+        [b"x" * 33],
+        ["canary"],
+        ["é" * 43],
+        [KEY, b"x"],
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("kind", [TokenCipher, LoginSealer])
+def test_keys_that_are_none(kind: Any, keys: Any) -> None:
+    with pytest.raises(ValueError, match="key") as caught:
+        kind(keys)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_key_may_be_text() -> None:
+    sealed = TokenCipher([KEY]).seal("text", "place")
+    for text in (urlsafe_b64encode(KEY).decode(), urlsafe_b64encode(KEY).decode().rstrip("="), b64encode(KEY).decode()):
+        assert TokenCipher([text]).open(sealed, "place") == "text"
+        assert TokenCipher([f"{text}\n"]).open(sealed, "place") == "text"
+
+
+def test_new_keys() -> None:
+    one, other = new_key(), new_key()
+    assert one != other
+    assert repr(one) == "'**********'"
+    TokenCipher([one, other])
+
+
+# Tokens
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
+def test_what_was_sealed_for_a_place_opens_there(text: str, place: str) -> None:
+    cipher = TokenCipher([KEY])
+    assert cipher.open(cipher.seal(text, place), place) == text
+    assert cipher.seal(text, place) != cipher.seal(text, place)
+    with pytest.raises(ValueError, match="another place"):
+        cipher.open(cipher.seal(text, place), place + "x")
+
+
+def test_the_first_key_seals_and_all_open() -> None:
+    old, both, new = TokenCipher([OTHER_KEY]), TokenCipher([KEY, OTHER_KEY]), TokenCipher([KEY])
+    assert both.open(old.seal("text", "p"), "p") == "text"
+    assert new.open(both.seal("text", "p"), "p") == "text"
+    with pytest.raises(ValueError, match="another key"):
+        new.open(old.seal("text", "p"), "p")
+
+
+def test_every_flipped_bit_is_noticed() -> None:
+    cipher = TokenCipher([KEY])
+    sealed = cipher.seal("text", "p")
+    for place, character in enumerate(sealed[:-1]):  # the last one has bits that mean nothing
+        changed = sealed[:place] + ("A" if character != "A" else "B") + sealed[place + 1 :]
+        with pytest.raises(ValueError, match="sealed"):
+            cipher.open(changed, "p")
+
+
+@given(st.text() | st.text().map("v1.".__add__))
+def test_no_text_at_all_opens(text: str) -> None:
+    with pytest.raises(ValueError, match=r"it (is|was)"):
+        TokenCipher([KEY]).open(text, "p")
+
+
+def test_the_purposes_are_apart() -> None:
+    with pytest.raises(CallbackError):
+        LoginSealer([KEY]).open(TokenCipher([KEY]).seal("[]", ""))
+
+
+# Logins
+
+
+def test_a_sealed_login_comes_back_as_it_was() -> None:
+    sealer = LoginSealer([KEY])
+    cookie = sealer.seal(LOGIN, "/projects?page=2#top")
+    assert cookie.isascii()
+    assert len(cookie) < 350
+    assert not set(cookie) & set(' ";,\\')
+    for secret in (LOGIN.state, LOGIN.verifier):
+        assert secret not in cookie
+    assert sealer.open(cookie) == LoginRequest("", LOGIN.state, LOGIN.verifier, "/projects?page=2#top")
+    assert LOGIN.state not in repr(sealer.open(cookie))
+
+
+def test_a_cookie_is_good_for_ten_minutes(clock: FakeClock) -> None:
+    sealer = LoginSealer([KEY], now=clock.now)
+    cookie = sealer.seal(LOGIN)
+    clock.time += 600
+    assert sealer.open(cookie)
+    clock.time += 1
+    with pytest.raises(CallbackError, match="it expired"):
+        sealer.open(cookie)
+    clock.time -= 601 + 60
+    assert sealer.open(cookie), "another machine's clock may be behind"
+    clock.time -= 1
+    with pytest.raises(CallbackError):
+        sealer.open(cookie)
+
+
+@pytest.mark.parametrize("ttl", [0, -1, float("nan")])
+def test_a_ttl_that_is_none(ttl: float) -> None:
+    with pytest.raises(ValueError, match="ttl"):
+        LoginSealer([KEY], ttl=ttl)
+
+
+def test_keys_change_without_losing_a_login() -> None:
+    assert LoginSealer([KEY, OTHER_KEY]).open(LoginSealer([OTHER_KEY]).seal(LOGIN)).state == LOGIN.state
+    with pytest.raises(CallbackError, match="another key"):
+        LoginSealer([KEY]).open(LoginSealer([OTHER_KEY]).seal(LOGIN))
+
+
+def test_a_cookie_of_another_client_does_not_open() -> None:
+    with pytest.raises(CallbackError, match="no good"):
+        LoginSealer([KEY], client_id="one").open(LoginSealer([KEY], client_id="other").seal(LOGIN))
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_a_missing_cookie_says_what_may_be_wrong(text: str | None) -> None:
+    with pytest.raises(CallbackError, match="another browser"):
+        LoginSealer([KEY]).open(text)
+
+
+@given(st.text(min_size=1))
+def test_nothing_else_is_a_cookie(text: str) -> None:
+    with pytest.raises(CallbackError) as caught:
+        LoginSealer([KEY]).open(text)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_logins_in_several_tabs_have_a_cookie_each() -> None:
+    oauth, sealer = OAuthClient("client", "https://app.example/callback"), LoginSealer([KEY])
+    logins = [oauth.login_url() for _ in range(3)]
+    cookies = {sealer.cookie_name(login): sealer.seal(login) for login in logins}
+    assert len(cookies) == 3
+    for login in reversed(logins):
+        name = sealer.cookie_name(str(login.state))
+        assert name.isidentifier()
+        assert login.state not in name
+        assert sealer.open(cookies[name]).verifier == login.verifier
+    assert sealer.cookie_name(None) == sealer.cookie_name("") not in cookies
+    assert sealer.cookie_name("\ud800")
+
+
+SAFE = ["/", "/x", "/x/y?z=1&w=%2F#f", "/x//y", "/~ada", "/a:b@c", "/[x]", "/" + "x" * 499]
+UNSAFE = [
+    *("", "x", "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example"),
+    *("https://evil.example", "javascript:alert(1)", " /x", "/x\r\nSet-Cookie: a=b", "/x\n", "/\x00", "/x y", "/é"),
+    *("/x\\..\\\\evil.example", "\t//evil.example", "/\x7f", "/\u2028", "/\ud800", "/" + "x" * 500, "%2f%2fevil", "?x"),
+]
+
+
+@pytest.mark.parametrize("path", SAFE)
+def test_a_path_in_the_application_is_kept(path: str) -> None:
+    sealer = LoginSealer([KEY])
+    cookie = sealer.seal(LOGIN, path)
+    assert sealer.open(cookie).return_to == path
+    assert len(cookie) < 1024
+
+
+@pytest.mark.parametrize("path", UNSAFE, ids=range(len(UNSAFE)))
+def test_any_other_return_path_is_dropped(path: str) -> None:
+    sealer = LoginSealer([KEY])
+    assert sealer.open(sealer.seal(LOGIN, path)).return_to is None

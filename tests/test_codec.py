@@ -1,6 +1,8 @@
 """JSON to models and back, with orjson and without: what fits, what does not and where, and that nothing is coerced."""
 
+import importlib.util
 import json
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Literal
@@ -233,6 +235,16 @@ def test_other_shapes_at_the_top() -> None:
     for value, model in (("x", int), (None, str), ([1, "2"], list[int])):
         with pytest.raises(Mismatch):
             structure(value, model)
+
+
+def test_the_standard_library_serves_where_orjson_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    spec = importlib.util.spec_from_file_location("codec_alone", codec.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    alone = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(alone)
+    assert alone._orjson is None
 
 
 # The way out

@@ -325,10 +325,10 @@ async def test_opening_is_retried_as_any_call(clock: FakeClock) -> None:
 async def test_the_timeout_is_for_the_head_only(clock: FakeClock) -> None:
     gate = Gate()
     log = Log(Reply(chunks=Chunks(lines(record("a")), gate=gate)))
-    async with serve(log) as server, client_of(server, clock, timeout=0.3) as client:
+    async with serve(log) as server, client_of(server, clock, timeout=0.6) as client:
         stream = client.builds.logs("bld_1")
         assert (await anext(stream)).text == "a"
-        with anyio.move_on_after(0.4) as waiting:
+        with anyio.move_on_after(0.7) as waiting:
             await anext(stream)
         assert waiting.cancelled_caught
         gate.release()

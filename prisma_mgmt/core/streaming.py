@@ -46,11 +46,11 @@ class LogStream(Generic[R, T]):
             if self._opened is None:
                 call = self._call({**self._query, "cursor": self.cursor} if self.cursor else self._query)
                 self._opened = call, await self._pipeline.send(call)
-            call, answer = self._opened
+            opened = call, answer = self._opened
             try:
                 line = await self._line(call, answer)
             except NetworkError as error:
-                resumable = self.cursor is not None and self._opened is not None  # not closed meanwhile
+                resumable = self.cursor is not None and self._opened is opened  # not closed meanwhile
                 await self.aclose()
                 cuts += 1
                 if not (resumable and await self._pipeline.pause(call, error, cuts, self._pipeline.clock.monotonic())):

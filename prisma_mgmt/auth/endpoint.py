@@ -45,19 +45,39 @@ class TokenEndpoint:
             return await self._once(form)
         raise RequestTimeoutError(f"no answer within {self._timeout} s", method="POST", url=self.url)
 
+    async def metadata(self, url: str) -> dict[str, Any]:
+        """What the server says of itself at `url` (RFC 8414); empty where it says nothing."""
+        response = await self._in_time(httpx.Request("GET", url, headers=_HEADERS))
+        return _fields(response) if response.status_code == 200 else {}
+
+    async def revoke(self, url: str, form: Mapping[str, str]) -> None:
+        """Post a token to be revoked (RFC 7009); AuthError where that is refused."""
+        response = await self._in_time(httpx.Request("POST", url, data=dict(form), headers=_HEADERS))
+        if response.status_code != 200:
+            raise _refusal(response.status_code, _fields(response), response.headers["retry-after"], form)
+
+    async def _in_time(self, request: httpx.Request) -> httpx.Response:
+        with anyio.move_on_after(self._timeout):
+            return await self._exchange(request)
+        raise RequestTimeoutError(f"no answer within {self._timeout} s", method=request.method, url=str(request.url))
+
     async def _once(self, form: Mapping[str, str]) -> dict[str, Any]:
+        request = httpx.Request("POST", self.url, data=dict(form), headers=_HEADERS)
+        return _granted(await self._exchange(request), form)
+
+    async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        method, url = request.method, str(request.url)
         try:
-            return _granted(await self._send(form), form)
+            return await self._send(request)
         except httpx.RemoteProtocolError:
             pass  # its text may quote the answer
         except (httpx.TransportError, httpx.DecodingError) as error:
-            error.request = httpx.Request("POST", self.url)  # in place of the one that holds the form
+            error.request = httpx.Request(method, url)  # in place of the one that holds the form
             unsent = isinstance(error, httpx.ConnectError)
-            raise NetworkError(str(error), method="POST", url=self.url, unsent=unsent) from error
-        raise NetworkError("the answer was cut short, or is no HTTP", method="POST", url=self.url)
+            raise NetworkError(str(error), method=method, url=url, unsent=unsent) from error
+        raise NetworkError("the answer was cut short, or is no HTTP", method=method, url=url)
 
-    async def _send(self, form: Mapping[str, str]) -> httpx.Response:
-        request = httpx.Request("POST", self.url, data=dict(form), headers=_HEADERS)
+    async def _send(self, request: httpx.Request) -> httpx.Response:
         if self._transport is not None:
             return await _read(await self._transport.handle_async_request(request))
         if self._ssl is None:

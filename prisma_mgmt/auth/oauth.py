@@ -145,6 +145,22 @@ class OAuthClient:
             fresh, refresh_token=fresh.refresh_token or tokens.refresh_token, scope=fresh.scope or tokens.scope
         )
 
+    async def revoke(self, tokens: Tokens) -> bool:
+        """Have the login server forget a login (RFC 7009); False where it publishes no way to (RFC 8414).
+
+        Raises AuthError or NetworkError.
+        """
+        metadata = await self._endpoint.metadata(f"{self.issuer}/.well-known/oauth-authorization-server")
+        url = metadata.get("revocation_endpoint")
+        if url is None:
+            return False
+        if metadata.get("issuer") != self.issuer or urlsplit(url)[:2] != urlsplit(self.issuer)[:2]:
+            raise AuthError("the login server's metadata is another server's: nothing was sent there")
+        kind = "refresh_token" if tokens.refresh_token else "access_token"
+        form = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": kind}
+        await self._endpoint.revoke(url, self._form(form))
+        return True
+
     def _form(self, grant: Mapping[str, str]) -> dict[str, str]:
         secret = {"client_secret": self._client_secret} if self._client_secret else {}
         return {**grant, "client_id": self.client_id, **secret}

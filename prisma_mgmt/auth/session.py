@@ -5,9 +5,10 @@ A refresh runs in a task of the session's own (see work.py), so that no caller's
 `_version` counts every change of the tokens held here: a read of the storage that began before one is out of date.
 """
 
+import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +25,8 @@ from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.loops import LoopGuard
 
+logger = logging.getLogger(__name__)
+
 _FRUITLESS = 60.0  # seconds in which a token that a refresh has just given, and nobody took, is not refreshed again
 _COOL_DOWN = 5.0  # seconds after a failed renewal ahead of expiry
 _DRAIN = 10.0  # seconds; a refresh has a deadline under that
@@ -36,6 +39,9 @@ class OAuthSession:
         left when it was first seen; 0 leaves renewing to the 401.
     snapshot_ttl: seconds for which the tokens read from the storage serve without another read.
 
+    on_refreshed, on_signed_out: called with the new tokens, and when the server has ended the session; plain functions
+        or coroutine functions, run apart from the refresh. What they raise is logged.
+
     One session serves one event loop.
     """
 
@@ -46,6 +52,8 @@ class OAuthSession:
         *,
         leeway: float = 60.0,
         snapshot_ttl: float = 1.0,
+        on_refreshed: Callable[[Tokens], object] | None = None,
+        on_signed_out: Callable[[], object] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if leeway < 0 or snapshot_ttl < 0:
@@ -56,6 +64,8 @@ class OAuthSession:
         self._snapshot_ttl = snapshot_ttl
         self._now = oauth.now
         self._monotonic = monotonic
+        self._on_refreshed = on_refreshed
+        self._on_signed_out = on_signed_out
         self._loop = LoopGuard("session")
         self._tokens: Tokens | None = None
         self._read_at = -math.inf
@@ -149,9 +159,14 @@ class OAuthSession:
 
         return await Work(self, log_in).wait()
 
-    async def logout(self) -> None:
-        """Forget the tokens, here and in the storage; a refresh under way brings none back."""
+    async def logout(self, *, revoke: bool = False) -> None:
+        """Forget the tokens, here and in the storage; a refresh under way brings none back.
+
+        With `revoke` the login server is asked to forget them too, where it publishes a way to. The tokens are gone
+        here even where that fails, with AuthError or NetworkError.
+        """
         self._loop.check()
+        tokens = await self._read() if revoke else None
         self._generation += 1
         self._adopt(None)
 
@@ -159,6 +174,8 @@ class OAuthSession:
             async with self._vault.writing:
                 await self._vault.clear()
                 self._adopt(None)
+            if tokens is not None:
+                await self._oauth.revoke(tokens)
 
         await Work(self, clear).wait()
 
@@ -279,6 +296,7 @@ class OAuthSession:
         async with self._vault.writing:
             if generation == self._generation and await self._vault.holds(old):
                 await self._vault.keep(old, new)
+                self._tell(self._on_refreshed, new)
                 return new
         return await self._stored_or_raise()
 
@@ -292,7 +310,23 @@ class OAuthSession:
             if generation == self._generation:
                 await self._vault.clear_refused(refused)
                 self._adopt(None)
+                self._tell(self._on_signed_out)
         raise error
+
+    def _tell(self, hook: Callable[..., object] | None, *arguments: Tokens) -> None:
+        """Call a hook apart from whatever is under way, which it can neither delay nor hurt."""
+        if hook is None:
+            return
+
+        async def call() -> None:
+            try:
+                result = hook(*arguments)
+                if isinstance(result, Awaitable):
+                    await result
+            except Exception as error:  # a hook is user code, and may raise anything
+                logger.error("the hook %r failed (%s)", hook, type(error).__name__)  # noqa: TRY400  # see vault.py
+
+        Work(self, call, may_wait=True)
 
 
 def switched(tokens: Tokens) -> bool:

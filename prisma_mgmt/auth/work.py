@@ -28,8 +28,10 @@ class Work(Generic[T]):
     An anyio scope, shielded or not, does not hold against asyncio's own cancellation, so no caller's task may run it.
     """
 
-    def __init__(self, owner: object, function: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, owner: object, function: Callable[[], Awaitable[T]], *, may_wait: bool = False) -> None:
+        """`may_wait` is for work that nothing of the same owner waits for: it may wait for that in turn."""
         self.owner = owner
+        self._may_wait = may_wait
         self.done = anyio.Event()
         self._function = function
         self._result: list[T] = []
@@ -45,7 +47,7 @@ class Work(Generic[T]):
             self._task = loop.create_task(self._run(), context=Context())
 
     async def _run(self) -> None:
-        _owner.set(self.owner)
+        _owner.set(None if self._may_wait else self.owner)
         try:
             self._result.append(await self._function())
         except Exception as error:  # whatever it is, those who wait are to have it

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -253,23 +255,42 @@ async def test_a_failed_write_leaves_the_old_tokens_and_nothing_else(
     assert await kept.get_tokens() == TOKENS
 
 
-async def test_what_a_killed_writer_left_is_swept(path: Path) -> None:
+def left_behind(path: Path) -> Path:
+    return path.with_name(f".{path.name}.next")
+
+
+async def test_what_a_killed_writer_left_whole_counts(path: Path) -> None:
     kept = FileTokenStorage(path)
-    for sweep in (lambda: kept.set_tokens(TOKENS), kept.clear_tokens):
-        orphan = path.with_name(f".{path.name}.0123456789abcdef.tmp")
-        other = path.with_name(".other.json.0123456789abcdef.tmp")
-        for one in (orphan, other):
-            one.write_text("canary")
-        await sweep()
-        assert not orphan.exists()
-        assert other.exists()
+    await kept.set_tokens(TOKENS)
+    left_behind(path).write_text(json.dumps(NEWER.to_json()))
+    left_behind(path).chmod(0o600)
+    assert await kept.get_tokens() == NEWER
+    assert not await kept.clear_tokens_if_current(TOKENS)
+    await kept.set_tokens(TOKENS)
+    assert not left_behind(path).exists()
+    assert await kept.get_tokens() == TOKENS
 
 
-async def test_a_name_with_a_pattern_in_it_sweeps_its_own_only(tmp_path: Path) -> None:
-    other = tmp_path / ".ab.0123456789abcdef.tmp"
-    other.write_text("canary")
-    await FileTokenStorage(tmp_path / "a*").set_tokens(TOKENS)
-    assert other.exists()
+@pytest.mark.parametrize("text", ["", '{"workspaceId": "wksp_1", "accessTo', "[]"])
+async def test_what_a_killed_writer_left_torn_does_not_count(path: Path, text: str) -> None:
+    kept = FileTokenStorage(path)
+    await kept.set_tokens(TOKENS)
+    left_behind(path).write_text(text)
+    left_behind(path).chmod(0o600)
+    assert await kept.get_tokens() == TOKENS
+    await kept.clear_tokens()
+    assert not left_behind(path).exists()
+    assert await kept.get_tokens() is None
+
+
+async def test_what_a_killed_writer_left_yields_to_a_later_file(path: Path) -> None:
+    kept = FileTokenStorage(path)
+    left_behind(path).write_text(json.dumps(TOKENS.to_json()))
+    left_behind(path).chmod(0o600)
+    os.utime(left_behind(path), ns=(0, 0))
+    path.write_text(json.dumps(NEWER.to_json()))  # as a Node program does
+    path.chmod(0o600)
+    assert await kept.get_tokens() == NEWER
 
 
 async def test_windows_may_refuse_a_replacement_for_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,3 +315,17 @@ async def test_a_lock_that_is_never_freed_is_an_error_and_no_hang(path: Path, mo
         with pytest.raises(AuthError, match="another process has held the refresh lock"):
             async with FileTokenStorage(path).refresh_lock():
                 pytest.fail("two holders")
+
+
+def test_naming_a_storage_is_what_loads_it() -> None:
+    code = """
+import sys
+import prisma_mgmt.auth.storage as storage
+heavy = {"redis", "asyncpg", "keyring", "filelock", "cryptography"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+for name in storage.__all__:
+    getattr(storage, name)
+assert heavy & set(sys.modules) == {"filelock"}, heavy & set(sys.modules)
+assert not hasattr(storage, "NoSuchStorage")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,7 +1,6 @@
 """Tokens in a file of one's own."""
 
 import os
-import secrets
 import stat
 import time
 from collections.abc import AsyncGenerator
@@ -34,6 +33,7 @@ class FileTokenStorage:
 
     def __init__(self, path: str | os.PathLike[str], *, cipher: Cipher | None = None) -> None:
         self.path = Path(path).absolute()
+        self._next = self.path.with_name(f".{self.path.name}.next")
         self._form = Form(str(self.path), cipher)
 
     async def get_tokens(self) -> Tokens | None:
@@ -62,8 +62,18 @@ class FileTokenStorage:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _read(self) -> Tokens | None:
+        """What is on its way into the file counts if it is whole: its writer may have died before it could move it."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | _SAFELY)
+            coming = self._read_at(self._next)
+            if coming is not None and not _newer(self.path, self._next):
+                return coming
+        except (AuthError, OSError):
+            pass  # not whole, or moved a moment ago
+        return self._read_at(self.path)
+
+    def _read_at(self, path: Path) -> Tokens | None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | _SAFELY)
         except FileNotFoundError:
             return None
         except OSError:
@@ -93,13 +103,12 @@ class FileTokenStorage:
         self._make_folder()
         with file_lock(self._lock_path("write")).acquire(timeout=_WRITING):
             self._refuse_link()
-            self._sweep()
-            temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}.tmp")
+            self._next.unlink(missing_ok=True)
             try:
-                _create(temporary, self._form.write(tokens))
-                _replace(temporary, self.path)
+                _create(self._next, self._form.write(tokens))
+                _replace(self._next, self.path)
             except BaseException:
-                temporary.unlink(missing_ok=True)
+                self._next.unlink(missing_ok=True)
                 raise
             _sync_folder(self.path.parent)
 
@@ -111,13 +120,16 @@ class FileTokenStorage:
             if only is not None and not same(self._read(), only):
                 return False
             self.path.unlink(missing_ok=True)
-            self._sweep()
+            self._next.unlink(missing_ok=True)
             return True
 
-    def _sweep(self) -> None:
-        """Remove what a process left that died while it wrote: whoever holds the lock is the only writer."""
-        for orphan in self.path.parent.glob(f".{_escaped(self.path.name)}.*.tmp"):
-            orphan.unlink(missing_ok=True)
+
+def _newer(path: Path, other: Path) -> bool:
+    """Whether `path` was written after `other`; a program that knows no other file may have."""
+    try:
+        return path.stat().st_mtime_ns > other.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
 
 
 def _create(path: Path, text: Secret) -> None:
@@ -148,7 +160,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)

@@ -12,10 +12,12 @@ import anyio
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import until
 from prisma_mgmt.auth.tokens import Tokens, same
+from prisma_mgmt.auth.work import Work
 from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError
 
-_LEASE = 15_000  # milliseconds after which a lock ends by itself: more than a refresh may take
+_LEASE = 5_000  # milliseconds after which a lock ends by itself, well within those in which the server forgives a reuse
+_EXTEND_IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
 _DELETE_IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 _SET_IF_LOCKED = """
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
@@ -39,7 +41,8 @@ class RedisTokenStorage:
     redis: a `redis.asyncio.Redis`, or a client of the same methods such as valkey's; closing it is the caller's.
     key: names the user's tokens; a second key, for the lock, is beside it in the same slot of a cluster.
 
-    The lock ends by itself after 15 seconds. Whoever refreshed for longer cannot store over what came after.
+    The lock ends by itself five seconds after its holder was last heard of. Whoever lost it cannot store over what came
+    after.
     """
 
     def __init__(self, redis: Any, *, key: str, cipher: Cipher | None = None) -> None:
@@ -73,21 +76,32 @@ class RedisTokenStorage:
 
     @asynccontextmanager
     async def refresh_lock(self) -> AsyncGenerator[None]:
-        """Held by one process at a time, and by nobody 15 seconds after its process died."""
+        """Held by one process at a time, and by nobody five seconds after its process died."""
         owner = secrets.token_hex(16)
 
         async def attempt() -> int | None:
             return await self._redis.eval(_LOCK, 1, self._lock, owner, _LEASE) or None
 
-        before = _held.get()
+        before, done = _held.get(), anyio.Event()
         try:
             await until(attempt, self._form.place)
+            Work(done, lambda: self._extend(owner, done))
             _held.set({**before, self._lock: owner})
             yield
         finally:
             _held.set(before)
+            done.set()
             with anyio.CancelScope(shield=True):
                 await self._redis.eval(_DELETE_IF, 1, self._lock, owner)
+
+    async def _extend(self, owner: str, done: anyio.Event) -> None:
+        """Keep the lock for as long as its holder has it; where that fails it ends, and the holder's write with it."""
+        while True:
+            with anyio.move_on_after(_LEASE / 3000):
+                await done.wait()
+                return
+            if not await self._redis.eval(_EXTEND_IF, 1, self._lock, owner, _LEASE):
+                return
 
     async def _text(self) -> Secret | None:
         found: bytes | str | None = await self._redis.get(self._key)

@@ -84,3 +84,12 @@ def generate(session: nox.Session) -> None:
     """Generate the three clients anew; an argument names a newer description (a path or a URL)."""
     session.install("-q", "-e", ".", *groups("lint"))
     session.run("python", "-m", "tools.apigen", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against other clients and write docs/benchmarks.md; arguments go to `python -m benchmarks`."""
+    session.install("-q", "-e", ".[speed]", *groups("bench"))
+    if shutil.which("npm"):  # without it the TypeScript SDK is reported as missing
+        session.run("npm", "ci", "--silent", "--prefix", "benchmarks/node", external=True)
+    session.run("python", "-m", "benchmarks", *session.posargs)

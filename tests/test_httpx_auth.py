@@ -61,6 +61,13 @@ async def test_a_401_is_renewed_and_sent_again_once(world: World) -> None:
     assert (world.prisma.refreshes, len(world.prisma.seen)) == (1, 2)
 
 
+async def test_a_token_that_was_taken_is_worth_a_refresh_when_it_is_rejected_later(world: World) -> None:
+    for count in range(1, 4):
+        world.prisma.expire()
+        assert (await world.get()).status_code == 200
+        assert world.prisma.refreshes == count
+
+
 async def test_a_401_for_ever_surfaces_after_one_refresh(world: World) -> None:
     world.prisma.api_status = 401
     for _ in range(3):

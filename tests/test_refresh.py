@@ -142,11 +142,11 @@ async def test_an_answer_is_an_answer_and_not_asked_for_again(status: int) -> No
 @pytest.mark.parametrize("again", [True, False])
 async def test_a_server_that_never_answers_costs_the_timeout_and_no_more(again: bool) -> None:
     prisma = Prisma("grace", token_gate=Gate())
-    async with login_server(prisma, timeout=0.06) as oauth:
+    async with login_server(prisma, timeout=0.6) as oauth:
         started = time.monotonic()
-        with pytest.raises(RequestTimeoutError, match=r"0\.06 s") as caught:
+        with pytest.raises(RequestTimeoutError, match=r"0\.6 s") as caught:
             await oauth._endpoint.post({"grant_type": "refresh_token", "refresh_token": "refresh-0"}, again=again)
-        assert 0.05 < time.monotonic() - started < 5
+        assert 0.5 < time.monotonic() - started < 5
     assert caught.value.url.endswith("/token")
     assert prisma.refreshes == (2 if again else 1)
 
@@ -177,7 +177,7 @@ async def test_an_answer_that_comes_to_the_second_try_only_is_taken() -> None:
 
     async with serve(handle) as server:
         old = prisma.tokens()
-        new = await oauth_at(server.url, timeout=0.3).refresh(old)
+        new = await oauth_at(server.url, timeout=1.2).refresh(old)
     assert new.refresh_token == "refresh-2"
     assert prisma.refreshes == 2
 

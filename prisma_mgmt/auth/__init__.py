@@ -11,6 +11,7 @@ from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
 from prisma_mgmt.auth.tokens import Tokens
 
 if TYPE_CHECKING:
+    from prisma_mgmt.auth.loopback import log_in_with_browser
     from prisma_mgmt.auth.sealing import LoginSealer, TokenCipher
 
 __all__ = [
@@ -23,9 +24,10 @@ __all__ = [
     "TokenCipher",
     "TokenStorage",
     "Tokens",
+    "log_in_with_browser",
 ]
 
-_LATER = {"LoginSealer": "sealing", "TokenCipher": "sealing"}
+_LATER = {"LoginSealer": "sealing", "TokenCipher": "sealing", "log_in_with_browser": "loopback"}
 
 
 def __getattr__(name: str) -> object:

@@ -17,15 +17,16 @@ class SessionAuth(httpx.Auth):
         token = await self._session.access_token()
         request.headers["Authorization"] = f"Bearer {token}"
         response = yield request
-        if response.status_code != 401:
-            if accepted := getattr(self._session, "accepted", None):
-                accepted(token)
-            return
-        await response.aread()  # gives the connection back before anybody waits for the refresh
-        renewed = await self._session.renew(token)
-        if renewed is not None and isinstance(request.stream, httpx.ByteStream):  # any other body is gone
-            request.headers["Authorization"] = f"Bearer {renewed}"
-            yield request
+        if response.status_code == 401:
+            await response.aread()  # gives the connection back before anybody waits for the refresh
+            renewed = await self._session.renew(token)
+            if renewed is None or not isinstance(request.stream, httpx.ByteStream):  # any other body is gone
+                return
+            token = renewed
+            request.headers["Authorization"] = f"Bearer {token}"
+            response = yield request
+        if response.status_code != 401 and (accepted := getattr(self._session, "accepted", None)):
+            accepted(token)
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         raise RuntimeError(f"a session is asynchronous: send this {request.method} with httpx.AsyncClient")

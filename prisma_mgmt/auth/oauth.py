@@ -152,9 +152,10 @@ class OAuthClient:
         """
         metadata = await self._endpoint.metadata(f"{self.issuer}/.well-known/oauth-authorization-server")
         url = metadata.get("revocation_endpoint")
-        if url is None:
+        if not isinstance(url, str):
             return False
-        if metadata.get("issuer") != self.issuer or urlsplit(url)[:2] != urlsplit(self.issuer)[:2]:
+        origin = "/".join(self.issuer.split("/")[:3])
+        if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/"):
             raise AuthError("the login server's metadata is another server's: nothing was sent there")
         kind = "refresh_token" if tokens.refresh_token else "access_token"
         form = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": kind}

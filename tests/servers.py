@@ -18,7 +18,7 @@ def program(name: str) -> str:
     """The path of a server's program; skips the test where there is none, and fails it in CI."""
     found = shutil.which(name) or next((str(path) for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), None)
     if found is None:
-        reason = f"{name} is not installed (on Debian: apt-get install redis-server postgresql)"
+        reason = f"{name} is not installed (on Debian: apt-get install redis-server postgresql chromium-driver)"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)

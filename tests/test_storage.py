@@ -329,3 +329,24 @@ assert heavy & set(sys.modules) == {"filelock"}, heavy & set(sys.modules)
 assert not hasattr(storage, "NoSuchStorage")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
+async def test_a_disk_that_is_full_leaves_the_old_tokens(path: Path) -> None:
+    """A real refusal of the kernel: no file may grow past a few bytes."""
+    import resource
+    import signal
+
+    kept = FileTokenStorage(path)
+    await kept.set_tokens(TOKENS)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            await kept.set_tokens(NEWER)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert await kept.get_tokens() == TOKENS
+    assert not left_behind(path).exists()

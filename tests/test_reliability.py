@@ -1,0 +1,23 @@
+"""docs/reliability.md names a test for every promise and every failure mode, and each of them is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+PAGE = (TESTS.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
+ROWS: dict[str, str] = dict(re.findall(r"^\| ([SC]?\d+) \| .* \| (.*) \|$", PAGE, re.MULTILINE))
+PROMISES = [f"S{n}" for n in range(1, 16)] + [f"C{n}" for n in range(1, 10)] + [str(n) for n in range(1, 69)]
+
+
+def test_every_promise_has_a_row() -> None:
+    assert sorted(ROWS) == sorted(PROMISES)
+
+
+@pytest.mark.parametrize("row", PROMISES)
+def test_a_row_names_tests_that_exist(row: str) -> None:
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", ROWS[row])
+    assert named, f"row {row} names no test"
+    missing = [name for file, name in named if f"def {name}(" not in (TESTS / file).read_text(encoding="utf-8")]
+    assert missing == []

@@ -1,5 +1,6 @@
 """Everything that CI runs, by name: `nox -l` lists it."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
 CODE = ("prisma_mgmt", "tests", "examples", "tools", "noxfile.py")
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "types", f"tests-{CURRENT}", "wheel", "quickstart"]  # tests include docs
+nox.options.sessions = ["lint", "types", f"tests-{CURRENT}", "wheel", "quickstart", "examples"]  # tests include docs
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
 
@@ -45,7 +46,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict and basedpyright in strict mode."""
-    session.install("-q", "-e", ".[all]", *groups("types", "test"), "nox")
+    session.install("-q", "-e", ".[all]", *groups("types", "test"), "arq", "nox")
     session.run("mypy")
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
 
@@ -70,6 +71,24 @@ def quickstart(session: nox.Session) -> None:
     """README's first command, as a user runs it."""
     session.install("-q", "-e", ".[sandbox]")
     session.run("python", "-W", "error", "examples/quickstart.py")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """The other examples, with a real Redis for the one that needs it."""
+    session.install("-q", "-e", ".[sandbox,redis]", "arq")
+    session.run("python", "-W", "error", "examples/script.py")
+    if shutil.which("redis-server") or "CI" in os.environ:
+        session.run("python", "examples/workers.py", env={"PYTHONPATH": "."})
+    else:
+        session.warn("examples/workers.py was left out: there is no redis-server")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Share sessions between real processes and kill them; prints what was lost. Takes some minutes."""
+    session.install("-q", "-e", ".[all]", *groups("test"))
+    session.run("python", "-m", "tests.processes.soak", *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,135 @@
+"""Two worker processes that share one user's session, kept in Redis.
+
+Needs `pip install 'prisma-mgmt[sandbox,redis]' arq` and a redis-server: the one at REDIS_URL, or one that this starts
+for itself. A sandbox gives tokens that live two seconds; 60 jobs go through two arq workers, and no job ever fails for
+want of a token, because one refresh serves both processes.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncGenerator, Generator
+from typing import Any
+
+import httpx
+from arq import create_pool
+from arq.connections import ArqRedis, RedisSettings
+from redis.asyncio import Redis
+
+from prisma_mgmt import ManagementClient
+from prisma_mgmt.auth import OAuthClient, OAuthSession
+from prisma_mgmt.auth.storage import RedisTokenStorage
+from prisma_mgmt.sandbox import Sandbox
+
+USER = "ada"
+JOBS = 60
+
+
+# The worker: what an application has, in a file of its own
+
+
+async def startup(ctx: dict[str, Any]) -> None:
+    oauth = OAuthClient("sandbox-app", "http://127.0.0.1/callback", auth_base_url=os.environ["AUTH_URL"])
+    session = OAuthSession(oauth, RedisTokenStorage(ctx["redis"], key=f"prisma:{USER}"))
+    ctx["prisma"] = ManagementClient(session, base_url=os.environ["API_URL"])
+
+
+async def shutdown(ctx: dict[str, Any]) -> None:
+    await ctx["prisma"].aclose()
+
+
+async def who_am_i(ctx: dict[str, Any], number: int) -> int:
+    """One job: call the API as the user."""
+    await ctx["prisma"].me.get()
+    await asyncio.sleep(number % 5 / 10)  # the rest of a job's work
+    return os.getpid()
+
+
+class WorkerSettings:
+    functions = [who_am_i]  # noqa: RUF012  # arq reads it from the class
+    on_startup = startup
+    on_shutdown = shutdown
+    max_jobs = 3
+    redis_settings = RedisSettings.from_dsn(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"))
+
+
+# The application: logs the user in, and gives out work
+
+
+@contextlib.contextmanager
+def redis_url() -> Generator[str, None, None]:
+    """REDIS_URL, or a server of our own."""
+    if url := os.environ.get("REDIS_URL"):
+        yield url
+        return
+    program = shutil.which("redis-server")
+    if program is None:
+        sys.exit("workers: there is no redis-server; install one (apt-get install redis-server) or set REDIS_URL")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+            try:
+                yield f"redis://127.0.0.1:{port}"
+            finally:
+                server.terminate()
+
+
+async def log_in(redis: Redis, sandbox: Sandbox) -> None:
+    oauth = OAuthClient(sandbox.client_id, "http://127.0.0.1/callback", auth_base_url=sandbox.auth_url)
+    login = oauth.login_url()
+    async with httpx.AsyncClient() as browser:
+        consent = await browser.get(login.url)
+    await OAuthSession(oauth, RedisTokenStorage(redis, key=f"prisma:{USER}")).handle_callback(
+        consent.headers["location"], login
+    )
+
+
+@contextlib.asynccontextmanager
+async def pool_at(url: str) -> AsyncGenerator[ArqRedis, None]:
+    settings = RedisSettings.from_dsn(url)
+    settings.conn_retries = 50
+    settings.conn_retry_delay = 0
+    pool = await create_pool(settings)
+    try:
+        yield pool
+    finally:
+        await pool.aclose()
+
+
+async def run(url: str, sandbox: Sandbox) -> None:
+    async with pool_at(url) as pool:
+        await log_in(pool, sandbox)
+        environment = {**os.environ, "REDIS_URL": url, "API_URL": sandbox.api_url, "AUTH_URL": sandbox.auth_url}
+        command = [sys.executable, "-m", "arq", "examples.workers.WorkerSettings"]
+        workers = [
+            await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.DEVNULL)
+            for _ in range(2)
+        ]
+        try:
+            jobs = [await pool.enqueue_job("who_am_i", number) for number in range(JOBS)]
+            done = Counter(await asyncio.gather(*(job.result(timeout=60) for job in jobs if job is not None)))
+        finally:
+            for worker in workers:
+                worker.terminate()
+                await worker.wait()
+    print(f"  {done.total()} jobs done by {len(done)} workers")
+    refreshes, refused = sandbox.counts["refresh"], sandbox.counts["refresh_refused"]
+    print(f"  {refreshes} refreshes of a token that lives 2 s, {refused} refused")
+
+
+def main() -> None:
+    with redis_url() as url, Sandbox(token_lifetime=2) as sandbox:
+        print(f"Redis at {url}, a sandbox at {sandbox.api_url}")
+        asyncio.run(run(url, sandbox))
+
+
+if __name__ == "__main__":
+    main()

@@ -27,7 +27,7 @@ from prisma_mgmt.loops import LoopGuard
 
 logger = logging.getLogger(__name__)
 
-_FRUITLESS = 60.0  # seconds in which a token that a refresh has just given, and nobody took, is not refreshed again
+_FRUITLESS = 10.0  # seconds in which a token that a refresh has just given, and nobody took, is not refreshed again
 _COOL_DOWN = 5.0  # seconds after a failed renewal ahead of expiry
 _DRAIN = 10.0  # seconds; a refresh has a deadline under that
 

@@ -75,7 +75,10 @@ def redis_url() -> Generator[str, None, None]:
         port = listener.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+            assert server.stdout is not None
+            while b"Ready to accept connections" not in (line := server.stdout.readline()):
+                assert line, "redis-server did not start"
             try:
                 yield f"redis://127.0.0.1:{port}"
             finally:
@@ -94,10 +97,7 @@ async def log_in(redis: Redis, sandbox: Sandbox) -> None:
 
 @contextlib.asynccontextmanager
 async def pool_at(url: str) -> AsyncGenerator[ArqRedis, None]:
-    settings = RedisSettings.from_dsn(url)
-    settings.conn_retries = 50
-    settings.conn_retry_delay = 0
-    pool = await create_pool(settings)
+    pool = await create_pool(RedisSettings.from_dsn(url))
     try:
         yield pool
     finally:

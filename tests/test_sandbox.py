@@ -214,7 +214,8 @@ def test_options_out_of_range_are_errors(options: dict[str, Any]) -> None:
         Sandbox(**options)
 
 
-def test_the_command_prints_what_a_client_needs_and_stops_on_ctrl_c() -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_prints_what_a_client_needs_and_stops_on_ctrl_c(end: signal.Signals) -> None:
     command = [sys.executable, "-m", "prisma_mgmt.sandbox", "--token-lifetime", "60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -223,7 +224,7 @@ def test_the_command_prints_what_a_client_needs_and_stops_on_ctrl_c() -> None:
         assert httpx.get(f"{lines['API']}/v1/me", headers=headers).status_code == 200
         page = httpx.get(f"{lines['Login']}/authorize", params={"client_id": lines["Client id"]})
         assert "redirect_uri" in page.text
-        process.send_signal(signal.SIGINT)
+        process.send_signal(end)
         rest = process.communicate(timeout=10)
     assert (process.returncode, *rest) == (0, "", "")
 

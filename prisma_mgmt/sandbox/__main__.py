@@ -1,12 +1,15 @@
 """Serve the sandbox from the command line: `python -m prisma_mgmt.sandbox`."""
 
 import argparse
+import signal
 import sys
 import time
 
 
 def main() -> int:
     options = _parse_options()
+    for end in (signal.SIGINT, signal.SIGTERM):  # a shell's background job has Ctrl-C ignored
+        signal.signal(end, signal.default_int_handler)
     try:
         from prisma_mgmt.sandbox import Sandbox
 

@@ -10,7 +10,7 @@ import nox
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
-CODE = ("prisma_mgmt", "tests", "examples", "tools", "noxfile.py")
+CODE = ("prisma_mgmt", "tests", "benchmarks", "examples", "tools", "noxfile.py")
 
 nox.needs_version = ">=2024.10.9"
 nox.options.sessions = ["lint", "types", f"tests-{CURRENT}", "wheel", "quickstart", "examples"]  # tests include docs

@@ -1,8 +1,6 @@
 """One event loop for each object that owns connections or tasks."""
 
-import asyncio
-
-from anyio.lowlevel import current_token
+import sys
 
 
 class LoopGuard:
@@ -16,10 +14,7 @@ class LoopGuard:
 
     def check(self) -> None:
         """Raises RuntimeError in any event loop but the first."""
-        try:
-            loop: object = asyncio.get_running_loop()
-        except RuntimeError:
-            loop = current_token().native_token
+        loop = running_loop()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
@@ -27,3 +22,16 @@ class LoopGuard:
                 f"this {self._owner} was first used in {self._loop!r} and serves that event loop only, "
                 f"but it is now used in {loop!r}; make one for each loop"
             )
+
+
+def running_loop() -> object:
+    """The event loop, or trio's run, that this code runs in."""
+    asyncio = sys.modules.get("asyncio")  # not imported here: whoever runs it has, and a trio program need not
+    if asyncio is not None:
+        try:
+            return asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+    from anyio.lowlevel import current_token
+
+    return current_token().native_token

@@ -5,17 +5,20 @@ value does not fit, `Mismatch` collects the path to it on its way up.
 """
 
 import json
+import math
 import types
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import attrs
-from cattrs import Converter
-from cattrs.gen import make_dict_unstructure_fn, override
 
 from prisma_mgmt.credentials import Secret
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 try:
     import orjson
@@ -68,7 +71,7 @@ def json_key(attribute: "attrs.Attribute[Any]") -> str:
 
 def parse(data: bytes) -> JSON:
     """The value of a JSON document; ValueError for anything else, NaN and Infinity included."""
-    return _orjson.loads(data) if _orjson else json.loads(data, parse_constant=_refuse_constant)
+    return _orjson.loads(data) if _orjson else json.loads(data.decode(), parse_constant=_refuse_constant)
 
 
 def _refuse_constant(name: str) -> float:
@@ -76,8 +79,11 @@ def _refuse_constant(name: str) -> float:
 
 
 def dump(value: Any) -> bytes:
-    """`value` as a JSON document; models, aware datetimes and containers of them included. UNSET keys are left out."""
-    plain = converter.unstructure(value)
+    """`value` as a JSON document; models, aware datetimes and containers of them included. UNSET keys are left out.
+
+    Raises ValueError or TypeError for what JSON has not: NaN, Infinity, keys that are no strings.
+    """
+    plain = _converter().unstructure(value)
     if _orjson:
         return bytes(_orjson.dumps(plain))
     return json.dumps(plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
@@ -85,8 +91,8 @@ def dump(value: Any) -> bytes:
 
 def structure(value: JSON, model: type[T]) -> T:
     """`value` as a `model`; raises Mismatch, with the path of the field at fault."""
-    hook: Hook = converter.get_structure_hook(model)
-    fitted: T = hook(value, model)
+    kind: Any = model  # a type is hashable, whatever type checkers make of it
+    fitted: T = hook_of(kind)(value, kind)
     return fitted
 
 
@@ -102,7 +108,11 @@ def _wrong(wanted: str, value: Any) -> Mismatch:
 
 
 def _located(error: Exception, key: str) -> Mismatch:
-    return (error if isinstance(error, Mismatch) else Mismatch("missing")).under(key)
+    if isinstance(error, KeyError):
+        error = Mismatch("missing")
+    elif not isinstance(error, Mismatch):
+        error = Mismatch("expected an ISO 8601 date and time")  # what fromisoformat says quotes the value
+    return error.under(key)
 
 
 def _number(value: Any, _: Any) -> float:
@@ -141,7 +151,7 @@ def _scalar(kind: type, wanted: str) -> Hook:
 
 def _list_hook(kind: Any) -> Hook:
     (item,) = get_args(kind)
-    each: Hook = converter.get_structure_hook(item)
+    each: Hook = hook_of(item)
 
     def hook(value: Any, _: Any) -> list[Any]:
         if value.__class__ is not list:
@@ -159,7 +169,7 @@ def _list_hook(kind: Any) -> Hook:
 
 def _dict_hook(kind: Any) -> Hook:
     _, item = get_args(kind)
-    each: Hook = converter.get_structure_hook(item)
+    each: Hook = hook_of(item)
 
     def hook(value: Any, _: Any) -> dict[str, Any]:
         if value.__class__ is not dict:
@@ -192,7 +202,7 @@ def _is_union(kind: Any) -> bool:
 def _union_hook(kind: Any) -> Hook:
     """The hook of `X | None`, and of models told apart by their `type`, where an unknown one stays a dict."""
     simple = _simple(kind)
-    inner = _tagged_hook(simple) if _is_union(simple) else converter.get_structure_hook(simple)
+    inner = _tagged_hook(simple) if _is_union(simple) else hook_of(simple)
     if type(None) not in get_args(kind):
         return lambda value, _: inner(value, simple)
     return lambda value, _: None if value is None else inner(value, simple)
@@ -200,7 +210,7 @@ def _union_hook(kind: Any) -> Hook:
 
 def _tagged_hook(union: Any) -> Hook:
     hooks: dict[Any, tuple[Hook, type]] = {
-        attrs.fields_dict(model)["type"].default: (converter.get_structure_hook(model), model)
+        attrs.fields_dict(model)["type"].default: (hook_of(model), model)
         for model in get_args(union)
         if attrs.has(model)
     }
@@ -217,48 +227,77 @@ def _tagged_hook(union: Any) -> Hook:
     return hook
 
 
-_INLINE: dict[Any, str] = {str: "a string", int: "a whole number", bool: "a boolean"}
+# What is checked in line: the class that JSON gives it, and its name in an error.
+_INLINE: dict[Any, tuple[str, str]] = {
+    str: ("str", "a string"),
+    int: ("int", "a whole number"),
+    bool: ("bool", "a boolean"),
+    Secret: ("str", "a string"),
+    datetime: ("str", "a date and time"),
+}
+_CONVERTED: dict[Any, tuple[str]] = {Secret: ("Secret",), datetime: ("fromisoformat",)}
 
 
 def _model_hook(model: type) -> Hook:
     """Compile the hook of one attrs class."""
-    scope: dict[str, Any] = {"model": model, "wrong": _wrong, "located": _located, "Mismatch": Mismatch, "UNSET": UNSET}
+    scope: dict[str, Any] = {
+        "model": model,
+        "new": object.__new__,
+        "wrong": _wrong,
+        "located": _located,
+        "UNSET": UNSET,
+    }
+    scope |= {"fromisoformat": datetime.fromisoformat, "Secret": Secret}
     lines = ["def hook(o, _):", "  if o.__class__ is not dict: raise wrong('an object', o)"]
+    lines.append("  m = new(model)")  # a model has no validators, and setting its slots here saves a call an object
     for i, attribute in enumerate(attrs.fields(model)):
         key = json_key(attribute)
         scope[f"d{i}"] = attribute.default
         read = f"o[{key!r}]" if attribute.default is attrs.NOTHING else f"o.get({key!r}, d{i})"
-        lines += ["  try:", f"    v{i} = {read}", f"    {_check(i, attribute, scope)}"]
-        lines += [f"  except (KeyError, Mismatch) as error: raise located(error, {key!r}) from None"]
-    lines.append(f"  return model({', '.join(f'v{i}' for i in range(len(attrs.fields(model))))})")
+        lines += ["  try:", f"    m.{attribute.name} = v = {read}"]
+        lines += [f"    {line}" for line in _check(i, attribute, scope)]
+        lines += [f"  except (KeyError, ValueError) as error: raise located(error, {key!r}) from None"]
+    lines.append("  return m")
     exec("\n".join(lines), scope)  # noqa: S102  # as attrs does; the names come from our own models
     hook: Hook = scope["hook"]
     return hook
 
 
-def _check(i: int, attribute: "attrs.Attribute[Any]", scope: dict[str, Any]) -> str:
-    """The statement that checks and converts `v{i}`."""
-    kind = _simple(attribute.type)
+def _check(i: int, attribute: "attrs.Attribute[Any]", scope: dict[str, Any]) -> list[str]:
+    """The statements that check and convert a field's value, `v`."""
+    kind, name = _simple(attribute.type), attribute.name
     if kind in (Any, object):
-        return "pass"
-    guard = f"v{i} is not None and " if type(None) in get_args(attribute.type) else ""
-    guard += f"v{i} is not UNSET and " if attribute.default is UNSET else ""
+        return []
+    guard = "v is not None and " if type(None) in get_args(attribute.type) else ""
+    guard += "v is not UNSET and " if attribute.default is UNSET else ""
     if kind in _INLINE:
-        return f"if {guard}v{i}.__class__ is not {kind.__name__}: raise wrong({_INLINE[kind]!r}, v{i})"
-    scope[f"h{i}"], scope[f"t{i}"] = converter.get_structure_hook(kind), kind
-    return f"if {guard}True: v{i} = h{i}(v{i}, t{i})"
+        kind_name, wanted = _INLINE[kind]
+        lines = [f"if {guard}v.__class__ is not {kind_name}: raise wrong({wanted!r}, v)"]
+        return lines + [f"if {guard}True: m.{name} = {convert}(v)" for convert in _CONVERTED.get(kind, ())]
+    scope[f"h{i}"], scope[f"t{i}"] = hook_of(kind), kind
+    return [f"if {guard}True: m.{name} = h{i}(v, t{i})"]
 
 
 def _unstructure_model(model: type) -> Callable[[Any], Any]:
+    from cattrs.gen import make_dict_unstructure_fn, override
+
     renames: dict[str, Any] = {
         attribute.name: override(rename=json_key(attribute), omit_if_default=attribute.default in (None, UNSET))
         for attribute in attrs.fields(model)
     }
-    return make_dict_unstructure_fn(model, converter, **renames)
+    return make_dict_unstructure_fn(model, _converter(), **renames)
 
 
 def _unstructure_dict(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: converter.unstructure(one) for key, one in value.items() if one is not UNSET}
+    if not all(isinstance(key, str) for key in value):
+        raise TypeError("the keys of a JSON object are strings")
+    return {str.__str__(key): _converter().unstructure(one) for key, one in value.items() if one is not UNSET}
+
+
+def _finite(value: float) -> float:
+    if value in (math.inf, -math.inf) or value != value:  # which NaN is
+        raise ValueError("JSON has no NaN and no Infinity")
+    return value
 
 
 def iso(value: datetime) -> str:
@@ -272,11 +311,15 @@ def _originates(origin: Any) -> Callable[[Any], bool]:
     return lambda kind: get_origin(kind) is origin
 
 
-def _make_converter() -> Converter:
+@cache
+def _converter() -> "Converter":
+    """The registry of hooks, made when it is first needed: cattrs takes a while to import."""
+    from cattrs import Converter
+
     made = Converter()
     made.register_structure_hook_func(lambda kind: kind in (Any, object), _as_it_is)
-    for kind, wanted in _INLINE.items():
-        made.register_structure_hook(kind, _scalar(kind, wanted))
+    for kind in (str, int, bool):
+        made.register_structure_hook(kind, _scalar(kind, _INLINE[kind][1]))
     made.register_structure_hook(float, _number)
     made.register_structure_hook(Secret, _secret)
     made.register_structure_hook(datetime, _datetime)
@@ -287,8 +330,14 @@ def _make_converter() -> Converter:
     made.register_structure_hook_factory(attrs.has, _model_hook)
     made.register_unstructure_hook_factory(attrs.has, _unstructure_model)
     made.register_unstructure_hook(datetime, iso)
+    made.register_unstructure_hook(float, _finite)
     made.register_unstructure_hook(dict, _unstructure_dict)
+    made.register_unstructure_hook_factory(_originates(dict), lambda _: _unstructure_dict)
     return made
 
 
-converter = _make_converter()
+@cache
+def hook_of(kind: Any) -> Hook:
+    """What structures a type."""
+    hook: Hook = _converter().get_structure_hook(kind)
+    return hook

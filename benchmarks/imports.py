@@ -1,0 +1,53 @@
+"""What an import costs: the CPU time of a fresh process, less that of one which imports nothing."""
+
+import resource
+import subprocess
+import sys
+from functools import partial
+
+from benchmarks.report import Budget, Section, Table
+from benchmarks.rig import ROOT, Rig
+from benchmarks.stats import Failed, Series, interleave
+
+IMPORT = 1.2  # of httpx
+_OURS = "prisma_mgmt, a client"
+_PROGRAMS = {
+    "": "pass",
+    "httpx": "import httpx",
+    _OURS: "import prisma_mgmt; prisma_mgmt.ManagementClient('token')",
+    "prisma_mgmt, a client, a resource": "import prisma_mgmt; prisma_mgmt.ManagementClient('token').connections",
+    "prisma_mgmt alone": "import prisma_mgmt",
+    "httpx, a client": "import httpx; httpx.AsyncClient()",
+    "aiohttp": "import aiohttp",
+    "cloudflare, a client": "import cloudflare; cloudflare.AsyncCloudflare(api_token='token')",
+    "openai, a client": "import openai; openai.AsyncOpenAI(api_key='token')",
+}
+
+
+def run(rig: Rig) -> Section:
+    seconds = interleave(rig.mode, {name: partial(_seconds, code) for name, code in _PROGRAMS.items()})
+    costs = {name: series - seconds[""] for name, series in seconds.items() if name}
+    rows = [[name, _cell(cost), _ratio(cost, costs["httpx"])] for name, cost in costs.items()]
+    return Section(
+        [Table("Import time", "CPU of a fresh process, less that of bare Python.", ["", "ms", "of httpx"], rows)],
+        [Budget("`import prisma_mgmt` plus a client, against `import httpx`", IMPORT, costs[_OURS] / costs["httpx"])],
+    )
+
+
+def _seconds(code: str) -> float:
+    """CPU of one process; raises Failed where the program does."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)  # noqa: S603
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise Failed(done.stderr.strip().rpartition("\n")[2])
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _cell(cost: Series) -> str:
+    return cost.failure or f"{cost.median * 1000:.0f}"
+
+
+def _ratio(cost: Series, base: Series) -> str:
+    ratio = cost / base
+    return "" if ratio.failure else f"{ratio.median:.2f}"

@@ -1,6 +1,7 @@
 """A loopback HTTP server in the test's own event loop, and gates to hold its answers; nothing waits by the clock."""
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,7 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 import anyio
 import anyio.lowlevel
 import h11
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.streams.tls import TLSStream
 from attrs import define, field
 
 
@@ -109,20 +111,25 @@ class Server:
 
 
 @asynccontextmanager
-async def serve(handler: Handler) -> AsyncIterator[Server]:
+async def serve(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     """Serve `handler` on a free loopback port for as long as the context lasts."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     port = listener.extra(SocketAttribute.local_port)
-    server = Server(f"http://127.0.0.1:{port}")
+    server = Server(f"http{'s' if tls else ''}://127.0.0.1:{port}")
 
     async def connected(stream: SocketStream) -> None:
         server.connections += 1
         server.open_connections += 1
         try:
             async with stream:
-                await _converse(stream, handler, server, server.connections)
+                talk: ByteStream = stream
+                if tls:
+                    talk = await TLSStream.wrap(stream, server_side=True, ssl_context=tls, standard_compatible=False)
+                await _converse(talk, handler, server, server.connections)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, h11.RemoteProtocolError):
             pass  # the client went away, as clients do
+        except ssl.SSLError:
+            pass
         finally:
             server.open_connections -= 1
 
@@ -134,7 +141,7 @@ async def serve(handler: Handler) -> AsyncIterator[Server]:
             group.cancel_scope.cancel()
 
 
-async def _converse(stream: SocketStream, handler: Handler, server: Server, number: int) -> None:
+async def _converse(stream: ByteStream, handler: Handler, server: Server, number: int) -> None:
     connection = h11.Connection(h11.SERVER)
     while True:
         request = await _receive(stream, connection, number)
@@ -153,7 +160,7 @@ async def _converse(stream: SocketStream, handler: Handler, server: Server, numb
         connection.start_next_cycle()
 
 
-async def _receive(stream: SocketStream, connection: h11.Connection, number: int) -> Request | None:
+async def _receive(stream: ByteStream, connection: h11.Connection, number: int) -> Request | None:
     head: h11.Request | None = None
     body = b""
     while True:
@@ -175,7 +182,7 @@ async def _receive(stream: SocketStream, connection: h11.Connection, number: int
             return None
 
 
-async def _answer(stream: SocketStream, connection: h11.Connection, reply: Reply) -> None:
+async def _answer(stream: ByteStream, connection: h11.Connection, reply: Reply) -> None:
     headers = {"content-type": "application/json", "x-request-id": "req_1", **reply.headers}
     if reply.chunks is None:
         headers["content-length"] = str(len(reply.raw()))

@@ -246,5 +246,34 @@ def test_the_ssl_context_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     real = httpx.create_ssl_context
     monkeypatch.setattr(httpx, "create_ssl_context", lambda: made.append(real()) or made[-1])
     transport = ManagementClient("token")._pipeline.transport
-    assert transport._take() is not transport._take()
+    url = httpx.URL("https://api.prisma.io/")
+    assert transport._take(url) is not transport._take(url)
     assert len(made) == 1
+
+
+async def test_what_a_hook_does_to_a_request_stays_with_it() -> None:
+    async def sending(request: httpx.Request) -> None:
+        assert request.content in (b"", b"[]")
+        request.headers["x-once" if not server.requests else "x-later"] = "1"
+        request.headers["authorization"] = "Bearer mine"
+
+    async def reply(request: Request) -> Reply:
+        return Reply(body={"data": CONNECTION})
+
+    async with (
+        serve(reply) as server,
+        httpx.AsyncClient(event_hooks={"request": [sending], "response": []}) as theirs,
+        ManagementClient("token", base_url=server.url, http_client=theirs) as client,
+    ):
+        await client.connections.get("con_1")
+        await client.request("POST", "/v1/x", body=[])
+    async with serve(reply) as other, ManagementClient("token", base_url=other.url) as client:
+        await client.request("POST", "/v1/x", body=[], headers={"content-type": "application/merge-patch+json"})
+        await client.request("POST", "/v1/x")
+        await client.request("DELETE", "/v1/x", body={})
+        await client.with_options(headers={"host": "api.example"}).connections.get("con_1")
+    assert [request.headers.get("x-once") for request in server.requests] == ["1", None]
+    sent = [request.headers for request in other.requests]
+    assert [one.get("content-type") for one in sent] == ["application/merge-patch+json", None, "application/json", None]
+    assert [one.get("content-length") for one in sent] == ["2", "0", "2", None]
+    assert [one["host"] for one in sent] == [other.url.removeprefix("http://")] * 3 + ["api.example"]

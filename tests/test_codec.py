@@ -297,6 +297,35 @@ def test_bodies_that_are_refused(bad: Any) -> None:
         dump(bad)
 
 
+@define
+class Measured:
+    value: float
+    maybe: float | None = None
+    many: list[float] = field(factory=list)
+    named: dict[str, float] = field(factory=dict)
+    free: JSON = None
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_none_are_refused_wherever_they_stand(bad: float) -> None:
+    bodies: list[Any] = [bad, [bad], {"a": bad}, {"a": [{"b": (bad,)}]}, Measured(bad), Measured(1, maybe=bad)]
+    bodies += [Measured(1, many=[bad]), Measured(1, named={"a": bad}), Measured(1, free=[bad]), [Measured(bad)]]
+    for body in bodies:
+        with pytest.raises(ValueError, match="NaN"):
+            dump(body)
+    good = Measured(1, 2.5, [1, 2.5], {"a": 1}, [1.5])
+    assert json.loads(dump(good)) == asdict(good)
+
+
+@pytest.mark.parametrize("key", [1, None, True, 1.5, ("a",), b"a"])
+def test_keys_that_are_no_strings_are_refused_wherever_they_stand(key: Any) -> None:
+    inner: Any = {key: 1}
+    for body in (inner, [inner], {"a": inner}, {"a": [(inner,)]}, Measured(1, named=inner), Measured(1, free=inner)):
+        with pytest.raises(TypeError, match="strings"):
+            dump(body)
+    assert dump({Secret("a"): Secret("b")}) == b'{"a":"b"}'
+
+
 def test_text_goes_out_as_utf_8() -> None:
     assert dump({"a": "ü🌍"}) == '{"a":"ü🌍"}'.encode()
 

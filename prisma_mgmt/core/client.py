@@ -10,7 +10,8 @@ from attrs import evolve, field, frozen
 
 from prisma_mgmt._version import __version__
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
-from prisma_mgmt.core.pipeline import Call, Pipeline
+from prisma_mgmt.core.events import Hook, Observer
+from prisma_mgmt.core.pipeline import Call, Head, Pipeline
 from prisma_mgmt.core.retry import RetryPolicy
 from prisma_mgmt.core.streaming import LogStream
 from prisma_mgmt.core.transport import Transport
@@ -46,6 +47,11 @@ class _Options:
     timeout: float | None
     retry: RetryPolicy
     credentials: Credentials | None = field(repr=False)
+    observer: Observer | None
+    head: Head = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "head", Head(self.base_url, self.headers))
 
 
 class BaseClient:
@@ -57,7 +63,11 @@ class BaseClient:
     timeout: seconds for one attempt as a whole, from when a connection is free; None for no limit.
     retry: when to try again; RetryPolicy(attempts=1) turns it off.
     max_connections: how many requests travel at once; the others wait their turn.
+    http2: speak HTTP/2 with servers that do (`pip install httpx[http2]`), one request at a time on each connection.
+    on_event: called with each event of a call (see prisma_mgmt.observe), in its task: it should return at once.
     transport, http_client: an httpx transport, or an httpx.AsyncClient, to send with instead; neither is closed here.
+
+    Without those two, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count as they do for httpx.
 
     Raises ValueError for arguments that cannot be right. One client serves one event loop.
     """
@@ -75,6 +85,8 @@ class BaseClient:
         max_connections: int = 100,
         transport: httpx.AsyncBaseTransport | None = None,
         http_client: httpx.AsyncClient | None = None,
+        http2: bool = False,
+        on_event: Hook | None = None,
         allow_http: bool = False,
     ) -> None:
         auth = Secret(auth) if isinstance(auth, str) else auth  # before anything can raise with it in sight
@@ -86,9 +98,10 @@ class BaseClient:
             _checked_timeout(timeout),
             retry,
             _credentials(auth),
+            _observer(on_event),
         )
         self._pipeline = Pipeline(
-            Transport(max_connections=max_connections, transport=transport, http_client=http_client)
+            Transport(max_connections=max_connections, transport=transport, http_client=http_client, http2=http2)
         )
         self._is_view = False
 
@@ -100,6 +113,7 @@ class BaseClient:
         headers: Headers | Unset = UNSET,
         timeout: float | Unset | None = UNSET,
         retry: RetryPolicy | Unset = UNSET,
+        on_event: Hook | Unset | None = UNSET,
     ) -> Self:
         """A view on this client with other options: the same connections, closed with this client and not before.
 
@@ -117,6 +131,8 @@ class BaseClient:
             options = evolve(options, timeout=_checked_timeout(timeout))
         if retry is not UNSET:
             options = evolve(options, retry=retry)
+        if on_event is not UNSET:
+            options = evolve(options, observer=_observer(on_event))
         view = type(self).__new__(type(self))
         view.base_url = options.base_url
         view._allow_http = self._allow_http
@@ -175,20 +191,20 @@ class BaseClient:
         stream: bool = False,
     ) -> Call:
         options = self._options
-        content = encode(body)
-        merged = options.headers
-        if content is not None:
-            merged = {**merged, "Content-Type": "application/json"}
+        head = options.head
         if headers:
-            merged = {**merged, **_checked_headers(headers)}
+            head = Head(options.base_url, {**options.headers, **_checked_headers(headers)})
         return Call(
             method,
-            options.base_url + path + query_string(query),
-            merged,
-            content,
+            options.base_url,
+            path,
+            query_string(query),
+            head,
+            encode(body),
             options.timeout,
             options.retry,
-            None if "Authorization" in merged else options.credentials,
+            None if "Authorization" in head.headers else options.credentials,
+            options.observer,
             stream,
         )
 
@@ -214,6 +230,10 @@ def _credentials(auth: Auth) -> Credentials | None:
     if not isinstance(auth, Credentials):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
         raise TypeError("auth must be a token, or have the methods access_token and renew")
     return auth
+
+
+def _observer(on_event: Hook | None) -> Observer | None:
+    return None if on_event is None else Observer(on_event)
 
 
 def _checked_headers(headers: Headers | None) -> dict[str, str]:

@@ -289,7 +289,7 @@ def _unstructure_model(model: type) -> Callable[[Any], Any]:
 
 
 def _unstructure_dict(value: dict[str, Any]) -> dict[str, Any]:
-    if not all(isinstance(key, str) for key in value):
+    if not all(isinstance(key, str) for key in value):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers' dicts
         raise TypeError("the keys of a JSON object are strings")
     return {str.__str__(key): _converter().unstructure(one) for key, one in value.items() if one is not UNSET}
 
@@ -332,7 +332,7 @@ def _converter() -> "Converter":
     made.register_unstructure_hook(datetime, iso)
     made.register_unstructure_hook(float, _finite)
     made.register_unstructure_hook(dict, _unstructure_dict)
-    made.register_unstructure_hook_factory(_originates(dict), lambda _: _unstructure_dict)
+    made.register_unstructure_hook_func(_originates(dict), _unstructure_dict)
     return made
 
 

@@ -1,29 +1,66 @@
 """One call: get a token, send, renew it on a 401, try again where that is safe, and turn errors into exceptions."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable
+from functools import lru_cache
 
 import httpx
-from attrs import define, field, frozen
+from attrs import define, field
 
-from prisma_mgmt.core.retry import Clock, RetryPolicy
+from prisma_mgmt.core.events import AnswerReceived, Observer, Renewed, RequestFailed, RequestSent, Retrying
+from prisma_mgmt.core.retry import Budget, Clock, RetryPolicy
 from prisma_mgmt.core.transport import Transport
-from prisma_mgmt.core.wire import Answer, Body, api_error, retry_after
+from prisma_mgmt.core.wire import Answer, Body, api_error, retry_after, route
 from prisma_mgmt.credentials import SERVICE_TOKEN_VARIABLE, Credentials, Secret, checked_token
 from prisma_mgmt.errors import APIError, LoginRequiredError, NetworkError, PrismaError, RateLimitError
 
+_BODILESS = frozenset({"GET", "HEAD", "DELETE"})
+_NOTHING = httpx.ByteStream(b"")
+_url = lru_cache(maxsize=512)(httpx.URL)  # reading a URL is what costs most in a call, and pollers ask for the same one
 
-@frozen
+
+class Head:
+    """The headers of requests to one base URL, kept as httpx wants them for the token that was sent last."""
+
+    __slots__ = ("_host", "_ready", "_token", "headers")
+
+    def __init__(self, base_url: str, headers: dict[str, str]) -> None:
+        self.headers = headers
+        self._host = {} if "Host" in headers else {"Host": _url(base_url).netloc.decode()}
+        self._token: str | None = None
+        self._ready: httpx.Headers | None = None
+
+    def ready(self, token: str | None) -> httpx.Headers:
+        if self._ready is None or token != self._token:
+            bearer = {} if token is None else {"Authorization": Secret(f"Bearer {token}")}
+            self._token, self._ready = token, httpx.Headers({**self._host, **self.headers, **bearer})
+        return self._ready
+
+
+@define(eq=False)
 class Call:
     """A request before it has a token."""
 
     method: str
-    url: str
-    headers: Mapping[str, str]
+    base_url: str
+    path: str
+    query: str
+    head: Head
     content: Body | None
     timeout: float | None
     retry: RetryPolicy
     credentials: Credentials | None
+    observer: Observer | None = None
     stream: bool = False
+    sent: int = 0  # how often
+
+    @property
+    def url(self) -> str:
+        return self.base_url + self.path + self.query
+
+    @property
+    def about(self) -> tuple[str, str, str, int]:
+        """What every event tells."""
+        return self.method, route(self.path), self.base_url, self.sent
 
 
 @define(eq=False)
@@ -33,6 +70,7 @@ class Pipeline:
     transport: Transport
     clock: Clock = field(factory=Clock)
     opens_at: float = 0.0  # a 429 holds back every call until then
+    budget: Budget = field(factory=Budget)
 
     async def send(self, call: Call) -> Answer:
         """The answer to a call, a success. Raises APIError, NetworkError, or what the credentials raise."""
@@ -52,6 +90,7 @@ class Pipeline:
                     if token is not None:
                         answer = await self._exchange(call, token)
                 if 200 <= answer.status < 300:
+                    self.budget.give(retried=attempt > 1)
                     return answer
                 raise self._error(call, answer)
             except (APIError, NetworkError) as error:
@@ -70,6 +109,12 @@ class Pipeline:
         seconds = max(seconds, self.opens_at - now)
         if attempt >= call.retry.attempts or now + seconds - started >= call.retry.deadline:
             return False
+        if not (isinstance(error, RateLimitError) or self.budget.take()):  # a rate limit has the gate
+            error.add_note("not tried again: too many of this client's latest calls have failed")
+            return False
+        if call.observer is not None:
+            status = error.status if isinstance(error, APIError) else None
+            call.observer(Retrying(*call.about, seconds, type(error).__name__, status))
         await self.clock.sleep(seconds)
         return True
 
@@ -88,36 +133,62 @@ class Pipeline:
 
     async def _exchange(self, call: Call, token: str | None) -> Answer:
         """Send once, and tell the credentials of a token that was taken."""
-        headers = list(call.headers.items())
-        if token is not None:
-            headers.append(("Authorization", Secret(f"Bearer {token}")))
-        request = httpx.Request(call.method, call.url, headers=headers, content=call.content)
-        answer = await self.transport.send(request, call.timeout, stream=call.stream)
+        call.sent += 1
+        sending = self.transport.send(_request(call, token), call.timeout, stream=call.stream)
+        answer = await (sending if call.observer is None else self._observed(call, call.observer, sending))
         if token is not None and answer.status != 401:
             accepted = getattr(call.credentials, "accepted", None)
             if accepted is not None:
                 accepted(token)
         return answer
 
+    async def _observed(self, call: Call, observer: Observer, sending: Awaitable[Answer]) -> Answer:
+        about = call.about
+        observer(RequestSent(*about))
+        began = self.clock.monotonic()
+        try:
+            answer = await sending
+        except BaseException as error:
+            observer(RequestFailed(*about, self.clock.monotonic() - began, type(error).__name__))
+            raise
+        observer(AnswerReceived(*about, self.clock.monotonic() - began, answer.status, answer.request_id))
+        return answer
+
     async def _token(self, call: Call) -> str | None:
         """The token to send with; None where the caller gave an Authorization header."""
         if call.credentials is not None:
             return _sound(await call.credentials.access_token())
-        if "Authorization" not in call.headers:
+        if "Authorization" not in call.head.headers:
             raise LoginRequiredError(f"no token: pass auth= to the client, or set {SERVICE_TOKEN_VARIABLE}")
         return None
 
     async def _renew(self, call: Call, token: str, answer: Answer) -> str | None:
         """Another token, or None. What the credentials raise keeps the API's own 401 as its cause."""
         assert call.credentials is not None  # it gave the token
+        began = self.clock.monotonic()
+        renewed = None
         try:
             renewed = await call.credentials.renew(token)
         except PrismaError as error:
             raise error from self._error(call, answer)
+        finally:
+            if call.observer is not None:
+                call.observer(Renewed(*call.about, self.clock.monotonic() - began, renewed is not None))
         return None if renewed is None else _sound(renewed)
 
     def _error(self, call: Call, answer: Answer) -> APIError:
         return api_error(call.method, call.url, answer, self.clock.now())
+
+
+def _request(call: Call, token: str | None) -> httpx.Request:
+    if call.content is None and call.method in _BODILESS:  # as httpx would make it, without looking for a body
+        request = httpx.Request(call.method, _url(call.url), headers=call.head.ready(token), stream=_NOTHING)
+        request.read()
+        return request
+    request = httpx.Request(call.method, _url(call.url), headers=call.head.ready(token), content=call.content)
+    if call.content is not None:
+        request.headers.setdefault("Content-Type", "application/json")
+    return request
 
 
 def _sound(token: str) -> Secret:

@@ -11,12 +11,15 @@ from prisma_mgmt.errors import APIError, NetworkError, PrismaError, RateLimitErr
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_FULL = 100.0
 _not_negative = validators.ge(0.0)
 
 
 @frozen
 class RetryPolicy:
     """How often a call is tried, and how long it may wait in between.
+
+    Whatever it says, a client makes some 100 retries that fail, and then only first tries until some succeed.
 
     attempts: tries in all; 1 turns retrying off.
     deadline: seconds from the start of the call after which no further try begins.
@@ -51,6 +54,28 @@ def _may_repeat(error: PrismaError, method: str, asked: float | None) -> bool:
     if not isinstance(error, APIError) or error.status not in _TRANSIENT:
         return False
     return method in _IDEMPOTENT or (error.status == 503 and asked is not None)
+
+
+@define(eq=False)
+class Budget:
+    """Retries that a client may still make: a dead server is not asked over and over by every call.
+
+    A retry takes one. A success gives a little back, and a retry that succeeds the whole of what it took, so that only
+    failures that last use it up. The first try of a call is never held back.
+    """
+
+    left: float = _FULL
+
+    def take(self) -> bool:
+        """Take one retry, if there is one."""
+        if self.left < 1.0:
+            return False
+        self.left -= 1.0
+        return True
+
+    def give(self, *, retried: bool) -> None:
+        if self.left < _FULL:
+            self.left = min(_FULL, self.left + (1.0 if retried else 0.2))
 
 
 @define(eq=False)

@@ -7,11 +7,12 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from prisma_mgmt.core.codec import Mismatch, parse, structure
 from prisma_mgmt.core.pipeline import Call, Pipeline
 from prisma_mgmt.core.wire import Answer, Body, checked
-from prisma_mgmt.errors import NetworkError, StreamError
+from prisma_mgmt.errors import DecodeError, NetworkError, StreamError
 
 R = TypeVar("R")
 T = TypeVar("T")
 Query: TypeAlias = Mapping[str, Any]
+_LONGEST = 4_000_000  # bytes of a line
 
 
 class LogStream(Generic[R, T]):
@@ -61,6 +62,8 @@ class LogStream(Generic[R, T]):
             else:
                 found = self._structured(line)
                 if not isinstance(found, Mismatch | self._terminal):
+                    if cuts:
+                        self._pipeline.budget.give(retried=True)
                     self.cursor = getattr(found, "cursor", None)
                     return found  # type: ignore[no-any-return]  # a record: the only other thing that _structured gives
                 await self.aclose()
@@ -74,6 +77,12 @@ class LogStream(Generic[R, T]):
             for line in self._lines:
                 if line.strip():
                     return Body(line)
+            if len(self._rest) > _LONGEST:
+                raise DecodeError(
+                    f"a line of the log is longer than {_LONGEST:,} bytes",
+                    status=answer.status,
+                    request_id=answer.request_id,
+                )
             if not self._feed(await answer.stream.read()):
                 raise NetworkError(
                     "the log was cut off before its terminal record",

@@ -7,20 +7,26 @@ connection that was used last, and one that was cut short is closed and forgotte
 import re
 import ssl
 import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, TypeAlias, cast
 
 import anyio
 import httpx
 
-from prisma_mgmt.core.wire import Answer
-from prisma_mgmt.errors import NetworkError, RequestTimeoutError
+from prisma_mgmt.core.proxies import proxy_for
+from prisma_mgmt.core.wire import Answer, Body
+from prisma_mgmt.errors import DecodeError, NetworkError, RequestTimeoutError
 from prisma_mgmt.loops import LoopGuard
 
 _KEEPALIVE = 30.0  # seconds
 _ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEPALIVE)
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_LARGEST = 100_000_000  # bytes of an answer, packed or unpacked
+_UNPACKED_AT_ONCE = 4096  # bytes, packed: a thousand times that is a lot, but no more
 _READ_AHEAD = 65536  # bytes that httpcore reads at once
+_Origin: TypeAlias = tuple[str, str, int | None]  # scheme, host, port
 
 
 class _Client(httpx.AsyncBaseTransport):
@@ -32,6 +38,32 @@ class _Client(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.extensions["timeout"] = {}  # or the client's own would cut in before ours
         return await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+
+
+class _Connection(httpx.AsyncBaseTransport):
+    """One connection of our own; it knows its socket, which httpcore forgets when a TLS handshake is cancelled."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, origin: _Origin) -> None:
+        self._transport = transport
+        self.origin = origin
+        self._socket: Any = None
+        self._extensions: dict[str, Any] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._extensions = request.extensions
+        self._extensions["trace"] = self._watch
+        return await self._transport.handle_async_request(request)
+
+    async def _watch(self, event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._socket = info["return_value"]
+        elif not event.startswith("connection."):  # it is made; to watch the rest would only take time
+            self._extensions.pop("trace", None)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+        if self._socket is not None:
+            await self._socket.aclose()
 
 
 class Stream:
@@ -53,13 +85,7 @@ class Stream:
     async def aclose(self) -> None:
         """Let go of the connection, and of what is left of the body."""
         try:
-            # httpx's generators are run to their end, for one that is dropped midway is left to the event loop. Where
-            # another task is reading them (RuntimeError), that reading ends with the connection.
-            with anyio.CancelScope() as scope, suppress(httpx.RequestError, RuntimeError):
-                scope.cancel()
-                skipped = 0
-                while skipped < _READ_AHEAD and (chunk := await anext(self._chunks, b"")):
-                    skipped += len(chunk)
+            await _abandon(self._chunks)
         finally:
             await self._transport.give_back(self._connection, self._response, usable=self._response.is_closed)
 
@@ -73,16 +99,23 @@ class Transport:
         max_connections: int = 100,
         transport: httpx.AsyncBaseTransport | None = None,
         http_client: httpx.AsyncClient | None = None,
+        http2: bool = False,
     ) -> None:
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
         if transport is not None and http_client is not None:
             raise ValueError("give transport= or http_client=, not both")
+        if http2 and not (transport is None and http_client is None):
+            raise ValueError("http2= is for the client's own connections; set it on your transport or http_client")
+        if http2 and find_spec("h2") is None:
+            raise ValueError("http2=True needs another package: pip install httpx[http2]")
         self.monotonic = time.monotonic
         self._theirs = transport if http_client is None else _Client(http_client)
         self._max_connections = max_connections
         self._slots: anyio.Semaphore | None = None
-        self._idle: list[tuple[float, httpx.AsyncBaseTransport]] = []  # since when; the last used comes last
+        self._idle: list[tuple[float, _Connection]] = []  # since when; the last used comes last
+        self._proxies: dict[_Origin, httpx.Proxy | None] = {}
+        self._http2 = http2
         self._ssl: ssl.SSLContext | None = None
         self._loop = LoopGuard("client")
         self._closed = False
@@ -95,51 +128,60 @@ class Transport:
         self._loop.check()
         if self._slots is None:
             self._slots = anyio.Semaphore(self._max_connections, fast_acquire=True)
-        await self._slots.acquire()
-        connection = response = None
+        try:
+            self._slots.acquire_nowait()  # it is given away only where nobody waits
+        except anyio.WouldBlock:
+            await self._slots.acquire()
+        connection = response = answer = None
         usable = handed_over = False
         try:
-            connection = self._take()
-            with anyio.move_on_after(timeout) as scope:
+            connection = self._take(request.url)
+            with anyio.move_on_after(timeout):
                 response = await connection.handle_async_request(request)
                 response.request = request
                 handed_over = stream and response.is_success
-                if not handed_over:
-                    await response.aread()
-                    usable = True
-            if response is None or scope.cancelled_caught:
+                body = Stream(self, connection, response) if handed_over else None
+                answer = Answer(
+                    response.status_code, response.headers, b"" if handed_over else await _body(response), body
+                )
+                usable = not handed_over
+            if answer is None:
                 raise RequestTimeoutError(f"no answer within {timeout} s", **_where(request, response))
-            if handed_over:
-                return Answer(response.status_code, response.headers, b"", Stream(self, connection, response))
-            return Answer(response.status_code, response.headers, response.content)
         except httpx.RequestError as error:
             raise _network_error(error, request, response) from _bare(error)
         finally:
             if not handed_over:
                 await self.give_back(connection, response, usable=usable)
+        return answer
 
-    def _take(self) -> httpx.AsyncBaseTransport:
+    def _take(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
         if self._closed:
             raise RuntimeError("the client is closed")
         if self._theirs is not None:
             return self._theirs
-        if self._idle:
-            return self._idle.pop()[1]
+        origin = url.scheme, url.host, url.port
+        for i in range(len(self._idle) - 1, -1, -1):  # the last one, unless views have other origins
+            if self._idle[i][1].origin == origin:
+                return self._idle.pop(i)[1]
         if self._ssl is None:
             self._ssl = httpx.create_ssl_context()
-        return httpx.AsyncHTTPTransport(verify=self._ssl, limits=_ONE)
+        if origin not in self._proxies:
+            self._proxies[origin] = proxy_for(url)
+        made = httpx.AsyncHTTPTransport(verify=self._ssl, limits=_ONE, http2=self._http2, proxy=self._proxies[origin])
+        return _Connection(made, origin)
 
     async def give_back(
         self, connection: httpx.AsyncBaseTransport | None, response: httpx.Response | None, *, usable: bool
     ) -> None:
         """End a call: its place goes to the next one, and so does its connection where that is still usable."""
-        spent = None if connection is self._theirs else connection
+        spent = connection if isinstance(connection, _Connection) else None  # a transport of the user's stays open
         try:
             if usable and spent and not self._closed:
                 now = self.monotonic()
                 self._idle.append((now, spent))
+                crowded = len(self._idle) > self._max_connections  # by other origins'
                 expired = self._idle[0][0] + _KEEPALIVE < now  # one at a time keeps the number of idle ones in bounds
-                spent = self._idle.pop(0)[1] if expired else None
+                spent = self._idle.pop(0)[1] if expired or crowded else None
             if spent or not usable:
                 with anyio.CancelScope(shield=True):
                     if response is not None:
@@ -163,9 +205,70 @@ class Transport:
                 await self._idle.pop()[1].aclose()
 
 
+async def _body(response: httpx.Response) -> bytes:
+    """The body, read whole and unpacked; past httpx's own readers, which take their time."""
+    if response.is_closed:
+        return response.content
+    parts: list[Body] = []  # no raw bytes stay in a local, where a traceback would show them
+    size = 0
+    stream = aiter(cast("httpx.AsyncByteStream", response.stream))
+    async for part in stream:
+        size += len(part)
+        parts.append(Body(part))
+        del part
+        if size > _LARGEST:
+            await _abandon(stream)
+            raise _too_long(response)
+    await response.aclose()
+    return b"".join(_unpacked(response, parts) if "content-encoding" in response.headers else parts)
+
+
+class _Parts(httpx.SyncByteStream):
+    def __init__(self, parts: list[Body]) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._parts:
+            for i in range(0, len(part), _UNPACKED_AT_ONCE):
+                yield part[i : i + _UNPACKED_AT_ONCE]
+
+
+def _unpacked(response: httpx.Response, parts: list[Body]) -> Iterator[bytes]:
+    size = 0
+    for part in httpx.Response(200, headers=response.headers, stream=_Parts(parts)).iter_bytes():
+        size += len(part)
+        if size > _LARGEST:
+            del part
+            raise _too_long(response)
+        yield part
+
+
+def _too_long(response: httpx.Response) -> DecodeError:
+    return DecodeError(
+        f"an answer longer than {_LARGEST:,} bytes (status {response.status_code})",
+        status=response.status_code,
+        request_id=response.headers.get("x-request-id"),
+    )
+
+
+async def _abandon(chunks: AsyncIterator[bytes]) -> None:
+    """Run httpx's generators to their end, for one that is dropped midway is left to the event loop.
+
+    Where another task is reading them (RuntimeError), that reading ends with the connection.
+    """
+    with anyio.CancelScope() as scope, suppress(httpx.RequestError, RuntimeError):
+        scope.cancel()
+        skipped = 0
+        while skipped < _READ_AHEAD and (chunk := await anext(chunks, b"")):
+            skipped += len(chunk)
+
+
 def _network_error(error: httpx.RequestError, request: httpx.Request, response: httpx.Response | None) -> NetworkError:
     kind = RequestTimeoutError if isinstance(error, httpx.TimeoutException) else NetworkError
-    message = f"{type(error).__name__}: {_text(error)}".removesuffix(": ")
+    said, why = _text(error), error.__cause__ or error.__context__
+    while not said and isinstance(why, Exception):  # httpcore maps some errors without their words
+        said, why = _text(why), why.__cause__ or why.__context__
+    message = f"{type(error).__name__}: {said}".removesuffix(": ")
     return kind(message, unsent=isinstance(error, _UNSENT), **_where(request, response))
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from prisma_mgmt.core.transport import Stream
 
 T = TypeVar("T")
+_PLAIN = re.compile(r"[0-9A-Za-z_-]+")
 
 _ERRORS: dict[int, type[APIError]] = {
     400: BadRequestError,
@@ -42,16 +43,25 @@ _ERRORS: dict[int, type[APIError]] = {
 }
 
 
-def path(template: str, *ids: str) -> str:
+class Filled(str):
+    """A path whose template is known, for those who observe."""
+
+    __slots__ = ("template",)
+    template: str
+
+
+def path(template: str, *ids: str) -> Filled:
     """`template` with each `{}` filled by an id, quoted as one path segment.
 
     Raises ValueError for an id that is empty, "." or "..", or holds control characters; TypeError for one that is no
     string.
     """
-    return template.format(*map(_segment, ids))
+    filled = Filled(template.format(*map(_segment, ids)))
+    filled.template = template
+    return filled
 
 
-def fill(template: str, values: Mapping[str, str]) -> str:
+def fill(template: str, values: Mapping[str, str]) -> Filled:
     """`template` with its `{name}` parts filled from `values`, each as one path segment."""
     if not template.startswith("/") or template.startswith("//"):
         raise ValueError(f"the path must start with a single slash, not {template!r}: requests stay at the base URL")
@@ -61,12 +71,21 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     names = re.findall(r"\{(\w*)\}", template)
     if set(names) != set(values):
         raise ValueError(f"the path {template!r} needs path_params for {names}, got {sorted(values)}")
-    return path(plain, *(values[name] for name in names))
+    filled = path(plain, *(values[name] for name in names))
+    filled.template = template
+    return filled
+
+
+def route(path: str) -> str:
+    """The template of a path, its parts by name; the path itself where it has none."""
+    return getattr(path, "template", path).replace("{}", "{id}")
 
 
 def _segment(value: str) -> str:
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
         raise TypeError(f"an id must be a string, not {type(value).__name__}")
+    if _PLAIN.fullmatch(value):  # as ids are
+        return value
     if value in ("", ".", ".."):
         raise ValueError(f"{value!r} is no id")
     if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):

@@ -292,3 +292,29 @@ def test_three_methods_make_a_storage_and_two_more_a_shared_one() -> None:
 )
 def test_two_pairs_are_the_same_by_their_tokens(one: Tokens | None, other: Tokens | None, expected: bool) -> None:
     assert same(one, other) is same(other, one) is expected
+
+
+async def test_a_storage_that_swaps_in_one_step_is_asked_to() -> None:
+    swaps: list[tuple[Tokens, Tokens]] = []
+
+    class Swapping(MemoryTokenStorage):
+        current = True
+
+        async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+            swaps.append((tokens, current))
+            if self.current is None:
+                raise OSError("down")
+            return self.current
+
+    storage = Swapping()
+    old, new = Tokens("wksp_1", "access-1", "refresh-1"), Tokens("wksp_1", "access-2", "refresh-2")
+    vault = Vault(storage, storage)
+    assert await vault.replace(old, new)
+    storage.current = False
+    assert not await vault.replace(old, new)
+    storage.current = None  # type: ignore[assignment]  # a storage that is down
+    assert await vault.replace(old, new), "the pair is kept"
+    assert swaps == [(new, old)] * 3
+    await storage.set_tokens(old)
+    assert await vault.read() == new, "and stored at the next chance"
+    assert await storage.get_tokens() == new

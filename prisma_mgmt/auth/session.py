@@ -294,8 +294,7 @@ class OAuthSession:
         except LoginRequiredError as error:
             return await self._after_refusal(old, generation, error)
         async with self._vault.writing:
-            if generation == self._generation and await self._vault.holds(old):
-                await self._vault.keep(old, new)
+            if generation == self._generation and await self._vault.replace(old, new):
                 self._tell(self._on_refreshed, new)
                 return new
         return await self._stored_or_raise()

@@ -65,6 +65,22 @@ class Vault:
             return True
         return same(stored, tokens) or (self._unsaved is not None and same(stored, self._unsaved[0]))
 
+    async def replace(self, old: Tokens, new: Tokens) -> bool:
+        """Store a rotated pair in place of `old`, as keep() does; False where somebody else has stored since."""
+        swap = getattr(self._storage, "set_tokens_if_current", None)
+        if swap is None or self._unsaved is not None:
+            if not await self.holds(old):
+                return False
+            await self.keep(old, new)
+            return True
+        try:
+            with _faults():
+                return bool(await swap(new, old))
+        except AuthError as error:
+            self._remember((old, new))
+            _report("new tokens could not be stored; they are kept in memory", error)
+            return True
+
     async def keep(self, old: Tokens | None, new: Tokens) -> None:
         """Store a rotated pair in place of `old`; where that fails, remember it and say so in the log."""
         try:

@@ -40,7 +40,10 @@ class FileTokenStorage:
         return await to_thread.run_sync(self._read)
 
     async def set_tokens(self, tokens: Tokens) -> None:
-        await to_thread.run_sync(self._write, tokens)
+        await to_thread.run_sync(self._write, tokens, None)
+
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        return await to_thread.run_sync(self._write, tokens, current)
 
     async def clear_tokens(self) -> None:
         await to_thread.run_sync(self._remove, None)
@@ -99,9 +102,12 @@ class FileTokenStorage:
         if self.path.is_symlink():
             raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
 
-    def _write(self, tokens: Tokens) -> None:
+    def _write(self, tokens: Tokens, only: Tokens | None) -> bool:
+        """Write the file, if it holds `only` where that is given; whether it did."""
         self._make_folder()
         with file_lock(self._lock_path("write")).acquire(timeout=_WRITING):
+            if only is not None and not same(self._read(), only):
+                return False
             self._refuse_link()
             self._next.unlink(missing_ok=True)
             try:
@@ -111,6 +117,7 @@ class FileTokenStorage:
                 self._next.unlink(missing_ok=True)
                 raise
             _sync_folder(self.path.parent)
+            return True
 
     def _remove(self, only: Tokens | None) -> bool:
         """Remove the file, if it holds `only` where that is given; whether it did."""

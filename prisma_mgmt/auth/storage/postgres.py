@@ -72,6 +72,15 @@ class PostgresTokenStorage:
                 text,
             )
 
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        text = self._form.write(tokens)
+        async with self._connection() as connection:
+            found = await self._text(connection)
+            if found is None or not same(self._form.read(found), current):
+                return False
+            update = f"UPDATE {self._table} SET tokens = $3, stored_at = now() WHERE key = $1 AND tokens = $2"  # noqa: S608
+            return bool(await connection.execute(update, self._key, found, text) == "UPDATE 1")
+
     async def clear_tokens(self) -> None:
         async with self._connection() as connection:
             await connection.execute(f"DELETE FROM {self._table} WHERE key = $1", self._key)  # noqa: S608

@@ -28,7 +28,11 @@ class TokenStorage(Protocol):
 
 @runtime_checkable
 class SharedTokenStorage(TokenStorage, Protocol):
-    """A storage whose tokens several processes share."""
+    """A storage whose tokens several processes share.
+
+    One that also has `set_tokens_if_current(tokens, current) -> bool`, which stores `tokens` in one step if the stored
+    ones are still `current`, keeps even a logout in another process from being undone in the moment of a write.
+    """
 
     def refresh_lock(self) -> AbstractAsyncContextManager[None]:
         """Held by one process at a time, over a read, a refresh and a write; it ends with its process."""

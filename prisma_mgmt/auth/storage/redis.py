@@ -19,6 +19,12 @@ from prisma_mgmt.errors import AuthError
 _LEASE = 5_000  # milliseconds after which a lock ends by itself, well within those in which the server forgives a reuse
 _EXTEND_IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
 _DELETE_IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_SET_IF = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then return -1 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
 _SET_IF_LOCKED = """
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
@@ -52,6 +58,7 @@ class RedisTokenStorage:
         self._key = key
         self._lock = f"{key}:lock" if "{" in key else f"{{{key}}}:lock"
         self._form = Form(f"redis:{key}", cipher)
+        self._seen: Secret | None = None  # the text last read, to compare with in one step
 
     async def get_tokens(self) -> Tokens | None:
         found = await self._text()
@@ -63,7 +70,24 @@ class RedisTokenStorage:
         if owner is None:
             await self._redis.set(self._key, text)
         elif not await self._redis.eval(_SET_IF_LOCKED, 2, self._key, self._lock, text, owner):
-            raise AuthError(f"the refresh lock of redis:{self._key} was lost: the refresh took too long")
+            raise self._lost()
+
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        text = self._form.write(tokens)
+        if self._seen is not None and await self._swap(self._seen, text, current):
+            return True
+        seen = await self._text()  # the text read last may be another of the same tokens: sealed anew, it differs
+        return seen is not None and await self._swap(seen, text, current)
+
+    async def _swap(self, seen: Secret, text: Secret, current: Tokens) -> bool:
+        """Store `text` in place of `seen`, if that is `current`."""
+        if not same(self._form.read(seen), current):
+            return False
+        owner = _held.get().get(self._lock, "")
+        swapped = await self._redis.eval(_SET_IF, 2, self._key, self._lock, seen, text, owner)
+        if swapped < 0:
+            raise self._lost()
+        return bool(swapped)
 
     async def clear_tokens(self) -> None:
         await self._redis.delete(self._key)
@@ -106,6 +130,10 @@ class RedisTokenStorage:
     async def _text(self) -> Secret | None:
         found: bytes | str | None = await self._redis.get(self._key)
         if found is None:
+            self._seen = None
             return None
-        found = found if isinstance(found, str) else found.decode(errors="replace")
-        return Secret(found)
+        self._seen = Secret(found if isinstance(found, str) else found.decode(errors="replace"))
+        return self._seen
+
+    def _lost(self) -> AuthError:
+        return AuthError(f"the refresh lock of redis:{self._key} was lost: the refresh took too long")

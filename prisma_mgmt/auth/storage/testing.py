@@ -42,6 +42,7 @@ async def check_storage(storage_for: Callable[[], TokenStorage]) -> None:
         storage, other = storage_for(), storage_for()
         if isinstance(storage, SharedTokenStorage) and isinstance(other, SharedTokenStorage):
             await _check_clearing(storage, other)
+            await _check_swapping(storage, other)
             await _check_lock(storage, other)
             await _check_lock_survives(storage, other)
         await storage.clear_tokens()
@@ -75,6 +76,23 @@ async def _check_clearing(storage: SharedTokenStorage, other: SharedTokenStorage
     await storage.set_tokens(_ONE)
     only_the_pair = Tokens(_ONE.workspace_id, _ONE.access_token, _ONE.refresh_token)
     _expect(await other.clear_tokens_if_current(only_the_pair), "tokens are current by their pair, not by their expiry")
+
+
+async def _check_swapping(storage: SharedTokenStorage, other: SharedTokenStorage) -> None:
+    """The optional third method of a shared storage."""
+    swap = getattr(other, "set_tokens_if_current", None)
+    if swap is None:
+        return
+    _expect(not await swap(_OTHER, _ONE), "set_tokens_if_current() is False where nothing is")
+    await storage.set_tokens(_ONE)
+    _expect(await swap(_OTHER, _ONE), "set_tokens_if_current() is True for the current tokens")
+    _expect(await storage.get_tokens() == _OTHER, "set_tokens_if_current() stores the new tokens")
+    await storage.set_tokens(_ONE)
+    _expect(not await swap(_LOGINS[2], _OTHER), "set_tokens_if_current() is False for replaced tokens")
+    _expect(await other.get_tokens() == _ONE, "set_tokens_if_current() leaves newer tokens alone")
+    await storage.clear_tokens()
+    _expect(not await swap(_OTHER, _ONE), "set_tokens_if_current() brings nothing back after clear_tokens()")
+    _expect(await storage.get_tokens() is None, "set_tokens_if_current() stores nothing that is not current")
 
 
 async def _check_lock(storage: SharedTokenStorage, other: SharedTokenStorage) -> None:

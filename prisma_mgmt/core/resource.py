@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
 from prisma_mgmt.core.paging import Page, Pager
 from prisma_mgmt.core.streaming import LogStream
-from prisma_mgmt.core.wire import Answer, path, read, read_list, read_page
+from prisma_mgmt.core.wire import Answer, choice, path, read, read_list, read_page
 from prisma_mgmt.credentials import Secret
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import BaseClient
 
-__all__ = ["JSON", "UNSET", "LogStream", "Page", "Pager", "Resource", "Secret", "Unset", "path"]
+__all__ = ["JSON", "UNSET", "LogStream", "Page", "Pager", "Resource", "Secret", "Unset", "choice", "path"]
 
 M = TypeVar("M")
 T = TypeVar("T")

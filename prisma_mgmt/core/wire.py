@@ -93,6 +93,13 @@ def _segment(value: str) -> str:
     return quote(value, safe="")
 
 
+def choice(name: str, value: T) -> T:
+    """`value`, a word of an enumeration that is open to more; TypeError where it is neither a string nor left out."""
+    if value is None or value is UNSET or isinstance(value, str):
+        return value
+    raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+
+
 def query_string(query: Mapping[str, Any] | None) -> str:
     """`?a=b&…` of the values that are set; nothing where there are none."""
     pairs = [(key, _query_value(value)) for key, value in (query or {}).items() if value is not None]

@@ -173,7 +173,9 @@ class ManagementClient(BaseClient):
 
     @cached_property
     def state(self) -> "State":
-        """State: what Alchemy keeps of its stacks and stages, written under a lease."""
+        """State: what Alchemy keeps of its stacks and stages. Most calls need a live lease on the stage, else
+        ConflictError.
+        """
         from prisma_mgmt.management.state import State
 
         return State(self)

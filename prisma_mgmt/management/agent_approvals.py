@@ -30,8 +30,8 @@ class AgentApprovals(Resource):
     async def get(self, approval_id: str) -> AgentApproval:
         """See whether an approval was given.
 
-        Only the agent that asked may read it, others get 404. Poll it after an `approval_required` error, then repeat
-        the refused call.
+        Only the agent that asked may read it, to others it is a NotFoundError. Poll it after an `approval_required`
+        error, then repeat the refused call.
 
         GET /v1/agent-approvals/{approvalId}
         """

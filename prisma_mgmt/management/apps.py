@@ -5,7 +5,7 @@ from typing import Literal
 
 from typing_extensions import deprecated
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, path
+from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, choice, path
 from prisma_mgmt.management.deployments import CreatedDeployment, DeploymentSummary
 from prisma_mgmt.management.domains import CustomDomain
 from prisma_mgmt.management.services import Service
@@ -35,7 +35,7 @@ class Apps(Resource):
             "limit": limit,
             "projectId": project_id,
             "logicalId": logical_id,
-            "branchId": branch_id,
+            "branchId": choice("branch_id", branch_id),
             "branchGitName": branch_git_name,
         }
         return self._pages(Service, "/v1/apps", query)
@@ -57,7 +57,7 @@ class Apps(Resource):
         """
         body = {
             "displayName": display_name,
-            "regionId": region_id,
+            "regionId": choice("region_id", region_id),
             "branchId": branch_id,
             "branchGitName": branch_git_name,
             "projectId": project_id,

@@ -41,7 +41,8 @@ class Branches(Resource):
     ) -> Pager[Branch]:
         """Walk the live branches of a project, oldest first.
 
-        `git_name` matches exactly, `git_name_contains` a part, case included; give one of them.
+        `git_name` matches exactly, `git_name_contains` a part, case included. UnprocessableEntityError: both were
+        given.
 
         GET /v1/projects/{projectId}/branches (experimental)
         """
@@ -51,8 +52,8 @@ class Branches(Resource):
     async def create(self, project_id: str, *, git_name: str, is_default: bool | Unset = UNSET) -> Branch:
         """Create a branch of a project.
 
-        A project's first branch is its default and its production, later ones are previews. ConflictError: the git
-        name is taken.
+        A project's first branch is its default and its production, later ones are previews; `is_default` moves the
+        default here. ConflictError: the git name is taken; UnprocessableEntityError: it is no git name.
 
         POST /v1/projects/{projectId}/branches (experimental)
         """
@@ -70,6 +71,8 @@ class Branches(Resource):
 
     async def update(self, branch_id: str, *, is_default: bool | Unset | None = UNSET) -> Branch:
         """Make a branch the default one; nothing else can change.
+
+        UnprocessableEntityError: `is_default` is anything but true.
 
         PATCH /v1/branches/{branchId} (experimental)
         """

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Secret, Unset, path
+from prisma_mgmt.core.resource import UNSET, Pager, Resource, Secret, Unset, choice, path
 from prisma_mgmt.management.shared import ResourceRef
 
 BucketKeyRole: TypeAlias = Literal["read", "read_write"] | str
@@ -71,6 +71,8 @@ class Buckets(Resource):
     ) -> Pager[Bucket]:
         """Walk the buckets that the token can see, or those of one project or branch.
 
+        `branch_id="unassigned"` finds those on no branch.
+
         GET /v1/buckets
         """
         query = {
@@ -78,7 +80,7 @@ class Buckets(Resource):
             "limit": limit,
             "projectId": project_id,
             "logicalId": logical_id,
-            "branchId": branch_id,
+            "branchId": choice("branch_id", branch_id),
             "branchGitName": branch_git_name,
         }
         return self._pages(Bucket, "/v1/buckets", query)
@@ -126,8 +128,9 @@ class Buckets(Resource):
     ) -> Bucket:
         """Relabel a bucket, move it to another branch, or set its logical id.
 
-        Its objects and keys stay. `branch_git_name` creates a missing branch; `logical_id` cannot go together with a
-        move.
+        Its objects and keys stay. `branch_git_name` creates a missing branch; `logical_id` cannot go together with
+        a move. ConflictError: the logical id is taken, or the branch changed meanwhile; UnprocessableEntityError:
+        nothing to change, or an empty name.
 
         PATCH /v1/buckets/{bucketId}
         """
@@ -156,12 +159,17 @@ class Buckets(Resource):
     async def create_key(self, bucket_id: str, *, role: BucketKeyRole, name: str | Unset = UNSET) -> CreatedBucketKey:
         """Create an access key for a bucket; its secret is in this answer only.
 
+        The API makes up a name where none is given.
+
         POST /v1/buckets/{bucketId}/keys
         """
-        return await self._post(CreatedBucketKey, path("/v1/buckets/{}/keys", bucket_id), {"name": name, "role": role})
+        body = {"name": name, "role": choice("role", role)}
+        return await self._post(CreatedBucketKey, path("/v1/buckets/{}/keys", bucket_id), body)
 
     async def delete_key(self, bucket_id: str, key_id: str) -> None:
         """Delete an access key of a bucket.
+
+        NotFoundError: the key is another bucket's, too.
 
         DELETE /v1/buckets/{bucketId}/keys/{keyId}
         """

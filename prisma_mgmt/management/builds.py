@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, LogStream, Pager, Resource, Unset, path
+from prisma_mgmt.core.resource import UNSET, LogStream, Pager, Resource, Unset, choice, path
 from prisma_mgmt.management.shared import LogEnd
 
 BuildSource: TypeAlias = Literal["webhook", "setup", "manual", "ci", "cli"] | str
@@ -41,16 +41,16 @@ class Build:
     commit_sha: str
     branch_name: str
     git_repo_id: str | None  # None unless the repository is linked to the workspace
-    project_id: str | None
-    branch_id: str | None
+    project_id: str | None  # set once
+    branch_id: str | None  # set once
     external_log_url: str | None
-    deployed_url: str | None
-    application_topology_content_hash: str | None
+    deployed_url: str | None  # set once
+    application_topology_content_hash: str | None  # set once
     error_message: str | None
     failing_step: str | None  # free text
     created_at: str
-    started_at: str | None
-    finished_at: str | None
+    started_at: str | None  # when its state became running
+    finished_at: str | None  # None until it ended
 
 
 @define
@@ -98,16 +98,16 @@ class BuildDetail:
     commit_sha: str
     branch_name: str
     git_repo_id: str | None  # None unless the repository is linked to the workspace
-    project_id: str | None
-    branch_id: str | None
+    project_id: str | None  # set once
+    branch_id: str | None  # set once
     external_log_url: str | None
-    deployed_url: str | None
-    application_topology_content_hash: str | None
+    deployed_url: str | None  # set once
+    application_topology_content_hash: str | None  # set once
     error_message: str | None
     failing_step: str | None  # free text
     created_at: str
-    started_at: str | None
-    finished_at: str | None
+    started_at: str | None  # when its state became running
+    finished_at: str | None  # None until it ended
     resources: list[BuildResource]
 
 
@@ -127,7 +127,13 @@ class Builds(Resource):
 
         GET /v1/builds (experimental)
         """
-        query = {"cursor": cursor, "limit": limit, "projectId": project_id, "branchId": branch_id, "state": state}
+        query = {
+            "cursor": cursor,
+            "limit": limit,
+            "projectId": project_id,
+            "branchId": branch_id,
+            "state": choice("state", state),
+        }
         return self._pages(Build, "/v1/builds", query)
 
     async def create(
@@ -150,7 +156,7 @@ class Builds(Resource):
         POST /v1/builds (experimental)
         """
         body = {
-            "source": source,
+            "source": choice("source", source),
             "commitSha": commit_sha,
             "branchName": branch_name,
             "runIdentity": run_identity,
@@ -182,13 +188,13 @@ class Builds(Resource):
         deployed_url: str | Unset = UNSET,
         application_topology_content_hash: str | Unset = UNSET,
     ) -> Build:
-        """Report how a build goes on; its project, branch, deployed URL and topology hash can be set only once.
+        """Report how a build goes on. ConflictError: a field that can be set only once has another value.
 
         PATCH /v1/builds/{buildId} (experimental)
         """
         body = {
-            "phase": phase,
-            "state": state,
+            "phase": choice("phase", phase),
+            "state": choice("state", state),
             "failingStep": failing_step,
             "errorMessage": error_message,
             "externalLogUrl": external_log_url,
@@ -213,13 +219,13 @@ class Builds(Resource):
         return self._stream(BuildLogRecord, BuildLogTerminal, route, {"follow": follow, "cursor": cursor})
 
     async def report_resource(
-        self, build_id: str, resource_type: str, resource_id: str, *, action: BuildResourceAction
+        self, build_id: str, resource_type: BuildResourceType, resource_id: str, *, action: BuildResourceAction
     ) -> None:
         """Report what a build did to a resource; a repeat is harmless.
 
-        Report a deletion before it happens: a deleted resource is not found.
+        A recorded action is never weakened. Report a deletion before it happens: a deleted resource is not found.
 
         PUT /v1/builds/{buildId}/resources/{resourceType}/{resourceId} (experimental)
         """
         route = path("/v1/builds/{}/resources/{}/{}", build_id, resource_type, resource_id)
-        await self._send("PUT", route, {"action": action})
+        await self._send("PUT", route, {"action": choice("action", action)})

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import JSON, UNSET, Pager, Resource, Secret, Unset, path
+from prisma_mgmt.core.resource import JSON, UNSET, Pager, Resource, Secret, Unset, choice, path
 from prisma_mgmt.management.connections import Connection, ConnectionWithSecrets
 from prisma_mgmt.management.shared import (
     BackupSource,
@@ -126,7 +126,7 @@ class DatabaseUsage:
 
     period: UsagePeriod
     metrics: UsageMetrics
-    generated_at: datetime
+    generated_at: datetime  # when it was measured
 
 
 class Databases(Resource):
@@ -153,7 +153,7 @@ class Databases(Resource):
             "limit": limit,
             "projectId": project_id,
             "logicalId": logical_id,
-            "branchId": branch_id,
+            "branchId": choice("branch_id", branch_id),
             "branchGitName": branch_git_name,
         }
         return self._pages(Database, "/v1/databases", query)
@@ -172,14 +172,14 @@ class Databases(Resource):
     ) -> Database:
         """Create a database: empty, or from a backup or another database.
 
-        Region "inherit" is the project's. `branch_git_name` creates a missing branch and excludes `branch_id` and
-        `logical_id`; without either it stands on the default branch. A null branch is refused.
+        Region "inherit" is the project's. `branch_git_name` makes a missing branch and excludes `branch_id` and
+        `logical_id`; without them it goes on the default branch. ConflictError: the logical id is taken.
 
         POST /v1/databases
         """
         body = {
             "projectId": project_id,
-            "region": region,
+            "region": choice("region", region),
             "name": name,
             "isDefault": is_default,
             "source": source,
@@ -208,7 +208,7 @@ class Databases(Resource):
         """Rename a database, move it to another branch, or set its logical id.
 
         `branch_git_name` creates a missing branch; `logical_id` cannot go together with a move; null branches are
-        refused.
+        refused. ConflictError: the branch has a database of that logical id.
 
         PATCH /v1/databases/{databaseId}
         """
@@ -257,19 +257,20 @@ class Databases(Resource):
     ) -> DatabaseUsage:
         """Measure the operations and the storage that a database used in a period.
 
-        ServerError 503: the figures are not to be had just now.
+        ServerError 503: the figures are not to be had just now; its Retry-After is obeyed.
 
         GET /v1/databases/{databaseId}/usage
         """
         query = {"startDate": start_date, "endDate": end_date}
         return await self._get(DatabaseUsage, path("/v1/databases/{}/usage", database_id), query, bare=True)
 
-    async def restore(self, database_id: str, *, source: BackupSource) -> Database:
+    async def restore(self, target_database_id: str, *, source: BackupSource) -> Database:
         """Overwrite a database in place with a backup; what it held is lost.
 
-        Its connections stay. Its status is recovering until it is done. ConflictError: it is being provisioned or
-        restored.
+        Its connections stay. Its status is recovering until it is done. NotFoundError: database, source or backup
+        is missing; ConflictError: it is being provisioned or restored; UnprocessableEntityError: the backup cannot
+        be used.
 
         POST /v1/databases/{targetDatabaseId}/restore
         """
-        return await self._post(Database, path("/v1/databases/{}/restore", database_id), {"source": source})
+        return await self._post(Database, path("/v1/databases/{}/restore", target_database_id), {"source": source})

@@ -103,8 +103,8 @@ class Deployments(Resource):
     ) -> LogStream[DeploymentLogRecord, DeploymentLogTerminal]:
         """Read the log of a deployment.
 
-        One finite piece: the last `tail` records, or from the start, or from a `cursor`. Resume with the `cursor` of
-        the terminal record.
+        One finite piece: the last `tail` records, or from the start, or from a `cursor`. Resume with the `cursor`
+        of the terminal record.
 
         GET /v1/deployments/{deploymentId}/logs (experimental)
         """
@@ -115,7 +115,8 @@ class Deployments(Resource):
     async def start(self, deployment_id: str) -> StartedDeployment:
         """Start a deployment; poll `get` until it runs.
 
-        The preview domain answers only then. ConflictError: it runs already or has no code.
+        The preview domain answers only then. ConflictError: it runs already or has no code; RateLimitError: too
+        many calls, or the compute quota is used up.
 
         POST /v1/deployments/{deploymentId}/start (experimental)
         """
@@ -124,7 +125,7 @@ class Deployments(Resource):
     async def stop(self, deployment_id: str) -> None:
         """Stop a deployment and keep its record; poll `get` until it has stopped.
 
-        ConflictError: it does not run.
+        ConflictError: it neither runs nor starts.
 
         POST /v1/deployments/{deploymentId}/stop (experimental)
         """

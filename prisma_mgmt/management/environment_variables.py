@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Secret, Unset, path
+from prisma_mgmt.core.resource import UNSET, Pager, Resource, Secret, Unset, choice, path
 
 EnvironmentVariableClass: TypeAlias = Literal["production", "preview"] | str
 
@@ -51,7 +51,7 @@ class EnvironmentVariables(Resource):
             "cursor": cursor,
             "limit": limit,
             "projectId": project_id,
-            "class": class_,
+            "class": choice("class_", class_),
             "key": key,
             "branchId": branch_id,
         }
@@ -62,34 +62,40 @@ class EnvironmentVariables(Resource):
     ) -> EnvironmentVariable:
         """Set an environment variable for the first time.
 
-        `branch_id` makes it an override for that preview branch. ConflictError: the scope has that key; update it.
+        `branch_id` makes it an override for that preview branch. NotFoundError: the project is unknown or out of
+        the token's reach; ConflictError: the scope has that key; update it.
 
         POST /v1/environment-variables (experimental)
         """
         value = Secret(value)
-        body = {"projectId": project_id, "branchId": branch_id, "class": class_, "key": key, "value": value}
+        body = {
+            "projectId": project_id,
+            "branchId": branch_id,
+            "class": choice("class_", class_),
+            "key": key,
+            "value": value,
+        }
         return await self._post(EnvironmentVariable, "/v1/environment-variables", body)
 
-    async def get(self, env_var_id: str) -> EnvironmentVariable:
+    async def get(self, environment_variable_id: str) -> EnvironmentVariable:
         """Look up an environment variable; its value is never told.
 
         GET /v1/environment-variables/{envVarId} (experimental)
         """
-        return await self._get(EnvironmentVariable, path("/v1/environment-variables/{}", env_var_id))
+        return await self._get(EnvironmentVariable, path("/v1/environment-variables/{}", environment_variable_id))
 
-    async def update(self, env_var_id: str, *, value: str) -> EnvironmentVariable:
+    async def update(self, environment_variable_id: str, *, value: str) -> EnvironmentVariable:
         """Change the value of an environment variable.
 
         PATCH /v1/environment-variables/{envVarId} (experimental)
         """
         value = Secret(value)
-        return await self._patch(
-            EnvironmentVariable, path("/v1/environment-variables/{}", env_var_id), {"value": value}
-        )
+        route = path("/v1/environment-variables/{}", environment_variable_id)
+        return await self._patch(EnvironmentVariable, route, {"value": value})
 
-    async def delete(self, env_var_id: str) -> None:
+    async def delete(self, environment_variable_id: str) -> None:
         """Delete an environment variable.
 
         DELETE /v1/environment-variables/{envVarId} (experimental)
         """
-        await self._delete(path("/v1/environment-variables/{}", env_var_id))
+        await self._delete(path("/v1/environment-variables/{}", environment_variable_id))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import JSON, UNSET, Pager, Resource, Secret, Unset, path
+from prisma_mgmt.core.resource import JSON, UNSET, Pager, Resource, Secret, Unset, choice, path
 from prisma_mgmt.management.databases import CreatedDatabase, Database
 from prisma_mgmt.management.shared import (
     BackupSource,
@@ -85,7 +85,7 @@ class Projects(Resource):
         body = {
             "createDatabase": create_database,
             "name": name,
-            "region": region,
+            "region": choice("region", region),
             "logicalId": logical_id,
             "workspaceId": workspace_id,
         }
@@ -148,12 +148,13 @@ class Projects(Resource):
     ) -> CreatedDatabase:
         """Create a database in a project; the answer holds its secrets.
 
-        Region "inherit" is that of the project. `from_database` is deprecated for `source`.
+        Region "inherit" is that of the project. `from_database` is deprecated for `source`. PermissionDeniedError:
+        a policy forbids the token's owner to create databases.
 
         POST /v1/projects/{projectId}/databases
         """
         body = {
-            "region": region,
+            "region": choice("region", region),
             "name": name,
             "isDefault": is_default,
             "fromDatabase": from_database,

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Resource
+from prisma_mgmt.core.resource import Resource, choice
 
 Product: TypeAlias = Literal["postgres", "accelerate"] | str
 RegionStatus: TypeAlias = Literal["available", "unavailable"] | str
@@ -30,7 +30,7 @@ class Regions(Resource):
 
         GET /v1/regions
         """
-        return await self._list(Region, "/v1/regions", {"product": product})
+        return await self._list(Region, "/v1/regions", {"product": choice("product", product)})
 
     async def list_accelerate(self) -> tuple[Region, ...]:
         """List the regions of Prisma Accelerate.

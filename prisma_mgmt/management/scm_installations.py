@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, path
+from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, choice, path
 from prisma_mgmt.management.shared import ScmProvider
 
 ScmInstallationAccountType: TypeAlias = Literal["user", "organization"] | str
@@ -16,7 +16,7 @@ ScmInstallationAccountType: TypeAlias = Literal["user", "organization"] | str
 class ScmRepository:
     """A repository that an installation can see."""
 
-    id: int
+    id: int  # the provider's number
     type: str
     full_name: str  # owner/name
     default_branch: str
@@ -44,8 +44,8 @@ class ScmInstallation:
     type: str
     url: str
     provider: ScmProvider
-    installation_id: int
-    account_id: int
+    installation_id: int  # the provider's number
+    account_id: int  # the provider's number
     account_login: str
     account_type: ScmInstallationAccountType
     suspended: bool
@@ -74,17 +74,20 @@ class ScmInstallations(Resource):
         """Begin to link a GitHub account to a workspace.
 
         Send the user to `install_url`, which works once, unless the account was `already_linked`. `repository` is
-        owner/name. PermissionDeniedError: the tokens of integrations may not.
+        owner/name. PermissionDeniedError: the tokens of integrations may not; UnprocessableEntityError: a bad
+        workspace or provider.
 
         POST /v1/scm-installations/install-intents (experimental)
         """
-        body = {"provider": provider, "workspaceId": workspace_id, "repository": repository}
+        body = {"provider": choice("provider", provider), "workspaceId": workspace_id, "repository": repository}
         return await self._post(InstallIntent, "/v1/scm-installations/install-intents", body)
 
     def list_repositories(
         self, installation_id: str, *, cursor: str | None = None, limit: int | None = None
     ) -> Pager[ScmRepository]:
         """Walk the repositories that an installation can see.
+
+        UnprocessableEntityError: the provider refused to list them.
 
         GET /v1/scm-installations/{installationId}/repositories (experimental)
         """

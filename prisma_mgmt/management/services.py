@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, path
+from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, choice, path
 from prisma_mgmt.management.deployments import CreatedDeployment, DeploymentSummary
 from prisma_mgmt.management.domains import CustomDomain
 from prisma_mgmt.management.shared import PortMapping, PromotionResult, RegionId, RegionRef
@@ -45,6 +45,7 @@ class Services(Resource):
         """Walk the services that the token can see, oldest first.
 
         Narrow them by project, branch or logical id; `branch_id="unassigned"` finds those on no branch.
+        UnprocessableEntityError: a filter is malformed.
 
         GET /v1/services (experimental)
         """
@@ -53,7 +54,7 @@ class Services(Resource):
             "limit": limit,
             "projectId": project_id,
             "logicalId": logical_id,
-            "branchId": branch_id,
+            "branchId": choice("branch_id", branch_id),
             "branchGitName": branch_git_name,
         }
         return self._pages(Service, "/v1/services", query)
@@ -72,12 +73,13 @@ class Services(Resource):
 
         It runs in the project's default region unless one is named. `logical_id` is unique on a branch and excludes
         `branch_git_name`. ConflictError: the branch has a service of that name or logical id; the body tells which.
+        UnprocessableEntityError: an empty name or a bad region.
 
         POST /v1/services (experimental)
         """
         body = {
             "displayName": display_name,
-            "regionId": region_id,
+            "regionId": choice("region_id", region_id),
             "branchId": branch_id,
             "branchGitName": branch_git_name,
             "projectId": project_id,
@@ -103,7 +105,8 @@ class Services(Resource):
     ) -> Service:
         """Rename a service, move it to another branch, or set its logical id.
 
-        `logical_id` cannot go together with a move: move first.
+        `logical_id` cannot go together with a move: move first. ConflictError: the branch has a service of that
+        logical id; UnprocessableEntityError: an empty name.
 
         PATCH /v1/services/{serviceId} (experimental)
         """
@@ -139,8 +142,9 @@ class Services(Resource):
     ) -> CreatedDeployment:
         """Create a deployment of a service; it is not started.
 
-        Upload the code to `upload_url`, or pass `skip_code_upload` to reuse the live one. Its variables are those of
-        its branch.
+        Upload the code to `upload_url`, or pass `skip_code_upload` to reuse the live one. Its variables are those
+        of its branch. UnprocessableEntityError: nothing is promoted whose code could be reused, or the service has
+        no branch.
 
         POST /v1/services/{serviceId}/deployments (experimental)
         """
@@ -158,7 +162,8 @@ class Services(Resource):
         """Add a custom domain to a service, or get the one of that name which it has.
 
         Point a CNAME record at the region's target first. BadRequestError: a bad name or a failed DNS check;
-        ConflictError: the name is taken elsewhere; UnprocessableEntityError: nothing is promoted yet.
+        ConflictError: the name is taken elsewhere; UnprocessableEntityError: nothing is promoted yet;
+        RateLimitError: too many calls, or more domains than the quota (three, unless raised).
 
         POST /v1/services/{serviceId}/domains (experimental)
         """
@@ -169,8 +174,9 @@ class Services(Resource):
     ) -> PromotionResult:
         """Point a service's endpoint at a running deployment.
 
-        Its custom domains move too. `version_id` is the deprecated name of `deployment_id`. ConflictError: the
-        deployment is not running.
+        Its custom domains move too. `version_id` is the deprecated name of `deployment_id`; one of them is needed.
+        ConflictError: the deployment is not running; RateLimitError: too many calls, or the compute quota is used
+        up.
 
         POST /v1/services/{serviceId}/promote (experimental)
         """
@@ -182,7 +188,8 @@ class Services(Resource):
     ) -> PromotionResult:
         """Put an earlier or later deployment in service, without downtime.
 
-        A stopped one is started and awaited first. ConflictError: it cannot get to running.
+        A stopped one is started and awaited first. NotFoundError: its code is gone, too; ConflictError: it cannot
+        get to running; RateLimitError: too many calls, or the compute quota is used up.
 
         POST /v1/services/{serviceId}/rollback (experimental)
         """

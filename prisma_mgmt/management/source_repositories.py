@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, path
+from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, choice, path
 from prisma_mgmt.management.shared import ScmProvider
 
 SourceRepositoryStatus: TypeAlias = Literal["active", "archived"] | str
@@ -19,7 +19,7 @@ class SourceRepository:
     id: str
     type: str
     url: str
-    repo_id: int
+    repo_id: int  # the provider's number
     provider: ScmProvider
     repo_full_name: str  # owner/name
     default_branch: str
@@ -48,13 +48,15 @@ class SourceRepositories(Resource):
     ) -> SourceRepository:
         """Link a git repository to a project.
 
-        ConflictError: one of them is linked already; UnprocessableEntityError: the installation cannot see it.
+        `provider` is "github". Without `installation_id` the workspace's is taken. PermissionDeniedError: the
+        installation is suspended or gone; ConflictError: repository or project is linked already;
+        UnprocessableEntityError: the installation cannot see the repository.
 
         POST /v1/source-repositories (experimental)
         """
         body = {
             "projectId": project_id,
-            "provider": provider,
+            "provider": choice("provider", provider),
             "providerRepositoryId": provider_repository_id,
             "installationId": installation_id,
         }

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Resource, Secret, Unset, path
+from prisma_mgmt.core.resource import UNSET, Resource, Secret, Unset, choice, path
 
 ConnectionType: TypeAlias = Literal["prisma", "direct"] | str
 
@@ -51,7 +51,7 @@ class Connections(Resource):
         POST /databases/{databaseId}/connections
         """
         route = path("/databases/{}/connections", database_id)
-        return await self._post(ConnectionWithSecrets, route, {"name": name, "type": type}, bare=True)
+        return await self._post(ConnectionWithSecrets, route, {"name": name, "type": choice("type", type)}, bare=True)
 
     async def delete(self, connection_id: str) -> None:
         """Delete a connection; its credentials stop working.

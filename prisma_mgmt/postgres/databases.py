@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Resource, Secret, Unset, path
+from prisma_mgmt.core.resource import UNSET, Resource, Secret, Unset, choice, path
 from prisma_mgmt.postgres.shared import RegionId
 
 BackupType: TypeAlias = Literal["automatic", "manual"] | str
@@ -20,7 +20,7 @@ class ConnectionUsage:
     """How many connections were open."""
 
     peak_count: int | None = None
-    average_count: int | None = None
+    average_count: float | None = None
 
 
 @define
@@ -123,8 +123,8 @@ class Databases(Resource):
 
         POST /projects/{projectId}/databases
         """
-        route = path("/projects/{}/databases", project_id)
-        return await self._post(Database, route, {"name": name, "region": region}, bare=True)
+        body = {"name": name, "region": choice("region", region)}
+        return await self._post(Database, path("/projects/{}/databases", project_id), body, bare=True)
 
     async def get(self, database_id: str) -> Database:
         """Look up a database.

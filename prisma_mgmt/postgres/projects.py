@@ -5,7 +5,7 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Resource, path
+from prisma_mgmt.core.resource import Resource, choice, path
 from prisma_mgmt.postgres.databases import Database
 from prisma_mgmt.postgres.shared import RegionId
 
@@ -50,8 +50,8 @@ class Projects(Resource):
 
         POST /workspaces/{workspaceId}/projects
         """
-        route = path("/workspaces/{}/projects", workspace_id)
-        return await self._post(ProjectWithDatabases, route, {"name": name, "region": region}, bare=True)
+        body = {"name": name, "region": choice("region", region)}
+        return await self._post(ProjectWithDatabases, path("/workspaces/{}/projects", workspace_id), body, bare=True)
 
     async def get(self, project_id: str) -> ProjectWithDatabases:
         """Look up a project, with its databases.

@@ -1,61 +1,42 @@
 """What differs between two descriptions, as lines for CHANGELOG.md."""
 
-from collections.abc import Iterator
-
-from tools.apigen.homes import answer_schema
-from tools.apigen.merge import Schema
-from tools.apigen.method import body_schema
-from tools.apigen.names import identifier
-from tools.apigen.normalise import operations
-from tools.apigen.types import python_type
-
-_ORDER = ("Added", "Deprecated", "Renamed", "Changed", "Removed")
+from tools.apigen.description import Schema, operations, python_type
 
 
 def changes(old: Schema, new: Schema) -> list[str]:
-    """Additions first, removals last; a model comes and goes with its operations, and has no line of its own."""
-    before, after = ({f"{m.upper()} {path}": one for path, m, one in operations(doc)} for doc in (old, new))
-    lines = [f"Added `{route}` (`{one['operationId']}`)" for route, one in after.items() if route not in before]
-    for route in after.keys() & before.keys():
-        lines += _operation(before[route], after[route], route)
-    schemas, known = new["components"]["schemas"], old.get("components", {}).get("schemas", {})
-    for name in schemas.keys() & known.keys():
-        values = [dict.fromkeys(one[name].get("enum", ()), "") for one in (known, schemas)]
-        lines += _differences(values[0], values[1], "value", name)
-        lines += _differences(_fields(known[name]), _fields(schemas[name]), "field", name)
+    """In the order of Keep a Changelog; a model comes and goes with its operations, and has no line of its own."""
+    before, after = ({one.route: one for one in operations(document)} for document in (old, new))
+    lines = [f"Added `{route}` (`{after[route].name}`)" for route in after if route not in before]
     lines += [f"Removed `{route}`" for route in before if route not in after]
-    return [
-        f"- {line}" for line in sorted(lines, key=lambda one: (_ORDER.index(one.split()[0]), "`" not in one[:9], one))
-    ]
+    for route in after.keys() & before.keys():
+        was, now = before[route], after[route]
+        if was.name != now.name:
+            lines.append(f"Changed the name of `{was.name}` to `{now.name}`")
+        if "deprecated" in now.raw and "deprecated" not in was.raw:
+            lines.append(f"Deprecated `{route}` (`{now.name}`)")
+        if was.answer != now.answer:
+            lines.append(f"Changed the answer of `{now.name}`")
+    old_parts, new_parts = _parts(old), _parts(new)
+    for owner in old_parts.keys() & new_parts.keys():
+        had, has, name = old_parts[owner], new_parts[owner], after[owner].name if owner in after else owner
+        lines += [f"Added {part} to `{name}`" for part in has.keys() - had.keys()]
+        changed = [part for part in has.keys() & had.keys() if has[part] != had[part]]
+        lines += [f"Changed {part} of `{name}` from {had[part]} to {has[part]}" for part in changed]
+        lines += [f"Removed {part} from `{name}`" for part in had.keys() - has.keys()]
+    return [f"- {line}" for line in sorted(lines)]
 
 
-def _operation(old: Schema, new: Schema, route: str) -> Iterator[str]:
-    name = new["operationId"]
-    if old["operationId"] != name:
-        yield f"Renamed `{old['operationId']}` to `{name}`"
-    if "deprecated" in new and "deprecated" not in old:
-        yield f"Deprecated `{route}` (`{name}`)"
-    if answer_schema(old) != answer_schema(new):
-        yield f"Changed the answer of `{name}`"
-    yield from _differences(_keywords(old), _keywords(new), "keyword", name)
+def _parts(document: Schema) -> dict[str, dict[str, str]]:
+    """The keywords of each route, the fields of each model, the values of each enumeration; with their types."""
+    found: dict[str, dict[str, str]] = {}
+    for one in operations(document):
+        found[one.route] = {f"keyword `{part.word}`": _text(part.schema, part.required) for part in one.arguments}
+    for name, schema in document.get("components", {}).get("schemas", {}).items():
+        fields = schema.get("properties", {}).items()
+        found[name] = {f"field `{key}`": _text(value, key in schema["required"]) for key, value in fields}
+        found[name] |= {f"value `{value}`": "" for value in schema.get("enum", ())}
+    return found
 
 
-def _keywords(operation: Schema) -> dict[str, str]:
-    names = [one.get("x-keyword") or one["name"] for one in operation["parameters"]]
-    schemas = {name: one["schema"] for name, one in zip(names, operation["parameters"], strict=True)}
-    required = [name for name, one in zip(names, operation["parameters"], strict=True) if one["required"]]
-    found = {**_fields({"properties": schemas, "required": required}), **_fields(body_schema(operation) or {})}
-    return {identifier(key): kind for key, kind in found.items()}
-
-
-def _fields(schema: Schema) -> dict[str, str]:
-    left_out = {key: "" if key in schema["required"] else " or left out" for key in schema.get("properties", {})}
-    return {key: python_type(schema["properties"][key]) + text for key, text in left_out.items()}
-
-
-def _differences(old: dict[str, str], new: dict[str, str], what: str, owner: str) -> Iterator[str]:
-    yield from (f"Added {what} `{key}` to `{owner}`" for key in new if key not in old)
-    for key in new:
-        if key in old and old[key] != new[key]:
-            yield f"Changed {what} `{key}` of `{owner}` from {old[key]} to {new[key]}"
-    yield from (f"Removed {what} `{key}` from `{owner}`" for key in old if key not in new)
+def _text(schema: Schema, required: bool) -> str:
+    return python_type(schema) + ("" if required else " or left out")

@@ -3,35 +3,30 @@
 import keyword
 import re
 import tomllib
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 VERBS = ("list", "create", "get", "update", "replace", "delete")
 _HTTP = {"GET": "list", "POST": "create", "PUT": "replace", "PATCH": "update", "DELETE": "delete"}
-_TAKEN = {"self", "query", "body", "route", "path", "str", "int", "float", "bool", "dict", "list", "datetime"}
+_TAKEN = {"self", "query", "body", "route", "path", "choice", "str", "int", "float", "bool", "dict", "list", "datetime"}
+_ENDS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "ss": "ss", "us": "us", "is": "is", "s": ""}
 
 
 class DocumentError(ValueError):
-    """Something in a document that the generator cannot handle, with its JSON pointer."""
-
-    def __init__(self, pointer: str, message: str) -> None:
-        super().__init__(f"{pointer}: {message}")
+    """Something in a document that the generator cannot handle, after its JSON pointer."""
 
 
 class Names:
     """What names.toml says about one API."""
 
     def __init__(self, table: dict[str, Any], api: str) -> None:
-        own = table.get(api, {})
-        self.client: str = own.get("client", pascal(api) + "Client")
-        self.replaced: dict[str, str] = own.get("replaced", {})
-        self.operations: dict[str, str] = own.get("operations", {})
-        self._shapes: dict[str, dict[str, str]] = {"model": own.get("models", {}), "enum": own.get("enums", {})}
-        self._parameters: dict[str, str] = table.get("parameters", {})
-        self._integers: str = table.get("integers", "$^")
-        self._secrets = set(table.get("secrets", ()))
+        self._own: dict[str, Any] = table.get(api, {})
+        self.client: str = self._own.get("client", pascal(api) + "Client")
+        self.replaced: dict[str, str] = self._own.get("replaced", {})
+        self.operations: dict[str, str] = self._own.get("operations", {})
+        self.integers: str = table.get("integers", "$^")
+        self.secrets = set(table.get("secrets", ()))
+        self.parameters: dict[str, str] = table.get("parameters", {})
 
     def operation(self, route: str) -> tuple[str, str, str | None]:
         """The resource and the method of a route, and the model of its answer where the table names one."""
@@ -41,21 +36,15 @@ class Names:
 
     def given(self, kind: str, owner: str, field: str, tag: str | None) -> str | None:
         """The name that the table gives to a shape in a field; `tag` is the constant `type` of the shape."""
+        names: dict[str, str] = self._own.get(kind, {})
         tagged = [f"{owner}.{field}.{tag}", f"{owner}.{tag}", f"{field}.{tag}"] if tag else []
-        keys = [*tagged, f"{owner}.{field}", field]
-        return next((self._shapes[kind][key] for key in keys if key in self._shapes[kind]), None)
+        return next((names[key] for key in [*tagged, f"{owner}.{field}", field] if key in names), None)
 
     def keyword(self, parameter: str, path: str) -> str | None:
         """The keyword of a parameter, where it is not plainly its name in snake_case."""
         if parameter == "id" and "/{id}" in path:
             return singular(snake(path.partition("/{id}")[0].rpartition("/")[2])) + "_id"
-        return self._parameters.get(parameter)
-
-    def is_integer(self, field: str) -> bool:
-        return re.search(self._integers, field) is not None
-
-    def is_secret(self, owner: str, field: str) -> bool:
-        return not self._secrets.isdisjoint((field, f"{owner}.{field}"))
+        return self.parameters.get(parameter)
 
 
 def load(api: str) -> Names:
@@ -65,16 +54,13 @@ def load(api: str) -> Names:
 def default_operation(route: str) -> str:
     """`GET /v1/things/{id}/parts` is `things.list_parts`; a plural at the end is a collection, else an action."""
     http, _, path = route.partition(" ")
-    segments = [segment for segment in path.strip("/").split("/") if not re.fullmatch(r"v\d+", segment)]
-    nouns = [snake(segment) for segment in segments if not segment.startswith("{")] or ["root"]
+    nouns = [snake(step) for step in path.split("/") if not re.fullmatch(r"v\d+|{.*}|", step)] or ["root"]
     last, verb = nouns[-1], _HTTP[http]
     one = path.endswith("}") or verb in ("update", "replace", "delete")
-    verb = "get" if one and verb == "list" else verb
-    if len(nouns) == 1:
-        return f"{nouns[0]}.{verb}"
-    if not one and singular(last) == last:
+    if len(nouns) > 1 and not one and singular(last) == last:
         return f"{nouns[0]}.{identifier(last)}"
-    return f"{nouns[0]}.{verb}_{last if verb == 'list' else singular(last)}"
+    noun = last if verb == "list" and not one else singular(last)
+    return f"{nouns[0]}.{'get' if verb == 'list' and one else verb}" + (f"_{noun}" if len(nouns) > 1 else "")
 
 
 def default_model(resource: str, method: str) -> str:
@@ -86,7 +72,11 @@ def default_model(resource: str, method: str) -> str:
 
 def default_summary(resource: str, method: str) -> str:
     verb, _, noun = method.partition("_")
-    return f"{verb} {noun or (resource if verb == 'list' else singular(resource))}.".replace("_", " ").capitalize()
+    return sentence(f"{verb} {noun or (resource if verb == 'list' else singular(resource))}")
+
+
+def sentence(name: str) -> str:
+    return name.replace("_", " ").capitalize() + "."
 
 
 def snake(name: str) -> str:
@@ -104,18 +94,10 @@ def camel(name: str) -> str:
 
 
 def singular(noun: str) -> str:
-    for ending, instead in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("sses", "ss"), ("xes", "x")):
-        if noun.endswith(ending):
-            return noun.removesuffix(ending) + instead
-    return noun[:-1] if noun.endswith("s") and not noun.endswith(("ss", "us", "is")) else noun
+    return next((noun.removesuffix(many) + one for many, one in _ENDS.items() if noun.endswith(many)), noun)
 
 
 def identifier(name: str) -> str:
     """A Python name for a field or a parameter."""
     word = snake(name)
     return word + "_" if keyword.iskeyword(word) or word in _TAKEN else word
-
-
-def clash(names: Iterable[str]) -> str | None:
-    """The first name that comes twice."""
-    return next((name for name, count in Counter(names).items() if count > 1), None)

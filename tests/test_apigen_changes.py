@@ -1,0 +1,81 @@
+"""A newer document: whose words stay, and what is told of its changes."""
+
+import copy
+
+from tests.documents import NAMES, TABLE, document, generated
+from tools.apigen.changes import changes
+from tools.apigen.names import Names
+from tools.apigen.normalise import normalise
+
+
+def test_words_are_kept_and_new_ones_are_ours() -> None:
+    doc = document("inlined")
+    committed = normalise(doc, NAMES)
+    committed["paths"]["/v1/things"]["get"].update(summary="Walk the things.", description="Slowly.")
+    committed["components"]["schemas"]["Thing"]["description"] = "A thing."
+    committed["components"]["schemas"]["Thing"]["properties"]["size"]["description"] = "metres"
+    doc["paths"]["/v1/things"]["get"].update(summary="Somebody else's summary")
+    made = normalise(doc, NAMES, committed)
+    assert made == committed
+    text = generated(made)["things.py"]
+    assert '"""Walk the things.\n\n        Slowly.\n\n        GET /v1/things\n' in text
+    assert "size: float  # metres" in text
+    assert made["paths"]["/v1/things"]["post"]["summary"] == "Create thing."
+
+
+def test_three_changes_give_three_lines() -> None:
+    doc = document("inlined")
+    old = normalise(doc, NAMES)
+    things = doc["paths"].pop("/v1/things")
+    answer = things["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    answer["properties"]["data"]["items"]["properties"]["weight"] = {"type": "number"}
+    doc["paths"]["/v1/things"] = things
+    doc["paths"]["/v1/boxes"] = {"get": copy.deepcopy(things["get"])}
+    del doc["paths"]["/v1/things/{id}"]["delete"]
+    assert changes(old, normalise(doc, NAMES, old)) == [
+        "- Added `GET /v1/boxes` (`boxes.list`)",
+        "- Added field `weight` to `Thing`",
+        "- Removed `DELETE /v1/things/{id}`",
+    ]
+
+
+def test_a_new_operation_leaves_the_models_of_the_others_alone() -> None:
+    doc = document("inlined")
+    old = normalise(doc, NAMES)
+    answer = copy.deepcopy(doc["paths"]["/v1/things/{id}"]["get"])
+    thing = answer["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["data"]
+    del thing["properties"]["size"]
+    doc["paths"]["/v1/things/{id}/merge"] = {"post": answer}
+    doc["paths"]["/v1/boxes/{id}/things"] = {"get": copy.deepcopy(answer)}
+    new = normalise(doc, NAMES, old)
+    assert changes(old, new) == [
+        "- Added `GET /v1/boxes/{id}/things` (`boxes.list_things`)",
+        "- Added `POST /v1/things/{id}/merge` (`things.merge`)",
+    ]
+    assert {"BoxThing"} <= new["components"]["schemas"].keys() - old["components"]["schemas"].keys()
+
+
+def test_other_changes() -> None:
+    doc = document("inlined")
+    old = normalise(doc, NAMES)
+    listing = doc["paths"]["/v1/things"]["get"]
+    listing["deprecated"] = True
+    listing["parameters"].append({"name": "sinceDay", "in": "query", "schema": {"type": "string"}})
+    usage = doc["paths"]["/v1/things/{thingId}/usage"]["get"]
+    usage["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["used"] = {"type": "string"}
+    doc["paths"]["/v1/state"]["get"]["responses"]["200"]["content"]["application/json"]["schema"] = {}
+    create = doc["paths"]["/v1/things"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    create["required"].append("password")
+    del create["properties"]["startsAt"]
+    create["properties"]["kind"]["enum"].append("gas")
+    names = Names({**TABLE, "management": {"operations": {"GET /v1/state": "state.names"}}}, "management")
+    assert changes(old, normalise(doc, names, old)) == [
+        "- Added keyword `since_day` to `things.list`",
+        "- Added value `gas` to `ThingKind`",
+        "- Changed field `used` of `ThingUsage` from float to str",
+        "- Changed keyword `password` of `things.create` from Secret or left out to Secret",
+        "- Changed the answer of `state.names`",
+        "- Changed the name of `state.list` to `state.names`",
+        "- Deprecated `GET /v1/things` (`things.list`)",
+        "- Removed keyword `starts_at` from `things.create`",
+    ]

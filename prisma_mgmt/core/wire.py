@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from attrs import define, field
 
-from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, dump, iso, parse, structure
+from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, dump, iso, parse, structure
 from prisma_mgmt.core.paging import Page
 from prisma_mgmt.errors import (
     APIError,
@@ -95,9 +95,9 @@ def _segment(value: str) -> str:
 
 def choice(name: str, value: T) -> T:
     """`value`, a word of an enumeration that is open to more; TypeError where it is neither a string nor left out."""
-    if value is None or value is UNSET or isinstance(value, str):
-        return value
-    raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    if not isinstance(value, str | Unset | None):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    return value
 
 
 def query_string(query: Mapping[str, Any] | None) -> str:

@@ -71,9 +71,12 @@ def chromium() -> Iterator[Browser]:
                 with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as http:
                     made = http.post("/session", json=wanted).json()["value"]
                     assert "sessionId" in made, made
-                    http.base_url = http.base_url.join(f"/session/{made['sessionId']}")
-                    yield Browser(http)
-                    http.delete("")
+                    session = f"http://127.0.0.1:{port}/session/{made['sessionId']}"
+                    http.base_url = httpx.URL(session)
+                    try:
+                        yield Browser(http)
+                    finally:
+                        assert http.delete(session).is_success, "the browser would outlive its driver"
             finally:
                 process.kill()
 

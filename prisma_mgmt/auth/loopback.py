@@ -70,21 +70,10 @@ async def log_in_with_browser(
         oauth.redirect_uri = f"http://{authority}{path}"
         login = oauth.login_url(scope=scope, extra_params=extra_params)
         waiting = _Waiting(login, oauth.issuer, authority, path)
-        with anyio.move_on_after(timeout):
-            async with anyio.create_task_group() as group:
-                for listener in listeners:
-                    group.start_soon(listener.serve, waiting.serve)
-                if open_browser is not None:
-                    group.start_soon(_open, open_browser, login.url)
-                if paste is not None:
-                    group.start_soon(waiting.take_pasted, paste)
-                (show or _show)(login.url)
-                await waiting.done.wait()
-                group.cancel_scope.cancel()
-    if waiting.callback is None:
-        raise AuthError(f"nobody logged in within {timeout:g} s")
+        (show or _show)(login.url)
+        callback = await waiting.wait(listeners, open_browser, paste, timeout)
     session = OAuthSession(oauth, storage)
-    await session.handle_callback(waiting.callback, login)
+    await session.handle_callback(callback, login)
     return session
 
 
@@ -98,6 +87,28 @@ class _Waiting:
     path: str
     callback: Secret | None = None
     done: anyio.Event = field(factory=anyio.Event)
+
+    async def wait(
+        self,
+        listeners: list[Listener[SocketStream]],
+        open_browser: Callable[[str], object] | None,
+        paste: Callable[[], Awaitable[str]] | None,
+        timeout: float,
+    ) -> Secret:
+        """The callback, whichever way it comes; AuthError where it does not come in time."""
+        with anyio.move_on_after(timeout):
+            async with anyio.create_task_group() as group:
+                for listener in listeners:
+                    group.start_soon(listener.serve, self.serve)
+                if open_browser is not None:
+                    group.start_soon(_open, open_browser, self.login.url)
+                if paste is not None:
+                    group.start_soon(self.take_pasted, paste)
+                await self.done.wait()
+                group.cancel_scope.cancel()
+        if self.callback is None:
+            raise AuthError(f"nobody logged in within {timeout:g} s")
+        return self.callback
 
     async def serve(self, stream: SocketStream) -> None:
         """Answer one request of a browser, or of whoever else found the port."""

@@ -236,8 +236,7 @@ class OAuthSession:
 
     async def _ahead(self, tokens: Tokens) -> str:
         """Renew ahead of a call. Where that fails, a token that is still good serves on."""
-        if switched(tokens):
-            raise AuthError("a refresh gave tokens of another workspace than the session's; log in again")
+        _refuse_switched(tokens)
         good = tokens.expires_at is None or self._now() < tokens.expires_at
         if good and tokens.refresh_token is None:
             return tokens.access_token
@@ -272,8 +271,7 @@ class OAuthSession:
         known = (rejected, before.access_token if before else None)
         if tokens.access_token not in known and self._unproven_since is None:
             self._unproven_since = self._monotonic()
-        if switched(tokens):
-            raise AuthError("the refresh gave tokens of another workspace than the session's; log in again")
+        _refuse_switched(tokens)
         return tokens
 
     def _fruitless(self, tokens: Tokens) -> bool:
@@ -331,3 +329,8 @@ class OAuthSession:
 def switched(tokens: Tokens) -> bool:
     """Whether the access token is for another workspace than the one that the user chose."""
     return workspace_of(tokens.access_token) not in (None, tokens.workspace_id)
+
+
+def _refuse_switched(tokens: Tokens) -> None:
+    if switched(tokens):
+        raise AuthError("a refresh gave tokens of another workspace than the session's; log in again")

@@ -77,8 +77,7 @@ class Vault:
             with _faults():
                 return bool(await swap(new, old))
         except AuthError as error:
-            self._remember((old, new))
-            _report("new tokens could not be stored; they are kept in memory", error)
+            self._keep_in_memory(old, new, error)
             return True
 
     async def keep(self, old: Tokens | None, new: Tokens) -> None:
@@ -87,10 +86,13 @@ class Vault:
             with _faults():
                 await self._storage.set_tokens(new)
         except AuthError as error:
-            self._remember((self._unsaved[0] if self._unsaved else old, new))
-            _report("new tokens could not be stored; they are kept in memory", error)
+            self._keep_in_memory(old, new, error)
         else:
             self._remember(None)
+
+    def _keep_in_memory(self, old: Tokens | None, new: Tokens, error: AuthError) -> None:
+        self._remember((self._unsaved[0] if self._unsaved else old, new))
+        _report("new tokens could not be stored; they are kept in memory", error)
 
     async def put(self, tokens: Tokens) -> None:
         """Store a login's tokens; where that fails they are remembered, and it is an AuthError."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from attrs import evolve
 
 from prisma_mgmt import AuthError
 from prisma_mgmt.auth import SharedTokenStorage, TokenCipher, Tokens, TokenStorage
@@ -247,7 +248,7 @@ async def test_a_failed_write_leaves_the_old_tokens_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        where: Any = {"write": (os, "fdopen"), "fsync": (os, "fsync"), "replace": (Path, "replace")}[step]
+        where: Any = {"write": (os, "write"), "fsync": (os, "fsync"), "replace": (Path, "replace")}[step]
         patch.setattr(*where, fail)
         with pytest.raises(OSError, match="No space"):
             await kept.set_tokens(NEWER)
@@ -255,42 +256,74 @@ async def test_a_failed_write_leaves_the_old_tokens_and_nothing_else(
     assert await kept.get_tokens() == TOKENS
 
 
-def left_behind(path: Path) -> Path:
+class Killed(BaseException):
+    """What a SIGKILL would end."""
+
+
+def staged(path: Path) -> Path:
     return path.with_name(f".{path.name}.next")
 
 
-async def test_what_a_killed_writer_left_whole_counts(path: Path) -> None:
+async def killed_while_storing(kept: FileTokenStorage, tokens: Tokens, current: Tokens) -> None:
+    """Store a rotated pair, as a process does that is killed the moment it would wait for anything."""
+
+    async def die(*_: Any) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("anyio.to_thread.run_sync", die)
+        await kept.set_tokens_if_current(tokens, current)
+
+
+@ciphers
+async def test_a_writer_killed_at_once_has_stored_its_pair(path: Path, cipher: TokenCipher | None) -> None:
+    kept = FileTokenStorage(path, cipher=cipher)
+    await kept.set_tokens(TOKENS)
+    await killed_while_storing(kept, NEWER, TOKENS)
+    other = FileTokenStorage(path, cipher=cipher)
+    assert await other.get_tokens() == NEWER
+    assert not await other.clear_tokens_if_current(TOKENS)
+    assert not await other.set_tokens_if_current(TOKENS, TOKENS), "TOKENS is no longer current"
+    assert await other.get_tokens() == NEWER
+    newest = evolve(NEWER, access_token="newest")
+    assert await other.set_tokens_if_current(newest, NEWER)
+    assert await kept.get_tokens() == newest
+    assert not staged(path).exists()
+
+
+@pytest.mark.parametrize("length", [0, 10, 65, -1])
+async def test_what_a_killed_writer_left_torn_does_not_count(path: Path, length: int) -> None:
     kept = FileTokenStorage(path)
     await kept.set_tokens(TOKENS)
-    left_behind(path).write_text(json.dumps(NEWER.to_json()))
-    left_behind(path).chmod(0o600)
+    await killed_while_storing(kept, NEWER, TOKENS)
+    staged(path).write_text(staged(path).read_text()[:length])
+    assert await kept.get_tokens() == TOKENS
+    assert await kept.set_tokens_if_current(NEWER, TOKENS)
+    assert not staged(path).exists()
     assert await kept.get_tokens() == NEWER
-    assert not await kept.clear_tokens_if_current(TOKENS)
+
+
+async def test_what_a_killed_writer_left_undoes_neither_a_logout_nor_a_login(path: Path) -> None:
+    kept, other = FileTokenStorage(path), FileTokenStorage(path)
     await kept.set_tokens(TOKENS)
-    assert not left_behind(path).exists()
-    assert await kept.get_tokens() == TOKENS
-
-
-@pytest.mark.parametrize("text", ["", '{"workspaceId": "wksp_1", "accessTo', "[]"])
-async def test_what_a_killed_writer_left_torn_does_not_count(path: Path, text: str) -> None:
-    kept = FileTokenStorage(path)
-    await kept.set_tokens(TOKENS)
-    left_behind(path).write_text(text)
-    left_behind(path).chmod(0o600)
-    assert await kept.get_tokens() == TOKENS
-    await kept.clear_tokens()
-    assert not left_behind(path).exists()
-    assert await kept.get_tokens() is None
-
-
-async def test_what_a_killed_writer_left_yields_to_a_later_file(path: Path) -> None:
-    kept = FileTokenStorage(path)
-    left_behind(path).write_text(json.dumps(TOKENS.to_json()))
-    left_behind(path).chmod(0o600)
-    os.utime(left_behind(path), ns=(0, 0))
-    path.write_text(json.dumps(NEWER.to_json()))  # as a Node program does
+    await other.clear_tokens()
+    await killed_while_storing(kept, NEWER, TOKENS)
+    assert await other.get_tokens() is None
+    theirs = evolve(TOKENS, access_token="theirs")
+    path.write_text(json.dumps(theirs.to_json()))  # as a Node program does
     path.chmod(0o600)
-    assert await kept.get_tokens() == NEWER
+    assert await kept.get_tokens() == theirs
+    await other.set_tokens(theirs)
+    assert not staged(path).exists(), "it is swept with the next write"
+
+
+async def test_a_pair_that_came_too_late_leaves_nothing(path: Path) -> None:
+    kept = FileTokenStorage(path)
+    await kept.set_tokens(TOKENS)
+    before = sorted(path.parent.iterdir())
+    assert not await kept.set_tokens_if_current(NEWER, evolve(TOKENS, access_token="older"))
+    assert await kept.get_tokens() == TOKENS
+    assert sorted(path.parent.iterdir()) == before
 
 
 async def test_windows_may_refuse_a_replacement_for_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,14 +372,17 @@ async def test_a_disk_that_is_full_leaves_the_old_tokens(path: Path) -> None:
 
     kept = FileTokenStorage(path)
     await kept.set_tokens(TOKENS)
+    before = sorted(path.parent.iterdir())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
     try:
         with pytest.raises(OSError, match="too large"):
             await kept.set_tokens(NEWER)
+        with pytest.raises(OSError, match="too large"):
+            await kept.set_tokens_if_current(NEWER, TOKENS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert await kept.get_tokens() == TOKENS
-    assert not left_behind(path).exists()
+    assert sorted(path.parent.iterdir()) == before

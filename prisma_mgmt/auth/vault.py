@@ -24,7 +24,7 @@ class Vault:
     """
 
     def __init__(self, storage: TokenStorage, owner: object) -> None:
-        self.writing = anyio.Lock()
+        self.writing = anyio.Lock(fast_acquire=True)
         self._owner = ref(owner)
         self._storage = storage
         self._shared = storage if isinstance(storage, SharedTokenStorage) else None

@@ -5,6 +5,7 @@ import stat
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 
 from anyio import to_thread
@@ -33,17 +34,19 @@ class FileTokenStorage:
 
     def __init__(self, path: str | os.PathLike[str], *, cipher: Cipher | None = None) -> None:
         self.path = Path(path).absolute()
-        self._next = self.path.with_name(f".{self.path.name}.next")
+        self._staging = self.path.with_name(f".{self.path.name}.next")
+        self._writing = self.path.with_name(f".{self.path.name}.tmp")
         self._form = Form(str(self.path), cipher)
 
     async def get_tokens(self) -> Tokens | None:
         return await to_thread.run_sync(self._read)
 
     async def set_tokens(self, tokens: Tokens) -> None:
-        await to_thread.run_sync(self._write, tokens, None)
+        await to_thread.run_sync(self._write, tokens)
 
     async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
-        return await to_thread.run_sync(self._write, tokens, current)
+        staged = self._stage(tokens, current)  # before anything is waited for: a kill from here on loses no pair
+        return await to_thread.run_sync(self._write, tokens, current, staged)
 
     async def clear_tokens(self) -> None:
         await to_thread.run_sync(self._remove, None)
@@ -65,16 +68,33 @@ class FileTokenStorage:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _read(self) -> Tokens | None:
-        """What is on its way into the file counts if it is whole: its writer may have died before it could move it."""
-        try:
-            coming = self._read_at(self._next)
-            if coming is not None and not _newer(self.path, self._next):
-                return coming
-        except (AuthError, OSError):
-            pass  # not whole, or moved a moment ago
-        return self._read_at(self.path)
+        """What the file holds, or what is staged to replace just that: its writer may have died before it could."""
+        text = self._text_at(self.path)
+        if text is None:
+            return None
+        found = self._form.read(text)
+        return self._staged(found) or found
 
-    def _read_at(self, path: Path) -> Tokens | None:
+    def _staged(self, current: Tokens) -> Tokens | None:
+        """The pair that is staged to replace `current`, if it is whole."""
+        try:
+            text, mark = self._text_at(self._staging), _mark(current)
+            return self._form.read(text.removeprefix(mark)) if text and text.startswith(mark) else None
+        except (AuthError, OSError):
+            return None
+
+    def _stage(self, tokens: Tokens, current: Tokens) -> bool:
+        """Leave `tokens` beside the file, to count for as long as that holds `current`; whether it could be done."""
+        try:
+            _create(self._staging, Secret(_mark(current) + self._form.write(tokens)))
+        except FileExistsError:  # a dead writer's, which the write that follows settles
+            return False
+        except OSError:  # the write that follows will say it
+            self._staging.unlink(missing_ok=True)
+            return False
+        return True
+
+    def _text_at(self, path: Path) -> Secret | None:
         try:
             descriptor = os.open(path, os.O_RDONLY | _SAFELY)
         except FileNotFoundError:
@@ -85,7 +105,7 @@ class FileTokenStorage:
         try:
             self._refuse(os.fstat(descriptor))
             with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return self._form.read(file.read(_LARGEST).decode())
+                return Secret(file.read(_LARGEST).decode())
         except UnicodeDecodeError:
             pass
         finally:
@@ -102,20 +122,23 @@ class FileTokenStorage:
         if self.path.is_symlink():
             raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
 
-    def _write(self, tokens: Tokens, only: Tokens | None) -> bool:
-        """Write the file, if it holds `only` where that is given; whether it did."""
+    def _write(self, tokens: Tokens, only: Tokens | None = None, staged: bool = False) -> bool:
+        """Write the file, if it holds `only` where that is given, or `tokens` already; whether it did."""
         self._make_folder()
         with file_lock(self._lock_path("write")).acquire(timeout=_WRITING):
-            if only is not None and not same(self._read(), only):
+            if only is not None and not (same(found := self._read(), only) or same(found, tokens)):
+                if staged:
+                    self._staging.unlink(missing_ok=True)
                 return False
             self._refuse_link()
-            self._next.unlink(missing_ok=True)
+            self._writing.unlink(missing_ok=True)
             try:
-                _create(self._next, self._form.write(tokens))
-                _replace(self._next, self.path)
+                _create(self._writing, self._form.write(tokens), sync=True)
+                _replace(self._writing, self.path)
             except BaseException:
-                self._next.unlink(missing_ok=True)
+                self._writing.unlink(missing_ok=True)
                 raise
+            self._staging.unlink(missing_ok=True)
             _sync_folder(self.path.parent)
             return True
 
@@ -126,25 +149,26 @@ class FileTokenStorage:
         with file_lock(self._lock_path("write")).acquire(timeout=_WRITING):
             if only is not None and not same(self._read(), only):
                 return False
-            self.path.unlink(missing_ok=True)
-            self._next.unlink(missing_ok=True)
+            for path in (self.path, self._staging, self._writing):  # the first takes what is staged its effect
+                path.unlink(missing_ok=True)
             return True
 
 
-def _newer(path: Path, other: Path) -> bool:
-    """Whether `path` was written after `other`; a program that knows no other file may have."""
-    try:
-        return path.stat().st_mtime_ns > other.stat().st_mtime_ns
-    except FileNotFoundError:
-        return False
+def _mark(tokens: Tokens) -> str:
+    """The first line of what is staged to replace `tokens`."""
+    return sha256(f"{tokens.access_token}\0{tokens.refresh_token}".encode()).hexdigest() + "\n"
 
 
-def _create(path: Path, text: Secret) -> None:
+def _create(path: Path, text: Secret, *, sync: bool = False) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text.encode())
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        rest = memoryview(text.encode())  # which a traceback does not show
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        if sync:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _replace(source: Path, target: Path) -> None:

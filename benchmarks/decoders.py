@@ -62,13 +62,14 @@ def decoder(library: Callable[[], tuple[Decode, Decode]]) -> Opening:
 
 @decoder
 def prisma() -> tuple[Decode, Decode]:
-    from prisma_mgmt.core.wire import Answer, read, read_page
+    from prisma_mgmt.core.listing import read_listing
+    from prisma_mgmt.core.wire import Answer, read
 
     def one(data: bytes) -> Any:
         return read(Answer(200, {}, data), Connection)
 
     def many(data: bytes) -> Any:
-        return read_page(Answer(200, {}, data), Connection).items
+        return read_listing(Answer(200, {}, data), Connection).page().items
 
     return one, many
 

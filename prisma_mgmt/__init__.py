@@ -8,7 +8,8 @@ from prisma_mgmt._version import __version__
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import Response
     from prisma_mgmt.core.codec import UNSET
-    from prisma_mgmt.core.paging import Page, Pager
+    from prisma_mgmt.core.listing import Page
+    from prisma_mgmt.core.paging import Pager
     from prisma_mgmt.core.retry import RetryPolicy
     from prisma_mgmt.credentials import Credentials, ServiceToken
     from prisma_mgmt.data_platform import DataPlatformClient
@@ -72,7 +73,7 @@ _HOMES = {
     "Credentials": "credentials",
     "DataPlatformClient": "data_platform",
     "ManagementClient": "management",
-    "Page": "core.paging",
+    "Page": "core.listing",
     "Pager": "core.paging",
     "PostgresClient": "postgres",
     "Response": "core.client",

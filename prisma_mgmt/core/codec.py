@@ -96,7 +96,8 @@ def structure(value: JSON, model: type[T]) -> T:
     return fitted
 
 
-def _wrong(wanted: str, value: Any) -> Mismatch:
+def wrong(wanted: str, value: Any) -> Mismatch:
+    """That a value is not what is `wanted`, without the value."""
     names: dict[Any, str] = {
         dict: "an object",
         list: "an array",
@@ -117,19 +118,19 @@ def _located(error: Exception, key: str) -> Mismatch:
 
 def _number(value: Any, _: Any) -> float:
     if value.__class__ is not float and value.__class__ is not int:
-        raise _wrong("a number", value)
+        raise wrong("a number", value)
     return value  # as it is: an int counts as a float (PEP 484)
 
 
 def _secret(value: Any, _: Any) -> Secret:
     if value.__class__ is not str:
-        raise _wrong("a string", value)
+        raise wrong("a string", value)
     return Secret(value)
 
 
 def _datetime(value: Any, _: Any) -> datetime:
     if value.__class__ is not str:
-        raise _wrong("a date and time", value)
+        raise wrong("a date and time", value)
     try:
         return datetime.fromisoformat(value)
     except ValueError:
@@ -143,7 +144,7 @@ def _as_it_is(value: Any, _: Any) -> Any:
 def _scalar(kind: type, wanted: str) -> Hook:
     def hook(value: Any, _: Any) -> Any:
         if value.__class__ is not kind:
-            raise _wrong(wanted, value)
+            raise wrong(wanted, value)
         return value
 
     return hook
@@ -155,7 +156,7 @@ def _list_hook(kind: Any) -> Hook:
 
     def hook(value: Any, _: Any) -> list[Any]:
         if value.__class__ is not list:
-            raise _wrong("an array", value)
+            raise wrong("an array", value)
         done: list[Any] = []
         try:
             for one in value:
@@ -173,7 +174,7 @@ def _dict_hook(kind: Any) -> Hook:
 
     def hook(value: Any, _: Any) -> dict[str, Any]:
         if value.__class__ is not dict:
-            raise _wrong("an object", value)
+            raise wrong("an object", value)
         done: dict[str, Any] = {}
         for key, one in value.items():
             try:
@@ -217,7 +218,7 @@ def _tagged_hook(union: Any) -> Hook:
 
     def hook(value: Any, _: Any) -> Any:
         if value.__class__ is not dict:
-            raise _wrong("an object", value)
+            raise wrong("an object", value)
         tag = value.get("type")
         if tag.__class__ is not str or tag not in hooks:
             return value  # a member that this version does not know
@@ -243,7 +244,7 @@ def _model_hook(model: type) -> Hook:
     scope: dict[str, Any] = {
         "model": model,
         "new": object.__new__,
-        "wrong": _wrong,
+        "wrong": wrong,
         "located": _located,
         "UNSET": UNSET,
     }

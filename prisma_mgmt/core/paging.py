@@ -9,27 +9,15 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define, field
 
+from prisma_mgmt.core.listing import Listing, Page, Pagination
 from prisma_mgmt.errors import DecodeError
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-@define
-class Page(Generic[T]):
-    """One page of a list.
-
-    `extras` holds what the answer carries beside its items, by its JSON name (`meta`, `hint`).
-    """
-
-    items: tuple[T, ...]
-    next_cursor: str | None = None
-    has_more: bool = False
-    extras: dict[str, Any] = field(factory=dict)
-
-
-Fetch: TypeAlias = Callable[[str | None], Awaitable[Page[T]]]
+Fetch: TypeAlias = Callable[[str | None], Awaitable[Listing[T]]]
 
 
 class Pager(Generic[T]):
@@ -47,14 +35,17 @@ class Pager(Generic[T]):
         self._walks = walks
 
     def __await__(self) -> Generator[Any, Any, Page[T]]:
-        return self._fetch(self._start).__await__()
+        return self._first().__await__()
+
+    async def _first(self) -> Page[T]:
+        return (await self._fetch(self._start)).page()
 
     def pages(self) -> AsyncIterator[Page[T]]:
         """Walk the pages."""
-        return _Pages(self._fetch, self._start, self._walks)
+        return _Walk(self._fetch, self._start, self._walks, Listing[T].page)
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return _Items(self.pages())
+        return _Items(_Walk(self._fetch, self._start, self._walks, iter))
 
     @asynccontextmanager
     async def prefetch(self) -> "AsyncGenerator[Pager[T]]":
@@ -85,7 +76,7 @@ class _Coming(Generic[T]):
     def __init__(self, cursor: str) -> None:
         self.cursor = cursor
         self._done = anyio.Event()
-        self._page: Page[T] | None = None
+        self._page: Listing[T] | None = None
         self._error: Exception | None = None
 
     async def fetch(self, fetch: "Fetch[T]") -> None:
@@ -96,7 +87,7 @@ class _Coming(Generic[T]):
         finally:
             self._done.set()
 
-    async def page(self) -> Page[T] | None:
+    async def page(self) -> Listing[T] | None:
         """The page; None where fetching it was cancelled."""
         await self._done.wait()
         if self._error is not None:
@@ -112,7 +103,7 @@ class _Ahead(Generic[T]):
         self._fetch = fetch
         self._coming: _Coming[T] | None = None
 
-    async def __call__(self, cursor: str | None) -> Page[T]:
+    async def __call__(self, cursor: str | None) -> Listing[T]:
         page = None
         coming = self._coming
         if coming is not None and coming.cursor == cursor:
@@ -123,32 +114,38 @@ class _Ahead(Generic[T]):
                 raise
         if page is None:
             page = await self._fetch(cursor)
-        if page.has_more and page.next_cursor and self.group is not None:
-            self._coming = _Coming(page.next_cursor)
+        after = page.pagination
+        if after.has_more and after.next_cursor and self.group is not None:
+            self._coming = _Coming(after.next_cursor)
             self.group.start_soon(self._coming.fetch, self._fetch)
         return page
 
 
-class _Pages(AsyncIterator[Page[T]]):
-    def __init__(self, fetch: "Fetch[T]", start: str | None, walks: bool) -> None:
+class _Walk(AsyncIterator[S]):
+    """From page to page; `shape` makes of each what the walk gives."""
+
+    def __init__(self, fetch: "Fetch[T]", start: str | None, walks: bool, shape: "Callable[[Listing[T]], S]") -> None:
         self._fetch = fetch
         self._cursor = start
         self._walks = walks
+        self._shape = shape
         self._seen = {start}
-        self._page: Page[T] | None = None
+        self._last: Pagination | None = None
 
-    async def __anext__(self) -> Page[T]:
-        if self._page is not None:
-            self._advance(self._page)
-            self._page = None  # so that a walk whose request failed asks for the same page again
-        self._page = await self._fetch(self._cursor)
-        return self._page
+    async def __anext__(self) -> S:
+        if self._last is not None:
+            self._advance(self._last)
+            self._last = None  # so that a walk whose request failed asks for the same page again
+        listing = await self._fetch(self._cursor)
+        shaped = self._shape(listing)
+        self._last = listing.pagination
+        return shaped
 
-    def _advance(self, page: Page[T]) -> None:
-        """Move to the page after `page`."""
-        if not (page.has_more and self._walks):
+    def _advance(self, last: Pagination) -> None:
+        """Move to the page after the `last` one."""
+        if not (last.has_more and self._walks):
             raise StopAsyncIteration
-        self._cursor = page.next_cursor
+        self._cursor = last.next_cursor
         if not self._cursor:
             raise DecodeError("the list says that it goes on, but gives no cursor", path="pagination.nextCursor")
         if self._cursor in self._seen:
@@ -157,12 +154,12 @@ class _Pages(AsyncIterator[Page[T]]):
 
 
 class _Items(AsyncIterator[T]):
-    def __init__(self, pages: AsyncIterator[Page[T]]) -> None:
-        self._pages = pages
+    def __init__(self, listings: AsyncIterator[Iterator[T]]) -> None:
+        self._listings = listings
         self._items: Iterator[T] = iter(())
 
     async def __anext__(self) -> T:
         while True:
             for item in self._items:
                 return item
-            self._items = iter((await anext(self._pages)).items)
+            self._items = await anext(self._listings)

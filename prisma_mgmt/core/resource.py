@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
-from prisma_mgmt.core.paging import Page, Pager
+from prisma_mgmt.core.listing import Listing, Page, read_listing
+from prisma_mgmt.core.paging import Pager
 from prisma_mgmt.core.streaming import LogStream
-from prisma_mgmt.core.wire import Answer, choice, path, read, read_list, read_page
+from prisma_mgmt.core.wire import Answer, choice, path, read, read_list
 from prisma_mgmt.credentials import Secret
 
 if TYPE_CHECKING:
@@ -31,16 +32,16 @@ class Resource:
     def _pages(self, model: type[M], path: str, query: Query | None = None) -> Pager[M]:
         """A list that goes on from cursor to cursor."""
 
-        async def fetch(cursor: str | None) -> Page[M]:
-            return read_page(await self._client.exchange("GET", path, {**(query or {}), "cursor": cursor}), model)
+        async def fetch(cursor: str | None) -> Listing[M]:
+            return read_listing(await self._client.exchange("GET", path, {**(query or {}), "cursor": cursor}), model)
 
         return Pager(fetch, query.get("cursor") if query else None)
 
     def _single_page(self, model: type[M], path: str, query: Query | None = None) -> Pager[M]:
         """A list of one page, which may be cut off but gives no cursor to go on from."""
 
-        async def fetch(_: str | None) -> Page[M]:
-            return read_page(await self._client.exchange("GET", path, query), model)
+        async def fetch(_: str | None) -> Listing[M]:
+            return read_listing(await self._client.exchange("GET", path, query), model)
 
         return Pager(fetch, walks=False)
 

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlencode
 from attrs import define, field
 
 from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, dump, iso, parse, structure
-from prisma_mgmt.core.paging import Page
 from prisma_mgmt.errors import (
     APIError,
     AuthenticationError,
@@ -149,29 +148,23 @@ class Answer:
 
 def read(answer: Answer, model: type[T], bare: bool = False) -> T:
     """The body as a `model`, out of its envelope `{"data": …}` unless `bare`; DecodeError where it does not fit."""
-    result: T = checked(_fit(_parsed(answer), model, bare), answer)
+    result: T = checked(_fit(parsed(answer), model, bare), answer)
     return result
 
 
 def read_list(answer: Answer, model: type[T], bare: bool = False) -> tuple[T, ...]:
     """The body as `model`s."""
-    return tuple(checked(_fit(_parsed(answer), list[model], bare), answer))  # type: ignore[valid-type]  # a value
+    return tuple(checked(_fit(parsed(answer), list[model], bare), answer))  # type: ignore[valid-type]  # a value
 
 
 def read_json(answer: Answer) -> JSON:
     """The parsed body, None for an empty one; DecodeError where it is no JSON."""
-    return checked(_parsed(answer), answer) if answer.content else None
-
-
-def read_page(answer: Answer, model: type[T]) -> Page[T]:
-    """A page of `model`s; what stands beside them and their pagination is kept as its extras."""
-    page: Page[T] = checked(_fit_page(_parsed(answer), model), answer)
-    return page
+    return checked(parsed(answer), answer) if answer.content else None
 
 
 def checked(result: Any, answer: Answer) -> Any:
     """`result`; DecodeError where it is a Mismatch."""
-    if isinstance(result, Mismatch):
+    if result.__class__ is Mismatch:
         raise DecodeError(
             f"{result.path or 'the answer'}: {result.problem} (status {answer.status})",
             status=answer.status,
@@ -181,7 +174,8 @@ def checked(result: Any, answer: Answer) -> Any:
     return result
 
 
-def _parsed(answer: Answer) -> JSON | Mismatch:
+def parsed(answer: Answer) -> JSON | Mismatch:
+    """What the body holds."""
     try:
         return parse(answer.content)
     except (ValueError, RecursionError):
@@ -190,15 +184,15 @@ def _parsed(answer: Answer) -> JSON | Mismatch:
 
 
 def _fit(payload: JSON, model: Any, bare: bool) -> Any:
-    if isinstance(payload, Mismatch):
+    if payload.__class__ is Mismatch:
         return payload
     try:
-        return structure(payload if bare else _unwrapped(payload), model)
+        return structure(payload if bare else unwrapped(payload), model)
     except Mismatch as mismatch:
         return (mismatch if bare else mismatch.under("data")).with_traceback(None)
 
 
-def _unwrapped(payload: JSON) -> JSON:
+def unwrapped(payload: JSON) -> JSON:
     """What the envelope holds; what stands beside an object in it counts as fields of that object."""
     if payload.__class__ is not dict or "data" not in payload:
         raise Mismatch("missing")
@@ -206,24 +200,6 @@ def _unwrapped(payload: JSON) -> JSON:
     if len(payload) == 1 or data.__class__ is not dict:
         return data
     return {**payload, **data}
-
-
-@define
-class _Pagination:
-    has_more: bool
-    next_cursor: str | None = None
-
-
-def _fit_page(payload: JSON, model: Any) -> Any:
-    items = _fit(payload, list[model], bare=False)
-    if isinstance(items, Mismatch):
-        return items
-    try:
-        pagination = structure(payload.get("pagination"), _Pagination)
-    except Mismatch as mismatch:
-        return mismatch.under("pagination").with_traceback(None)
-    extras = {key: value for key, value in payload.items() if key not in ("data", "pagination")}
-    return Page(tuple(items), pagination.next_cursor, pagination.has_more, extras)
 
 
 def api_error(method: str, url: str, answer: Answer, now: float) -> APIError:
@@ -254,7 +230,7 @@ def api_error(method: str, url: str, answer: Answer, now: float) -> APIError:
 
 def _error_body(answer: Answer) -> JSON:
     """The body of an error: parsed, or as text where it is no JSON."""
-    found = _parsed(answer) if answer.content else None
+    found = parsed(answer) if answer.content else None
     return answer.content.decode("utf-8", "replace") if isinstance(found, Mismatch) else found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from benchmarks.chart import chart
-from benchmarks.peers import AIOHTTP, HTTPX, PEERS, PRISMA, PRISMA_AIOHTTP, PRISMA_PLAIN
+from benchmarks.peers import AIOHTTP, HTTPX, PEERS, PRISMA, PRISMA_AIOHTTP, PRISMA_PLAIN, PRISMA_UNTYPED
 from benchmarks.report import Budget, Section, Table, cell
 from benchmarks.rig import Process, Rig
 from benchmarks.stats import Failed, Series, interleave
@@ -15,7 +15,8 @@ GROWTH = 1.2  # 1,000 in flight against 10
 WHAT = {"one": "a small object", "page": "a page of 100"}
 _USUAL = {"one": 500, "page": 100}  # calls in a round, at least
 _EACH = {"one": 2, "page": 1}  # and for each that is in flight
-_OURS = {PRISMA.name, PRISMA_PLAIN.name, PRISMA_AIOHTTP.name}
+_OURS = {PRISMA.name, PRISMA_PLAIN.name, PRISMA_AIOHTTP.name, PRISMA_UNTYPED.name}
+_OVER_AIOHTTP = {PRISMA_AIOHTTP.name: "", PRISMA_UNTYPED.name: ", untyped"}
 
 Costs = Mapping[tuple[str, int, str], Series]  # by what, how many in flight, the peer's name
 
@@ -85,11 +86,11 @@ def _against_the_cheapest(costs: Costs) -> list[Budget]:
                 for (which, level, name), series in costs.items()
                 if (which, level) == (what, n) and name not in {*_OURS, AIOHTTP.name} and not series.failure
             }
-            mine = costs.get((what, n, PRISMA_AIOHTTP.name))
-            if mine is not None:
-                cheapest = min(peers, key=lambda name: peers[name].median)
-                title = f"over aiohttp, {text}, {n:,} in flight, against the cheapest peer but aiohttp ({cheapest})"
-                budgets.append(Budget(title, 1.0, mine / peers[cheapest]))
+            cheapest = min(peers, key=lambda name: peers[name].median)
+            for mine, how in _OVER_AIOHTTP.items():
+                if (what, n, mine) in costs:
+                    title = f"over aiohttp{how}, {text}, {n:,} in flight, against the cheapest but aiohttp ({cheapest})"
+                    budgets.append(Budget(title, 1.0, costs[what, n, mine] / peers[cheapest]))
     return budgets
 
 

@@ -75,6 +75,26 @@ def prisma() -> tuple[Decode, Decode]:
 
 
 @decoder
+def floor() -> tuple[Decode, Decode]:
+    from orjson import loads
+
+    from prisma_mgmt.core.codec import hook_of
+
+    hook = hook_of(Connection)
+
+    def one(data: bytes) -> Any:
+        return hook(loads(data)["data"], Connection)
+
+    def many(data: bytes) -> Any:
+        items = loads(data)["data"]
+        for i, item in enumerate(items):
+            items[i] = hook(item, Connection)
+        return items
+
+    return one, many
+
+
+@decoder
 def msgspec() -> tuple[Decode, Decode]:
     from msgspec import NODEFAULT, Struct, defstruct
     from msgspec.json import Decoder

@@ -3,7 +3,9 @@
 import resource
 import subprocess
 import sys
+from collections import defaultdict
 from functools import partial
+from statistics import median
 
 from benchmarks.report import Budget, Section, Table
 from benchmarks.rig import ROOT, Rig
@@ -11,6 +13,7 @@ from benchmarks.stats import Failed, Series, interleave
 
 IMPORT = 1.2  # of httpx
 _OURS = "prisma_mgmt, a client"
+_PACKAGES = {"anyio", "attr", "attrs", "orjson", "prisma_mgmt"}
 _PROGRAMS = {
     "": "pass",
     "httpx": "import httpx",
@@ -29,9 +32,35 @@ def run(rig: Rig) -> Section:
     costs = {name: series - seconds[""] for name, series in seconds.items() if name}
     rows = [[name, _cell(cost), _ratio(cost, costs["httpx"])] for name, cost in costs.items()]
     return Section(
-        [Table("Import time", "CPU of a fresh process, less that of bare Python.", ["", "ms", "of httpx"], rows)],
+        [
+            Table("Import time", "CPU of a fresh process, less that of bare Python.", ["", "ms", "of httpx"], rows),
+            _where(rig),
+        ],
         [Budget("`import prisma_mgmt` plus a client, against `import httpx`", IMPORT, costs[_OURS] / costs["httpx"])],
     )
+
+
+def _where(rig: Rig) -> Table:
+    """What a client imports beside httpx and what httpx imports, by package."""
+    rounds = [_self_times(_PROGRAMS[_OURS]) for _ in range(rig.mode.rounds)]
+    needed = _self_times(_PROGRAMS["httpx"])
+    packages: defaultdict[str, float] = defaultdict(float)
+    for module in rounds[0].keys() - needed.keys():
+        package = module.split(".")[0]
+        packages[package if package in _PACKAGES else "others"] += median(one.get(module, 0.0) for one in rounds)
+    rows = [[name, f"{spent:.1f}"] for name, spent in sorted(packages.items(), key=lambda item: -item[1])]
+    text = (
+        "What `prisma_mgmt, a client` imports that httpx does not, by Python's `-X importtime`, which counts wall time."
+    )
+    return Table("Import time, by package", text, ["", "ms"], rows)
+
+
+def _self_times(code: str) -> dict[str, float]:
+    """ms of each module that a program imports, without what it imports in turn."""
+    command = [sys.executable, "-X", "importtime", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
+    lines = (line.removeprefix("import time:").split("|") for line in done.stderr.splitlines()[1:])
+    return {name.strip(): int(own) / 1000 for own, _, name in lines}
 
 
 def _seconds(code: str) -> float:

@@ -12,6 +12,11 @@ PRISMA_PLAIN = Subject(
 PRISMA_AIOHTTP = Subject(
     "prisma_mgmt over aiohttp", f"{_HERE}.prisma_aiohttp", note="`transport=httpx_aiohttp.AiohttpTransport()`"
 )
+PRISMA_UNTYPED = Subject(
+    "prisma_mgmt over aiohttp, untyped",
+    f"{_HERE}.prisma_untyped",
+    note="`request()`: JSON parsed and no more, as with every peer but the typed ones",
+)
 HTTPX = Subject("httpx", f"{_HERE}.httpx_default", ("httpx", "httpcore"), note="`AsyncClient().get`, `.json()`")
 HTTPX_TUNED = Subject(
     "httpx, limits raised",
@@ -37,6 +42,7 @@ PEERS = (
     PRISMA,
     PRISMA_PLAIN,
     PRISMA_AIOHTTP,
+    PRISMA_UNTYPED,
     HTTPX,
     HTTPX_TUNED,
     AIOHTTP,

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from attrs import define, field
 
-from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, dump, iso, parse, structure
+from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, dump, hook_of, iso, parse
 from prisma_mgmt.errors import (
     APIError,
     AuthenticationError,
@@ -148,13 +148,13 @@ class Answer:
 
 def read(answer: Answer, model: type[T], bare: bool = False) -> T:
     """The body as a `model`, out of its envelope `{"data": …}` unless `bare`; DecodeError where it does not fit."""
-    result: T = checked(_fit(parsed(answer), model, bare), answer)
+    result: T = checked(_fit(answer, model, bare), answer)
     return result
 
 
 def read_list(answer: Answer, model: type[T], bare: bool = False) -> tuple[T, ...]:
     """The body as `model`s."""
-    return tuple(checked(_fit(parsed(answer), list[model], bare), answer))  # type: ignore[valid-type]  # a value
+    return tuple(checked(_fit(answer, list[model], bare), answer))  # type: ignore[valid-type]  # a value
 
 
 def read_json(answer: Answer) -> JSON:
@@ -183,11 +183,12 @@ def parsed(answer: Answer) -> JSON | Mismatch:
         return Mismatch(f"expected JSON, got {len(answer.content)} bytes ({kind})")
 
 
-def _fit(payload: JSON, model: Any, bare: bool) -> Any:
+def _fit(answer: Answer, model: Any, bare: bool) -> Any:
+    payload = parsed(answer)
     if payload.__class__ is Mismatch:
         return payload
     try:
-        return structure(payload if bare else unwrapped(payload), model)
+        return hook_of(model)(payload if bare else unwrapped(payload), model)
     except Mismatch as mismatch:
         return (mismatch if bare else mismatch.under("data")).with_traceback(None)
 

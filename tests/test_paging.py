@@ -67,6 +67,29 @@ async def test_an_empty_list() -> None:
             await anext(walk)
 
 
+async def test_an_item_that_does_not_fit_is_an_error_when_a_walk_comes_to_it() -> None:
+    wrong = {"data": [CONNECTION, {**CONNECTION, "name": 1}, CONNECTION], "pagination": {"hasMore": False}}
+    client, script = scripted(answer(200, wrong))
+    walk = aiter(client.connections.list())
+    assert (await anext(walk)).id == "con_1"
+    with pytest.raises(DecodeError, match="expected a string, got a number") as caught:
+        await anext(walk)
+    assert (caught.value.path, caught.value.request_id) == ("data[1].name", "req_1")
+    assert (await anext(walk)).id == "con_1"
+    assert len(script.requests) == 1
+
+
+async def test_an_item_that_does_not_fit_is_an_error_of_its_whole_page() -> None:
+    wrong = {"data": [CONNECTION, {**CONNECTION, "name": 1}], "pagination": {"hasMore": False}}
+    client, script = scripted(answer(200, wrong))
+    pages = client.connections.list().pages()
+    for whole in (client.connections.list, lambda: anext(pages), lambda: anext(pages)):
+        with pytest.raises(DecodeError) as caught:
+            await whole()
+        assert caught.value.path == "data[1].name"
+    assert len(script.requests) == 3, "a page that could not be read is asked for again"
+
+
 @pytest.mark.parametrize("cursor", [None, ""])
 async def test_more_without_a_cursor_is_an_error(cursor: str | None) -> None:
     client, script = scripted(page("a", cursor=cursor, more=True))

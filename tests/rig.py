@@ -80,6 +80,7 @@ class Reply:
     headers: Mapping[str, str] = field(factory=dict)
     chunks: AsyncIterator[bytes] | None = None
     hang_up: bool = False  # close the connection after the answer, without having said so in it
+    talk: Callable[[ByteStream], Awaitable[None]] | None = None  # takes the connection over, without an answer of ours
 
     def raw(self) -> bytes:
         if self.content is not None:
@@ -153,6 +154,9 @@ async def _converse(stream: ByteStream, handler: Handler, server: Server, number
         except Drop as drop:
             if drop.head:
                 await stream.send(drop.head)
+            return
+        if reply.talk is not None:
+            await reply.talk(stream)
             return
         await _answer(stream, connection, reply)
         if reply.hang_up or connection.our_state is h11.MUST_CLOSE:

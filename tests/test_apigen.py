@@ -65,9 +65,9 @@ return self._single_page(Backup, path("/v1/things/{}/backups", thing_id), {"limi
 async def list_parts(self, thing_id: str) -> tuple[Part, ...]:
 return await self._list(Part, path("/v1/things/{}/parts", thing_id))
 return await self._get(ThingUsage, path("/v1/things/{}/usage", thing_id), {"class": class_}, bare=True)
-self, thing_id: str, *, follow: bool | None = None, from_start: bool | None = None, cursor: str | None = None
+self, thing_id: str, *, from_start: bool | None = None, cursor: str | None = None, follow: bool | None = None
 ) -> LogStream[LogLog, LogTerminal]:
-return self._stream(LogLog, LogTerminal, path("/v1/things/{}/logs", thing_id), query)
+return self._stream(LogLog, LogTerminal, path("/v1/things/{}/logs", thing_id), query, live=follow)
 async def import_(self, thing_id: str, *, url: str) -> None:
 @deprecated("Use objects.spin instead.")
 """
@@ -270,6 +270,14 @@ def test_unknown_operations(change: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(DocumentError) as caught:
         normalise(doc, NAMES)
     assert str(caught.value).startswith(message)
+
+
+def test_a_log_with_a_follow_of_its_own_beside_a_websocket() -> None:
+    doc = document("inlined")
+    log = doc["paths"]["/v1/things/{thingId}/logs"]["get"]
+    log["parameters"].append({"name": "follow", "in": "query", "schema": {"type": "boolean"}})
+    with pytest.raises(DocumentError, match="logs/get: the keyword follow comes twice"):
+        normalise(doc, NAMES)
 
 
 def test_a_model_that_contains_itself() -> None:

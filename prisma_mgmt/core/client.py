@@ -14,7 +14,7 @@ from prisma_mgmt.core.events import Hook, Observer
 from prisma_mgmt.core.pipeline import Call, Head, Pipeline
 from prisma_mgmt.core.retry import RetryPolicy
 from prisma_mgmt.core.streaming import LogStream
-from prisma_mgmt.core.transport import Transport
+from prisma_mgmt.core.transport import Stream, Transport
 from prisma_mgmt.core.wire import Answer, encode, fill, query_string, read_json
 from prisma_mgmt.credentials import Credentials, Secret, ServiceToken, checked_origin
 
@@ -172,11 +172,14 @@ class BaseClient:
         """
         return self._pipeline.send(self._call(method, path, query, headers, body))
 
-    def log_stream(self, record: type[R], terminal: type[T], path: str, query: Query) -> LogStream[R, T]:
-        """A log route whose path is already filled."""
+    def log_stream(
+        self, record: type[R], terminal: type[T], path: str, query: Query, *, live: bool | None
+    ) -> LogStream[R, T]:
+        """A log route whose path is already filled; over a WebSocket where it is to come `live`."""
+        stream = _live() if live else Stream
 
         def call(query: Query) -> Call:
-            return self._call("GET", path, query, {"Accept": "application/x-ndjson"}, stream=True)
+            return self._call("GET", path, query, {"Accept": "application/x-ndjson"}, stream=stream)
 
         return LogStream(self._pipeline, call, query, record, terminal)
 
@@ -188,7 +191,7 @@ class BaseClient:
         headers: Headers | None = None,
         body: Any = UNSET,
         *,
-        stream: bool = False,
+        stream: type[Stream] | None = None,
     ) -> Call:
         options = self._options
         head = options.head
@@ -230,6 +233,14 @@ def _credentials(auth: Auth) -> Credentials | None:
     if not isinstance(auth, Credentials):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
         raise TypeError("auth must be a token, or have the methods access_token and renew")
     return auth
+
+
+def _live() -> type[Stream]:
+    try:
+        from prisma_mgmt.core.live import Live
+    except ImportError:
+        raise ValueError("follow=True needs another package: pip install prisma-mgmt[live]") from None
+    return Live
 
 
 def _observer(on_event: Hook | None) -> Observer | None:

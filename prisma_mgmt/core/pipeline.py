@@ -8,7 +8,7 @@ from attrs import define, field
 
 from prisma_mgmt.core.events import AnswerReceived, Observer, Renewed, RequestFailed, RequestSent, Retrying
 from prisma_mgmt.core.retry import Budget, Clock, RetryPolicy
-from prisma_mgmt.core.transport import Transport
+from prisma_mgmt.core.transport import Stream, Transport
 from prisma_mgmt.core.wire import Answer, Body, api_error, retry_after, route
 from prisma_mgmt.credentials import SERVICE_TOKEN_VARIABLE, Credentials, Secret, checked_token
 from prisma_mgmt.errors import APIError, LoginRequiredError, NetworkError, PrismaError, RateLimitError
@@ -50,7 +50,7 @@ class Call:
     retry: RetryPolicy
     credentials: Credentials | None
     observer: Observer | None = None
-    stream: bool = False
+    stream: type[Stream] | None = None
     sent: int = 0  # how often
 
     @property
@@ -89,7 +89,7 @@ class Pipeline:
                     token = await self._renew(call, token, answer)
                     if token is not None:
                         answer = await self._exchange(call, token)
-                if 200 <= answer.status < 300:
+                if 200 <= answer.status < 300 or answer.stream is not None:
                     self.budget.give(retried=attempt > 1)
                     return answer
                 raise self._error(call, answer)
@@ -184,6 +184,8 @@ def _request(call: Call, token: str | None) -> httpx.Request:
     if call.content is None and call.method in _BODILESS:  # as httpx would make it, without looking for a body
         request = httpx.Request(call.method, _url(call.url), headers=call.head.ready(token), stream=_NOTHING)
         request.read()
+        if call.stream is not None:
+            call.stream.ask(request)
         return request
     request = httpx.Request(call.method, _url(call.url), headers=call.head.ready(token), content=call.content)
     if call.content is not None:

@@ -45,9 +45,11 @@ class Resource:
 
         return Pager(fetch, walks=False)
 
-    def _stream(self, record: type[M], terminal: type[T], path: str, query: Query | None = None) -> LogStream[M, T]:
-        """A log, line by line."""
-        return self._client.log_stream(record, terminal, path, query or {})
+    def _stream(
+        self, record: type[M], terminal: type[T], path: str, query: Query | None = None, *, live: bool | None = None
+    ) -> LogStream[M, T]:
+        """A log, line by line; over a WebSocket where it is to come `live`."""
+        return self._client.log_stream(record, terminal, path, query or {}, live=live)
 
     # As `exchange`, what takes a body is no coroutine itself.
 

@@ -12,7 +12,10 @@ from prisma_mgmt.errors import DecodeError, NetworkError, StreamError
 R = TypeVar("R")
 T = TypeVar("T")
 Query: TypeAlias = Mapping[str, Any]
-_LONGEST = 4_000_000  # bytes of a line
+
+LONGEST = 4_000_000  # bytes of a line
+_LIVED = 60.0  # seconds; a segment that lasts longer has not failed
+_START: Query = {"tail": None, "from_start": None}  # where to begin, which a cursor says
 
 
 class LogStream(Generic[R, T]):
@@ -21,7 +24,8 @@ class LogStream(Generic[R, T]):
     Nothing is sent before the first record is asked for. A stream that is left early should be closed: use it as
     `async with`, or call `aclose()`. A log that the network cuts is taken up again after the last record's cursor
     (`.cursor`), as often in a row as the retry policy has attempts; where the records carry no cursor, that is a
-    NetworkError. Raises StreamError for a log that ends with an error record.
+    NetworkError. A log that is followed live is taken up in the same way after each of its segments, which the API ends
+    with a terminal record that is `retryable`. Raises StreamError for a log that ends with an error record.
     """
 
     def __init__(
@@ -42,19 +46,20 @@ class LogStream(Generic[R, T]):
         return self
 
     async def __anext__(self) -> R:
-        cuts = 0
+        cuts = 0  # in a row
         while self.terminal is None:
             if self._opened is None:
-                call = self._call({**self._query, "cursor": self.cursor} if self.cursor else self._query)
+                call = self._call({**self._query, **_START, "cursor": self.cursor} if self.cursor else self._query)
                 self._opened = call, await self._pipeline.send(call)
             opened = call, answer = self._opened
+            began = self._pipeline.clock.monotonic()
             try:
                 line = await self._line(call, answer)
             except NetworkError as error:
                 resumable = self.cursor is not None and self._opened is opened  # not closed meanwhile
                 await self.aclose()
-                cuts += 1
-                if not (resumable and await self._pipeline.pause(call, error, cuts, self._pipeline.clock.monotonic())):
+                cuts = await self._again(call, error, cuts, began) if resumable else 0
+                if not cuts:
                     raise
             except BaseException:
                 await self.aclose()
@@ -67,8 +72,23 @@ class LogStream(Generic[R, T]):
                     self.cursor = getattr(found, "cursor", None)
                     return found  # type: ignore[no-any-return]  # a record: the only other thing that _structured gives
                 await self.aclose()
-                self._end(checked(found, answer))
+                end = checked(found, answer)
+                if answer.status == 101 and end.retryable and end.cursor:
+                    self.cursor = end.cursor
+                    cuts = await self._again(call, NetworkError("the live segment is over"), cuts, began)
+                else:
+                    cuts = 0
+                if not cuts:
+                    self._end(end)
         raise StopAsyncIteration
+
+    async def _again(self, call: Call, error: NetworkError, cuts: int, began: float) -> int:
+        """Wait until the log may be taken up again; the cuts in a row, this one among them, or 0 for no more."""
+        now = self._pipeline.clock.monotonic()
+        if cuts and now - began > _LIVED:
+            self._pipeline.budget.give(retried=True)
+            cuts = 0
+        return cuts + 1 if await self._pipeline.pause(call, error, cuts + 1, now) else 0
 
     async def _line(self, call: Call, answer: Answer) -> Body:
         """The next line that is not blank, the last one with or without its newline."""
@@ -77,9 +97,9 @@ class LogStream(Generic[R, T]):
             for line in self._lines:
                 if line.strip():
                     return Body(line)
-            if len(self._rest) > _LONGEST:
+            if len(self._rest) > LONGEST:
                 raise DecodeError(
-                    f"a line of the log is longer than {_LONGEST:,} bytes",
+                    f"a line of the log is longer than {LONGEST:,} bytes",
                     status=answer.status,
                     request_id=answer.request_id,
                 )

@@ -26,7 +26,7 @@ _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _LARGEST = 100_000_000  # bytes of an answer, packed or unpacked
 _UNPACKED_AT_ONCE = 4096  # bytes, packed: a thousand times that is a lot, but no more
 _READ_AHEAD = 65536  # bytes that httpcore reads at once
-_Origin: TypeAlias = tuple[str, str, int | None]  # scheme, host, port
+_Origin: TypeAlias = tuple[str, str, int | None, bool]  # scheme, host, port, whether for upgrades
 
 
 class _Client(httpx.AsyncBaseTransport):
@@ -69,25 +69,37 @@ class _Connection(httpx.AsyncBaseTransport):
 class Stream:
     """A body that is still to come; it keeps its connection until it is closed, once."""
 
+    live = False  # whether it takes a connection of its own, which is of no use afterwards
+
     def __init__(self, transport: "Transport", connection: httpx.AsyncBaseTransport, response: httpx.Response) -> None:
         self._transport = transport
         self._connection = connection
         self._response = response
         self._chunks = response.aiter_bytes()
 
+    @staticmethod
+    def ask(request: httpx.Request) -> None:
+        """Add to a request what brings such a body."""
+
     async def read(self) -> bytes:
         """What comes next, b"" at the end. Raises NetworkError."""
         try:
-            return await anext(self._chunks, b"")
+            return await self._next()
         except httpx.RequestError as error:
             raise _network_error(error, self._response.request, self._response) from _bare(error)
 
     async def aclose(self) -> None:
         """Let go of the connection, and of what is left of the body."""
         try:
-            await _abandon(self._chunks)
+            await self._leave()
         finally:
             await self._transport.give_back(self._connection, self._response, usable=self._response.is_closed)
+
+    async def _next(self) -> bytes:
+        return await anext(self._chunks, b"")
+
+    async def _leave(self) -> None:
+        await _abandon(self._chunks)
 
 
 class Transport:
@@ -120,8 +132,10 @@ class Transport:
         self._loop = LoopGuard("client")
         self._closed = False
 
-    async def send(self, request: httpx.Request, timeout: float | None, *, stream: bool = False) -> Answer:
-        """The answer, its body read; of a success only the head where `stream` is set, the body being its `stream`.
+    async def send(
+        self, request: httpx.Request, timeout: float | None, *, stream: type[Stream] | None = None
+    ) -> Answer:
+        """The answer, its body read; of a success only the head where a `stream` is asked for, the body being that.
 
         Raises NetworkError, and RequestTimeoutError after `timeout` seconds from when a connection was free.
         """
@@ -132,34 +146,34 @@ class Transport:
             self._slots.acquire_nowait()  # it is given away only where nobody waits
         except anyio.WouldBlock:
             await self._slots.acquire()
-        connection = response = answer = None
-        usable = handed_over = False
+        connection = response = answer = body = None
+        usable = False
         try:
-            connection = self._take(request.url)
+            connection = self._take(request.url, live=stream is not None and stream.live)
             with anyio.move_on_after(timeout):
                 response = await connection.handle_async_request(request)
                 response.request = request
-                handed_over = stream and response.is_success
-                body = Stream(self, connection, response) if handed_over else None
+                if stream is not None and (response.is_success or response.status_code == 101):
+                    body = stream(self, connection, response)
                 answer = Answer(
-                    response.status_code, response.headers, b"" if handed_over else await _body(response), body
+                    response.status_code, response.headers, await _body(response) if body is None else b"", body
                 )
-                usable = not handed_over
+                usable = body is None
             if answer is None:
                 raise RequestTimeoutError(f"no answer within {timeout} s", **_where(request, response))
         except httpx.RequestError as error:
             raise _network_error(error, request, response) from _bare(error)
         finally:
-            if not handed_over:
+            if body is None:
                 await self.give_back(connection, response, usable=usable)
         return answer
 
-    def _take(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+    def _take(self, url: httpx.URL, *, live: bool = False) -> httpx.AsyncBaseTransport:
         if self._closed:
             raise RuntimeError("the client is closed")
         if self._theirs is not None:
             return self._theirs
-        origin = url.scheme, url.host, url.port
+        origin = url.scheme, url.host, url.port, live
         for i in range(len(self._idle) - 1, -1, -1):  # the last one, unless views have other origins
             if self._idle[i][1].origin == origin:
                 return self._idle.pop(i)[1]
@@ -167,7 +181,8 @@ class Transport:
             self._ssl = httpx.create_ssl_context()
         if origin not in self._proxies:
             self._proxies[origin] = proxy_for(url)
-        made = httpx.AsyncHTTPTransport(verify=self._ssl, limits=_ONE, http2=self._http2, proxy=self._proxies[origin])
+        http2 = self._http2 and not live  # which has no upgrades
+        made = httpx.AsyncHTTPTransport(verify=self._ssl, limits=_ONE, http2=http2, proxy=self._proxies[origin])
         return _Connection(made, origin)
 
     async def give_back(

@@ -99,18 +99,25 @@ class Deployments(Resource):
         await self._delete(path("/v1/deployments/{}", deployment_id))
 
     def logs(
-        self, deployment_id: str, *, tail: int | None = None, from_start: bool | None = None, cursor: str | None = None
+        self,
+        deployment_id: str,
+        *,
+        tail: int | None = None,
+        from_start: bool | None = None,
+        cursor: str | None = None,
+        follow: bool | None = None,
     ) -> LogStream[DeploymentLogRecord, DeploymentLogTerminal]:
         """Read the log of a deployment.
 
-        One finite piece: the last `tail` records, or from the start, or from a `cursor`. Resume with the `cursor`
-        of the terminal record.
+        The last `tail` records, or from the start, or from a `cursor`; resume with the `cursor` of the terminal
+        record. `follow` goes on with what comes, over a WebSocket (`pip install prisma-mgmt[live]`); DecodeError:
+        the server opened none.
 
         GET /v1/deployments/{deploymentId}/logs (experimental)
         """
         query = {"tail": tail, "from_start": from_start, "cursor": cursor}
         route = path("/v1/deployments/{}/logs", deployment_id)
-        return self._stream(DeploymentLogRecord, DeploymentLogTerminal, route, query)
+        return self._stream(DeploymentLogRecord, DeploymentLogTerminal, route, query, live=follow)
 
     async def start(self, deployment_id: str) -> StartedDeployment:
         """Start a deployment; poll `get` until it runs.

@@ -10,12 +10,9 @@ def changes(old: Schema, new: Schema) -> list[str]:
     lines += [f"Removed `{route}`" for route in before if route not in after]
     for route in after.keys() & before.keys():
         was, now = before[route], after[route]
-        if was.name != now.name:
-            lines.append(f"Changed the name of `{was.name}` to `{now.name}`")
-        if "deprecated" in now.raw and "deprecated" not in was.raw:
-            lines.append(f"Deprecated `{route}` (`{now.name}`)")
-        if was.answer != now.answer:
-            lines.append(f"Changed the answer of `{now.name}`")
+        lines += [f"Changed the name of `{was.name}` to `{now.name}`"] * (was.name != now.name)
+        lines += [f"Deprecated `{route}` (`{now.name}`)"] * ("deprecated" in now.raw and "deprecated" not in was.raw)
+        lines += [f"Changed the answer of `{now.name}`"] * (was.answer != now.answer)
     old_parts, new_parts = _parts(old), _parts(new)
     for owner in old_parts.keys() & new_parts.keys():
         had, has, name = old_parts[owner], new_parts[owner], after[owner].name if owner in after else owner

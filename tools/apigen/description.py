@@ -22,7 +22,7 @@ class Argument:
 
     word: str
     key: str  # on the wire; empty for a body that is no object
-    where: str  # path, header, query or body
+    where: str  # path, header, query, body, or live
     schema: Schema
     required: bool
 
@@ -41,7 +41,7 @@ class Operation:
 
     @property
     def arguments(self) -> list[Argument]:
-        """Ids as the path has them, then headers, query and body."""
+        """Ids as the path has them, then headers, query and body; at last, whether to follow a log over a WebSocket."""
         found: list[Argument] = []
         for one in self.raw["parameters"]:
             word = one.get("x-keyword") or identifier(one["name"])
@@ -50,7 +50,9 @@ class Operation:
             body: Schema = content["schema"] or {"properties": {"": {}}, "required": [""]}
             for key, schema in body["properties"].items():
                 found.append(Argument(identifier(key) or "value", key, "body", schema, key in body["required"]))
-        places = ("path", "header", "query", "body")
+        if "101" in self.raw["responses"]:
+            found.append(Argument("follow", "", "live", {"type": "boolean"}, False))
+        places = ("path", "header", "query", "body", "live")
         return sorted(found, key=lambda one: (places.index(one.where), self.path.find(f"{{{one.key}}}")))
 
     @property

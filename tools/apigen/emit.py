@@ -148,7 +148,7 @@ class Package:
         envelope = "data" in (one.answer[1] or {}).get("properties", {})
         parts["bare"] = "True" if verb in ("_get", "_list", "_post", "_put", "_patch") and not envelope else ""
         first = f'"{one.http.upper()}"' if verb == "_send" else model
-        named = ("query", "headers", "bare") if verb in ("_post", "_put", "_patch", "_send") else ("headers", "bare")
+        named = ["headers", "bare", "live"] + ["query"] * (verb in ("_post", "_put", "_patch", "_send"))
 
         def call() -> str:
             given = [f"{name}={part}" if name in named else part for name, part in {"": first, **parts}.items() if part]
@@ -190,7 +190,7 @@ class Package:
     def _arguments(self, one: Operation) -> tuple[str, list[str], dict[str, str]]:
         """The signature, the statements that mask secrets, and what is sent where."""
         keywords: dict[str, list[str]] = {"self": [], "*": [], "=": []}  # ids, what is needed, what may be left out
-        pairs: dict[str, list[str]] = {"path": [], "body": [], "query": [], "header": []}
+        pairs: dict[str, list[str]] = {"path": [], "body": [], "query": [], "header": [], "live": []}
         masks: list[str] = []
         for found in one.arguments:
             rest, nullable = split_null(found.schema)
@@ -212,6 +212,7 @@ class Package:
         for name, where in (("body", "body"), ("query", "query"), ("headers", "header")):
             parts[name] = "{" + ", ".join(pairs[where]) + "}" if pairs[where] else ""
         parts["body"] = "value" if pairs["body"] == ["value"] else parts["body"]
+        parts["live"] = "".join(pairs["live"])
         return signature, masks, parts
 
     def tables(self) -> tuple[str, str]:

@@ -117,13 +117,13 @@ class _Description:
             inside.check(not schema or "properties" in schema, "a body that is no object")
             schema = self._fields(schema, inside) if schema else {}
             made["requestBody"] = {"required": bool(schema.get("required")), "content": {_JSON: {"schema": schema}}}
+        default = default_model(resource, name)
+        prefix = model or (thing + default if default in self.known else default)
+        made["responses"] = self._responses(raw["responses"], place.at("responses", prefix=prefix, name=model))
         arguments = evolve(one, raw=made).arguments
         place.check_once([argument.word for argument in arguments], "the keyword {} comes twice")
         ids = sorted(argument.key for argument in arguments if argument.where == "path")
         place.check(ids == sorted(re.findall(r"{(.*?)}", one.path)), "the ids in the path are not its parameters")
-        default = default_model(resource, name)
-        prefix = model or (thing + default if default in self.known else default)
-        made["responses"] = self._responses(raw["responses"], place.at("responses", prefix=prefix, name=model))
         errors = [int(status) for status in raw["responses"] if status.isdecimal() and int(status) >= 400]
         return {**made, "x-errors": sorted(errors or raw.get("x-errors", ()))}
 
@@ -143,7 +143,7 @@ class _Description:
         return kind, raw["content"][kind]["schema"], place.at("content", kind, "schema")
 
     def _responses(self, raw: Schema, place: Place) -> Schema:
-        """The successes, in an envelope with `data` or without; where there are several they have to be alike."""
+        """The successes, in an envelope with `data` or without, all alike; and the switch of a log to a WebSocket."""
         made: Schema = {}
         for status in (status for status in raw if status.startswith("2")):
             answer = self._target(raw[status], place.at(status))
@@ -161,7 +161,8 @@ class _Description:
                 made[status]["content"] = {kind: {"schema": schema}}
         place.check(made, "no success among them")
         place.check(len({json.dumps(answer) for answer in made.values()}) == 1, "successes that differ")
-        return made
+        live = "101" in raw and _LINES in next(iter(made.values())).get("content", {})
+        return {**made, "101": {"description": ""}} if live else made
 
     def _target(self, raw: Schema, place: Place) -> Schema:
         """What a local reference points at; `x-name` is the name of a schema there."""
@@ -202,8 +203,7 @@ class _Description:
         if raw.get("const") is not None:
             return {"type": kind or ("string" if isinstance(raw["const"], str) else "boolean"), "const": raw["const"]}
         if "enum" in raw:
-            strings = all(isinstance(value, str) for value in raw["enum"])
-            place.check(strings, "an enumeration of other things than strings")
+            place.check(all(isinstance(one, str) for one in raw["enum"]), "an enumeration of other things than strings")
             made = {"type": "string", "enum": list(raw["enum"])}
             if set(raw["enum"]) == {"true", "false"}:
                 return {"type": "boolean"}  # on the wire of a query they are the same

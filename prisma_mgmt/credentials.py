@@ -23,8 +23,9 @@ class Secret(str):
 class Credentials(Protocol):
     """What the client asks for a token: any object with these two methods will do.
 
-    The client asks for a token, sends, and on a 401 calls `renew` once and sends again. Credentials that also have
-    a method `accepted(token)` are told of every token that the API took.
+    The client asks for a token, sends, and on a 401 calls `renew` once and sends again. Two more methods are called
+    where they exist: `accepted(token)` with every token that the API took, and `outdated(token)` with one that waited
+    for a connection; where that says True, the client calls `renew` before it sends.
     """
 
     async def access_token(self) -> str:

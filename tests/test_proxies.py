@@ -209,18 +209,23 @@ async def test_a_cancelled_handshake_leaves_no_socket(
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     request = httpx.Request("GET", f"https://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/")
     transport = Transport(max_connections=1)
+
+    async def send(timeout: float | None) -> None:
+        await transport.enter()
+        await transport.send(request, timeout)
+
     async with listener, tunnels() as proxy, anyio.create_task_group() as group:
         if through:
             monkeypatch.setenv(through, proxy.url)
         group.start_soon(listener.serve, silent)
         with anyio.fail_after(20):
             async with anyio.create_task_group() as calls:
-                calls.start_soon(transport.send, request, None)
+                calls.start_soon(send, None)
                 await arrived.wait()
                 calls.cancel_scope.cancel()
             await gone.wait()
             with pytest.raises(RequestTimeoutError):
-                await transport.send(request, 0.05)
+                await send(0.05)
         group.cancel_scope.cancel()
     await transport.aclose()
 

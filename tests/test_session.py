@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from prisma_mgmt import AuthenticationError, AuthError, LoginRequiredError, NetworkError
+from prisma_mgmt import AuthenticationError, AuthError, LoginRequiredError, ManagementClient, NetworkError
 from prisma_mgmt.auth import Tokens
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from tests.conftest import FakeClock
@@ -47,6 +47,48 @@ async def test_the_rotated_pair_is_stored(world: World) -> None:
     world.prisma.expire()
     await world.call()
     assert [tokens.refresh_token for tokens in world.storage.writes] == ["refresh-2"]
+
+
+async def test_a_call_that_waits_for_a_connection_waits_for_the_refresh_too(world: World) -> None:
+    gate = world.prisma.token_gate = Gate()
+    world.prisma.expire()
+    client = ManagementClient(world.session, base_url=world.server.url, max_connections=2)
+    results: list[Any] = []
+
+    async def collect() -> None:
+        results.extend(await together(20, lambda: client.request("GET", "/v1/me")))
+
+    async with client, anyio.create_task_group() as group:
+        group.start_soon(collect)
+        await gate.arrived.wait()
+        await rounds()
+        assert len(world.prisma.seen) == 2, "the others do not send a token that was refused"
+        gate.release()
+    assert [result.status for result in results] == [200] * 20
+    assert len(world.prisma.seen) == 22
+    assert world.prisma.refreshes == 1
+
+
+async def test_a_failed_refresh_fails_those_who_wait_for_a_connection_too(world: World) -> None:
+    gate = world.prisma.token_gate = Gate()
+    world.prisma.replies = [Reply(503)]
+    world.prisma.expire()
+    client = ManagementClient(world.session, base_url=world.server.url, max_connections=2)
+    results: list[Any] = []
+
+    async def collect() -> None:
+        results.extend(await together(20, lambda: client.request("GET", "/v1/me")))
+
+    async with client:
+        async with anyio.create_task_group() as group:
+            group.start_soon(collect)
+            await gate.arrived.wait()
+            await rounds()
+            gate.release()
+        assert {type(result) for result in results} == {AuthError}
+        assert len({id(result) for result in results}) == 20
+        assert len(world.prisma.seen) == 2
+        assert (await client.request("GET", "/v1/me")).status == 200
 
 
 # S2: stale and everlasting 401s

@@ -115,6 +115,12 @@ class OAuthSession:
         if self._unproven_since is not None and self._tokens is not None and token == self._tokens.access_token:
             self._unproven_since = None
 
+    def outdated(self, token: str) -> bool:
+        """Whether another token than `token` is there, or on its way: to send it would only cost a 401."""
+        if self._flight is not None and self._flight[0] == token and not self._flight[1].done.is_set():
+            return True
+        return self._tokens is not None and token != self._tokens.access_token
+
     def httpx_auth(self) -> SessionAuth:
         """This session as an `httpx.Auth`, for any httpx.AsyncClient."""
         return SessionAuth(self)

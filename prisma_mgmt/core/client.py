@@ -3,20 +3,22 @@
 import re
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import httpx
 from attrs import evolve, field, frozen
 
 from prisma_mgmt._version import __version__
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
-from prisma_mgmt.core.events import Hook, Observer
 from prisma_mgmt.core.pipeline import Call, Head, Pipeline
 from prisma_mgmt.core.retry import RetryPolicy
 from prisma_mgmt.core.streaming import LogStream
 from prisma_mgmt.core.transport import Stream, Transport
 from prisma_mgmt.core.wire import Answer, encode, fill, query_string, read_json
 from prisma_mgmt.credentials import Credentials, Secret, ServiceToken, checked_origin
+
+if TYPE_CHECKING:
+    from prisma_mgmt.core.events import Hook, Observer
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -47,7 +49,7 @@ class _Options:
     timeout: float | None
     retry: RetryPolicy
     credentials: Credentials | None = field(repr=False)
-    observer: Observer | None
+    observer: "Observer | None"
     head: Head = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -86,7 +88,7 @@ class BaseClient:
         transport: httpx.AsyncBaseTransport | None = None,
         http_client: httpx.AsyncClient | None = None,
         http2: bool = False,
-        on_event: Hook | None = None,
+        on_event: "Hook | None" = None,
         allow_http: bool = False,
     ) -> None:
         auth = Secret(auth) if isinstance(auth, str) else auth  # before anything can raise with it in sight
@@ -113,7 +115,7 @@ class BaseClient:
         headers: Headers | Unset = UNSET,
         timeout: float | Unset | None = UNSET,
         retry: RetryPolicy | Unset = UNSET,
-        on_event: Hook | Unset | None = UNSET,
+        on_event: "Hook | Unset | None" = UNSET,
     ) -> Self:
         """A view on this client with other options: the same connections, closed with this client and not before.
 
@@ -243,8 +245,12 @@ def _live() -> type[Stream]:
     return Live
 
 
-def _observer(on_event: Hook | None) -> Observer | None:
-    return None if on_event is None else Observer(on_event)
+def _observer(on_event: "Hook | None") -> "Observer | None":
+    if on_event is None:
+        return None
+    from prisma_mgmt.core.events import Observer
+
+    return Observer(on_event)
 
 
 def _checked_headers(headers: Headers | None) -> dict[str, str]:

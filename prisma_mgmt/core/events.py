@@ -1,11 +1,21 @@
-"""What a client tells those who observe it; never a secret, a body, a query or an id that it filled in."""
+"""What a client tells those who observe it; never a secret, a body, a query or an id that it filled in.
+
+Imported only where somebody does.
+"""
 
 import logging
 from collections.abc import Callable
 from inspect import iscoroutinefunction
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
+
+from prisma_mgmt.core.wire import route
+from prisma_mgmt.errors import APIError, PrismaError
+
+if TYPE_CHECKING:
+    from prisma_mgmt.core.pipeline import Call
+    from prisma_mgmt.core.wire import Answer
 
 logger = logging.getLogger("prisma_mgmt")
 
@@ -26,7 +36,7 @@ class Event:
 
 @frozen
 class RequestSent(Event):
-    """A call is sent, or waits for a connection to be sent over."""
+    """A call is sent: it has waited for its turn, where too many were on their way."""
 
 
 @frozen
@@ -57,9 +67,10 @@ class Retrying(Event):
 
 @frozen
 class Renewed(Event):
-    """The credentials were asked for another token after a 401, and had answered after `duration` seconds.
+    """The credentials were asked for another token, and had answered after `duration` seconds.
 
-    `renewed` is False where they had none, and the 401 stands.
+    The token had met a 401: that of this call, or, while this one waited for a connection, of another. `renewed` is
+    False where they had none.
     """
 
     duration: float
@@ -80,10 +91,31 @@ class Observer:
         self._hook = hook
         self._failed = False
 
-    def __call__(self, event: Event) -> None:
+    def sent(self, call: "Call") -> None:
+        self._tell(RequestSent(*_about(call)))
+
+    def answered(self, call: "Call", seconds: float, answer: "Answer") -> None:
+        self._tell(AnswerReceived(*_about(call), seconds, answer.status, answer.request_id))
+
+    def failed(self, call: "Call", seconds: float, error: BaseException) -> None:
+        self._tell(RequestFailed(*_about(call), seconds, type(error).__name__))
+
+    def retrying(self, call: "Call", seconds: float, error: PrismaError) -> None:
+        status = error.status if isinstance(error, APIError) else None
+        self._tell(Retrying(*_about(call), seconds, type(error).__name__, status))
+
+    def renewed(self, call: "Call", seconds: float, renewed: bool) -> None:
+        self._tell(Renewed(*_about(call), seconds, renewed))
+
+    def _tell(self, event: Event) -> None:
         try:
             self._hook(event)
         except Exception:
             if not self._failed:
                 self._failed = True
                 logger.exception("the on_event hook failed; its further failures are not logged")
+
+
+def _about(call: "Call") -> tuple[str, str, str, int]:
+    """What every event tells."""
+    return call.method, route(call.path), call.base_url, call.sent

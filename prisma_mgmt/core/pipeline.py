@@ -2,16 +2,19 @@
 
 from collections.abc import Awaitable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import httpx
 from attrs import define, field
 
-from prisma_mgmt.core.events import AnswerReceived, Observer, Renewed, RequestFailed, RequestSent, Retrying
 from prisma_mgmt.core.retry import Budget, Clock, RetryPolicy
 from prisma_mgmt.core.transport import Stream, Transport
-from prisma_mgmt.core.wire import Answer, Body, api_error, retry_after, route
+from prisma_mgmt.core.wire import Answer, Body, api_error, retry_after
 from prisma_mgmt.credentials import SERVICE_TOKEN_VARIABLE, Credentials, Secret, checked_token
 from prisma_mgmt.errors import APIError, LoginRequiredError, NetworkError, PrismaError, RateLimitError
+
+if TYPE_CHECKING:
+    from prisma_mgmt.core.events import Observer
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _NOTHING = httpx.ByteStream(b"")
@@ -49,18 +52,28 @@ class Call:
     timeout: float | None
     retry: RetryPolicy
     credentials: Credentials | None
-    observer: Observer | None = None
+    observer: "Observer | None" = None
     stream: type[Stream] | None = None
     sent: int = 0  # how often
+    token: str | None = field(default=None, repr=False)  # what it was sent with last
 
     @property
     def url(self) -> str:
         return self.base_url + self.path + self.query
 
-    @property
-    def about(self) -> tuple[str, str, str, int]:
-        """What every event tells."""
-        return self.method, route(self.path), self.base_url, self.sent
+    def request(self, token: str | None) -> httpx.Request:
+        """The request, with a token."""
+        url, headers = _url(self.url), self.head.ready(token)
+        if self.content is not None or self.method not in _BODILESS:
+            request = httpx.Request(self.method, url, headers=headers, content=self.content)
+            if self.content is not None:
+                request.headers.setdefault("Content-Type", "application/json")
+            return request
+        request = httpx.Request(self.method, url, headers=headers, stream=_NOTHING)
+        request.read()  # as httpx would make it, without looking for a body
+        if self.stream is not None:
+            self.stream.ask(request)
+        return request
 
 
 @define(eq=False)
@@ -84,9 +97,9 @@ class Pipeline:
             token = await self._token(call)
             try:
                 answer = await self._exchange(call, token)
-                if answer.status == 401 and may_renew and token is not None:
+                if answer.status == 401 and may_renew and call.token is not None:
                     may_renew = False
-                    token = await self._renew(call, token, answer)
+                    token = await self._renew(call, call.token, answer)
                     if token is not None:
                         answer = await self._exchange(call, token)
                 if 200 <= answer.status < 300 or answer.stream is not None:
@@ -113,8 +126,7 @@ class Pipeline:
             error.add_note("not tried again: too many of this client's latest calls have failed")
             return False
         if call.observer is not None:
-            status = error.status if isinstance(error, APIError) else None
-            call.observer(Retrying(*call.about, seconds, type(error).__name__, status))
+            call.observer.retrying(call, seconds, error)
         await self.clock.sleep(seconds)
         return True
 
@@ -133,8 +145,14 @@ class Pipeline:
 
     async def _exchange(self, call: Call, token: str | None) -> Answer:
         """Send once, and tell the credentials of a token that was taken."""
-        call.sent += 1
-        sending = self.transport.send(_request(call, token), call.timeout, stream=call.stream)
+        request = call.request(token)
+        if await self.transport.enter() and token is not None and _outdated(call, token):
+            self.transport.leave()  # so that nobody waits while this call does
+            token = await self._renew(call, token) or token
+            request = call.request(token)
+            await self.transport.enter()
+        call.sent, call.token = call.sent + 1, token
+        sending = self.transport.send(request, call.timeout, stream=call.stream)
         answer = await (sending if call.observer is None else self._observed(call, call.observer, sending))
         if token is not None and answer.status != 401:
             accepted = getattr(call.credentials, "accepted", None)
@@ -142,16 +160,15 @@ class Pipeline:
                 accepted(token)
         return answer
 
-    async def _observed(self, call: Call, observer: Observer, sending: Awaitable[Answer]) -> Answer:
-        about = call.about
-        observer(RequestSent(*about))
+    async def _observed(self, call: Call, observer: "Observer", sending: Awaitable[Answer]) -> Answer:
+        observer.sent(call)
         began = self.clock.monotonic()
         try:
             answer = await sending
         except BaseException as error:
-            observer(RequestFailed(*about, self.clock.monotonic() - began, type(error).__name__))
+            observer.failed(call, self.clock.monotonic() - began, error)
             raise
-        observer(AnswerReceived(*about, self.clock.monotonic() - began, answer.status, answer.request_id))
+        observer.answered(call, self.clock.monotonic() - began, answer)
         return answer
 
     async def _token(self, call: Call) -> str | None:
@@ -162,35 +179,30 @@ class Pipeline:
             raise LoginRequiredError(f"no token: pass auth= to the client, or set {SERVICE_TOKEN_VARIABLE}")
         return None
 
-    async def _renew(self, call: Call, token: str, answer: Answer) -> str | None:
+    async def _renew(self, call: Call, token: str, answer: Answer | None = None) -> str | None:
         """Another token, or None. What the credentials raise keeps the API's own 401 as its cause."""
-        assert call.credentials is not None  # it gave the token
+        assert call.credentials is not None  # they gave the token
         began = self.clock.monotonic()
         renewed = None
         try:
             renewed = await call.credentials.renew(token)
         except PrismaError as error:
+            if answer is None:
+                raise
             raise error from self._error(call, answer)
         finally:
             if call.observer is not None:
-                call.observer(Renewed(*call.about, self.clock.monotonic() - began, renewed is not None))
+                call.observer.renewed(call, self.clock.monotonic() - began, renewed is not None)
         return None if renewed is None else _sound(renewed)
 
     def _error(self, call: Call, answer: Answer) -> APIError:
         return api_error(call.method, call.url, answer, self.clock.now())
 
 
-def _request(call: Call, token: str | None) -> httpx.Request:
-    if call.content is None and call.method in _BODILESS:  # as httpx would make it, without looking for a body
-        request = httpx.Request(call.method, _url(call.url), headers=call.head.ready(token), stream=_NOTHING)
-        request.read()
-        if call.stream is not None:
-            call.stream.ask(request)
-        return request
-    request = httpx.Request(call.method, _url(call.url), headers=call.head.ready(token), content=call.content)
-    if call.content is not None:
-        request.headers.setdefault("Content-Type", "application/json")
-    return request
+def _outdated(call: Call, token: str) -> bool:
+    """Whether the credentials know of another token since, or of one on its way."""
+    outdated = getattr(call.credentials, "outdated", None)
+    return outdated is not None and outdated(token)
 
 
 def _sound(token: str) -> Secret:

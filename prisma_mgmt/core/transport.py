@@ -132,13 +132,8 @@ class Transport:
         self._loop = LoopGuard("client")
         self._closed = False
 
-    async def send(
-        self, request: httpx.Request, timeout: float | None, *, stream: type[Stream] | None = None
-    ) -> Answer:
-        """The answer, its body read; of a success only the head where a `stream` is asked for, the body being that.
-
-        Raises NetworkError, and RequestTimeoutError after `timeout` seconds from when a connection was free.
-        """
+    async def enter(self) -> bool:
+        """Wait for a place, which `send` gives back, or else `leave`; whether it took any waiting."""
         self._loop.check()
         if self._slots is None:
             self._slots = anyio.Semaphore(self._max_connections, fast_acquire=True)
@@ -146,6 +141,21 @@ class Transport:
             self._slots.acquire_nowait()  # it is given away only where nobody waits
         except anyio.WouldBlock:
             await self._slots.acquire()
+            return True
+        return False
+
+    def leave(self) -> None:
+        """Give a place back to whoever waits."""
+        assert self._slots is not None  # as there is a place in it
+        self._slots.release()
+
+    async def send(
+        self, request: httpx.Request, timeout: float | None, *, stream: type[Stream] | None = None
+    ) -> Answer:
+        """The answer, its body read; of a success only the head where a `stream` is asked for, the body being that.
+
+        For callers that have a place. Raises NetworkError, and RequestTimeoutError after `timeout` seconds.
+        """
         connection = response = answer = body = None
         usable = False
         try:
@@ -204,8 +214,7 @@ class Transport:
                     if spent:
                         await spent.aclose()
         finally:
-            assert self._slots is not None  # the call has a place in it
-            self._slots.release()
+            self.leave()
 
     async def aclose(self) -> None:
         """Close every connection, those in use when their calls end; a transport of the user's stays open.

@@ -47,6 +47,7 @@ class PostgresTokenStorage:
         self._name = table
         self._table = ".".join(f'"{part}"' for part in table.split("."))
         self._form = Form(f"postgres:{table}:{key}", cipher)
+        self._seen: Secret | None = None  # the text last read, to compare with in one step
         self._lock = int.from_bytes(sha256(self._form.place.encode()).digest()[:8], "big", signed=True)
 
     async def create_table(self) -> None:
@@ -75,11 +76,17 @@ class PostgresTokenStorage:
     async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
         text = self._form.write(tokens)
         async with self._connection() as connection:
-            found = await self._text(connection)
-            if found is None or not same(self._form.read(found), current):
-                return False
-            update = f"UPDATE {self._table} SET tokens = $3, stored_at = now() WHERE key = $1 AND tokens = $2"  # noqa: S608  # a checked name
-            return bool(await connection.execute(update, self._key, found, text) == "UPDATE 1")
+            if self._seen is not None and await self._swap(connection, self._seen, text, current):
+                return True
+            seen = await self._text(connection)  # the text read last may be another of the same tokens
+            return seen is not None and await self._swap(connection, seen, text, current)
+
+    async def _swap(self, connection: Any, seen: Secret, text: Secret, current: Tokens) -> bool:
+        """Store `text` in place of `seen`, if that is `current`."""
+        if not same(self._form.read(seen), current):
+            return False
+        update = f"UPDATE {self._table} SET tokens = $3, stored_at = now() WHERE key = $1 AND tokens = $2"  # noqa: S608  # a checked name
+        return bool(await connection.execute(update, self._key, seen, text) == "UPDATE 1")
 
     async def clear_tokens(self) -> None:
         async with self._connection() as connection:
@@ -114,7 +121,8 @@ class PostgresTokenStorage:
 
     async def _text(self, connection: Any) -> Secret | None:
         found = await connection.fetchval(f"SELECT tokens FROM {self._table} WHERE key = $1", self._key)  # noqa: S608  # a checked name
-        return None if found is None else Secret(found)
+        self._seen = None if found is None else Secret(found)
+        return self._seen
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Any]:

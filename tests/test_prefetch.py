@@ -186,6 +186,17 @@ async def test_two_walks_at_once() -> None:
     assert results == [["0", "1", "2", "3", "4"]] * 2
 
 
+async def test_two_walks_in_step_share_no_page() -> None:
+    client, _ = scripted(page("a", cursor="c1"), page("a", cursor="c1"), page("b"))
+    async with client.connections.list().prefetch() as connections:
+        walks = [aiter(connections), aiter(connections)]
+        found = [[(await anext(walk)).name for walk in walks] for _ in range(2)]
+        assert found == [["a", "a"], ["b", "b"]]
+        for walk in walks:
+            with pytest.raises(StopAsyncIteration):
+                await anext(walk)
+
+
 async def test_a_list_of_one_page() -> None:
     body = {"data": [CONNECTION], "pagination": {"hasMore": True, "limit": 1}}
     client, script = scripted(answer(200, body))

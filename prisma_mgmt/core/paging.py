@@ -15,8 +15,6 @@ from prisma_mgmt.errors import DecodeError
 
 S = TypeVar("S")
 T = TypeVar("T")
-
-
 Fetch: TypeAlias = Callable[[str | None], Awaitable[Listing[T]]]
 
 
@@ -88,11 +86,12 @@ class _Coming(Generic[T]):
             self._done.set()
 
     async def page(self) -> Listing[T] | None:
-        """The page; None where fetching it was cancelled."""
+        """The page, for one walk; None for a second one, and where fetching it was cancelled."""
         await self._done.wait()
         if self._error is not None:
             raise self._error
-        return self._page
+        page, self._page = self._page, None
+        return page
 
 
 class _Ahead(Generic[T]):

@@ -30,6 +30,7 @@ class Place:
     api_url: str | None
     tokens: Path
     open_browser: Callable[[str], object]
+    show: Callable[[str], object] = print
 
 
 @contextlib.contextmanager
@@ -45,7 +46,7 @@ def chosen() -> Generator[Place, None, None]:
         def follow(url: str) -> object:
             return httpx.get(url, follow_redirects=True)
 
-        yield Place(oauth, sandbox.api_url, Path(folder, "tokens.json"), follow)
+        yield Place(oauth, sandbox.api_url, Path(folder, "tokens.json"), follow, show=lambda _: None)
 
 
 async def session_at(place: Place) -> OAuthSession:
@@ -56,7 +57,7 @@ async def session_at(place: Place) -> OAuthSession:
         print(f"  going on with the tokens in {place.tokens.name}")
         return session
     print("  no tokens yet: logging in with a browser")
-    return await log_in_with_browser(place.oauth, storage, open_browser=place.open_browser, show=lambda _: None)
+    return await log_in_with_browser(place.oauth, storage, open_browser=place.open_browser, show=place.show)
 
 
 async def run(place: Place) -> None:

@@ -7,10 +7,11 @@ from prisma_mgmt._version import __version__
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import Response
-    from prisma_mgmt.core.codec import UNSET
+    from prisma_mgmt.core.codec import UNSET, Unset
     from prisma_mgmt.core.listing import Page
     from prisma_mgmt.core.paging import Pager
     from prisma_mgmt.core.retry import RetryPolicy
+    from prisma_mgmt.core.streaming import LogStream
     from prisma_mgmt.credentials import Credentials, ServiceToken
     from prisma_mgmt.data_platform import DataPlatformClient
     from prisma_mgmt.errors import (
@@ -47,6 +48,7 @@ __all__ = [
     "Credentials",
     "DataPlatformClient",
     "DecodeError",
+    "LogStream",
     "LoginRequiredError",
     "ManagementClient",
     "NetworkError",
@@ -65,6 +67,7 @@ __all__ = [
     "ServiceToken",
     "StreamError",
     "UnprocessableEntityError",
+    "Unset",
     "__version__",
 ]
 
@@ -72,6 +75,7 @@ _HOMES = {
     "UNSET": "core.codec",
     "Credentials": "credentials",
     "DataPlatformClient": "data_platform",
+    "LogStream": "core.streaming",
     "ManagementClient": "management",
     "Page": "core.listing",
     "Pager": "core.paging",
@@ -79,16 +83,19 @@ _HOMES = {
     "Response": "core.client",
     "RetryPolicy": "core.retry",
     "ServiceToken": "credentials",
+    "Unset": "core.codec",
 }
 
 
-def __getattr__(name: str) -> object:
-    """Load a public name when it is first used (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # or type checkers would take every name
+
+    def __getattr__(name: str) -> object:
+        """Load a public name when it is first used (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

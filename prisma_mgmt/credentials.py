@@ -19,6 +19,13 @@ class Secret(str):
         return "'**********'" if self else "''"
 
 
+def secret(value: str) -> Secret:
+    """`value`, masked; TypeError for what is no string, such as the None of an empty column."""
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"a secret must be a string, not {type(value).__name__}")
+    return Secret(value)
+
+
 @runtime_checkable
 class Credentials(Protocol):
     """What the client asks for a token: any object with these two methods will do.

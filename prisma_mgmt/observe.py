@@ -48,7 +48,7 @@ def log_events(logger: logging.Logger | None = None) -> Hook:
             case Retrying():
                 log.warning("%s: again in %.3f s, for %s", call, event.delay, event.status or event.error)
             case Renewed():
-                log.info("%s: a new token after a 401: %s", call, "yes" if event.renewed else "none to be had")
+                log.info("%s: another token: %s", call, "yes" if event.renewed else "none to be had")
             case _:
                 pass
 
@@ -61,9 +61,12 @@ def opentelemetry_events(
     """A hook that makes a client span of every attempt, under the span it happens in, and measures its duration.
 
     Names and attributes follow OpenTelemetry's conventions for HTTP clients, but for `url.full`, which would tell ids.
-    The providers are the global ones unless given.
+    The providers are the global ones unless given. Raises ImportError where the extra is not installed.
     """
-    from opentelemetry import metrics, trace
+    try:
+        from opentelemetry import metrics, trace
+    except ImportError:
+        raise ImportError("opentelemetry_events needs opentelemetry-api: install prisma-mgmt[opentelemetry]") from None
 
     tracer = trace.get_tracer("prisma_mgmt", __version__, tracer_provider)
     durations = metrics.get_meter("prisma_mgmt", __version__, meter_provider).create_histogram(

@@ -1,19 +1,19 @@
 """A client: what it is made of, what it refuses, its views, and the way to any route."""
 
+import importlib
 from typing import Any
 
 import attrs
 import httpx
 import pytest
 
-import prisma_mgmt
 from prisma_mgmt import (
     UNSET,
     Credentials,
     DataPlatformClient,
+    LoginRequiredError,
     ManagementClient,
     PostgresClient,
-    PrismaError,
     Response,
     RetryPolicy,
     ServiceToken,
@@ -118,10 +118,12 @@ async def test_a_view_changes_what_it_was_told_to_and_nothing_else() -> None:
     assert view.connections is not client.connections
 
 
-async def test_a_view_without_auth_asks_for_one() -> None:
-    client, _ = scripted(answer(), auth="a")
-    with pytest.raises(PrismaError, match="no token"):
+async def test_a_view_without_auth_takes_no_token_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRISMA_SERVICE_TOKEN", "everything")
+    client, script = scripted(answer(), auth="a")
+    with pytest.raises(LoginRequiredError, match="no token"):
         await client.with_options(auth=None).connections.get("con_1")
+    assert script.requests == []
 
 
 async def test_a_closed_view_leaves_its_client_open() -> None:
@@ -234,11 +236,14 @@ async def test_a_client_without_a_loop_or_a_call_costs_nothing() -> None:
         await client.connections.get("con_1")
 
 
-def test_public_names() -> None:
-    for name in dir(prisma_mgmt):
-        assert getattr(prisma_mgmt, name) is not None
+@pytest.mark.parametrize("module", ["prisma_mgmt", "prisma_mgmt.auth", "prisma_mgmt.auth.storage"])
+def test_public_names(module: str) -> None:
+    package = importlib.import_module(module)
+    assert dir(package) == sorted(package.__all__)
+    for name in dir(package):
+        assert getattr(package, name) is not None
     with pytest.raises(AttributeError, match="no attribute"):
-        getattr(prisma_mgmt, "nothing")  # noqa: B009  # a name that no checker knows
+        getattr(package, "nothing")  # noqa: B009  # a name that no checker knows
 
 
 def test_the_ssl_context_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,7 @@ async def test_logging(caplog: pytest.LogCaptureFixture, clock: FakeClock) -> No
     assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
         ("DEBUG", f"{call}: sent (1)"),
         ("INFO", f"{call}: 401 in 0.000 s [request req_1]"),
-        ("INFO", f"{call}: a new token after a 401: yes"),
+        ("INFO", f"{call}: another token: yes"),
         ("DEBUG", f"{call}: sent (2)"),
         ("WARNING", f"{call}: NetworkError after 0.000 s"),
         ("WARNING", f"{call}: again in 0.500 s, for NetworkError"),
@@ -179,7 +179,7 @@ async def test_logging(caplog: pytest.LogCaptureFixture, clock: FakeClock) -> No
     log_events()(Event("GET", "/", API, 1))
     with caplog.at_level(logging.INFO, "prisma_mgmt"):
         log_events()(Renewed("GET", "/", API, 1, 0.0, False))
-    assert [one.getMessage() for one in caplog.records] == ["GET /: a new token after a 401: none to be had"]
+    assert [one.getMessage() for one in caplog.records] == ["GET /: another token: none to be had"]
 
 
 # To OpenTelemetry

@@ -300,7 +300,7 @@ async def test_http_2_falls_back_where_the_server_has_none(localhost: Certificat
 
 def test_http_2_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h2", None)
-    with pytest.raises(ValueError, match=r"pip install httpx\[http2\]"):
+    with pytest.raises(ImportError, match=r"install prisma-mgmt\[http2\]"):
         ManagementClient("token", http2=True)
     with pytest.raises(ValueError, match="own connections"):
         ManagementClient("token", http2=True, transport=Script(answer()))

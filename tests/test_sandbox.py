@@ -557,6 +557,11 @@ def test_the_service_token_names_its_workspace_and_never_expires(shared: Sandbox
     assert "exp" not in inside
 
 
+def test_a_route_that_is_not_modelled_says_so(shared_api: httpx.Client) -> None:
+    assert_error(shared_api.get("/buckets"), 501, "not-implemented", "does not model GET /v1/buckets")
+    assert_error(shared_api.post("/apps/app_1/promote"), 501, "not-implemented")
+
+
 def test_an_unknown_route_is_a_404_and_a_wrong_method_a_405(shared_api: httpx.Client) -> None:
     assert_error(shared_api.get("/nonsense"), 404, "resource-not-found", "/v1/nonsense")
     response = shared_api.put("/projects", json={})

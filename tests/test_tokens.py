@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prisma_mgmt.auth import Tokens
+from prisma_mgmt.auth import LoginRequest, Tokens
 from prisma_mgmt.auth.tokens import claims, expiry, workspace_of
 from tests.login import jwt
 
@@ -113,6 +113,14 @@ def test_tokens_show_no_secret(tokens: Tokens) -> None:
     copied = pickle.loads(pickle.dumps(tokens))
     assert copied == tokens
     assert type(copied.access_token) is type(tokens.access_token)
+
+
+@pytest.mark.parametrize("bad", [None, 5, b"bytes", object()])
+def test_a_token_that_is_no_string_is_refused_and_not_made_one(bad: Any) -> None:
+    with pytest.raises(TypeError, match="must be a string"):
+        Tokens("wksp_1", bad)
+    with pytest.raises(TypeError, match="must be a string"):
+        LoginRequest("https://login.example", bad, "verifier")
 
 
 # Claims

@@ -2,15 +2,30 @@
 
 from collections.abc import Callable, Hashable
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypedDict, Unpack
 from weakref import WeakValueDictionary
+
+from typing_extensions import TypeVar
 
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.session import OAuthSession
 from prisma_mgmt.auth.storage.protocol import TokenStorage
 from prisma_mgmt.errors import AuthError
 
-K = TypeVar("K", bound=Hashable)
+if TYPE_CHECKING:
+    from prisma_mgmt.auth.tokens import Tokens
+
+K = TypeVar("K", bound=Hashable, default=str)
+
+
+class SessionOptions(TypedDict, total=False):
+    """What an OAuthSession can be told beside its client and its storage."""
+
+    leeway: float
+    snapshot_ttl: float
+    on_refreshed: "Callable[[Tokens], object] | None"
+    on_signed_out: Callable[[], object] | None
+    monotonic: Callable[[], float]
 
 
 class SessionManager(Generic[K]):
@@ -20,7 +35,11 @@ class SessionManager(Generic[K]):
     options: of every OAuthSession made here.
     """
 
-    def __init__(self, oauth: OAuthClient, storage_for: Callable[[K], TokenStorage], **options: Any) -> None:
+    def __init__(
+        self, oauth: OAuthClient, storage_for: Callable[[K], TokenStorage], **options: Unpack[SessionOptions]
+    ) -> None:
+        if unknown := sorted(options.keys() - SessionOptions.__annotations__.keys()):
+            raise TypeError(f"SessionManager takes no {', '.join(unknown)}")
         self._oauth = oauth
         self._storage_for = storage_for
         self._options = options

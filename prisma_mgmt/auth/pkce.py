@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from attrs import field, frozen
 
-from prisma_mgmt.credentials import Secret
+from prisma_mgmt.credentials import Secret, secret
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
@@ -20,8 +20,8 @@ class LoginRequest:
     """
 
     url: str = field(repr=False)
-    state: str = field(converter=Secret)
-    verifier: str = field(converter=Secret)
+    state: str = field(converter=secret)
+    verifier: str = field(converter=secret)
     return_to: str | None = None
 
 

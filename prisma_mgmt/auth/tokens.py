@@ -8,7 +8,7 @@ from typing import Any, cast
 from attrs import field, frozen
 from attrs.converters import optional
 
-from prisma_mgmt.credentials import Secret
+from prisma_mgmt.credentials import secret
 
 _LONGEST = 366 * 24 * 3600.0  # an access token that claims to live longer than a year claims nothing
 _LATEST = 1e15  # Unix seconds, or even milliseconds
@@ -25,8 +25,8 @@ class Tokens:
     """
 
     workspace_id: str
-    access_token: str = field(converter=Secret)
-    refresh_token: str | None = field(default=None, converter=optional(Secret))
+    access_token: str = field(converter=secret)
+    refresh_token: str | None = field(default=None, converter=optional(secret))
     expires_at: float | None = None
     scope: str | None = None
 

@@ -57,24 +57,10 @@ class _Options:
 
 
 class BaseClient:
-    """A client of one API.
-
-    auth: a token, any Credentials, or None for PRISMA_SERVICE_TOKEN in the environment.
-    base_url: where the API is; https, or http to this machine (anything with `allow_http`).
-    headers: sent with every request; an `Authorization` among them wins over `auth`.
-    timeout: seconds for one attempt as a whole, from when a connection is free; None for no limit.
-    retry: when to try again; RetryPolicy(attempts=1) turns it off.
-    max_connections: how many requests travel at once; the others wait their turn.
-    http2: speak HTTP/2 with servers that do (`pip install httpx[http2]`), one request at a time on each connection.
-    on_event: called with each event of a call (see prisma_mgmt.observe), in its task: it should return at once.
-    transport, http_client: an httpx transport, or an httpx.AsyncClient, to send with instead; neither is closed here.
-
-    Without those two, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count as they do for httpx.
-
-    Raises ValueError for arguments that cannot be right. One client serves one event loop.
-    """
+    """A client of one API; one client serves one event loop."""
 
     base_url = "https://api.prisma.io"
+    _is_view = False
 
     def __init__(
         self,
@@ -91,21 +77,29 @@ class BaseClient:
         on_event: "Hook | None" = None,
         allow_http: bool = False,
     ) -> None:
+        """Make a client.
+
+        auth: a token, any Credentials, or None for PRISMA_SERVICE_TOKEN in the environment.
+        base_url: where the API is; https, or http to this machine (anything with `allow_http`).
+        headers: sent with every request; an `Authorization` among them wins over `auth`.
+        timeout: seconds for one attempt as a whole, from when a connection is free; None for no limit.
+        retry: when to try again; RetryPolicy(attempts=1) turns it off.
+        max_connections: how many requests travel at once; the others wait their turn.
+        http2: speak HTTP/2 with servers that do (extra: http2), one request at a time on each connection.
+        on_event: called with each event of a call (see prisma_mgmt.observe), in its task: it should return at once.
+        transport, http_client: an httpx transport or AsyncClient of yours to send with instead; it is not closed here.
+            Without one, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count as they do for httpx.
+
+        Raises ValueError for arguments that cannot be right.
+        """
         auth = Secret(auth) if isinstance(auth, str) else auth  # before anything can raise with it in sight
         self._allow_http = allow_http
         self.base_url = checked_origin(base_url or self.base_url, "base_url", allow_http=allow_http)
-        self._options = _Options(
-            self.base_url,
-            {**_DEFAULT_HEADERS, **_checked_headers(headers)},
-            _checked_timeout(timeout),
-            retry,
-            _credentials(auth),
-            _observer(on_event),
-        )
-        self._pipeline = Pipeline(
-            Transport(max_connections=max_connections, transport=transport, http_client=http_client, http2=http2)
-        )
-        self._is_view = False
+        sent = {**_DEFAULT_HEADERS, **_checked_headers(headers)}
+        seconds, credentials, observer = _checked_timeout(timeout), _credentials(auth), _observer(on_event)
+        self._options = _Options(self.base_url, sent, seconds, retry, credentials, observer)
+        pool = Transport(max_connections=max_connections, transport=transport, http_client=http_client, http2=http2)
+        self._pipeline = Pipeline(pool)
 
     def with_options(
         self,
@@ -119,12 +113,13 @@ class BaseClient:
     ) -> Self:
         """A view on this client with other options: the same connections, closed with this client and not before.
 
-        `headers` are added to the client's own.
+        `headers` are added to the client's own. With `auth=None` its calls are LoginRequiredErrors: a view for somebody
+        without a token never takes the one in the environment.
         """
         auth = Secret(auth) if isinstance(auth, str) else auth
         options = self._options
         if auth is not UNSET:
-            options = evolve(options, credentials=_credentials(auth))
+            options = evolve(options, credentials=None if auth is None else _credentials(auth))
         if base_url is not UNSET:
             options = evolve(options, base_url=checked_origin(base_url, "base_url", allow_http=self._allow_http))
         if headers is not UNSET:
@@ -241,7 +236,7 @@ def _live() -> type[Stream]:
     try:
         from prisma_mgmt.core.live import Live
     except ImportError:
-        raise ValueError("follow=True needs another package: pip install prisma-mgmt[live]") from None
+        raise ImportError("follow=True needs websockets: install prisma-mgmt[live]") from None
     return Live
 
 

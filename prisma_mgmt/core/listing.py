@@ -8,7 +8,7 @@ from attrs import define, field
 from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, structure, wrong
 from prisma_mgmt.core.wire import Answer, checked, parsed, unwrapped
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 
 
 @define

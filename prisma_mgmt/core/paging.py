@@ -14,7 +14,7 @@ from prisma_mgmt.core.listing import Listing, Page, Pagination
 from prisma_mgmt.errors import DecodeError
 
 S = TypeVar("S")
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 Fetch: TypeAlias = Callable[[str | None], Awaitable[Listing[T]]]
 
 

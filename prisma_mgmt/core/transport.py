@@ -120,7 +120,7 @@ class Transport:
         if http2 and not (transport is None and http_client is None):
             raise ValueError("http2= is for the client's own connections; set it on your transport or http_client")
         if http2 and find_spec("h2") is None:
-            raise ValueError("http2=True needs another package: pip install httpx[http2]")
+            raise ImportError("http2=True needs h2: install prisma-mgmt[http2]")
         self.monotonic = time.monotonic
         self._theirs = transport if http_client is None else _Client(http_client)
         self._max_connections = max_connections

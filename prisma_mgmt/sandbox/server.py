@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, get_args
 
@@ -27,6 +27,7 @@ from prisma_mgmt.sandbox.oauth import LoginServer
 from prisma_mgmt.sandbox.state import World
 from prisma_mgmt.sandbox.tokens import Client, Personality, Tokens
 from prisma_mgmt.sandbox.wire import ApiError
+from prisma_mgmt.spec import load
 
 REDIRECT_URIS = (
     "http://localhost/callback",
@@ -41,6 +42,8 @@ REDIRECT_URIS = (
 
 class Sandbox:
     """A local Prisma: the Management API and the login server on one port, from entering to leaving.
+
+    It models workspaces, projects, databases and connections with what belongs to them; other routes answer 501.
 
     `strict` revokes a whole login when one of its refresh tokens is used twice; `grace` forgives one reuse within
     ten seconds. `token_lifetime` is in seconds, `clock` gives unix seconds.
@@ -169,10 +172,20 @@ def _application(world: World, tokens: Tokens, login: LoginServer) -> Starlette:
     table = (*workspaces.ROUTES, *databases.ROUTES)
     api = [Route(path, endpoint(world, tokens, handler), methods=[method]) for method, path, handler in table]
     return Starlette(
-        routes=[*login.routes(), *api],
+        routes=[*login.routes(), *api, *_unmodelled()],
         middleware=[Middleware(_RequestId)],
         exception_handlers={ApiError: _refuse, HTTPException: _refuse_route},
     )
+
+
+def _unmodelled() -> Iterator[Route]:
+    """The routes of the API that nothing here answers; those above come first."""
+    for path, operations in load("management")["paths"].items():
+        yield Route(path, _not_here, methods=[method.upper() for method in operations])
+
+
+async def _not_here(request: Request) -> Response:
+    return ApiError(501, f"The sandbox does not model {request.method} {request.url.path}.").response()
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:

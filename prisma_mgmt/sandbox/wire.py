@@ -21,6 +21,7 @@ CODES = {
     409: "conflict",
     413: "payload-too-large",
     422: "validation-error",
+    501: "not-implemented",
 }
 
 

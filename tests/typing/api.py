@@ -3,14 +3,31 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Literal, assert_type
+from typing import Literal, Protocol, assert_type
 
 import httpx
 
-from prisma_mgmt import Credentials, ManagementClient, Page, Pager, PostgresClient, Response, RetryPolicy, ServiceToken
+from prisma_mgmt import (
+    Credentials,
+    LogStream,
+    ManagementClient,
+    Page,
+    Pager,
+    PostgresClient,
+    Response,
+    RetryPolicy,
+    ServiceToken,
+)
 from prisma_mgmt.auth import LoginRequest, OAuthClient, OAuthSession, SessionManager, SharedTokenStorage, Tokens
 from prisma_mgmt.auth.storage import FileTokenStorage, MemoryTokenStorage
-from prisma_mgmt.management.models import BackupSource, CreatedProject, Database, Project
+from prisma_mgmt.management.models import (
+    BackupSource,
+    BuildLogRecord,
+    BuildLogTerminal,
+    CreatedProject,
+    Database,
+    Project,
+)
 
 
 class Mine:
@@ -72,7 +89,8 @@ async def resources(prisma: ManagementClient) -> None:
 async def auth(oauth: OAuthClient) -> None:
     login = oauth.login_url(extra_params={"utm_source": "x"})
     assert_type(login, LoginRequest)
-    sessions: SessionManager[int] = SessionManager(oauth, lambda user: FileTokenStorage(f"{user}.json"))
+    assert_type(SessionManager(oauth, lambda user: FileTokenStorage(f"{user}.json")), SessionManager[str])
+    sessions: SessionManager[int] = SessionManager(oauth, lambda user: FileTokenStorage(f"{user}.json"), leeway=0)
     session = sessions[7]
     assert_type(session, OAuthSession)
     credentials: Credentials = session
@@ -83,3 +101,38 @@ async def auth(oauth: OAuthClient) -> None:
     assert_type(await session.tokens(), Tokens | None)
     httpx.AsyncClient(auth=session.httpx_auth())
     ManagementClient(credentials)
+
+
+class Named(Protocol):
+    """Anything with a name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+async def names(pager: Pager[Named]) -> list[str]:
+    return [item.name async for item in pager]
+
+
+async def reads(
+    prisma: ManagementClient, session: OAuthSession, log: LogStream[BuildLogRecord, BuildLogTerminal]
+) -> None:
+    await names(prisma.databases.list())
+    await names(prisma.projects.list())
+    assert_type([record.text async for record in log], list[str])
+    assert_type(Tokens("wksp", "access").access_token, str)
+    assert_type(
+        (await session.handle_callback("/callback", verifier="v", expected_state="s")).refresh_token, str | None
+    )
+
+
+async def mistakes(oauth: OAuthClient, prisma: ManagementClient, row: str | None) -> None:
+    """What a checker has to refuse: an ignore that nothing needs is an error."""
+    from prisma_mgmt import ManagmentClient  # type: ignore[attr-defined]  # pyright: ignore  # noqa: F401, PGH003
+    from prisma_mgmt.auth import OAuthSesion  # type: ignore[attr-defined]  # pyright: ignore  # noqa: F401, PGH003
+    from prisma_mgmt.auth.storage import FileTokenStorge  # type: ignore[attr-defined]  # pyright: ignore  # noqa: F401, PGH003
+    from prisma_mgmt.sandbox import Sandbx  # type: ignore[attr-defined]  # pyright: ignore  # noqa: F401, PGH003
+
+    Tokens("wksp", row)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    SessionManager(oauth, lambda _: MemoryTokenStorage(), leewy=4)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await prisma.databases.get(7)  # type: ignore[arg-type]  # pyright: ignore  # noqa: PGH003

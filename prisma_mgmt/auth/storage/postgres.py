@@ -102,8 +102,10 @@ class PostgresTokenStorage:
 
     @asynccontextmanager
     async def refresh_lock(self) -> AsyncGenerator[None]:
-        """Held by one process at a time. What its holder asks meanwhile goes over the lock's own connection, so that a
-        lost lock is a failed write."""
+        """Held by one process at a time.
+
+        What its holder asks meanwhile goes over the lock's own connection, so that a lost lock is a failed write.
+        """
         async with self._new_connection() as connection:
 
             async def attempt() -> bool | None:

@@ -52,6 +52,8 @@ class RedisTokenStorage:
     """
 
     def __init__(self, redis: Any, *, key: str, cipher: Cipher | None = None) -> None:
+        if isinstance(redis, str):
+            raise TypeError("redis must be a client, such as redis.asyncio.Redis.from_url(…), not its URL")
         if not key:
             raise ValueError("key must not be empty")
         self._redis = redis

@@ -2,11 +2,16 @@
 
 import copy
 import pickle
+from collections.abc import AsyncIterator
 
+import anyio
 import pytest
 
-from prisma_mgmt import ServiceToken
+from prisma_mgmt import ManagementClient, ServiceToken
 from prisma_mgmt.credentials import Secret, checked_origin, checked_token
+from tests.rig import Gate, Reply, Request, serve
+from tests.script import CONNECTION, Renewing
+from tests.world import rounds
 
 
 @pytest.mark.anyio
@@ -59,3 +64,68 @@ def test_a_checked_token_is_masked() -> None:
 )
 def test_origins(url: str, base: str) -> None:
     assert checked_origin(url, "it") == base
+
+
+class Broken(Renewing):
+    """Credentials whose methods of courtesy fail."""
+
+    def __init__(self, *which: str) -> None:
+        super().__init__("token")
+        self.which = which
+
+    def accepted(self, token: str) -> None:
+        if "accepted" in self.which:
+            raise LookupError("a fault of the user's")
+        super().accepted(token)
+
+    def outdated(self, token: str) -> bool:
+        if "outdated" in self.which:
+            raise LookupError("a fault of the user's")
+        return not token
+
+
+@pytest.mark.anyio
+async def test_credentials_that_fail_cost_no_place() -> None:
+    gate = Gate()
+
+    async def reply(_: Request) -> Reply:
+        await gate()
+        return Reply(body={"data": CONNECTION})
+
+    async with serve(reply) as server:
+        auth = Broken("outdated")
+        async with ManagementClient(auth, base_url=server.url, max_connections=1) as client:
+
+            async def fail() -> None:
+                with pytest.raises(LookupError):
+                    await client.connections.get("con_1")
+
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(client.connections.get, "con_1")
+                    await gate.arrived.wait()
+                    for _ in range(3):
+                        group.start_soon(fail)
+                    await rounds()
+                    gate.release()
+                auth.which = ()
+                assert (await client.connections.get("con_1")).name == "n"
+
+
+@pytest.mark.anyio
+async def test_credentials_that_fail_when_a_log_opens_leave_it_closed() -> None:
+    async def lines() -> AsyncIterator[bytes]:
+        yield b""
+
+    async def reply(request: Request) -> Reply:
+        return Reply(chunks=lines()) if "logs" in request.path else Reply(body={"data": CONNECTION})
+
+    async with serve(reply) as server:
+        auth = Broken("accepted")
+        async with ManagementClient(auth, base_url=server.url, max_connections=1) as client:
+            with anyio.fail_after(20):
+                for _ in range(3):
+                    with pytest.raises(LookupError):
+                        await anext(client.builds.logs("bld_1"))
+                auth.which = ()
+                assert (await client.connections.get("con_1")).name == "n"

@@ -262,3 +262,22 @@ anyio.run(client.request, "GET", "/v1/me")
 assert "prisma_mgmt.core.events" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+async def test_an_observer_that_ends_the_program_costs_no_place() -> None:
+    class Stop(BaseException):
+        pass
+
+    ends: list[type[Event]] = [RequestSent, AnswerReceived]
+
+    def stop(event: Event) -> None:
+        if ends and isinstance(event, ends[0]):
+            del ends[0]
+            raise Stop
+
+    client, _ = scripted(answer(), on_event=stop, max_connections=1)
+    with anyio.fail_after(20):
+        for _ in range(2):
+            with pytest.raises(Stop):
+                await client.connections.get("con_1")
+        await client.connections.get("con_1")

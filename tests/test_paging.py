@@ -3,12 +3,14 @@
 import gc
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
 from prisma_mgmt import DecodeError, Page, Pager, ServerError
 from tests.conftest import FakeClock
-from tests.script import CONNECTION, Renewing, answer, scripted
+from tests.rig import Gate
+from tests.script import CONNECTION, Renewing, Script, answer, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -177,3 +179,21 @@ async def test_an_abandoned_walk_leaves_nothing_behind() -> None:
     gc.collect()
     assert len(script.requests) == 2
     await client.aclose()
+
+
+async def test_an_iterator_is_for_one_task() -> None:
+    class Held(Script):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await gate()
+            return await super().handle_async_request(request)
+
+    client, _ = scripted(answer())
+    client._pipeline.transport._theirs = Held(page("a"))
+    for walk in (aiter(client.connections.list()), client.connections.list().pages()):
+        gate = Gate()
+        async with anyio.create_task_group() as group:
+            group.start_soon(anext, walk)
+            await gate.arrived.wait()
+            with pytest.raises(RuntimeError, match="another task"):
+                await anext(walk)
+            gate.release()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from prisma_mgmt import (
     APIError,
+    AuthenticationError,
     ConflictError,
     NetworkError,
     PrismaError,
@@ -23,7 +24,9 @@ from prisma_mgmt import (
 from prisma_mgmt.core.retry import Clock
 from prisma_mgmt.core.wire import retry_after
 from tests.conftest import FakeClock
-from tests.script import Script, answer, scripted
+from tests.rig import Gate
+from tests.script import Renewing, Script, answer, scripted
+from tests.world import rounds
 
 pytestmark = pytest.mark.anyio
 
@@ -305,3 +308,51 @@ async def test_timeouts_are_their_own_kind() -> None:
         client, _ = scripted(failure, retry=RetryPolicy(attempts=1))
         with pytest.raises(RequestTimeoutError):
             await client.connections.get("con_1")
+
+
+async def test_a_renewal_that_failed_is_not_tried_again_by_the_call_that_asked_for_it() -> None:
+    class Offline(Renewing):
+        async def renew(self, rejected: str) -> str | None:
+            self.renewals.append(rejected)
+            raise NetworkError("the login server is away")
+
+    auth = Offline("token")
+    client, script = scripted(answer(401), auth=auth)
+    with pytest.raises(NetworkError, match="away") as caught:
+        await client.connections.get("con_1")
+    assert isinstance(caught.value.__cause__, AuthenticationError)
+    assert auth.renewals == ["token"]
+    assert len(script.requests) == 1
+
+
+async def test_no_try_begins_after_the_deadline_though_it_waited_for_a_connection(clock: FakeClock) -> None:
+    held = Gate()
+
+    class One(Script):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith("held"):
+                await held()
+            return await super().handle_async_request(request)
+
+    client, _ = scripted(answer(), max_connections=1, retry=RetryPolicy(deadline=5))
+    client._pipeline.transport._theirs = script = One(answer(503, retry_after="0"), answer())
+
+    async def hold() -> None:
+        await client.connections.get("held")
+
+    async def sleep(_: float) -> None:
+        group.start_soon(hold)  # takes the only connection before the second try can
+        await held.arrived.wait()
+        group.start_soon(release)
+
+    async def release() -> None:
+        await rounds()
+        clock.time += 6
+        held.release()
+
+    client._pipeline.clock = Clock(clock.monotonic, clock.now, sleep, clock.jitter)
+    async with anyio.create_task_group() as group:
+        with pytest.raises(ServerError):
+            await client.connections.get("late")
+    await client.connections.get("again")
+    assert [request.url.path.rpartition("/")[2] for request in script.requests] == ["late", "held", "again"]

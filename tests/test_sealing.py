@@ -81,10 +81,25 @@ def test_the_first_key_seals_and_all_open() -> None:
 def test_every_flipped_bit_is_noticed() -> None:
     cipher = TokenCipher([KEY])
     sealed = cipher.seal("text", "p")
-    for place, character in enumerate(sealed[:-1]):  # the last one has bits that mean nothing
+    for place, character in enumerate(sealed):
         changed = sealed[:place] + ("A" if character != "A" else "B") + sealed[place + 1 :]
         with pytest.raises(ValueError, match="sealed"):
             cipher.open(changed, "p")
+
+
+@pytest.mark.parametrize("more", ["=", "!", "\n", " ", "é", "\udc80"])
+def test_there_is_one_way_to_write_what_is_sealed(more: str) -> None:
+    cipher = TokenCipher([KEY])
+    sealed = cipher.seal("text", "p")
+    for changed in (sealed + more, sealed[:20] + more + sealed[20:], sealed[:3] + more + sealed[3:]):
+        with pytest.raises(ValueError, match="sealed"):
+            cipher.open(changed, "p")
+
+
+@pytest.mark.parametrize("cookie", [None, "", b"v1.bytes", 5, ["v1."]])
+def test_what_is_no_cookie_is_a_callback_error(cookie: Any) -> None:
+    with pytest.raises(CallbackError, match="missing"):
+        LoginSealer([KEY]).open(cookie)
 
 
 @given(st.text() | st.text().map("v1.".__add__))

@@ -113,22 +113,25 @@ def _granted(response: httpx.Response, form: Mapping[str, str]) -> dict[str, Any
     fields = _fields(response)
     if response.status_code != 200 or "error" in fields:
         raise _refusal(response.status_code, fields, response.headers["retry-after"], form)
-    token, kind = fields.get("access_token"), fields.get("token_type")
-    if not isinstance(token, str) or not token or not isinstance(kind, str) or kind.lower() != "bearer":
+    texts = {key: value for key, value in fields.items() if isinstance(value, str) and value}
+    if "access_token" not in texts or texts.get("token_type", "").lower() != "bearer":
         raise AuthError("the login server's answer is no grant of a bearer token")
-    if not isinstance(fields.get("refresh_token"), str | None) or not isinstance(fields.get("scope"), str | None):
-        raise AuthError("the login server's answer has a refresh_token or scope that is no string")
-    return fields
+    # what is no text counts as left out: a refresh token is spent by now, and its successor must not be lost
+    return {**texts, "expires_in": fields.get("expires_in")}
 
 
 def _fields(response: httpx.Response) -> dict[str, Any]:
     """The answer's JSON object, its strings masked; empty for anything else."""
     try:
-        found = json.loads(response.content) if len(response.content) <= _LARGEST else None
+        found = json.loads(response.content, parse_int=_whole) if len(response.content) <= _LARGEST else None
     except (ValueError, RecursionError):
         found = None
     fields = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
     return {key: _masked(value) for key, value in fields.items()}
+
+
+def _whole(digits: str) -> int | None:
+    return int(digits) if len(digits) < 20 else None  # Python refuses thousands of digits, and the answer with them
 
 
 def _masked(value: object) -> object:

@@ -51,9 +51,12 @@ class _Box:
         """The text; ValueError, with the reason in words, for anything unsound."""
         if not sealed.startswith(_VERSION):
             raise ValueError("it is not sealed, or by another version")
+        text = sealed.removeprefix(_VERSION)
         try:
-            data = urlsafe_b64decode(sealed[len(_VERSION) :] + "=" * (-(len(sealed) - len(_VERSION)) % 4))
+            data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         except ValueError:
+            data = b""
+        if urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii", "replace"):  # there is one way to write it
             data = b""
         if len(data) > _NONCE:
             for key in self._keys:
@@ -119,7 +122,7 @@ class LoginSealer:
 
     def open(self, text: str | None) -> LoginRequest:
         """The login that was sealed, its `url` empty; CallbackError for anything unsound."""
-        if not text:
+        if not isinstance(text, str) or not text:
             raise CallbackError("the login's cookie is missing: it expired, was blocked, or is in another browser")
         try:
             opened = self._box.open(text, self._purpose)

@@ -36,7 +36,7 @@ class Tokens:
             "workspaceId": self.workspace_id,
             "accessToken": self.access_token,
             "refreshToken": self.refresh_token,
-            "expiresAt": self.expires_at,
+            "expiresAt": _number(self.expires_at, -_LATEST, _LATEST),
             "scope": self.scope,
         }
         return {key: value for key, value in form.items() if value is not None}
@@ -53,7 +53,7 @@ class Tokens:
             value = values.get(key)
             if (required and not value) or not (value is None or isinstance(value, str)):
                 raise ValueError(f"stored tokens need a string {key}")
-        expires_at = _seconds(values.get("expiresAt"), _LATEST)
+        expires_at = _number(values.get("expiresAt"), -_LATEST, _LATEST)
         if expires_at is None and values.get("expiresAt") is not None:
             raise ValueError("stored tokens need expiresAt as Unix seconds")
         return cls(
@@ -105,7 +105,12 @@ def expiry(expires_in: object, access_token: str, now: float) -> float | None:
 
 
 def _seconds(value: object, most: float = _LONGEST) -> float | None:
-    """`value` where it is a believable number, which NaN, True and 10**400 are not."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= most:
+    """`value` where it is a believable number of seconds."""
+    return _number(value, 1, most)
+
+
+def _number(value: object, least: float, most: float) -> float | None:
+    """`value` where it is a number in between, which NaN, True and 10**400 are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         return None
     return float(value)

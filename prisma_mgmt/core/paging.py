@@ -130,12 +130,19 @@ class _Walk(AsyncIterator[S]):
         self._shape = shape
         self._seen = {start}
         self._last: Pagination | None = None
+        self._busy = False
 
     async def __anext__(self) -> S:
+        if self._busy:
+            raise RuntimeError("another task is walking this list; give each an iterator of its own")
         if self._last is not None:
             self._advance(self._last)
             self._last = None  # so that a walk whose request failed asks for the same page again
-        listing = await self._fetch(self._cursor)
+        self._busy = True
+        try:
+            listing = await self._fetch(self._cursor)
+        finally:
+            self._busy = False
         shaped = self._shape(listing)
         self._last = listing.pagination
         return shaped

@@ -1,6 +1,8 @@
 """One call: get a token, send, renew it on a 401, try again where that is safe, and turn errors into exceptions."""
 
-from collections.abc import Awaitable
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -56,6 +58,9 @@ class Call:
     stream: type[Stream] | None = None
     sent: int = 0  # how often
     token: str | None = field(default=None, repr=False)  # what it was sent with last
+    unrenewed: PrismaError | None = None  # what the credentials raised instead of another token
+    failure: APIError | NetworkError | None = None  # of the last try, where this is another one
+    until: float = math.inf  # when no further try begins, by the monotonic clock
 
     @property
     def url(self) -> str:
@@ -88,6 +93,7 @@ class Pipeline:
     async def send(self, call: Call) -> Answer:
         """The answer to a call, a success. Raises APIError, NetworkError, or what the credentials raise."""
         started = self.clock.monotonic()
+        call.until = started + call.retry.deadline
         may_renew = True
         attempt = 0
         while True:
@@ -107,8 +113,9 @@ class Pipeline:
                     return answer
                 raise self._error(call, answer)
             except (APIError, NetworkError) as error:
-                if not await self.pause(call, error, attempt, started):
+                if error in (call.unrenewed, call.failure) or not await self.pause(call, error, attempt, started):
                     raise
+                call.failure = error
 
     async def pause(self, call: Call, error: APIError | NetworkError, attempt: int, started: float) -> bool:
         """Wait until a call may be tried again; False where `error` is the last word on it."""
@@ -144,32 +151,57 @@ class Pipeline:
             await self.clock.sleep(seconds)
 
     async def _exchange(self, call: Call, token: str | None) -> Answer:
-        """Send once, and tell the credentials of a token that was taken."""
+        """Send once, and tell whoever wants to know."""
         request = call.request(token)
-        if await self.transport.enter() and token is not None and _outdated(call, token):
-            self.transport.leave()  # so that nobody waits while this call does
+        if await self._waited_in_vain(call, token):
+            assert token is not None  # it is outdated
             token = await self._renew(call, token) or token
             request = call.request(token)
             await self.transport.enter()
         call.sent, call.token = call.sent + 1, token
-        sending = self.transport.send(request, call.timeout, stream=call.stream)
-        answer = await (sending if call.observer is None else self._observed(call, call.observer, sending))
-        if token is not None and answer.status != 401:
+        observer, began = call.observer, self.clock.monotonic()
+        if observer is not None:
+            with self._place():
+                observer.sent(call)
+        try:
+            answer = await self.transport.send(request, call.timeout, stream=call.stream)
+        except BaseException as error:
+            if observer is not None:
+                observer.failed(call, self.clock.monotonic() - began, error)
+            raise
+        try:
+            if observer is not None:
+                observer.answered(call, self.clock.monotonic() - began, answer)
             accepted = getattr(call.credentials, "accepted", None)
-            if accepted is not None:
+            if accepted is not None and token is not None and answer.status != 401:
                 accepted(token)
+        except BaseException:
+            if answer.stream is not None:
+                await answer.stream.aclose()
+            raise
         return answer
 
-    async def _observed(self, call: Call, observer: "Observer", sending: Awaitable[Answer]) -> Answer:
-        observer.sent(call)
-        began = self.clock.monotonic()
+    async def _waited_in_vain(self, call: Call, token: str | None) -> bool:
+        """Wait for a place. True, and no place, where the credentials know by then that `token` would be refused."""
+        if not await self.transport.enter():
+            return False
+        with self._place():
+            if call.failure is not None and self.clock.monotonic() >= call.until:
+                raise call.failure
+            outdated = getattr(call.credentials, "outdated", None)
+            if token is None or outdated is None or not outdated(token):
+                return False
+        self.transport.leave()  # so that nobody waits while this call does
+        return True
+
+    @contextmanager
+    def _place(self) -> Generator[None, None, None]:
+        """Give the place back where the caller's code raises."""
         try:
-            answer = await sending
-        except BaseException as error:
-            observer.failed(call, self.clock.monotonic() - began, error)
+            yield
+        except BaseException:
+            self.transport.leave()
             raise
-        observer.answered(call, self.clock.monotonic() - began, answer)
-        return answer
 
     async def _token(self, call: Call) -> str | None:
         """The token to send with; None where the caller gave an Authorization header."""
@@ -187,6 +219,7 @@ class Pipeline:
         try:
             renewed = await call.credentials.renew(token)
         except PrismaError as error:
+            call.unrenewed = error  # it has failed all who waited for it, and none of them repeats it
             if answer is None:
                 raise
             raise error from self._error(call, answer)
@@ -197,12 +230,6 @@ class Pipeline:
 
     def _error(self, call: Call, answer: Answer) -> APIError:
         return api_error(call.method, call.url, answer, self.clock.now())
-
-
-def _outdated(call: Call, token: str) -> bool:
-    """Whether the credentials know of another token since, or of one on its way."""
-    outdated = getattr(call.credentials, "outdated", None)
-    return outdated is not None and outdated(token)
 
 
 def _sound(token: str) -> Secret:

@@ -287,6 +287,15 @@ async def test_a_pasted_url_serves_where_the_browser_is_elsewhere() -> None:
         assert app.prisma.forms[0]["code"] == "the-code"
 
 
+async def test_what_the_callers_paste_raises_comes_as_it_is() -> None:
+    async def paste() -> str:
+        raise EOFError("no terminal")
+
+    async with terminal() as app:
+        with pytest.raises(EOFError, match="no terminal"):
+            await app.log_in(paste=paste)
+
+
 async def test_a_fixed_port_and_one_that_is_taken() -> None:
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     port = listener.extra(anyio.abc.SocketAttribute.local_port)

@@ -86,6 +86,7 @@ class _Waiting:
     authority: str
     path: str
     callback: Secret | None = None
+    failure: Exception | None = None  # of the caller's `paste`
     done: anyio.Event = field(factory=anyio.Event)
 
     async def wait(
@@ -106,6 +107,8 @@ class _Waiting:
                     group.start_soon(self.take_pasted, paste)
                 await self.done.wait()
                 group.cancel_scope.cancel()
+        if self.failure is not None:
+            raise self.failure
         if self.callback is None:
             raise AuthError(f"nobody logged in within {timeout:g} s")
         return self.callback
@@ -124,8 +127,11 @@ class _Waiting:
 
     async def take_pasted(self, paste: Callable[[], Awaitable[str]]) -> None:
         """Ask for a pasted URL until one carries this login's state."""
-        while not self._accept(Secret((await paste()).strip())):
-            await anyio.lowlevel.checkpoint()
+        try:
+            while not self._accept(Secret((await paste()).strip())):
+                await anyio.lowlevel.checkpoint()
+        except Exception as error:  # the caller's code may raise anything, and the task group would wrap it
+            self.failure = error
         self.done.set()
 
     def _accept(self, target: Secret) -> bool:

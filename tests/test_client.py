@@ -11,6 +11,7 @@ from prisma_mgmt import (
     UNSET,
     Credentials,
     DataPlatformClient,
+    DecodeError,
     LoginRequiredError,
     ManagementClient,
     PostgresClient,
@@ -18,6 +19,8 @@ from prisma_mgmt import (
     RetryPolicy,
     ServiceToken,
 )
+from prisma_mgmt.core import codec
+from tests.canaries import leaks
 from tests.rig import Reply, Request, serve
 from tests.script import CONNECTION, Renewing, Script, answer, scripted
 
@@ -74,6 +77,9 @@ async def test_methods_that_are_refused(method: str) -> None:
         ("", "a"),
         ("X\r\nY", "a"),
         ("Authorization", "Bearer a\r\nX-Evil: 1"),
+        ("Content-Length", "5"),
+        ("content-length", "0"),
+        ("Transfer-Encoding", "chunked"),
     ],
 )
 async def test_headers_that_are_refused(name: str, value: str) -> None:
@@ -85,6 +91,68 @@ async def test_headers_that_are_refused(name: str, value: str) -> None:
     with pytest.raises(ValueError, match="header"):
         client.with_options(headers={name: value})
     assert script.requests == []
+
+
+@pytest.mark.parametrize("value", [5, None, b"x", ["a"]])
+async def test_headers_of_another_type(value: Any) -> None:
+    client, script = scripted(answer())
+    with pytest.raises(TypeError, match="X-A must be a string"):
+        await client.request("GET", "/v1/x", headers={"X-A": value})
+    with pytest.raises(TypeError, match="X-A must be a string"):
+        ManagementClient("token", headers={"X-A": value})
+    assert script.requests == []
+
+
+async def test_urls_that_are_too_long_are_refused_before_anything_is_sent() -> None:
+    client, script = scripted(answer())
+    for call in (
+        client.request("GET", "/v1/x", query={"a": "x" * 65_536}),
+        client.connections.get("x" * 65_536),
+        client.connections.get("ü" * 11_000),
+        anext(client.builds.logs("x" * 65_536)),
+    ):
+        with pytest.raises(ValueError, match="too long"):
+            await call
+    assert script.requests == []
+    await client.connections.get("x" * 65_000)
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("library", ["orjson", "json"])
+@pytest.mark.parametrize(
+    "bad", ["canary \ud800", b"canary", {"canary": float("nan")}, {b"canary": 1}, [[UNSET, "canary"]]], ids=repr
+)
+async def test_a_body_that_is_refused_shows_nothing(bad: Any, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if library == "json":
+        monkeypatch.setattr(codec, "_orjson", None)
+    client, script = scripted(answer())
+    body = {"a": bad, "b": "canary"}
+    calls = [lambda: client.request("POST", "/v1/x", body=body, headers={"X-A": "canary"})]
+    calls.append(lambda: client.connections._post(Response, "/v1/x", body))
+    calls.append(lambda: client.connections._send("PUT", "/v1/x", body))
+    for call in calls:
+        with pytest.raises((ValueError, TypeError)) as caught:
+            await call()
+        assert isinstance(caught.value, ValueError) or not isinstance(bad, str)
+        assert leaks(caught.value) == []
+    assert script.requests == []
+
+
+async def test_an_answer_that_should_be_empty_and_is_a_page_is_no_success() -> None:
+    page = answer(200, b"<html>please log in</html>", content_type="text/html")
+    for good in (answer(204, b""), answer(200, b""), answer(200, {}), answer(200, b"null")):
+        client, _ = scripted(good, good, good, page)
+        assert await client.connections._delete("/v1/x") is None
+        assert await client.connections._send("POST", "/v1/x") is None
+        await client.databases.delete("db_1")
+        for call in (
+            client.databases.delete("db_1"),
+            client.connections._delete("/v1/x"),
+            client.connections._send("POST", "/v1/x", {"a": 1}),
+        ):
+            with pytest.raises(DecodeError, match=r"expected JSON, got .*text/html.*200") as caught:
+                await call
+            assert (caught.value.status, caught.value.request_id) == (200, "req_1")
 
 
 async def test_headers_are_merged_whatever_their_case() -> None:
@@ -155,6 +223,14 @@ async def test_a_closed_view_leaves_its_client_open() -> None:
         "//api.prisma.io",
         "https://",
         "file:///etc/passwd",
+        "https://h:99999",
+        "https://h:0",
+        "https://h:abc",
+        "https://999.1.1.1",
+        "https://[v1.x]",
+        "https://a..b",
+        f"https://{'a' * 64}.example",
+        f"https://a.example/{'b' * 70_000}",
     ],
 )
 async def test_base_urls_that_are_refused(url: str) -> None:

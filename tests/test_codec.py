@@ -1,5 +1,6 @@
 """JSON to models and back, with orjson and without: what fits, what does not and where, and that nothing is coerced."""
 
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -14,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prisma_mgmt.core import codec
-from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, dump, json_key, parse, structure
+from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, json_key, parse, structure
+from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.credentials import Secret
 
 pytestmark = pytest.mark.usefixtures("json_library")
@@ -223,6 +225,13 @@ def test_what_is_no_json(bad: bytes) -> None:
         parse(bad)
 
 
+@pytest.mark.parametrize("bad", [b"1e400", b"[-1e999]", b'"\\ud800"', b'{"\\uDFFF": 1}', b'"\\ud83c\\ud83c"'])
+def test_what_is_json_but_no_value(bad: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # each library has its own words
+        parse(bad)
+    assert parse(b'["\\ud83c\\udf0d", "\\\\ud800", 1e300, 1E-999]') == ["🌍", "\\ud800", 1e300, 0.0]
+
+
 def test_other_shapes_at_the_top() -> None:
     assert structure([1, 2], list[int]) == [1, 2]
     assert structure({"a": {"name": "x"}}, dict[str, Part]) == {"a": Part("x")}
@@ -315,6 +324,62 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(bad: float) -> No
             dump(body)
     good = Measured(1, 2.5, [1, 2.5], {"a": 1}, [1.5])
     assert json.loads(dump(good)) == asdict(good)
+
+
+@dataclasses.dataclass
+class Plain:
+    count: int
+    anything: object = None
+
+
+def test_dataclasses() -> None:
+    assert json.loads(dump([Plain(1, Plain(2))])) == [{"count": 1, "anything": {"count": 2, "anything": None}}]
+    assert json.loads(dump(Plain(1, UNSET))) == {"count": 1}
+    nan: Any = float("nan")
+    for bad in (
+        Plain(nan),
+        Plain(1, nan),
+        Plain(1, [nan]),
+        {"a": (Plain(1, {"b": nan}),)},
+        Measured(1, free=Plain(nan)),
+    ):
+        with pytest.raises(ValueError, match="NaN"):
+            dump(bad)
+
+
+def test_unset_is_no_member_of_a_list() -> None:
+    bodies: list[Any] = [
+        [UNSET],
+        {"a": [1, UNSET]},
+        {"a": (UNSET,)},
+        {"a": [[{"b": (UNSET,)}]]},
+        Measured(1, free=[UNSET]),
+    ]
+    for body in bodies:
+        with pytest.raises(TypeError, match="UNSET"):
+            dump(body)
+    assert dump({"a": [{"b": UNSET}]}) == b'{"a":[{}]}'
+
+
+def test_bodies_that_hold_themselves_or_go_too_deep() -> None:
+    ring: list[Any] = []
+    ring.append({"a": ring})
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for body in (ring, {"a": ring}, deep):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            dump(body)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\udf0d\ud83c"])
+def test_halves_of_surrogate_pairs_are_refused_without_a_word_of_the_body(text: str) -> None:
+    for body in (text, {"a": [text], "b": "canary"}, {text: "canary"}):
+        with pytest.raises(ValueError, match="surrogate") as caught:
+            dump(body)
+        assert not isinstance(caught.value, UnicodeError)
+        assert "canary" not in repr(caught.value)
+        assert caught.value.__suppress_context__
 
 
 @pytest.mark.parametrize("key", [1, None, True, 1.5, ("a",), b"a"])

@@ -25,6 +25,7 @@ from prisma_mgmt import (
     RetryPolicy,
     ServerError,
 )
+from prisma_mgmt.core.transport import Stream
 from tests.rig import until
 from tests.script import CONNECTION, Renewing
 
@@ -155,6 +156,16 @@ FAILURES: dict[str, tuple[Deed, type[PrismaError], str]] = {
     "a bomb": (sends(whole("content-encoding: gzip", body=BOMB)), DecodeError, "an answer longer than"),
     "bad gzip": (sends(whole("content-encoding: gzip", body=b"no gzip")), NetworkError, "DecodingError"),
     "cut gzip": (sends(whole("content-encoding: gzip", body=gzip.compress(BODY)[:50])), DecodeError, "expected JSON"),
+    "coded twice in the body": (
+        sends(whole("content-encoding: gzip, gzip", body=gzip.compress(BOMB))),
+        DecodeError,
+        "more than one content coding",
+    ),
+    "coded twice, said twice, in the body": (
+        sends(whole("content-encoding: gzip", "content-encoding: deflate", body=BODY)),
+        DecodeError,
+        "more than one content coding",
+    ),
     "101 unasked": (
         sends(head("upgrade: x", "connection: upgrade", status="101 Go")),
         NetworkError,
@@ -237,6 +248,80 @@ async def test_many_calls_at_once_leave_no_connection(name: str) -> None:
                 group.start_soon(call)
         assert server.requests == 20
         await until(lambda: server.open == 0)
+
+
+EVIL = whole(body=b'{"data": "of another call"}')
+OURS = b'{"data": 1}'
+SURPLUS = {
+    "204 with a body": ("DELETE", head(status="204 No Content") + OURS),
+    "204 with a body and its length": ("DELETE", head("content-length: 11", status="204 No Content") + OURS),
+    "204 and another answer": ("DELETE", head(status="204 No Content") + EVIL),
+    "304 with a body": ("GET", head(status="304 Not Modified") + OURS),
+    "HEAD with a body": ("HEAD", head("content-length: 11") + OURS),
+    "longer than it says": ("GET", whole(body=OURS) + b"junk"),
+    "a newline more than it says": ("GET", whole(body=OURS) + b"\n"),
+    "two answers": ("GET", whole(body=OURS) + EVIL),
+    "chunks and another answer": (
+        "GET",
+        head("transfer-encoding: chunked") + b"b\r\n" + OURS + b"\r\n0\r\n\r\n" + EVIL,
+    ),
+    "as much as is read at once": (
+        "GET",
+        whole(f"x: {'a' * (65536 - len(whole('x: ', body=OURS)))}", body=OURS) + EVIL,
+    ),
+    "an answer for a timeout": ("GET", whole(body=OURS) + head("content-length: 0", status="408 Request Timeout")),
+}
+
+
+@pytest.mark.parametrize("name", SURPLUS)
+async def test_what_comes_after_an_answer_is_no_answer_to_the_next_call(name: str) -> None:
+    method, sent = SURPLUS[name]
+    async with (
+        hostile(sends(sent, close=False)) as server,
+        ManagementClient("token", base_url=server.url, retry=ONCE) as client,
+    ):
+        for number in range(1, 4):
+            if name.startswith("304"):
+                with pytest.raises(APIError, match="304"):
+                    await client.request(method, "/v1/x")
+            else:
+                answered = await client.request(method, "/v1/x")
+                assert answered.body == (None if method in ("DELETE", "HEAD") else {"data": 1})
+            assert (await client.request("POST", "/v1/fine")).body == {"data": CONNECTION}
+            assert (server.requests, server.connections) == (2 * number, number + 1)
+        await until(lambda: server.open == 1)
+
+
+async def test_what_comes_after_a_log_is_no_answer_to_the_next_call() -> None:
+    log = b'{"type": "terminal", "kind": "end", "code": "c", "message": "m", "retryable": false, "cursor": null}\n'
+    async with (
+        hostile(sends(whole(body=log) + EVIL, close=False)) as server,
+        ManagementClient("token", base_url=server.url, retry=ONCE) as client,
+    ):
+        assert [record async for record in client.builds.logs("bld_1")] == []
+        assert (await client.request("POST", "/v1/fine")).body == {"data": CONNECTION}
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "gzip,deflate"])
+async def test_a_log_that_is_coded_twice(coding: str) -> None:
+    deed = sends(whole(f"content-encoding: {coding}", body=gzip.compress(BOMB)), close=False)
+    async with hostile(deed) as server, ManagementClient("token", base_url=server.url) as client:
+        with pytest.raises(DecodeError, match="more than one content coding"):
+            await anext(client.builds.logs("bld_1"))
+        await works(client, server)
+
+
+async def test_a_log_that_is_a_bomb_comes_in_pieces() -> None:
+    deed = sends(whole("content-encoding: gzip", body=BOMB), close=False)
+    async with hostile(deed) as server, ManagementClient("token", base_url=server.url) as client:
+        with pytest.raises(DecodeError, match="a line of the log is longer than"):
+            await anext(client.builds.logs("bld_1"))
+        stream = (await client._pipeline.send(client._call("GET", "/v1/x", {}, stream=Stream))).stream
+        assert stream is not None
+        sizes = [len(await stream.read()) for _ in range(5)]
+        assert 0 < max(sizes) < 5_000_000
+        await stream.aclose()
+        await works(client, server)
 
 
 async def test_a_401_for_ever_costs_one_renewal() -> None:

@@ -36,7 +36,7 @@ from tests.conftest import FakeClock
 from tests.rig import Reply, Request, Server, serve, until
 from tests.script import CONNECTION, Renewing
 from tests.test_proxies import tunnels
-from tests.test_streaming import client_of, end, lines, texts
+from tests.test_streaming import client_of, end, lines, texts, warned
 from tests.tls import certificate
 
 pytestmark = pytest.mark.anyio
@@ -346,6 +346,22 @@ async def test_a_message_that_is_too_long(clock: FakeClock, monkeypatch: pytest.
         await gone(server)
 
 
+@pytest.mark.parametrize("part", [b"", b"x"])
+async def test_a_message_in_endless_pieces_takes_no_more_than_its_bytes(clock: FakeClock, part: bytes) -> None:
+    parts = [message(part, Opcode.CONT, fin=False)] * 1000
+    says = [message(b"", fin=False), *parts]
+    async with following(clock, Segment(record("a"), *says)) as (client, server):
+        log = follow(client)
+        assert (await anext(log)).text == "a"
+        stream = log._opened[1].stream
+        while len(stream._message) < len(part) * 1000:
+            stream._take_in(await stream._receive())
+        assert sys.getsizeof(stream._message) < 3000
+        assert not hasattr(stream, "_parts")
+        await log.aclose()
+        await gone(server)
+
+
 # The handshake
 
 
@@ -476,6 +492,19 @@ async def test_a_cancelled_reader_leaves_nothing_open(clock: FakeClock) -> None:
         assert (await client.connections.get("con_1")).id == "con_1"
         await until(lambda: server.open_connections == 1)
     assert segment.opcodes == [Opcode.CLOSE]
+
+
+async def test_a_live_log_that_is_dropped_gives_its_place_back(clock: FakeClock) -> None:
+    segments = [Segment(record("a")) for _ in range(3)]
+    async with following(clock, *segments, max_connections=1) as (client, server):
+        for _ in segments:
+            log = follow(client)
+            assert (await anext(log)).text == "a"
+            with warned() as told:
+                del log
+                gc.collect()
+                await until(lambda: server.open_connections == 0)
+            assert "a log was left open: use it as `async with`, or call aclose()" in told
 
 
 async def test_closing_from_another_task_ends_the_reader(clock: FakeClock) -> None:

@@ -2,8 +2,8 @@
 
 import ssl
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -244,27 +244,37 @@ async def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def http2_server(tls: ssl.SSLContext) -> AsyncIterator[tuple[str, list[dict[str, str]]]]:
-    """Answers every request with a connection; yields its URL and the headers that it was sent."""
+async def http2_server(
+    tls: ssl.SSLContext, deed: Callable[[Any, ByteStream], Awaitable[None]] | None = None
+) -> AsyncIterator[tuple[str, list[dict[str, str]]]]:
+    """Answers every request with a connection, or does its deed; yields its URL and the headers that it was sent."""
     config = pytest.importorskip("h2.config")
     connection = pytest.importorskip("h2.connection")
     events = pytest.importorskip("h2.events")
     seen: list[dict[str, str]] = []
 
-    async def connected(raw: ByteStream) -> None:
-        stream = await TLSStream.wrap(raw, server_side=True, ssl_context=tls, standard_compatible=False)
-        async with stream:
-            peer = connection.H2Connection(config.H2Configuration(client_side=False, header_encoding="utf-8"))
-            peer.initiate_connection()
+    async def converse(stream: ByteStream) -> None:
+        peer = connection.H2Connection(config.H2Configuration(client_side=False, header_encoding="utf-8"))
+        peer.initiate_connection()
+        await stream.send(peer.data_to_send())
+        async for data in stream:
+            for event in peer.receive_data(data):
+                if isinstance(event, events.RequestReceived):
+                    seen.append(dict(event.headers))
+                    if deed is not None:
+                        await deed(peer, stream)
+                        continue
+                    body = answer().content
+                    peer.send_headers(event.stream_id, [(":status", "200"), ("content-length", str(len(body)))])
+                    peer.send_data(event.stream_id, body, end_stream=True)
             await stream.send(peer.data_to_send())
-            async for data in stream:
-                for event in peer.receive_data(data):
-                    if isinstance(event, events.RequestReceived):
-                        seen.append(dict(event.headers))
-                        body = answer().content
-                        peer.send_headers(event.stream_id, [(":status", "200"), ("content-length", str(len(body)))])
-                        peer.send_data(event.stream_id, body, end_stream=True)
-                await stream.send(peer.data_to_send())
+
+    async def connected(raw: ByteStream) -> None:
+        with suppress(anyio.BrokenResourceError):
+            async with await TLSStream.wrap(
+                raw, server_side=True, ssl_context=tls, standard_compatible=False
+            ) as stream:
+                await converse(stream)
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with listener, anyio.create_task_group() as group:
@@ -287,6 +297,58 @@ async def test_http_2_on_request(localhost: Certificate) -> None:
         ("GET", "/v1/connections/con_1", "Bearer token"),
         ("POST", "/v1/x", "Bearer token"),
     ]
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+@pytest.mark.parametrize(
+    ("frames", "told"),
+    [
+        (frame(0, 0, 0, b"canary"), "ProtocolError: Received frame with invalid header"),
+        (frame(0, 8, 1, b"\xff"), "ProtocolError: Received frame with invalid padding"),
+        (frame(4, 0, 0, b"x" * 5), "FrameDataMissingError"),
+        (frame(1, 4, 1, b"\xff\xff\xff"), "ProtocolError: Error decoding header block"),
+        (frame(0, 0, 99, b"canary"), "NoSuchStreamError"),
+    ],
+    ids=["stream 0", "padding", "settings", "hpack", "stream 99"],
+)
+async def test_frames_that_are_none(localhost: Certificate, frames: bytes, told: str) -> None:
+    gate = Gate()
+
+    async def deed(peer: Any, stream: ByteStream) -> None:
+        peer.send_headers(1, [(":status", "200")])
+        peer.send_data(1, b'{"type": "log", "text": "a", "level": "i", "source": "s", "cursor": "c"}\n')
+        await stream.send(peer.data_to_send())
+        await gate()
+        await stream.send(frames)
+
+    async with (
+        http2_server(localhost.server("h2"), deed) as (url, _),
+        ManagementClient("token", base_url=url, http2=True, retry=ONCE) as client,
+    ):
+        log = client.builds.logs("bld_1")
+        assert (await anext(log)).text == "a"
+        gate.release()
+        with pytest.raises(NetworkError, match=f"RemoteProtocolError: {told}") as caught:
+            await anext(log)
+        assert isinstance(caught.value.__cause__, httpx.RemoteProtocolError)
+        assert leaks(caught.value) == []
+
+
+async def test_an_http_2_status_that_is_none(localhost: Certificate) -> None:
+    async def deed(peer: Any, stream: ByteStream) -> None:
+        peer.send_headers(1, [(":status", "canary")])
+
+    async with (
+        http2_server(localhost.server("h2"), deed) as (url, _),
+        ManagementClient("token", base_url=url, http2=True, retry=ONCE, max_connections=1) as client,
+    ):
+        for _ in range(2):
+            with pytest.raises(NetworkError, match="RemoteProtocolError: ValueError") as caught:
+                await client.connections.get("con_1")
+            assert leaks(caught.value) == []
 
 
 async def test_http_2_falls_back_where_the_server_has_none(localhost: Certificate) -> None:
@@ -322,3 +384,78 @@ async def test_a_stalled_call_over_tls_can_be_cancelled(localhost: Certificate) 
             gate.release()
             assert (await client.connections.get("con_1")).name == "n"
         await until(lambda: server.open_connections == 0)
+
+
+class Sealed:
+    """The server's side of TLS that can send several records at once, and bytes that are none."""
+
+    def __init__(self, tls: ssl.SSLContext, *answers: tuple[bytes, ...]) -> None:
+        self.tls = tls
+        self.answers = list(answers)
+        self.connections = 0
+
+    async def __call__(self, raw: ByteStream) -> None:
+        self.connections += 1
+        try:
+            async with await TLSStream.wrap(
+                raw, server_side=True, ssl_context=self.tls, standard_compatible=False
+            ) as stream:
+                asked = b""
+                while True:
+                    asked += await stream.receive()
+                    if asked.endswith(b"\r\n\r\n"):
+                        asked, sealed = b"", b""
+                        for record in self.answers.pop(0):
+                            if record.startswith(b"HTTP/"):
+                                stream._ssl_object.write(record)
+                            sealed += stream._write_bio.read() or record
+                        await raw.send(sealed)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, ssl.SSLError):
+            pass
+
+
+@asynccontextmanager
+async def sealed(tls: ssl.SSLContext, *answers: tuple[bytes, ...]) -> AsyncIterator[tuple[Sealed, str]]:
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    server = Sealed(tls, *answers)
+    async with listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, server)
+        try:
+            yield server, f"https://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+        finally:
+            group.cancel_scope.cancel()
+
+
+GONE = b"HTTP/1.1 204 No Content\r\n\r\n"
+GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ntrue"
+EVIL = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfalse"
+
+
+async def test_a_record_after_an_answer_is_no_answer_to_the_next_call(localhost: Certificate) -> None:
+    async with (
+        sealed(localhost.server(), (GOOD,), (GONE, EVIL), (GOOD,), (GONE + EVIL,), (GOOD,)) as (server, url),
+        ManagementClient("token", base_url=url, retry=ONCE) as client,
+    ):
+        told = [(await client.request(method, "/v1/x")).body for method in ("POST", "DELETE", "POST", "DELETE", "POST")]
+        assert told == [True, None, True, None, True]
+        assert server.connections == 3
+
+
+JUNK = b"\x17\x03\x03\x00\x20" + b"G" * 32
+PLAIN = b"canary canary\r\n\r\n"
+CUT = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"
+
+
+@pytest.mark.parametrize("answer", [(JUNK,), (PLAIN,), (CUT, JUNK), (CUT, PLAIN)])
+async def test_records_that_are_none(localhost: Certificate, answer: tuple[bytes, ...]) -> None:
+    async with (
+        sealed(localhost.server(), answer, answer, (GOOD,)) as (_, url),
+        ManagementClient("token", base_url=url, retry=ONCE, max_connections=1) as client,
+    ):
+        log = client.builds.logs("bld_1")
+        for call in (client.request("GET", "/v1/x"), log.__anext__()):
+            with pytest.raises(NetworkError, match=r"\[SSL") as caught:
+                await call
+            assert caught.value.status == (200 if CUT in answer else None)
+            assert leaks(caught.value) == []
+        assert (await client.request("POST", "/v1/x")).body is True

@@ -1,8 +1,12 @@
 """Logs: records, ends, cuts and what is left behind, over a real socket."""
 
 import gc
+import gzip
 import json
-from collections.abc import AsyncIterator
+import warnings
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -19,6 +23,7 @@ from prisma_mgmt import (
     ServerError,
     StreamError,
 )
+from prisma_mgmt.core.transport import Stream, Transport
 from tests.conftest import FakeClock
 from tests.rig import Drop, Gate, Reply, Request, Server, serve, until
 from tests.script import Renewing, scripted
@@ -81,6 +86,16 @@ def client_of(server: Server, clock: FakeClock, **options: Any) -> ManagementCli
 
 async def texts(log: Any) -> list[str]:
     return [one.text async for one in log]
+
+
+@contextmanager
+def warned() -> Iterator[list[str]]:
+    """What is warned of; sockets and trio's generators, which are dropped with a log, may say so too."""
+    told: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield told
+    told += [str(one.message) for one in caught if one.category is ResourceWarning]
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\n\n \r\n"])
@@ -157,6 +172,65 @@ async def test_a_transport_that_never_ends_can_be_left(clock: FakeClock) -> None
     async with ManagementClient("token", transport=transport) as client, client.builds.logs("bld_1") as log:
         assert (await anext(log)).text == "a"
     assert body.closed
+
+
+async def test_a_packed_log_that_is_left_leaves_nothing_open(clock: FakeClock) -> None:
+    gate = Gate()
+    content = gzip.compress(lines(*(record(str(number)) for number in range(20_000))))
+    chunks = Chunks(content[:60_000], content[60_000:-9], gate=gate)
+    log = Log(Reply(chunks=chunks, headers={"content-encoding": "gzip"}))
+    async with serve(log) as server, client_of(server, clock, max_connections=1) as client:
+        async with client.builds.logs("bld_1") as stream:
+            assert (await anext(stream)).text == "0"
+        gate.release()
+        gc.collect()
+        await until(lambda: server.open_connections == 0)
+
+
+async def test_a_packed_log_comes_as_it_is_written(clock: FakeClock) -> None:
+    gate, packer = Gate(), zlib.compressobj(wbits=31)
+    first = packer.compress(lines(record("a"))) + packer.flush(zlib.Z_SYNC_FLUSH)
+    log = Log(Reply(chunks=Chunks(first, gate=gate), headers={"content-encoding": "gzip"}))
+    async with serve(log) as server, client_of(server, clock) as client, client.builds.logs("bld_1") as stream:
+        assert (await anext(stream)).text == "a"
+        gate.release()
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_a_log_that_is_dropped_gives_its_place_back(clock: FakeClock, waiting: bool) -> None:
+    gate = Gate(open_=True)
+    log = Log(*(Reply(chunks=Chunks(lines(record("a")), gate=gate)) for _ in range(3)), Reply(content=lines(end())))
+    async with serve(log) as server, client_of(server, clock, max_connections=1) as client:
+        for _ in range(3):
+            stream = client.builds.logs("bld_1")
+            assert (await anext(stream)).text == "a"
+            async with anyio.create_task_group() as group:
+                if waiting:
+                    group.start_soon(client._pipeline.transport.enter)
+                    await anyio.wait_all_tasks_blocked()
+                with warned() as told:
+                    del stream
+                    gc.collect()
+                    await until(lambda: server.open_connections == 0)
+                assert "a log was left open: use it as `async with`, or call aclose()" in told
+            if waiting:
+                client._pipeline.transport.leave()
+        assert client._pipeline.transport._slots.value == 1  # type: ignore[union-attr]  # it has been asked
+        assert await texts(client.builds.logs("bld_1")) == []
+
+
+def test_a_log_that_is_dropped_after_its_loop_says_so_and_no_more() -> None:
+    class Held(Stream):
+        def __init__(self, transport: Transport) -> None:
+            self._transport, self.held = transport, True
+
+    transport = Transport()
+    stream = Held(transport)
+    with warned() as told:
+        del stream
+        gc.collect()
+    assert "a log was left open: use it as `async with`, or call aclose()" in told
+    assert transport._slots is None
 
 
 async def test_a_cancelled_reader_leaves_nothing_open(clock: FakeClock) -> None:
@@ -263,6 +337,32 @@ async def test_records_without_cursors_are_not_asked_for_twice(clock: FakeClock)
 
 
 # Lines that will not do
+
+
+class Counted(bytearray):
+    """Counts how often it is copied as a whole."""
+
+    copies = 0
+
+    def __bytes__(self) -> bytes:
+        self.copies += 1
+        return bytes(memoryview(self))
+
+    def __add__(self, more: bytes) -> "Counted":  # type: ignore[override]  # what is added is bytes here
+        raise AssertionError("copied for every chunk")
+
+
+async def test_a_line_that_comes_byte_by_byte_is_copied_once(clock: FakeClock) -> None:
+    content = lines(record("a" * 50_000), end())
+    pieces = Chunks(*(content[i : i + 1] for i in range(len(content))))
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=pieces))
+    async with ManagementClient("token", transport=transport) as client:
+        log = client.builds.logs("bld_1")
+        rest: Any = Counted()
+        log._rest = rest
+        assert len((await anext(log)).text) == 50_000
+        assert await texts(log) == []
+    assert 0 < rest.copies < 3
 
 
 @pytest.mark.parametrize(

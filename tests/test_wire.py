@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prisma_mgmt import UNSET, ManagementClient
-from prisma_mgmt.core.wire import encode, fill, path, query_string
+from prisma_mgmt.core.wire import encode, fill, path, query_string, retry_after
+from prisma_mgmt.credentials import Secret
 from tests.rig import Reply, Request, serve
 from tests.script import CONNECTION, answer, scripted
 
@@ -130,6 +132,32 @@ def test_query_values() -> None:
     for bad in ([1], {"a": 1}, b"x", object()):
         with pytest.raises(TypeError, match="query value"):
             query_string({"a": bad})
+
+
+class Word(str, Enum):  # noqa: UP042  # its str() is its name, that of a StrEnum is not
+    ONE = "one"
+
+
+class Number(int, Enum):
+    TWO = 2
+
+
+def test_members_of_an_enum_send_their_values() -> None:
+    assert query_string({"a": Word.ONE, "b": Number.TWO, "c": Secret("s")}) == "?a=one&b=2&c=s"
+    assert path("/v1/{}", Word.ONE) == "/v1/one"
+    assert fill("/v1/{id}", {"id": Word.ONE}) == "/v1/one"
+    assert encode({"a": Word.ONE, "b": [Number.TWO]}) == b'{"a":"one","b":[2]}'
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_no_query_has(value: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        query_string({"a": value})
+
+
+@pytest.mark.parametrize("value", ["9999999999", "9" * 30, "9" * 400, "99999999999.5"])
+def test_a_retry_after_of_many_digits_is_a_long_wait(value: str) -> None:
+    assert retry_after({"retry-after": value}, 0.0) == 1e9
 
 
 JSONS = st.recursive(

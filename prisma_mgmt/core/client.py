@@ -3,7 +3,8 @@
 import re
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from attrs import evolve, field, frozen
@@ -28,6 +29,7 @@ Query: TypeAlias = Mapping[str, Any]
 
 _DEFAULT_HEADERS = {"Accept": "application/json", "User-Agent": f"prisma_mgmt/{__version__}"}
 _DEFAULT_RETRY = RetryPolicy()
+_LONGEST_URL = 65_536  # characters; httpx takes no more
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -94,7 +96,7 @@ class BaseClient:
         """
         auth = Secret(auth) if isinstance(auth, str) else auth  # before anything can raise with it in sight
         self._allow_http = allow_http
-        self.base_url = checked_origin(base_url or self.base_url, "base_url", allow_http=allow_http)
+        self.base_url = _checked_base(base_url or self.base_url, allow_http=allow_http)
         sent = {**_DEFAULT_HEADERS, **_checked_headers(headers)}
         seconds, credentials, observer = _checked_timeout(timeout), _credentials(auth), _observer(on_event)
         self._options = _Options(self.base_url, sent, seconds, retry, credentials, observer)
@@ -121,7 +123,7 @@ class BaseClient:
         if auth is not UNSET:
             options = evolve(options, credentials=None if auth is None else _credentials(auth))
         if base_url is not UNSET:
-            options = evolve(options, base_url=checked_origin(base_url, "base_url", allow_http=self._allow_http))
+            options = evolve(options, base_url=_checked_base(base_url, allow_http=self._allow_http))
         if headers is not UNSET:
             options = evolve(options, headers={**options.headers, **_checked_headers(headers)})
         if timeout is not UNSET:
@@ -167,7 +169,12 @@ class BaseClient:
 
         No coroutine itself: this frame, with the body in it, is gone before anything can fail and a traceback show it.
         """
-        return self._pipeline.send(self._call(method, path, query, headers, body))
+        try:
+            call = self._call(method, path, query, headers, body)
+        except (TypeError, ValueError) as error:
+            error.__cause__ = error.__context__ = None
+            return _refuse(error.with_traceback(None))
+        return self._pipeline.send(call)
 
     def log_stream(
         self, record: type[R], terminal: type[T], path: str, query: Query, *, live: bool | None
@@ -192,13 +199,16 @@ class BaseClient:
     ) -> Call:
         options = self._options
         head = options.head
+        text = query_string(query)
+        if len(options.base_url) + len(path) + len(text) > _LONGEST_URL:
+            raise ValueError(f"a URL of more than {_LONGEST_URL:,} characters: an id or the query is too long")
         if headers:
             head = Head(options.base_url, {**options.headers, **_checked_headers(headers)})
         return Call(
             method,
             options.base_url,
             path,
-            query_string(query),
+            text,
             head,
             encode(body),
             options.timeout,
@@ -220,6 +230,10 @@ class BaseClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+async def _refuse(error: Exception) -> NoReturn:
+    raise error
 
 
 def _credentials(auth: Auth) -> Credentials | None:
@@ -252,13 +266,32 @@ def _checked_headers(headers: Headers | None) -> dict[str, str]:
     """The headers under their usual names, their values masked."""
     checked: dict[str, str] = {}
     for name, value in (headers or {}).items():
+        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            raise TypeError(f"the value of the header {name} must be a string, not {type(value).__name__}")
+        value = Secret(value.strip())
         if not _TOKEN.fullmatch(name):
             raise ValueError(f"{name!r} is no header name")
-        value = Secret(value.strip())
+        if name.lower() in ("content-length", "transfer-encoding"):
+            raise ValueError(f"the header {name} comes with the body, and cannot be given")
         if not re.fullmatch(r"[\t\x20-\x7e]*", value):
             raise ValueError(f"the header {name} holds characters that no header can carry")
         checked[name.title()] = value
     return checked
+
+
+def _checked_base(url: str, *, allow_http: bool) -> str:
+    """`url` without its trailing slash; ValueError where it is no base URL, or none that a request could go to."""
+    url = checked_origin(url, "base_url", allow_http=allow_http)
+    try:
+        httpx.URL(url)
+        parts = urlsplit(url)
+        names = (parts.hostname or "").removesuffix(".").split(".")
+        sound = parts.port != 0 and all(0 < len(name) < 64 for name in names)  # a port past 65535 is a ValueError
+    except (ValueError, httpx.InvalidURL):
+        sound = False
+    if not sound:
+        raise ValueError(f"base_url has a host or port that cannot be: {url[:200]!r}")
+    return url
 
 
 def _checked_timeout(timeout: float | None) -> float | None:

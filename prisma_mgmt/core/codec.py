@@ -1,4 +1,4 @@
-"""JSON to attrs classes and back, strictly: a value of another type is an error, never converted.
+"""JSON to attrs classes, strictly: a value of another type is an error, never converted.
 
 Hooks are compiled once per class. Each reads its keys, checks scalars in line, and calls hooks of other types; where a
 value does not fit, `Mismatch` collects the path to it on its way up.
@@ -6,6 +6,7 @@ value does not fit, `Mismatch` collects the path to it on its way up.
 
 import json
 import math
+import re
 import types
 from collections.abc import Callable
 from datetime import datetime
@@ -71,22 +72,23 @@ def json_key(attribute: "attrs.Attribute[Any]") -> str:
 
 def parse(data: bytes) -> JSON:
     """The value of a JSON document; ValueError for anything else, NaN and Infinity included."""
-    return _orjson.loads(data) if _orjson else json.loads(data.decode(), parse_constant=_refuse_constant)
+    if _orjson:
+        return _orjson.loads(data)
+    found = json.loads(data.decode(), parse_constant=_refuse_constant, parse_float=_finite)
+    if b"\\u" in data and re.search(rb"\\u[dD][89a-fA-F]", data):  # surrogates, one of which may be alone
+        json.dumps(found, ensure_ascii=False).encode()
+    return found
 
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def dump(value: Any) -> bytes:
-    """`value` as a JSON document; models, aware datetimes and containers of them included. UNSET keys are left out.
-
-    Raises ValueError or TypeError for what JSON has not: NaN, Infinity, keys that are no strings.
-    """
-    plain = _converter().unstructure(value)
-    if _orjson:
-        return bytes(_orjson.dumps(plain))
-    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("a number too large for a float")
+    return value
 
 
 def structure(value: JSON, model: type[T]) -> T:
@@ -279,35 +281,6 @@ def _check(i: int, attribute: "attrs.Attribute[Any]", scope: dict[str, Any]) -> 
     return [f"if {guard}True: m.{name} = h{i}(v, t{i})"]
 
 
-def _unstructure_model(model: type) -> Callable[[Any], Any]:
-    from cattrs.gen import make_dict_unstructure_fn, override
-
-    renames: dict[str, Any] = {
-        attribute.name: override(rename=json_key(attribute), omit_if_default=attribute.default in (None, UNSET))
-        for attribute in attrs.fields(model)
-    }
-    return make_dict_unstructure_fn(model, _converter(), **renames)
-
-
-def _unstructure_dict(value: dict[str, Any]) -> dict[str, Any]:
-    if not all(isinstance(key, str) for key in value):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers' dicts
-        raise TypeError("the keys of a JSON object are strings")
-    return {str.__str__(key): _converter().unstructure(one) for key, one in value.items() if one is not UNSET}
-
-
-def _finite(value: float) -> float:
-    if value in (math.inf, -math.inf) or value != value:  # which NaN is
-        raise ValueError("JSON has no NaN and no Infinity")
-    return value
-
-
-def iso(value: datetime) -> str:
-    """`value` in ISO 8601; ValueError for one without a time zone."""
-    if value.utcoffset() is None:
-        raise ValueError("a datetime without a time zone is ambiguous; give it one, such as timezone.utc")
-    return value.isoformat()
-
-
 def _originates(origin: Any) -> Callable[[Any], bool]:
     return lambda kind: get_origin(kind) is origin
 
@@ -329,11 +302,6 @@ def _converter() -> "Converter":
     made.register_structure_hook_factory(_originates(dict), _dict_hook)
     made.register_structure_hook_factory(_is_union, _union_hook)
     made.register_structure_hook_factory(attrs.has, _model_hook)
-    made.register_unstructure_hook_factory(attrs.has, _unstructure_model)
-    made.register_unstructure_hook(datetime, iso)
-    made.register_unstructure_hook(float, _finite)
-    made.register_unstructure_hook(dict, _unstructure_dict)
-    made.register_unstructure_hook_func(_originates(dict), _unstructure_dict)
     return made
 
 

@@ -43,7 +43,7 @@ class Live(Stream):
             raise self._unfit("the server did not switch to a WebSocket; without follow= it may give the log so far")
         self._protocol = Protocol(Side.CLIENT, max_size=LONGEST, logger=_UNLOGGED)
         self._lines: list[bytes] = []
-        self._parts: list[bytes] = []  # of a message whose end is still to come
+        self._message = bytearray()  # whose end is still to come
 
     @staticmethod
     def ask(request: httpx.Request) -> None:
@@ -74,10 +74,10 @@ class Live(Stream):
             self._protocol.receive_eof()
         for event in self._protocol.events_received():
             if isinstance(event, Frame) and event.opcode in _DATA:
-                self._parts.append(bytes(event.data))
+                self._message += event.data
                 if event.fin:
-                    self._lines += [*self._parts, b"\n"]
-                    self._parts = []
+                    self._lines += [bytes(self._message), b"\n"]
+                    self._message.clear()
 
     def _ended(self) -> Exception:
         """Why nothing comes any more."""

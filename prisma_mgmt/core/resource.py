@@ -7,7 +7,7 @@ from prisma_mgmt.core.codec import JSON, UNSET, Unset
 from prisma_mgmt.core.listing import Listing, Page, read_listing
 from prisma_mgmt.core.paging import Pager
 from prisma_mgmt.core.streaming import LogStream
-from prisma_mgmt.core.wire import Answer, choice, path, read, read_list
+from prisma_mgmt.core.wire import Answer, choice, path, read, read_json, read_list
 from prisma_mgmt.credentials import Secret
 
 if TYPE_CHECKING:
@@ -99,13 +99,17 @@ class Resource:
         return _read(self._client.exchange("PATCH", path, None, headers, body), model, bare)
 
     async def _delete(self, path: str, query: Query | None = None, *, headers: Headers | None = None) -> None:
-        await self._client.exchange("DELETE", path, query, headers)
+        read_json(await self._client.exchange("DELETE", path, query, headers))  # an HTML page is no success
 
     def _send(
         self, method: str, path: str, body: Any = UNSET, *, query: Query | None = None, headers: Headers | None = None
     ) -> Awaitable[object]:
         """Send to a route that answers without a body."""
-        return self._client.exchange(method, path, query, headers, body)
+        return _done(self._client.exchange(method, path, query, headers, body))
+
+
+async def _done(answer: Awaitable[Answer]) -> None:
+    read_json(await answer)  # an HTML page is no success
 
 
 async def _read(answer: Awaitable[Answer], model: type[M], bare: bool) -> M:

@@ -40,7 +40,7 @@ class LogStream(Generic[R, T]):
         self._terminal = terminal
         self._opened: tuple[Call, Answer] | None = None
         self._lines: Iterator[bytes] = iter(())
-        self._rest = b""
+        self._rest = bytearray()  # of a line whose end is still to come
 
     def __aiter__(self) -> "LogStream[R, T]":
         return self
@@ -114,8 +114,11 @@ class LogStream(Generic[R, T]):
 
     def _feed(self, chunk: bytes) -> bool:
         """Take in what was read; False at the end. Not in `_line`, where a traceback would show it."""
-        *lines, self._rest = (self._rest + chunk).split(b"\n") if chunk else (self._rest, b"")
-        self._lines = iter(lines)
+        self._rest += chunk
+        if chunk and b"\n" not in chunk:  # or a line that comes in many chunks would be copied with each of them
+            return True
+        *lines, rest = bytes(self._rest).split(b"\n") if chunk else (bytes(self._rest), b"")
+        self._lines, self._rest = iter(lines), bytearray(rest)
         return bool(chunk or lines[0])
 
     def _structured(self, line: Body) -> Any:
@@ -140,7 +143,7 @@ class LogStream(Generic[R, T]):
     async def aclose(self) -> None:
         """Close the connection. Iterating again goes on after `.cursor`, or starts anew where there is none."""
         opened, self._opened = self._opened, None
-        self._lines, self._rest = iter(()), b""
+        self._lines, self._rest = iter(()), bytearray()
         if opened is not None and opened[1].stream is not None:
             await opened[1].stream.aclose()
 

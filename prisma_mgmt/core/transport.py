@@ -7,74 +7,39 @@ connection that was used last, and one that was cut short is closed and forgotte
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+import warnings
 from contextlib import suppress
 from importlib.util import find_spec
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import anyio
 import httpx
 
+from prisma_mgmt.core.connection import Connection, Origin, TheirClient
 from prisma_mgmt.core.proxies import proxy_for
-from prisma_mgmt.core.wire import Answer, Body
-from prisma_mgmt.errors import DecodeError, NetworkError, RequestTimeoutError
+from prisma_mgmt.core.reading import Pieces, abandon, packed, read_whole
+from prisma_mgmt.core.wire import Answer
+from prisma_mgmt.errors import NetworkError, PrismaError, RequestTimeoutError
 from prisma_mgmt.loops import LoopGuard
 
 _KEEPALIVE = 30.0  # seconds
 _ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEPALIVE)
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_LARGEST = 100_000_000  # bytes of an answer, packed or unpacked
-_UNPACKED_AT_ONCE = 4096  # bytes, packed: a thousand times that is a lot, but no more
-_READ_AHEAD = 65536  # bytes that httpcore reads at once
-_Origin: TypeAlias = tuple[str, str, int | None, bool]  # scheme, host, port, whether for upgrades
-
-
-class _Client(httpx.AsyncBaseTransport):
-    """A user's httpx.AsyncClient seen as a transport: its hooks and proxies run, its auth and redirects do not."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["timeout"] = {}  # or the client's own would cut in before ours
-        return await self._client.send(request, stream=True, auth=None, follow_redirects=False)
-
-
-class _Connection(httpx.AsyncBaseTransport):
-    """One connection of our own; it knows its socket, which httpcore forgets when a TLS handshake is cancelled."""
-
-    def __init__(self, transport: httpx.AsyncBaseTransport, origin: _Origin) -> None:
-        self._transport = transport
-        self.origin = origin
-        self._socket: Any = None
-        self._extensions: dict[str, Any] = {}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self._extensions = request.extensions
-        self._extensions["trace"] = self._watch
-        return await self._transport.handle_async_request(request)
-
-    async def _watch(self, event: str, info: dict[str, Any]) -> None:
-        if event == "connection.connect_tcp.complete":
-            self._socket = info["return_value"]
-        elif not event.startswith("connection."):  # it is made; to watch the rest would only take time
-            self._extensions.pop("trace", None)
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()
-        if self._socket is not None:
-            await self._socket.aclose()
 
 
 class Stream:
     """A body that is still to come; it keeps its connection until it is closed, once."""
 
     live = False  # whether it takes a connection of its own, which is of no use afterwards
+    held = False  # whether a place is to be given back
 
     def __init__(self, transport: "Transport", connection: httpx.AsyncBaseTransport, response: httpx.Response) -> None:
         self._transport = transport
         self._connection = connection
         self._response = response
+        self._packed = packed(response)
+        if self._packed:
+            response.stream = Pieces(cast("httpx.AsyncByteStream", response.stream))
         self._chunks = response.aiter_bytes()
 
     @staticmethod
@@ -85,11 +50,18 @@ class Stream:
         """What comes next, b"" at the end. Raises NetworkError."""
         try:
             return await self._next()
-        except httpx.RequestError as error:
-            raise _network_error(error, self._response.request, self._response) from _bare(error)
+        except Exception as error:  # not all that goes wrong below has a name of httpx's
+            failed = _failure(error, self._connection, self._response.request, self._response)
+            if failed is None:
+                raise
+        try:
+            raise failed  # out here, where what went wrong is not its context
+        finally:
+            del failed  # which has this frame in its traceback
 
     async def aclose(self) -> None:
         """Let go of the connection, and of what is left of the body."""
+        self.held = False
         try:
             await self._leave()
         finally:
@@ -99,7 +71,15 @@ class Stream:
         return await anext(self._chunks, b"")
 
     async def _leave(self) -> None:
-        await _abandon(self._chunks)
+        await abandon(self._chunks, coded=self._packed)
+
+    def __del__(self) -> None:
+        if self.held:  # the connection closes itself, the place does not
+            with suppress(RuntimeError):  # in another thread or no event loop: whoever waits could not be woken
+                self._transport.leave(checked=True)
+            warnings.warn(
+                "a log was left open: use it as `async with`, or call aclose()", ResourceWarning, stacklevel=2
+            )
 
 
 class Transport:
@@ -122,11 +102,11 @@ class Transport:
         if http2 and find_spec("h2") is None:
             raise ImportError("http2=True needs h2: install prisma-mgmt[http2]")
         self.monotonic = time.monotonic
-        self._theirs = transport if http_client is None else _Client(http_client)
+        self._theirs = transport if http_client is None else TheirClient(http_client)
         self._max_connections = max_connections
         self._slots: anyio.Semaphore | None = None
-        self._idle: list[tuple[float, _Connection]] = []  # since when; the last used comes last
-        self._proxies: dict[_Origin, httpx.Proxy | None] = {}
+        self._idle: list[tuple[float, Connection]] = []  # since when; the last used comes last
+        self._proxies: dict[Origin, httpx.Proxy | None] = {}
         self._http2 = http2
         self._ssl: ssl.SSLContext | None = None
         self._loop = LoopGuard("client")
@@ -144,8 +124,10 @@ class Transport:
             return True
         return False
 
-    def leave(self) -> None:
-        """Give a place back to whoever waits."""
+    def leave(self, *, checked: bool = False) -> None:
+        """Give a place back to whoever waits; RuntimeError, where this is `checked`, in another event loop."""
+        if checked:
+            self._loop.check()
         assert self._slots is not None  # as there is a place in it
         self._slots.release()
 
@@ -157,6 +139,7 @@ class Transport:
         For callers that have a place. Raises NetworkError, and RequestTimeoutError after `timeout` seconds.
         """
         connection = response = answer = body = None
+        failed: NetworkError | None = None
         usable = False
         try:
             connection = self._take(request.url, live=stream is not None and stream.live)
@@ -166,17 +149,28 @@ class Transport:
                 if stream is not None and (response.is_success or response.status_code == 101):
                     body = stream(self, connection, response)
                 answer = Answer(
-                    response.status_code, response.headers, await _body(response) if body is None else b"", body
+                    response.status_code, response.headers, await read_whole(response) if body is None else b"", body
                 )
-                usable = body is None
+                if body is None:
+                    usable = True
+                else:
+                    body.held = True
             if answer is None:
-                raise RequestTimeoutError(f"no answer within {timeout} s", **_where(request, response))
-        except httpx.RequestError as error:
-            raise _network_error(error, request, response) from _bare(error)
+                failed = RequestTimeoutError(f"no answer within {timeout} s", **_where(request, response))
+        except Exception as error:  # not all that goes wrong below has a name of httpx's
+            failed = _failure(error, connection, request, response)
+            if failed is None:
+                raise
         finally:
             if body is None:
                 await self.give_back(connection, response, usable=usable)
-        return answer
+        if answer is not None:
+            return answer
+        assert failed is not None  # as there is no answer
+        try:
+            raise failed  # out here, where what went wrong is not its context
+        finally:
+            del failed  # which has this frame in its traceback
 
     def _take(self, url: httpx.URL, *, live: bool = False) -> httpx.AsyncBaseTransport:
         if self._closed:
@@ -193,15 +187,15 @@ class Transport:
             self._proxies[origin] = proxy_for(url)
         http2 = self._http2 and not live  # which has no upgrades
         made = httpx.AsyncHTTPTransport(verify=self._ssl, limits=_ONE, http2=http2, proxy=self._proxies[origin])
-        return _Connection(made, origin)
+        return Connection(made, origin)
 
     async def give_back(
         self, connection: httpx.AsyncBaseTransport | None, response: httpx.Response | None, *, usable: bool
     ) -> None:
         """End a call: its place goes to the next one, and so does its connection where that is still usable."""
-        spent = connection if isinstance(connection, _Connection) else None  # a transport of the user's stays open
+        spent = connection if isinstance(connection, Connection) else None  # a transport of the user's stays open
         try:
-            if usable and spent and not self._closed:
+            if usable and spent and not self._closed and spent.clean():
                 now = self.monotonic()
                 self._idle.append((now, spent))
                 crowded = len(self._idle) > self._max_connections  # by other origins'
@@ -229,71 +223,31 @@ class Transport:
                 await self._idle.pop()[1].aclose()
 
 
-async def _body(response: httpx.Response) -> bytes:
-    """The body, read whole and unpacked; past httpx's own readers, which take their time."""
-    if response.is_closed:
-        return response.content
-    parts: list[Body] = []  # no raw bytes stay in a local, where a traceback would show them
-    size = 0
-    stream = aiter(cast("httpx.AsyncByteStream", response.stream))
-    async for part in stream:
-        size += len(part)
-        parts.append(Body(part))
-        del part
-        if size > _LARGEST:
-            await _abandon(stream)
-            raise _too_long(response)
-    await response.aclose()
-    return b"".join(_unpacked(response, parts) if "content-encoding" in response.headers else parts)
+def _failure(
+    error: Exception,
+    connection: httpx.AsyncBaseTransport | None,
+    request: httpx.Request,
+    response: httpx.Response | None,
+) -> NetworkError | None:
+    """What an error of sending or reading amounts to; None for one that is not the network's.
 
-
-class _Parts(httpx.SyncByteStream):
-    def __init__(self, parts: list[Body]) -> None:
-        self._parts = parts
-
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self._parts:
-            for i in range(0, len(part), _UNPACKED_AT_ONCE):
-                yield part[i : i + _UNPACKED_AT_ONCE]
-
-
-def _unpacked(response: httpx.Response, parts: list[Body]) -> Iterator[bytes]:
-    size = 0
-    for part in httpx.Response(200, headers=response.headers, stream=_Parts(parts)).iter_bytes():
-        size += len(part)
-        if size > _LARGEST:
-            del part
-            raise _too_long(response)
-        yield part
-
-
-def _too_long(response: httpx.Response) -> DecodeError:
-    return DecodeError(
-        f"an answer longer than {_LARGEST:,} bytes (status {response.status_code})",
-        status=response.status_code,
-        request_id=response.headers.get("x-request-id"),
-    )
-
-
-async def _abandon(chunks: AsyncIterator[bytes]) -> None:
-    """Run httpx's generators to their end, for one that is dropped midway is left to the event loop.
-
-    Where another task is reading them (RuntimeError), that reading ends with the connection.
+    Over our own connections nothing runs but httpx, httpcore, ssl, h2 and websockets, and not all that they raise over
+    what a server sends is an httpx error: ssl.SSLError after the handshake, h2's errors, a status that is no number.
     """
-    with anyio.CancelScope() as scope, suppress(httpx.RequestError, RuntimeError):
-        scope.cancel()
-        skipped = 0
-        while skipped < _READ_AHEAD and (chunk := await anext(chunks, b"")):
-            skipped += len(chunk)
-
-
-def _network_error(error: httpx.RequestError, request: httpx.Request, response: httpx.Response | None) -> NetworkError:
+    if not isinstance(error, httpx.RequestError):
+        if not isinstance(connection, Connection) or isinstance(error, PrismaError | RuntimeError | MemoryError):
+            return None
+        # others quote what they stumble over
+        known = isinstance(error, OSError) or type(error).__module__.startswith("h2.")
+        error = httpx.RemoteProtocolError(type(error).__name__ + (f": {error}" if known else ""))
     kind = RequestTimeoutError if isinstance(error, httpx.TimeoutException) else NetworkError
     said, why = _text(error), error.__cause__ or error.__context__
     while not said and isinstance(why, Exception):  # httpcore maps some errors without their words
         said, why = _text(why), why.__cause__ or why.__context__
     message = f"{type(error).__name__}: {said}".removesuffix(": ")
-    return kind(message, unsent=isinstance(error, _UNSENT), **_where(request, response))
+    failed = kind(message, unsent=isinstance(error, _UNSENT), **_where(request, response))
+    failed.__cause__ = _bare(error)
+    return failed
 
 
 def _where(request: httpx.Request, response: httpx.Response | None) -> dict[str, Any]:

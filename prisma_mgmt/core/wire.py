@@ -1,5 +1,6 @@
 """What goes over the wire, as pure functions: paths, queries and bodies out; envelopes and errors in."""
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,7 +10,8 @@ from urllib.parse import quote, urlencode
 
 from attrs import define, field
 
-from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, dump, hook_of, iso, parse
+from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, hook_of, parse
+from prisma_mgmt.core.encoding import dump, iso
 from prisma_mgmt.errors import (
     APIError,
     AuthenticationError,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from prisma_mgmt.core.transport import Stream
 
 T = TypeVar("T")
+_FOREVER = 1e9  # seconds
 _PLAIN = re.compile(r"[0-9A-Za-z_-]+")
 
 _ERRORS: dict[int, type[APIError]] = {
@@ -81,8 +84,10 @@ def route(path: str) -> str:
 
 
 def _segment(value: str) -> str:
-    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"an id must be a string, not {type(value).__name__}")
+    if value.__class__ is not str:
+        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            raise TypeError(f"an id must be a string, not {type(value).__name__}")
+        value = str.__str__(value)  # of an Enum's member its value, not its name
     if _PLAIN.fullmatch(value):  # as ids are
         return value
     if value in ("", ".", ".."):
@@ -110,8 +115,14 @@ def _query_value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, datetime):
         return iso(value)
-    if isinstance(value, str | int | float):
-        return str(value)
+    if isinstance(value, str):
+        return str.__str__(value)  # of an Enum's member its value, not its name
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a query value must be a finite number")
+        return float.__repr__(value)
     raise TypeError(f"a query value must be a string, number, boolean or datetime, not {type(value).__name__}")
 
 
@@ -251,8 +262,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     A date is measured from the answer's own Date where it has one, else from `now` (Unix seconds).
     """
     value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
-        return float(value)
+    if re.fullmatch(r"\d+(\.\d+)?", value):
+        return min(float(value), _FOREVER)
     until = _timestamp(value)
     if until is None:
         return None

@@ -179,3 +179,8 @@ async def test_closing_goes_on_past_a_failure_and_tells_of_it(world: World) -> N
     with pytest.raises(AuthError, match="storage failed"):
         await world.manager.aclose()
     assert len(world.storages["bob"].writes) == 2
+
+
+def test_an_option_that_no_session_has_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="takes no leewy"):
+        SessionManager(oauth_at("http://127.0.0.1:1"), lambda _: CountingStorage(), leewy=4)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a mistake

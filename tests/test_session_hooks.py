@@ -7,9 +7,9 @@ import pytest
 
 from prisma_mgmt import AuthError, LoginRequiredError
 from prisma_mgmt.auth import OAuthSession, Tokens
-from tests.login import Prisma, oauth_at, session_at
-from tests.rig import Reply, Request, serve
-from tests.world import World, started
+from tests.login import CountingStorage, Prisma, oauth_at, session_at
+from tests.rig import Gate, Reply, Request, serve
+from tests.world import World, rounds, started
 
 pytestmark = pytest.mark.anyio
 
@@ -55,6 +55,48 @@ async def test_a_hook_may_call_its_session(prisma: Prisma) -> None:
         async with session:
             await session.renew(tokens.access_token)
     assert [one.refresh_token for one in seen if one] == ["refresh-2"]
+
+
+async def test_a_hook_may_close_its_session_and_waits_for_no_hook(prisma: Prisma) -> None:
+    closing, closed = Gate(), list[str]()
+
+    async def refreshed(tokens: Tokens) -> None:
+        await closing()
+        await world.session.aclose()
+        closed.append(str(tokens.refresh_token))
+
+    async with started(prisma, on_refreshed=refreshed) as world:
+        for _ in range(2):
+            await world.session.renew(await world.session.access_token())
+            world.session.accepted(await world.session.access_token())
+        closing.release()
+        await rounds()
+        assert sorted(closed) == ["refresh-2", "refresh-3"]
+
+
+async def test_closing_waits_for_the_hook_of_a_refresh_that_it_waited_for(prisma: Prisma) -> None:
+    answering, telling, done = Gate(), Gate(), list[str]()
+    prisma.token_gate = answering
+
+    async def refreshed(_: Tokens) -> None:
+        await telling()
+        done.append("told")
+
+    async def close() -> None:
+        await world.session.aclose()
+        done.append("closed")
+
+    async with started(prisma, on_refreshed=refreshed) as world, anyio.create_task_group() as group:
+        group.start_soon(world.session.renew, await world.session.access_token())
+        await answering.arrived.wait()
+        group.start_soon(close)
+        await rounds()
+        answering.release()
+        await telling.arrived.wait()
+        await rounds()
+        assert done == []
+        telling.release()
+    assert done == ["told", "closed"]
 
 
 class Revoking(Prisma):
@@ -134,3 +176,84 @@ async def test_a_logout_without_tokens_revokes_nothing(world: World) -> None:
     await session.logout()
     await session.logout(revoke=True)
     assert world.prisma.forms == []
+
+
+class Broken(CountingStorage):
+    """Cannot be read while `down`."""
+
+    down = False
+
+    async def get_tokens(self) -> Tokens | None:
+        if self.down:
+            raise OSError("unreadable")
+        return await super().get_tokens()
+
+
+async def test_a_logout_revokes_the_tokens_at_hand_where_the_storage_cannot_be_read() -> None:
+    async with started(Revoking()) as world:
+        prisma = await revoking(world)
+        storage = Broken(world.storage.current)
+        session = session_at(world.server.url, storage)
+        await session.access_token()
+        storage.down = True
+        with pytest.raises(AuthError, match="OSError"):
+            await session.logout(revoke=True)
+        assert storage.current is None
+        assert [form["token"] for form in prisma.forms] == ["refresh-1"]
+
+
+@pytest.mark.parametrize(("revoke", "revoked"), [(True, ["refresh-1", "refresh-2"]), (False, [])])
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_logout_that_revokes_revokes_what_a_refresh_under_way_brings(
+    revoke: bool, revoked: list[str], status: int
+) -> None:
+    async with started(Revoking()) as world:
+        prisma = await revoking(world)
+        prisma.status = status
+        gate = prisma.token_gate = Gate()
+        told: list[Any] = []
+
+        async def renew(token: str) -> None:
+            with pytest.raises(LoginRequiredError, match="nobody is logged in"):
+                await world.session.renew(token)
+            told.append("logged out")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(renew, await world.session.access_token())
+            await gate.arrived.wait()
+            try:
+                await world.session.logout(revoke=revoke)
+            except AuthError as error:
+                told.append(error.error)
+            gate.release()
+        await world.session.aclose()
+        assert [form["token"] for form in prisma.forms if form["grant_type"] == "revoke"] == revoked
+        assert told == ([] if status == 200 or not revoke else ["unsupported_token_type"]) + ["logged out"]
+        assert world.storage.current is None
+
+
+async def test_a_logout_that_revokes_waits_for_a_pair_that_is_being_stored() -> None:
+    async with started(Revoking()) as world:
+        prisma = await revoking(world)
+        storing = Gate()
+
+        class Slow(CountingStorage):
+            async def set_tokens(self, tokens: Tokens) -> None:
+                await storing()
+                await super().set_tokens(tokens)
+
+        storage = Slow(world.storage.current)
+        session = session_at(world.server.url, storage)
+        old = await session.access_token()
+        async with anyio.create_task_group() as group:
+            group.start_soon(session.renew, old)
+            await storing.arrived.wait()
+
+            async def log_out() -> None:
+                await session.logout(revoke=True)
+
+            group.start_soon(log_out)
+            await rounds()
+            storing.release()
+        assert storage.current is None
+        assert [form["token"] for form in prisma.forms if form["grant_type"] == "revoke"] == ["refresh-2"]

@@ -204,6 +204,33 @@ async def test_closing_stores_what_is_left_or_says_that_it_cannot(kept: Vault, s
     assert storage.current == NEW
 
 
+@pytest.mark.parametrize("stored", [OTHER, None])
+async def test_closing_leaves_alone_what_somebody_else_has_done_since(
+    kept: Vault, storage: FaultyStorage, stored: Tokens | None
+) -> None:
+    storage.failures = 1
+    await kept.keep(OLD, NEW)
+    await storage.clear_tokens()
+    if stored is not None:
+        await storage.set_tokens(stored)
+    await kept.flush()
+    assert storage.current == stored
+    assert await kept.read() == stored
+
+
+async def test_closing_says_that_a_storage_cannot_be_read_and_loses_nothing(
+    kept: Vault, storage: FaultyStorage
+) -> None:
+    storage.down = True
+    await kept.keep(OLD, NEW)
+    with pytest.raises(AuthError, match="ConnectionError"):
+        await kept.flush()
+    storage.down = False
+    await storage.set_tokens(OTHER)
+    await kept.flush()
+    assert storage.current == OTHER
+
+
 async def test_an_owner_lives_for_as_long_as_a_pair_is_in_memory_only(storage: FaultyStorage) -> None:
     owner = Owner()
     kept, gone = Vault(storage, owner), ref(owner)
@@ -235,7 +262,7 @@ async def test_a_storage_that_hangs_is_a_storage_that_fails(
             await self.get_tokens()
             await super().set_tokens(tokens)
 
-    monkeypatch.setattr(vault._faults.__wrapped__, "__defaults__", (0.01,))
+    monkeypatch.setattr(vault, "_PATIENCE", 0.01)
     storage = Hanging(OLD)
     kept = Vault(storage, owner)
     storage.hangs = True

@@ -5,10 +5,9 @@ A refresh runs in a task of the session's own (see work.py), so that no caller's
 `_version` counts every change of the tokens held here: a read of the storage that began before one is out of date.
 """
 
-import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -20,16 +19,14 @@ from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.storage.protocol import TokenStorage
 from prisma_mgmt.auth.tokens import Tokens, same, workspace_of
 from prisma_mgmt.auth.vault import Vault
-from prisma_mgmt.auth.work import Work, drain
+from prisma_mgmt.auth.work import Work, drain, tell
 from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.loops import LoopGuard
 
-logger = logging.getLogger(__name__)
-
 _FRUITLESS = 10.0  # seconds in which a token that a refresh has just given, and nobody took, is not refreshed again
 _COOL_DOWN = 5.0  # seconds after a failed renewal ahead of expiry
-_DRAIN = 10.0  # seconds; a refresh has a deadline under that
+_DRAIN = 10.0  # seconds, and as many for the storage; a refresh has a deadline under that
 
 
 class OAuthSession:
@@ -73,9 +70,11 @@ class OAuthSession:
         self._generation = 0
         self._version = 0
         self._reading: Work[Tokens | None] | None = None
-        self._flight: tuple[str, Work[Tokens]] | None = None  # the rejected token, and what came of it
+        self._flight: tuple[str, Work[Tokens]] | None = None  # the token to replace, and what came of it
+        self._rejected: str | None = None  # the token that the API rejected, of those to replace
         self._unproven_since: float | None = None  # when a refresh gave a token that the API has not yet taken
         self._refused: str | None = None  # the refresh token that the server refused
+        self._revoked = 0  # the generation that began with the last logout that revokes
 
     # What clients call
 
@@ -102,13 +101,7 @@ class OAuthSession:
         """
         self._loop.check()
         rejected = Secret(rejected)
-        while True:
-            asked, work = self._flown(rejected)
-            tokens = await work.wait()
-            if tokens.access_token != rejected:
-                return tokens.access_token
-            if asked == rejected:
-                return None
+        return await self._other(rejected, rejected=True)
 
     def accepted(self, token: str) -> None:
         """Note that the API took `token`; should it reject it later, a refresh is worth while again."""
@@ -116,8 +109,9 @@ class OAuthSession:
             self._unproven_since = None
 
     def outdated(self, token: str) -> bool:
-        """Whether another token than `token` is there, or on its way: to send it would only cost a 401."""
-        if self._flight is not None and self._flight[0] == token and not self._flight[1].done.is_set():
+        """Whether another token than `token` is there, or on its way after a 401: to send it would only cost one."""
+        flight = self._flight
+        if flight is not None and flight[0] == self._rejected == token and not flight[1].done.is_set():
             return True
         return self._tokens is not None and token != self._tokens.access_token
 
@@ -142,8 +136,8 @@ class OAuthSession:
     ) -> Tokens:
         """Exchange a login's callback and store its tokens; see OAuthClient.exchange_callback.
 
-        Cancelling the caller does not lose the login. Raises what the exchange raises, and AuthError where the tokens
-        could not be stored; they are in use even then.
+        Cancelling the caller does not lose the login. Raises what the exchange raises, bad arguments included, and
+        AuthError where the tokens could not be stored; they are in use even then.
         """
         self._loop.check()
         callback_url = Secret(callback_url)
@@ -163,7 +157,7 @@ class OAuthSession:
                     self._adopt(tokens)
             return tokens
 
-        return await Work(self, log_in).wait()
+        return await Work(self, log_in, name="the login", passing=(ValueError, TypeError)).wait()
 
     async def logout(self, *, revoke: bool = False) -> None:
         """Forget the tokens, here and in the storage; a refresh under way brings none back.
@@ -172,26 +166,42 @@ class OAuthSession:
         here even where that fails, with AuthError or NetworkError.
         """
         self._loop.check()
-        tokens = await self._read() if revoke else None
+        known = self._tokens
         self._generation += 1
+        if revoke:
+            self._revoked = self._generation
         self._adopt(None)
+        await Work(self, lambda: self._forget(known, revoke), name="the logout").wait()
 
-        async def clear() -> None:
-            async with self._vault.writing:
-                await self._vault.clear()
-                self._adopt(None)
-            if tokens is not None:
+    async def _forget(self, tokens: Tokens | None, revoke: bool) -> None:
+        """Clear the storage, and revoke the tokens in it, or else `tokens`; what fails keeps nothing else from it."""
+        fault: AuthError | None = None
+        async with self._vault.writing:
+            if revoke:
+                try:
+                    tokens = await self._vault.latest()
+                except AuthError as error:
+                    fault = error
+            try:
+                await self._vault.clear(tokens)
+            except AuthError as error:
+                fault = error
+            self._adopt(None)
+        try:
+            if revoke and tokens is not None:
                 await self._oauth.revoke(tokens)
-
-        await Work(self, clear).wait()
+        finally:
+            if fault is not None:
+                raise fault
 
     async def aclose(self) -> None:
         """Wait for a refresh under way, and store what could not be stored before.
 
         Raises AuthError where it still cannot be.
         """
-        with anyio.CancelScope(shield=True), anyio.move_on_after(_DRAIN):
-            await drain(self)
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(_DRAIN):
+                await drain(self)
             await self._vault.flush()
 
     async def __aenter__(self) -> Self:
@@ -207,7 +217,7 @@ class OAuthSession:
     async def _read(self) -> Tokens | None:
         """The stored tokens; callers at the same time share one read."""
         if self._reading is None or self._reading.done.is_set():
-            self._reading = Work(self, self._read_now)
+            self._reading = Work(self, self._read_now, name="reading the tokens")
         return await self._reading.wait()
 
     async def _read_now(self) -> Tokens | None:
@@ -247,7 +257,7 @@ class OAuthSession:
         if good and tokens.refresh_token is None:
             return tokens.access_token
         try:
-            return await self.renew(tokens.access_token) or tokens.access_token
+            return await self._other(tokens.access_token, rejected=not good) or tokens.access_token
         except LoginRequiredError:
             raise
         except (AuthError, NetworkError):
@@ -256,11 +266,19 @@ class OAuthSession:
             self._renew_at = min(tokens.expires_at or math.inf, self._now() + _COOL_DOWN)
             return tokens.access_token
 
-    def _flown(self, rejected: str) -> tuple[str, Work[Tokens]]:
-        """The refresh under way, whichever token it is for, or a new one for `rejected`."""
-        if self._flight is None or self._flight[1].done.is_set():
-            self._flight = (rejected, Work(self, lambda: self._renewed(rejected)))
-        return self._flight
+    async def _other(self, token: str, *, rejected: bool) -> str | None:
+        """See renew(); `rejected` is whether to send `token` once more would be in vain."""
+        while True:
+            if self._flight is None or self._flight[1].done.is_set():
+                self._flight = (token, Work(self, lambda: self._renewed(token), name="the refresh"))
+            asked, work = self._flight  # whichever token it is for
+            if rejected and asked == token:
+                self._rejected = token
+            tokens = await work.wait()
+            if tokens.access_token != token:
+                return tokens.access_token
+            if asked == token:
+                return None
 
     async def _renewed(self, rejected: str) -> Tokens:
         """Tokens that are not `rejected`, where there is a way to any; run by one task for all callers."""
@@ -299,37 +317,24 @@ class OAuthSession:
             return await self._after_refusal(old, generation, error)
         async with self._vault.writing:
             if generation == self._generation and await self._vault.replace(old, new):
-                self._tell(self._on_refreshed, new)
+                tell(self, self._on_refreshed, new)
                 return new
+        if generation < self._revoked:
+            Work(self, lambda: self._oauth.revoke(new))  # as far as the server lets it; nobody waits for it
         return await self._stored_or_raise()
 
     async def _after_refusal(self, refused: Tokens, generation: int, error: LoginRequiredError) -> Tokens:
         """A pair that somebody else has stored meanwhile; where there is none, the session is over."""
-        stored = await self._vault.read()
-        if stored is not None and not same(stored, refused):
-            return stored
-        self._refused = refused.refresh_token
-        async with self._vault.writing:
+        async with self._vault.writing:  # a login may be about to store its tokens
             if generation == self._generation:
-                await self._vault.clear_refused(refused)
+                stored = await self._vault.clear_refused(refused)
+                if stored is not None:
+                    return stored
+                self._refused = refused.refresh_token
                 self._adopt(None)
-                self._tell(self._on_signed_out)
-        raise error
-
-    def _tell(self, hook: Callable[..., object] | None, *arguments: Tokens) -> None:
-        """Call a hook apart from whatever is under way, which it can neither delay nor hurt."""
-        if hook is None:
-            return
-
-        async def call() -> None:
-            try:
-                result = hook(*arguments)
-                if isinstance(result, Awaitable):
-                    await result
-            except Exception as error:  # a hook is user code, and may raise anything
-                logger.error("the hook %r failed (%s)", hook, type(error).__name__)  # noqa: TRY400  # see vault.py
-
-        Work(self, call, may_wait=True)
+                tell(self, self._on_signed_out)
+                raise error
+        return await self._stored_or_raise()
 
 
 def switched(tokens: Tokens) -> bool:

@@ -1,6 +1,7 @@
 """A token storage as its session sees it: faults become AuthErrors, and a pair that could not be stored is kept."""
 
 import logging
+import math
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from weakref import ref
@@ -14,6 +15,7 @@ from prisma_mgmt.errors import AuthError, PrismaError
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 10.0  # seconds for one call of a storage
+_LOCK_PATIENCE = 30.0  # seconds for its lock to come: longer than any of our own storages waits for theirs
 _owners: dict["Vault", object] = {}  # of the pairs that are in memory only
 
 
@@ -28,39 +30,64 @@ class Vault:
         self._owner = ref(owner)
         self._storage = storage
         self._shared = storage if isinstance(storage, SharedTokenStorage) else None
-        # what the storage holds, and what it should hold; twice the same where it could not say what it holds
-        self._unsaved: tuple[Tokens | None, Tokens] | None = None
+        # what the storage holds, and what it should hold; twice the same pair where it could not say what it holds
+        self._unsaved: tuple[Tokens | None, Tokens | None] | None = None
 
     async def read(self) -> Tokens | None:
-        """The stored tokens, or the pair that could not be stored; this is the next chance to store it."""
-        if self._unsaved is not None:
-            async with self.writing:
-                return await self._settle()
-        with _faults():
-            return await self._storage.get_tokens()
+        """The stored tokens, or what could not be stored; this is the next chance to store it."""
+        if self._unsaved is None:
+            return await self._get()
+        async with self.writing:
+            return await self.latest()
 
-    async def _settle(self) -> Tokens | None:
+    async def latest(self) -> Tokens | None:
+        """As read(), for whoever holds `writing`."""
         try:
-            with _faults():
-                stored = await self._storage.get_tokens()
-        except AuthError:
+            return await self._settle()
+        except AuthError as error:
             if self._unsaved is None:
                 raise
+            self._report_unsaved(error)
             return self._unsaved[1]
+
+    async def _get(self) -> Tokens | None:
+        with _faults():
+            found = await self._storage.get_tokens()
+        if found is None or isinstance(found, Tokens):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is user code
+            return found
+        kind = type(found).__name__
+        del found  # a traceback would show it
+        raise AuthError(f"get_tokens() of the token storage must give Tokens or None, not {kind}")
+
+    async def _settle(self) -> Tokens | None:
+        """Bring the storage to what it should hold, unless somebody else has written since; what it holds then."""
+        stored = await self._get()
         if self._unsaved is None:
             return stored
-        before, tokens = self._unsaved
-        if before is not tokens and not same(stored, before):
-            self._remember(None)  # somebody else has written since
-            return stored
-        await self.keep(before, tokens)
-        return tokens
+        before, wanted = self._unsaved
+        if self._awaits(stored):
+            with _faults():
+                if wanted is not None:
+                    await self._storage.set_tokens(wanted)
+                elif self._shared is not None and before is not None:
+                    await self._shared.clear_tokens_if_current(before)
+                else:
+                    await self._storage.clear_tokens()
+            stored = wanted
+        self._remember(None)
+        return stored
+
+    def _awaits(self, stored: Tokens | None) -> bool:
+        """Whether a storage that holds `stored` is still to be brought to what it should hold."""
+        if self._unsaved is None:
+            return False
+        before, wanted = self._unsaved
+        return same(stored, before) or (wanted is not None and before is wanted)
 
     async def holds(self, tokens: Tokens) -> bool:
         """Whether the storage holds `tokens`, or what they could not yet replace; yes where it cannot say."""
         try:
-            with _faults():
-                stored = await self._storage.get_tokens()
+            stored = await self._get()
         except AuthError:  # the rotated pair at hand is worth more than a storage's fault
             return True
         return same(stored, tokens) or (self._unsaved is not None and same(stored, self._unsaved[0]))
@@ -92,7 +119,7 @@ class Vault:
 
     def _keep_in_memory(self, old: Tokens | None, new: Tokens, error: AuthError) -> None:
         self._remember((self._unsaved[0] if self._unsaved else old, new))
-        _report("new tokens could not be stored; they are kept in memory", error)
+        self._report_unsaved(error)
 
     async def put(self, tokens: Tokens) -> None:
         """Store a login's tokens; where that fails they are remembered, and it is an AuthError."""
@@ -101,25 +128,32 @@ class Vault:
                 await self._storage.set_tokens(tokens)
         except AuthError:
             self._remember((tokens, tokens))
-            with suppress(AuthError), _faults():
-                self._remember((await self._storage.get_tokens(), tokens))
+            with suppress(AuthError):
+                self._remember((await self._get(), tokens))
             raise
         self._remember(None)
 
-    async def clear(self) -> None:
-        """Forget the tokens."""
+    async def clear(self, known: Tokens | None = None) -> None:
+        """Forget the tokens; where that fails it is an AuthError, and `known`, if stored still, are cleared later."""
+        before = self._unsaved[0] if self._unsaved else known
         self._remember(None)
-        with _faults():
-            await self._storage.clear_tokens()
-
-    async def clear_refused(self, tokens: Tokens) -> None:
-        """Forget `tokens`, which the server refused, and no newer ones."""
-        self._remember(None)
-        with _faults():
-            if self._shared is not None:
-                await self._shared.clear_tokens_if_current(tokens)
-            elif same(await self._storage.get_tokens(), tokens):
+        try:
+            with _faults():
                 await self._storage.clear_tokens()
+        except AuthError:
+            if before is not None:
+                self._remember((before, None))
+            raise
+
+    async def clear_refused(self, tokens: Tokens) -> Tokens | None:
+        """Forget `tokens`, which the server refused, and no newer ones, which it gives; if that fails, once more later.
+
+        Raises AuthError where the storage cannot be read.
+        """
+        stored = await self._get()
+        ours = same(stored, tokens) or self._awaits(stored)
+        self._remember((stored, None) if ours else None)
+        return await self.latest() if ours else stored
 
     @asynccontextmanager
     async def refresh_lock(self) -> AsyncGenerator[bool, None]:
@@ -127,27 +161,47 @@ class Vault:
         if self._shared is None:
             yield False
             return
-        with _faults(patience=None):  # it has a deadline of its own
-            lock = self._shared.refresh_lock()
-            await lock.__aenter__()
+        held, failure = False, None
         try:
-            yield True
-        finally:
-            try:
-                with _faults():
-                    await lock.__aexit__(None, None, None)
-            except AuthError as error:  # what the lock was for is done, and the lock ends by itself
-                _report("the refresh lock could not be released", error)
+            # one scope for all of it: the lock may hold a scope or a task group of its own from its start to its end
+            with _translated("the token storage's refresh lock"), anyio.fail_after(_LOCK_PATIENCE) as scope:
+                lock = self._shared.refresh_lock()
+                await lock.__aenter__()
+                held, scope.deadline = True, math.inf
+                try:
+                    with anyio.CancelScope(shield=True):  # whatever becomes of the lock, a refresh runs to its end
+                        yield True
+                except BaseException as error:  # raised again once the lock is released
+                    failure = error
+                scope.deadline = anyio.current_time() + _PATIENCE
+                await lock.__aexit__(None, None, None)
+        except AuthError as error:
+            if not held:
+                raise
+            _report("the refresh lock could not be released", error)  # what it was for is done, and it ends by itself
+        if failure is not None:
+            raise failure
 
     async def flush(self) -> None:
-        """Store what could not be stored before; AuthError where it still cannot be."""
+        """Store what could not be stored before; AuthError where it still cannot be, or not in time."""
         try:
-            if self._unsaved is not None:
-                await self.put(self._unsaved[1])
+            with anyio.fail_after(_PATIENCE):
+                async with self.writing:
+                    if self._unsaved is not None:
+                        await self._settle()
+        except TimeoutError as error:
+            name = type(self._storage).__name__
+            raise AuthError(f"the token storage {name} did not take the tokens within {_PATIENCE:g} s") from error
         finally:
             _owners.pop(self, None)
 
-    def _remember(self, unsaved: tuple[Tokens | None, Tokens] | None) -> None:
+    def _report_unsaved(self, error: AuthError) -> None:
+        if self._unsaved is not None and self._unsaved[1] is None:
+            _report("the tokens could not be cleared; that is tried again", error)
+        else:
+            _report("new tokens could not be stored; they are kept in memory", error)
+
+    def _remember(self, unsaved: tuple[Tokens | None, Tokens | None] | None) -> None:
         self._unsaved = unsaved
         if unsaved is None:
             _owners.pop(self, None)
@@ -161,12 +215,17 @@ def _report(problem: str, error: AuthError) -> None:
 
 
 @contextmanager
-def _faults(patience: float | None = _PATIENCE) -> Generator[None, None, None]:
-    """Turn whatever a storage raises, and its silence, into an AuthError; its cause tells the rest."""
+def _faults() -> Generator[None, None, None]:
+    """Turn whatever one call of a storage raises, and its silence, into an AuthError; its cause tells the rest."""
+    with _translated("the token storage"), anyio.fail_after(_PATIENCE):
+        yield
+
+
+@contextmanager
+def _translated(what: str) -> Generator[None, None, None]:
     try:
-        with anyio.fail_after(patience):
-            yield
+        yield
     except PrismaError:
         raise
     except Exception as error:  # a storage is user code, and may raise anything
-        raise AuthError(f"the token storage failed: {type(error).__name__}") from error
+        raise AuthError(f"{what} failed: {type(error).__name__}") from error

@@ -61,7 +61,7 @@ def opentelemetry_events(
     """A hook that makes a client span of every attempt, under the span it happens in, and measures its duration.
 
     Names and attributes follow OpenTelemetry's conventions for HTTP clients, but for `url.full`, which would tell ids.
-    The providers are the global ones unless given. Raises ImportError where the extra is not installed.
+    The providers are the global ones unless given.
     """
     try:
         from opentelemetry import metrics, trace
@@ -82,13 +82,10 @@ def opentelemetry_events(
         shared = _attributes(event)
         durations.record(event.duration, shared)
         end = time.time_ns()
-        more: dict[str, Any] = {"http.request.resend_count": event.attempt - 1} if event.attempt > 1 else {}
-        if isinstance(event, AnswerReceived) and event.request_id:
-            more["http.response.header.x-request-id"] = [event.request_id]
         span = tracer.start_span(
             f"{shared['http.request.method'].replace('_OTHER', 'HTTP')} {event.route}",
             kind=trace.SpanKind.CLIENT,
-            attributes={**shared, **more},
+            attributes={**shared, **_more(event)},
             start_time=end - int(event.duration * 1e9),
         )
         if "error.type" in shared:
@@ -96,6 +93,14 @@ def opentelemetry_events(
         span.end(end)
 
     return hook
+
+
+def _more(event: AnswerReceived | RequestFailed) -> dict[str, Any]:
+    """What only a span tells."""
+    found: dict[str, Any] = {"http.request.resend_count": event.attempt - 1} if event.attempt > 1 else {}
+    if isinstance(event, AnswerReceived) and event.request_id:
+        found["http.response.header.x-request-id"] = [event.request_id]
+    return found
 
 
 def _attributes(event: AnswerReceived | RequestFailed) -> dict[str, Any]:

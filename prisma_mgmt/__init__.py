@@ -1,9 +1,9 @@
 """An asyncio-first Python SDK for the Prisma Management API."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prisma_mgmt._version import __version__
+from prisma_mgmt.later import loader
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import Response
@@ -88,14 +88,7 @@ _HOMES = {
 
 
 if not TYPE_CHECKING:  # or type checkers would take every name
-
-    def __getattr__(name: str) -> object:
-        """Load a public name when it is first used (PEP 562)."""
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
-        globals()[name] = value
-        return value
+    __getattr__ = loader(__name__, dict.fromkeys(__all__, "errors") | _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -111,7 +111,10 @@ class Prisma:
 
 
 class CountingStorage(MemoryTokenStorage):
-    """Counts what is asked of it, and fails as often as told."""
+    """Counts what is asked of it, fails as often as told, cannot be read while `unreadable`; a gate holds its writes."""
+
+    unreadable = False
+    writing: Gate | None = None
 
     def __init__(self, tokens: Tokens | None = None) -> None:
         super().__init__(tokens)
@@ -125,10 +128,14 @@ class CountingStorage(MemoryTokenStorage):
         return self._tokens
 
     async def get_tokens(self) -> Tokens | None:
+        if self.unreadable:
+            raise OSError("unreadable")
         self.reads += 1
         return await super().get_tokens()
 
     async def set_tokens(self, tokens: Tokens) -> None:
+        if self.writing is not None:
+            await self.writing()
         if self.failures:
             self.failures -= 1
             raise OSError("no space left on device")

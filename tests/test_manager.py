@@ -1,6 +1,7 @@
 """SessionManager: one live session for each user, and nobody gets another's tokens."""
 
 import gc
+import inspect
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from attrs import define, field
 
 from prisma_mgmt import AuthError, ManagementClient, RetryPolicy
 from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
+from prisma_mgmt.auth.manager import SessionOptions
 from prisma_mgmt.auth.tokens import workspace_of
 from tests.login import CountingStorage, Prisma, oauth_at
 from tests.rig import Gate, Reply, Request, serve
@@ -184,3 +186,8 @@ async def test_closing_goes_on_past_a_failure_and_tells_of_it(world: World) -> N
 def test_an_option_that_no_session_has_is_refused_at_once() -> None:
     with pytest.raises(TypeError, match="takes no leewy"):
         SessionManager(oauth_at("http://127.0.0.1:1"), lambda _: CountingStorage(), leewy=4)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # a mistake
+
+
+def test_a_manager_takes_what_a_session_takes() -> None:
+    named = inspect.signature(OAuthSession).parameters.values()
+    assert set(SessionOptions.__annotations__) == {one.name for one in named if one.kind is one.KEYWORD_ONLY}

@@ -156,12 +156,8 @@ async def test_a_logout_during_a_refresh_ends_logged_out(world: World) -> None:
 async def test_a_logout_during_the_write_of_a_refresh_ends_logged_out(world: World) -> None:
     writing = Gate()
 
-    class Slow(CountingStorage):
-        async def set_tokens(self, tokens: Tokens) -> None:
-            await writing()
-            await super().set_tokens(tokens)
-
-    storage = Slow(world.storage.current)
+    storage = CountingStorage(world.storage.current)
+    storage.writing = writing
     session = session_at(world.server.url, storage)
     old = await session.access_token()
     async with anyio.create_task_group() as group:

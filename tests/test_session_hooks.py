@@ -178,24 +178,13 @@ async def test_a_logout_without_tokens_revokes_nothing(world: World) -> None:
     assert world.prisma.forms == []
 
 
-class Broken(CountingStorage):
-    """Cannot be read while `down`."""
-
-    down = False
-
-    async def get_tokens(self) -> Tokens | None:
-        if self.down:
-            raise OSError("unreadable")
-        return await super().get_tokens()
-
-
 async def test_a_logout_revokes_the_tokens_at_hand_where_the_storage_cannot_be_read() -> None:
     async with started(Revoking()) as world:
         prisma = await revoking(world)
-        storage = Broken(world.storage.current)
+        storage = CountingStorage(world.storage.current)
         session = session_at(world.server.url, storage)
         await session.access_token()
-        storage.down = True
+        storage.unreadable = True
         with pytest.raises(AuthError, match="OSError"):
             await session.logout(revoke=True)
         assert storage.current is None
@@ -237,12 +226,8 @@ async def test_a_logout_that_revokes_waits_for_a_pair_that_is_being_stored() -> 
         prisma = await revoking(world)
         storing = Gate()
 
-        class Slow(CountingStorage):
-            async def set_tokens(self, tokens: Tokens) -> None:
-                await storing()
-                await super().set_tokens(tokens)
-
-        storage = Slow(world.storage.current)
+        storage = CountingStorage(world.storage.current)
+        storage.writing = storing
         session = session_at(world.server.url, storage)
         old = await session.access_token()
         async with anyio.create_task_group() as group:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from prisma_mgmt import AuthError, ManagementClient, RetryPolicy
-from prisma_mgmt.auth import OAuthSession, Tokens
+from prisma_mgmt.auth import OAuthSession
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from tests.canaries import leaks
 from tests.conftest import FakeClock
@@ -92,14 +92,10 @@ async def test_a_call_that_waits_for_a_connection_goes_out_though_a_renewal_fail
 
 
 async def test_a_refusal_waits_for_a_login_that_is_just_being_stored(world: World) -> None:
-    refusing, storing = Gate(), Gate(open_=True)
+    refusing, storing = Gate(), Gate()
 
-    class Slow(CountingStorage):
-        async def set_tokens(self, tokens: Tokens) -> None:
-            await storing()
-            await super().set_tokens(tokens)
-
-    session = session_at(world.server.url, Slow(world.storage.current))
+    storage = CountingStorage(world.storage.current)
+    session = session_at(world.server.url, storage)
     old = await session.access_token()
     login = oauth_at(world.server.url).login_url()
     world.prisma.refresh_tokens.clear()
@@ -112,7 +108,7 @@ async def test_a_refusal_waits_for_a_login_that_is_just_being_stored(world: Worl
     async with anyio.create_task_group() as group:
         group.start_soon(renew)
         await refusing.arrived.wait()
-        world.prisma.token_gate, storing = Gate(open_=True), Gate()
+        world.prisma.token_gate, storage.writing = Gate(open_=True), storing
         group.start_soon(session.handle_callback, f"/callback?code=abc&state={login.state}", login)
         await storing.arrived.wait()
         refusing.release()

@@ -21,21 +21,9 @@ pytestmark = pytest.mark.anyio
 
 
 class Faulty(CountingStorage):
-    """Cannot be read while `unreadable`, and fails the next `bad_clears` clears; `gate` holds its writes."""
+    """Fails the next `bad_clears` clears."""
 
-    unreadable = False
     bad_clears = 0
-    gate: Gate | None = None
-
-    async def get_tokens(self) -> Tokens | None:
-        if self.unreadable:
-            raise OSError("unreadable")
-        return await super().get_tokens()
-
-    async def set_tokens(self, tokens: Tokens) -> None:
-        if self.gate is not None:
-            await self.gate()
-        await super().set_tokens(tokens)
 
     async def clear_tokens(self) -> None:
         if self.bad_clears:
@@ -74,12 +62,12 @@ async def test_closing_says_that_the_storage_hangs(world: World, monkeypatch: py
     mine = session_at(world.server.url, storage)
     storage.failures = 1
     await mine.renew(await mine.access_token())
-    storage.gate = Gate()
+    storage.writing = Gate()
     with monkeypatch.context() as patch, pytest.raises(AuthError, match="Faulty did not take the tokens within"):
         patch.setattr(vault, "_PATIENCE", 0.05)
         patch.setattr(session, "_DRAIN", 0.05)
         await mine.aclose()
-    storage.gate = None
+    storage.writing = None
     await mine.aclose()
     assert [tokens.refresh_token for tokens in storage.writes] == ["refresh-2"]
 

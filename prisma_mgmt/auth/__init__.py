@@ -1,6 +1,5 @@
 """OAuth 2.0 with PKCE for the Prisma login server."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prisma_mgmt.auth.manager import SessionManager
@@ -9,6 +8,7 @@ from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.session import OAuthSession
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
 from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.later import loader
 
 if TYPE_CHECKING:
     from prisma_mgmt.auth.loopback import log_in_with_browser
@@ -27,15 +27,11 @@ __all__ = [
     "log_in_with_browser",
 ]
 
+
 _LATER = {"LoginSealer": "sealing", "TokenCipher": "sealing", "log_in_with_browser": "loopback"}
 
-
 if not TYPE_CHECKING:  # or type checkers would take every name
-
-    def __getattr__(name: str) -> object:
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    __getattr__ = loader(__name__, _LATER)
 
 
 def __dir__() -> list[str]:

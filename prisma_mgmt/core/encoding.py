@@ -60,7 +60,7 @@ def _unstructure_dict(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float:
-    if value in (math.inf, -math.inf) or value != value:  # which NaN is
+    if not math.isfinite(value):
         raise ValueError("JSON has no NaN and no Infinity")
     return value
 

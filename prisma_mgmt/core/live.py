@@ -15,9 +15,9 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 from websockets.utils import accept_key, generate_key
 
+from prisma_mgmt.core.reading import refused
 from prisma_mgmt.core.streaming import LONGEST
 from prisma_mgmt.core.transport import Stream, Transport
-from prisma_mgmt.errors import DecodeError
 
 _SILENCE = 660.0  # seconds; the API ends a segment after 600, so a connection that says nothing for longer is dead
 _SENDING = 1.0  # seconds, for what we have to say: pongs and goodbyes
@@ -40,7 +40,9 @@ class Live(Stream):
             raise RuntimeError("this transport cannot follow a log: it gives no `network_stream`, as httpx's own does")
         accepted = response.headers.get("sec-websocket-accept")
         if response.status_code != 101 or accepted != accept_key(response.request.headers["sec-websocket-key"]):
-            raise self._unfit("the server did not switch to a WebSocket; without follow= it may give the log so far")
+            raise refused(
+                "the server did not switch to a WebSocket; without follow= it may give the log so far", response
+            )
         self._protocol = Protocol(Side.CLIENT, max_size=LONGEST, logger=_UNLOGGED)
         self._lines: list[bytes] = []
         self._message = bytearray()  # whose end is still to come
@@ -83,14 +85,9 @@ class Live(Stream):
         """Why nothing comes any more."""
         protocol = self._protocol
         if isinstance(protocol.parser_exc, PayloadTooBig):
-            return self._unfit(f"a message of the log is longer than {LONGEST:,} bytes")
+            return refused(f"a message of the log is longer than {LONGEST:,} bytes", self._response)
         told = ConnectionClosedError(protocol.close_rcvd, protocol.close_sent, protocol.close_rcvd_then_sent)
         return httpx.RemoteProtocolError(f"the log was cut off before its terminal record: {told}")
-
-    def _unfit(self, message: str) -> DecodeError:
-        response = self._response
-        told = f"{message} (status {response.status_code})"
-        return DecodeError(told, status=response.status_code, request_id=response.headers.get("x-request-id"))
 
     async def _send(self) -> None:
         """Send what the protocol has to say."""

@@ -99,7 +99,7 @@ class Pipeline:
         while True:
             attempt += 1
             if self.opens_at and call.retry.attempts > 1:
-                await self._wait_for_gate(call, started)
+                await self._wait_for_gate(call)
             token = await self._token(call)
             try:
                 answer = await self._exchange(call, token)
@@ -137,9 +137,9 @@ class Pipeline:
         await self.clock.sleep(seconds)
         return True
 
-    async def _wait_for_gate(self, call: Call, started: float) -> None:
+    async def _wait_for_gate(self, call: Call) -> None:
         while (seconds := self.opens_at - self.clock.monotonic()) > 0:
-            if self.opens_at - started >= call.retry.deadline:
+            if self.opens_at >= call.until:
                 error = RateLimitError(
                     "not sent: an earlier answer asked for a pause that ends after this call's deadline",
                     status=429,

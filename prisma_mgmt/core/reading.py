@@ -30,7 +30,7 @@ async def read_whole(response: httpx.Response) -> bytes:
         del part
         if size > _LARGEST:
             await abandon(stream)
-            raise _refused(f"an answer longer than {_LARGEST:,} bytes", response)
+            raise refused(f"an answer longer than {_LARGEST:,} bytes", response)
     await response.aclose()
     return b"".join(_unpacked(response, parts) if coded else parts)
 
@@ -40,7 +40,7 @@ def packed(response: httpx.Response) -> bool:
     if "content-encoding" not in response.headers:
         return False
     if len(response.headers.get_list("content-encoding", split_commas=True)) > 1:
-        raise _refused("an answer with more than one content coding", response)
+        raise refused("an answer with more than one content coding", response)
     return True
 
 
@@ -54,8 +54,8 @@ class Pieces(httpx.AsyncByteStream):
         async for part in self._stream:
             body = Body(part)
             del part
-            for i in range(0, len(body), _UNPACKED_AT_ONCE):
-                yield body[i : i + _UNPACKED_AT_ONCE]
+            for piece in _cut(body):
+                yield piece
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -67,8 +67,12 @@ class _Parts(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         for part in self._parts:
-            for i in range(0, len(part), _UNPACKED_AT_ONCE):
-                yield part[i : i + _UNPACKED_AT_ONCE]
+            yield from _cut(part)
+
+
+def _cut(body: Body) -> Iterator[bytes]:
+    for i in range(0, len(body), _UNPACKED_AT_ONCE):
+        yield body[i : i + _UNPACKED_AT_ONCE]
 
 
 def _unpacked(response: httpx.Response, parts: list[Body]) -> Iterator[bytes]:
@@ -77,11 +81,12 @@ def _unpacked(response: httpx.Response, parts: list[Body]) -> Iterator[bytes]:
         size += len(part)
         if size > _LARGEST:
             del part
-            raise _refused(f"an answer longer than {_LARGEST:,} bytes", response)
+            raise refused(f"an answer longer than {_LARGEST:,} bytes", response)
         yield part
 
 
-def _refused(what: str, response: httpx.Response) -> DecodeError:
+def refused(what: str, response: httpx.Response) -> DecodeError:
+    """The error of an answer that came, and cannot be read."""
     told = f"{what} (status {response.status_code})"
     return DecodeError(told, status=response.status_code, request_id=response.headers.get("x-request-id"))
 

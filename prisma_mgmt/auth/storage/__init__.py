@@ -1,10 +1,10 @@
 """Places to keep tokens; each is loaded when it is first named."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prisma_mgmt.auth.storage.memory import MemoryTokenStorage
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
+from prisma_mgmt.later import loader
 
 if TYPE_CHECKING:
     from prisma_mgmt.auth.storage.file import FileTokenStorage
@@ -31,11 +31,7 @@ _LATER = {
 
 
 if not TYPE_CHECKING:  # or type checkers would take every name
-
-    def __getattr__(name: str) -> object:
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    __getattr__ = loader(__name__, _LATER)
 
 
 def __dir__() -> list[str]:

@@ -70,7 +70,7 @@ def _keep_masked(kind: type[str] | type[bytes], names: str) -> Iterator[tuple[st
         yield name, cut
 
 
-# `replace` and `encode` give plain values. Every driver that is given a database's URL calls urlsplit, which begins with
+# `replace` and `encode` give plain values. Every driver that is given a database URL calls urlsplit, which begins with
 # the one, and asyncpg refuses subclasses of str; libraries in C are given the other, and refuse subclasses of bytes.
 _CUTS = (
     "__add__ __getitem__ __mul__ __rmul__ capitalize center expandtabs join ljust lower lstrip partition removeprefix "

@@ -313,7 +313,7 @@ def _nonsense(error: Exception) -> Exception:
     return httpx.RemoteProtocolError(f"the answer is no HTTP: {error}")
 
 
-def _pieces(head: bytes, body: bytes | None) -> Iterator[bytes]:
+def _pieces(head: bytes, body: bytes | None) -> Iterator[bytes | memoryview]:
     """The request as it is written: at once if it is short, a long body in pieces."""
     if not body:
         yield head

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prisma_mgmt.core.http1 import Http1, TooLongError
+from prisma_mgmt.core.connection import Fields, Origin, Request
+from prisma_mgmt.core.http1 import Http1
+from prisma_mgmt.masks import SecretBytes
 
 pytestmark = pytest.mark.anyio
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -68,26 +70,38 @@ def connected(wire: Wire) -> Http1:
     return made
 
 
+def request(method: str = "GET", body: bytes | None = None, **headers: str) -> Request:
+    fields = Fields([("Host", "x"), *headers.items()])
+    return Request(method, Origin("http", "x", 80), "/", fields, None if body is None else SecretBytes(body))
+
+
+async def whole(connection: Http1, asked: Request) -> tuple[int, dict[str, str], bytes]:
+    """The answer to a request, read to its end."""
+    reply = await connection.send(asked)
+    body = b""
+    while part := await reply.read():
+        body += part
+    return reply.status, dict(reply.headers), body
+
+
 async def answered(
-    connection: Http1, pieces: list[bytes], *, ends: bool = False, **options: Any
-) -> tuple[int, list[tuple[bytes, bytes]], bytes] | type[Exception]:
+    connection: Http1, pieces: list[bytes], *, ends: bool = False, method: str = "GET"
+) -> tuple[int, dict[str, str], bytes] | type[BaseException]:
     """What a connection makes of an answer that comes in these pieces, and perhaps ends then."""
-    sending = asyncio.create_task(connection.send(b"GET / HTTP/1.1\r\n\r\n", None, whole=True, **options))
+    reading = asyncio.create_task(whole(connection, request(method)))
     await asyncio.sleep(0)
     for piece in pieces:
         connection.data_received(piece)
     if ends:
         connection.eof_received()
-    await asyncio.sleep(0)
-    if not sending.done():
-        sending.cancel()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    if not reading.done():
+        reading.cancel()
     try:
-        await sending
-    except asyncio.CancelledError:
-        return EOFError
-    except Exception as error:
+        return await reading
+    except (asyncio.CancelledError, httpx.HTTPError) as error:
         return type(error)
-    return connection.status, connection.headers, connection.body()
 
 
 ANSWERS = {
@@ -122,7 +136,7 @@ async def test_an_answer_is_the_same_in_any_pieces(kind: str, wire: Wire) -> Non
         assert found[2] == body
         wanted = wanted or found
         assert found == wanted
-        assert (connection.usable, wire.aborted) == (lives_on, not lives_on)
+        assert (connection.reusable, wire.aborted) == (lives_on, not lives_on)
 
 
 @given(st.data())
@@ -189,7 +203,7 @@ async def test_what_is_ambiguous_or_no_http_ends_the_connection(answer: bytes, w
     connection = connected(wire)
     assert await answered(connection, [answer]) is httpx.RemoteProtocolError
     assert wire.aborted
-    assert not connection.usable
+    assert not connection.reusable
 
 
 async def test_bytes_beyond_an_answer_end_the_connection_but_not_the_answer(wire: Wire) -> None:
@@ -198,22 +212,22 @@ async def test_bytes_beyond_an_answer_end_the_connection_but_not_the_answer(wire
     found = await answered(connection, [data + data])
     assert isinstance(found, tuple)
     assert found[2] == body
-    assert not connection.usable
+    assert not connection.reusable
 
 
 async def test_an_answer_that_was_not_asked_for_ends_the_connection(wire: Wire) -> None:
     connection = connected(wire)
-    assert connection.usable
+    assert connection.reusable
     connection.data_received(ANSWERS["length"][0])
-    assert not connection.usable
+    assert not connection.reusable
     assert wire.aborted
 
 
 async def test_what_the_event_loop_has_not_seen_yet_makes_a_connection_unusable(wire: Wire) -> None:
     connection = connected(wire)
-    assert connection.usable
+    assert connection.reusable
     wire.theirs.send(b"x")
-    assert not connection.usable
+    assert not connection.reusable
 
 
 @pytest.mark.parametrize(
@@ -227,13 +241,14 @@ async def test_what_the_event_loop_has_not_seen_yet_makes_a_connection_unusable(
 )
 async def test_an_answer_that_stops_short_says_so(answer: bytes, told: str, wire: Wire) -> None:
     connection = connected(wire)
-    sending = asyncio.create_task(connection.send(b"x", None, whole=True))
+    reading = asyncio.create_task(whole(connection, request()))
     await asyncio.sleep(0)
-    connection.data_received(answer) if answer else None
+    if answer:
+        connection.data_received(answer)
     connection.eof_received()
     with pytest.raises(httpx.RemoteProtocolError, match=told):
-        await sending
-    assert not connection.usable
+        await reading
+    assert not connection.reusable
 
 
 async def test_a_body_may_end_with_the_connection(wire: Wire) -> None:
@@ -241,89 +256,149 @@ async def test_a_body_may_end_with_the_connection(wire: Wire) -> None:
     found = await answered(connection, [OK + b"\r\nhel", b"lo"], ends=True)
     assert isinstance(found, tuple)
     assert found[2] == b"hello"
-    assert not connection.usable
+    assert not connection.reusable
 
 
 async def test_an_answer_without_a_body_whatever_it_says(wire: Wire) -> None:
     connection = connected(wire)
-    found = await answered(connection, [OK + b"Content-Length: 5\r\n\r\n"], bodiless=True)
+    found = await answered(connection, [OK + b"Content-Length: 5\r\n\r\n"], method="HEAD")
     assert isinstance(found, tuple)
     assert found[2] == b""
-    assert not connection.usable  # the parser still waits for the body
+    assert not connection.reusable  # the parser still waits for the body
 
 
-async def test_a_body_that_is_too_long_is_not_kept(wire: Wire) -> None:
-    connection = connected(wire)
-    assert await answered(connection, [OK + b"Content-Length: 9\r\n\r\n123456789"], largest=8) is TooLongError
-    assert wire.aborted
+async def begun(connection: Http1, head: bytes) -> Any:
+    """The answer to a request whose head has come."""
+    sending = asyncio.create_task(connection.send(request()))
+    await asyncio.sleep(0)
+    connection.data_received(head)
+    return await sending
 
 
 async def test_a_body_that_is_read_as_it_comes_holds_its_sender_back(wire: Wire) -> None:
     connection = connected(wire)
-    sending = asyncio.create_task(connection.send(b"x", None, whole=False))
-    await asyncio.sleep(0)
-    connection.data_received(OK + b"Transfer-Encoding: chunked\r\n\r\n")
-    await sending
+    reply = await begun(connection, OK + b"Transfer-Encoding: chunked\r\n\r\n")
     chunk = b"40000\r\n" + b"x" * 0x40000 + b"\r\n"
     connection.data_received(chunk)
     assert not wire.paused
     connection.data_received(chunk)
     assert wire.paused
-    assert len(await connection.read()) == 0x80000
+    assert len(await reply.read()) == 0x80000
     assert not wire.paused
     connection.data_received(b"1\r\ny\r\n0\r\n\r\n")
-    assert [await connection.read(), await connection.read()] == [b"y", b""]
-    assert connection.usable
+    assert [await reply.read(), await reply.read()] == [b"y", b""]
+    assert connection.reusable
 
 
 async def test_what_came_before_a_cut_is_read_first(wire: Wire) -> None:
     connection = connected(wire)
-    sending = asyncio.create_task(connection.send(b"x", None, whole=False))
-    await asyncio.sleep(0)
-    connection.data_received(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n")
+    reply = await begun(connection, OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n")
     connection.eof_received()
-    await sending
-    assert await connection.read() == b"he"
+    assert await reply.read() == b"he"
     with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
-        await connection.read()
+        await reply.read()
+
+
+async def test_letting_go_of_an_answer_of_which_only_the_end_is_left_keeps_the_connection(wire: Wire) -> None:
+    connection = connected(wire)
+    reply = await begun(connection, OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n")
+    assert await reply.read() == b"he"
+    connection.data_received(b"0\r\n\r\n")
+    await reply.aclose()
+    assert connection.reusable
+
+
+async def test_letting_go_of_more_closes_the_connection(wire: Wire) -> None:
+    connection = connected(wire)
+    reply = await begun(connection, OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n")
+    await reply.aclose()
+    assert not connection.reusable
+    assert wire.aborted
+
+
+async def test_headers_are_found_in_any_case_and_joined(wire: Wire) -> None:
+    connection = connected(wire)
+    reply = await begun(connection, OK + b"X-A: b\r\nx-a: c \r\nContent-Length: 0\r\n\r\n")
+    assert (reply.headers["X-a"], reply.headers.get("x-A"), reply.headers.get("none")) == ("b, c", "b, c", None)
+    assert dict(reply.headers) == {"x-a": "b, c", "content-length": "0"}
+    assert "b, c" not in repr(reply.headers)
+
+
+async def test_a_request_is_written_as_one_piece(wire: Wire) -> None:
+    for asked, told in [
+        (request(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (request("POST", b"{}"), b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"),
+        (request("PUT"), b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"),
+        (request("DELETE"), b"DELETE / HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ]:
+        connection = connected(wire)
+        wire.written.clear()
+        reading = asyncio.create_task(whole(connection, asked))
+        await asyncio.sleep(0)
+        connection.data_received(ANSWERS["length"][0])
+        await reading
+        assert wire.written == [told]
 
 
 async def test_a_long_request_is_written_as_it_is_taken(wire: Wire) -> None:
     connection = connected(wire)
     connection.pause_writing()
-    sending = asyncio.create_task(connection.send(b"head", b"b" * 600_000, whole=True))
+    reading = asyncio.create_task(whole(connection, request("POST", b"b" * 600_000)))
     await asyncio.sleep(0)
     assert wire.written == []
     connection.resume_writing()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert b"".join(wire.written) == b"head" + b"b" * 600_000
+    assert b"".join(wire.written).endswith(b"Content-Length: 600000\r\n\r\n" + b"b" * 600_000)
+    assert len(wire.written) == 4
     connection.data_received(ANSWERS["length"][0])
-    await sending
-    assert connection.usable
+    await reading
+    assert connection.reusable
 
 
 async def test_an_early_answer_ends_a_request_that_nobody_reads(wire: Wire) -> None:
     connection = connected(wire)
     connection.pause_writing()
-    sending = asyncio.create_task(connection.send(b"head", b"b" * 600_000, whole=True))
+    reading = asyncio.create_task(whole(connection, request("POST", b"b" * 600_000)))
     await asyncio.sleep(0)
     connection.data_received(b"HTTP/1.1 413 Too large\r\nContent-Length: 2\r\n\r\nno")
-    await sending
-    assert (connection.status, connection.body()) == (413, b"no")
-    assert not connection.usable
+    status, _, body = await reading
+    assert (status, body) == (413, b"no")
+    assert not connection.reusable
 
 
-@pytest.mark.parametrize("whole", [True, False])
-async def test_cancelling_closes_the_connection(whole: bool, wire: Wire) -> None:
+async def test_a_switch_of_protocols_that_was_asked_for_gives_a_bare_connection(wire: Wire) -> None:
     connection = connected(wire)
-    sending = asyncio.create_task(connection.send(b"x", None, whole=whole))
+    sending = asyncio.create_task(connection.send(request(Upgrade="websocket")))
     await asyncio.sleep(0)
-    sending.cancel()
+    connection.data_received(b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nhe")
+    reply = await sending
+    assert reply.status == 101
+    assert reply.network is not None
+    assert await reply.network.read() == b"he"
+    connection.data_received(b"llo")
+    assert await reply.network.read() == b"llo"
+    await reply.network.write(b"bye")
+    assert wire.written[-1] == b"bye"
+    connection.eof_received()
+    assert await reply.network.read() == b""
+    await reply.aclose()
+    assert not connection.reusable
+
+
+@pytest.mark.parametrize("head", [b"", OK + b"Content-Length: 5\r\n\r\nhe"])
+async def test_cancelling_closes_the_connection(head: bytes, wire: Wire) -> None:
+    connection = connected(wire)
+    reading = asyncio.create_task(whole(connection, request(Authorization="canary")))
+    await asyncio.sleep(0)
+    if head:
+        connection.data_received(head)
+        await asyncio.sleep(0)
+    reading.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await sending
+        await reading
     assert wire.aborted
-    assert not connection.usable
+    assert not connection.reusable
     assert "canary" not in repr(connection)
 
 
@@ -332,7 +407,7 @@ async def test_a_server_that_is_not_there() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(httpx.ConnectError, match="Errno"):
-        await Http1.connect("127.0.0.1", port)
+        await Http1.connect(Origin("http", "127.0.0.1", port), None)
 
 
 async def test_two_calls_over_a_real_socket() -> None:
@@ -344,10 +419,9 @@ async def test_two_calls_over_a_real_socket() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        connection = await Http1.connect("127.0.0.1", server.sockets[0].getsockname()[1])
+        connection = await Http1.connect(Origin("http", "127.0.0.1", server.sockets[0].getsockname()[1]), None)
         for _ in range(2):
             with anyio.fail_after(5):
-                await connection.send(b"GET / HTTP/1.1\r\n\r\n", None, whole=True)
-            assert connection.body() == b"hello"
+                assert (await whole(connection, request()))[2] == b"hello"
         await connection.aclose()
-        assert not connection.usable
+        assert not connection.reusable

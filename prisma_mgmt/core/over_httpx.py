@@ -1,0 +1,272 @@
+"""Connections over httpx: our own, one to each httpx transport, and those of a user's transport or client."""
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import cache, lru_cache, partial
+from typing import Any, TypeAlias, cast
+
+import anyio
+import httpcore
+import httpx
+
+from prisma_mgmt.core.connection import Engine, Fields, Network, Origin, Request
+from prisma_mgmt.environment import proxy_for, ssl_context
+from prisma_mgmt.masks import SecretBytes
+
+TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
+ClientArgument: TypeAlias = httpx.AsyncClient | None
+
+_BODILESS = frozenset({"GET", "HEAD", "DELETE"})
+_NOTHING = httpx.ByteStream(b"")
+_READ_AHEAD = 65536  # bytes that httpcore reads at once
+_url = lru_cache(maxsize=512)(httpx.URL)  # reading a URL is what costs most in a call, and pollers ask for the same one
+
+
+class Reply:
+    """An answer of httpx's."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.done = False
+        self._response = response
+        self._rest: bytes | None = response.content if response.is_closed else None  # from memory
+        self._parts: AsyncIterator[bytes] | None = None
+
+    @property
+    def network(self) -> Network | None:
+        stream = self._response.extensions.get("network_stream")
+        return None if stream is None else _Upgraded(stream)
+
+    async def read(self) -> bytes:
+        if self._rest is not None:
+            part, self._rest = self._rest, b""
+            self.done = True
+            return part
+        if self._parts is None:
+            self._parts = aiter(cast("httpx.AsyncByteStream", self._response.stream))
+        async for part in self._parts:
+            if part:
+                return part
+        if not self.done:
+            await self._response.aclose()
+            self.done = True  # not before, for that may be cancelled
+        return b""
+
+    async def aclose(self) -> None:
+        """Let go of what is left of the body.
+
+        httpx's generators are run to their end, for one that is dropped midway is left to the event loop. If another
+        task is reading them (RuntimeError), that reading ends with the connection.
+        """
+        ended = False
+        if self._parts is not None and not self.done:
+            with anyio.CancelScope() as scope, suppress(Exception):  # nobody asks for it any more
+                scope.cancel()
+                skipped = 0
+                async for part in self._parts:
+                    skipped += len(part)
+                    if skipped > _READ_AHEAD:
+                        break
+                else:
+                    ended = True
+        await self._response.aclose()
+        self.done = self.done or ended
+
+
+class _Upgraded:
+    """httpcore's stream after a 101."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def read(self) -> bytes:
+        try:
+            return bytes(await self._stream.read(_READ_AHEAD))
+        except httpcore.NetworkError as error:
+            raise httpx.ReadError(str(error)) from error
+
+    async def write(self, data: bytes) -> None:
+        await self._stream.write(data)
+
+
+def _headers(fields: Fields) -> httpx.Headers:
+    if not isinstance(fields.ready, httpx.Headers):
+        # bytes that are masked stay so down to hpack, which logs them
+        raw = [(name.encode(), SecretBytes(value.encode())) for name, value in fields.pairs]
+        fields.ready = httpx.Headers(raw)
+    return fields.ready
+
+
+def _request(request: Request, headers: httpx.Headers) -> httpx.Request:
+    url = _url(request.url)
+    if request.body is not None or request.method not in _BODILESS:
+        return httpx.Request(request.method, url, headers=headers, content=request.body)
+    made = httpx.Request(request.method, url, headers=headers, stream=_NOTHING)
+    made.read()  # as httpx would make it, without looking for a body
+    return made
+
+
+class OwnConnection:
+    """A connection of our own; it knows its socket, which httpcore forgets when a TLS handshake is cancelled."""
+
+    ours = True
+    engine = "httpx"
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+        self._reply: Reply | None = None
+        self._socket: Any = None
+        self._extensions: dict[str, Any] = {}
+        self._http: Any = None  # httpcore's connection that `_buffers` belong to
+        self._buffers: list[Callable[[], object]] = []
+
+    async def send(self, request: Request) -> Reply:
+        made = _request(request, _headers(request.fields))
+        self._reply, self._extensions = None, made.extensions
+        self._extensions["trace"] = self._watch
+        self._reply = Reply(await self._transport.handle_async_request(made))
+        return self._reply
+
+    async def _watch(self, event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._socket = info["return_value"]
+        elif not event.startswith("connection."):  # it is made; to watch the rest would only take time
+            self._extensions.pop("trace", None)
+
+    @property
+    def reusable(self) -> bool:
+        """If something came after the end of the last answer, it would be taken for the next call's answer.
+
+        httpcore asks the socket, before it sends, whether there is more to read, but forgets what it has read already,
+        and has no public name for that. The tests of hostile servers fail if its private names change.
+        """
+        if self._reply is None or not self._reply.done:
+            return False
+        pool = getattr(self._transport, "_pool", None)
+        http = next(iter(getattr(pool, "_connections", ())), None)
+        while http is not None and not hasattr(http, "_h11_state"):  # it is inside its own class, or a proxy's
+            http = getattr(http, "_connection", None)
+        if http is not self._http:
+            self._http = http
+            self._buffers = [] if http is None else [lambda: http._h11_state.trailing_data[0], *_buffers(http)]
+        return not any([held() for held in self._buffers])  # noqa: C419  # a list is faster than a generator
+
+    async def aclose(self) -> None:
+        if self._reply is not None:
+            await self._reply.aclose()
+        await self._transport.aclose()
+        if self._socket is not None:
+            await self._socket.aclose()
+
+
+def _buffers(http: Any) -> Iterator[Callable[[], object]]:
+    """What asyncio, anyio's TLS and trio's TLS have read ahead of httpcore: each gives something falsy for nothing."""
+    stream = getattr(http, "_network_stream", None)
+    while stream is not None:
+        sealed = getattr(stream, "_read_bio", None) or getattr(stream, "_incoming", None)
+        if sealed is not None:
+            yield partial(getattr, sealed, "pending")
+        queue = getattr(getattr(stream, "_protocol", None), "read_queue", None)
+        if queue is not None:
+            yield queue.__len__
+        stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
+
+
+class OwnEngine:
+    """Makes connections of our own, through the proxies and with the certificates that the environment names."""
+
+    def __init__(self, certificates: ssl.SSLContext | None, idle: float | None) -> None:
+        self._certificates = certificates
+        self._limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=idle)
+        self._proxies: dict[Origin, str | None] = {}
+
+    async def connect(self, origin: Origin) -> OwnConnection:
+        if origin not in self._proxies:
+            self._proxies[origin] = proxy_for(f"{origin.scheme}://{origin.netloc}")
+        proxy = self._proxies[origin]
+        sealed = origin.scheme == "https" or (proxy is not None and proxy.lower().startswith("https:"))
+        trusted = self._certificates or (await ssl_context() if sealed else _trusting_nobody())
+        via = None
+        if proxy is not None:
+            via = httpx.Proxy(proxy, ssl_context=trusted if proxy.lower().startswith("https:") else None)
+        return OwnConnection(httpx.AsyncHTTPTransport(verify=trusted, limits=self._limits, proxy=via))
+
+
+@cache
+def _trusting_nobody() -> ssl.SSLContext:
+    """For plain http, which httpx wants certificates for too: these cost no reading."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+class _TheirConnection:
+    """One call over a user's transport, which keeps connections of its own."""
+
+    ours = False
+    reusable = False
+
+    def __init__(self, engine: str, send: Callable[[Request], Any]) -> None:
+        self.engine = engine
+        self._send = send
+        self._reply: Reply | None = None
+
+    async def send(self, request: Request) -> Reply:
+        self._reply = Reply(await self._send(request))
+        return self._reply
+
+    async def aclose(self) -> None:
+        if self._reply is not None and not self._reply.done:
+            await self._reply.aclose()
+
+
+class TheirTransport:
+    """Sends over a transport of the user's, which stays open."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def connect(self, _: Origin) -> _TheirConnection:
+        return _TheirConnection("transport", self._sent)
+
+    async def _sent(self, request: Request) -> httpx.Response:
+        return await self._transport.handle_async_request(_request(request, _headers(request.fields)))
+
+
+class TheirClient:
+    """Sends over a user's httpx.AsyncClient: its headers, hooks and proxies count, its auth and redirects do not."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def connect(self, _: Origin) -> _TheirConnection:
+        return _TheirConnection("http_client", self._sent)
+
+    async def _sent(self, request: Request) -> httpx.Response:
+        headers = httpx.Headers(self._client.headers)
+        headers.update(_headers(request.fields))
+        made = _request(request, headers)
+        made.extensions["timeout"] = {}  # or the client's own would cut in before ours
+        return await self._client.send(made, stream=True, auth=None, follow_redirects=False)
+
+
+def engine_for(transport: object, http_client: object, certificates: object, *, idle: float | None) -> Engine:
+    """What to send with; TypeError or ValueError for arguments that cannot be right."""
+    _check("transport", transport, httpx.AsyncBaseTransport)
+    _check("http_client", http_client, httpx.AsyncClient)
+    _check("ssl_context", certificates, ssl.SSLContext)
+    if (transport is not None) + (http_client is not None) + (certificates is not None) > 1:
+        raise ValueError("give one of transport=, http_client= and ssl_context=, not both or all: each has its own")
+    if isinstance(transport, httpx.AsyncBaseTransport):
+        return TheirTransport(transport)
+    if isinstance(http_client, httpx.AsyncClient):
+        return TheirClient(http_client)
+    return OwnEngine(certificates if isinstance(certificates, ssl.SSLContext) else None, idle)
+
+
+def _check(name: str, value: object, wanted: type) -> None:
+    if value is not None and not isinstance(value, wanted):
+        kind = value if isinstance(value, type) else type(value)
+        given = f"{kind.__module__.partition('.')[0]}.{kind.__name__}".removeprefix("builtins.")
+        of = "the class " if isinstance(value, type) else ""
+        raise TypeError(f"{name} must be an {wanted.__module__.partition('.')[0]}.{wanted.__name__}, not {of}{given}")

@@ -17,8 +17,8 @@ from prisma_mgmt.core.call import Answer, Auth, Call, Options, Told, Upgrade
 from prisma_mgmt.core.clock import Clock, Patience
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
 from prisma_mgmt.core.encoding import dump
+from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
 from prisma_mgmt.core.logs import LogStream, Opening, Opens, Plain
-from prisma_mgmt.core.over_httpx import ClientArgument, TransportArgument, engine_for
 from prisma_mgmt.core.paths import fill, query_string
 from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.core.pool import Pool

@@ -11,6 +11,7 @@ It is idle, or busy from `send` until its answer was read to the end, or closed:
 """
 
 import asyncio
+import re
 import select
 import ssl
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ import httptools
 import httpx
 
 from prisma_mgmt.core.connection import Fields, Network, Origin, Request
+from prisma_mgmt.core.dialing import dial
 from prisma_mgmt.masks import SecretBytes
 
 _LONGEST_HEAD = 65_536  # bytes
@@ -27,6 +29,7 @@ _MOST_INTERIM = 32  # answers of 1xx before the one that counts
 _HIGH_WATER = 262_144  # bytes that are read ahead of whoever reads
 _WRITTEN_AT_ONCE = 262_144  # bytes
 _GOODBYE = 1.0  # seconds for the other side to close, too
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # RFC 9112 §4
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
 
@@ -75,7 +78,7 @@ class Http1(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None  # while the transport takes no more
         self._fault: Exception | None = None
-        self._busy = False
+        self.busy = False  # with a request, or with an answer that was not read to its end
         self._closing = False
         self._begin(bodiless=False, upgrades=False)
 
@@ -105,13 +108,12 @@ class Http1(asyncio.Protocol):
     async def connect(cls, origin: Origin, trusted: ssl.SSLContext | None) -> "Http1":
         """A new connection, sealed if the origin is https. Raises httpx.ConnectError."""
         loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {}
+        sealed: dict[str, Any] = {}
         if origin.scheme == "https":
-            options |= {"ssl": trusted, "server_hostname": origin.host.removesuffix(".")}
-        if isinstance(loop, asyncio.BaseEventLoop):  # uvloop tries one address after the other
-            options["happy_eyeballs_delay"] = 0.25
+            sealed = {"ssl": trusted, "server_hostname": origin.host.removesuffix(".")}
         try:
-            _, made = await loop.create_connection(lambda: cls(loop), origin.host, origin.port, **options)
+            connected = await dial(loop, origin.host, origin.port)
+            _, made = await loop.create_connection(lambda: cls(loop), sock=connected, **sealed)
         except OSError as error:  # an ssl.SSLError is one
             raise httpx.ConnectError(str(error) or type(error).__name__) from error
         return made
@@ -119,7 +121,7 @@ class Http1(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """The last answer was read to its end, and the peer has neither closed the connection nor said more."""
-        if self._busy or self._closing or self._fault is not None:
+        if self.busy or self._closing or self._fault is not None:
             return False
         return not self._incoming.poll(0)  # which knows what the event loop has not seen yet
 
@@ -127,30 +129,22 @@ class Http1(asyncio.Protocol):
         """Send, and wait for the head of the answer. Raises httpx.ReadError or RemoteProtocolError."""
         upgrades = any(name == "Upgrade" for name, _ in request.fields.pairs)
         self._begin(bodiless=request.method == "HEAD", upgrades=upgrades)
-        self._busy = True
-        try:
-            await self._write(request)
-            while not self._has_head:
-                await self._wait()
-        except BaseException:
-            self.abort()
-            raise
+        self.busy = True
+        await self._write(request)
+        while not self._has_head:
+            await self._wait()
         return _Reply(self, self._status, Headers(self._pairs))
 
     async def read(self) -> bytes:
         """The next piece of the body as it came, b"" at its end. Raises httpx.ReadError or RemoteProtocolError."""
-        try:
-            while not self._parts and not self._ended:
-                await self._wait()
-        except BaseException:
-            self.abort()
-            raise
-        part, self._parts, self._unread = SecretBytes(b"".join(self._parts)), [], 0
+        while not self._parts and not self._ended:
+            await self._wait()
+        part, self._parts, self._unread = b"".join(self._parts), [], 0
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
         if self._ended:
-            self._busy = False
+            self.busy = False
             if not (self._lives_on and self._sent):
                 self.abort()
         return part
@@ -164,19 +158,26 @@ class Http1(asyncio.Protocol):
         """Let go of what is left of an answer: if that is more than its end, the connection goes with it."""
         if self._ended and not self._parts:
             await self.read()
-        if self._busy:
+        if self.busy:
             self.abort()
 
+    def dropped(self) -> None:
+        """Close, for an answer was dropped before its end, and the event loop would keep the socket."""
+        if not (self._closing or self._loop.is_closed()):
+            self._loop.call_soon_threadsafe(self.abort)  # a collector runs in any thread
+
     async def aclose(self) -> None:
-        """Close, and wait a moment for the other side."""
+        """Close: at once if an answer is under way, else with a moment for the other side."""
         if not self._gone.done():
+            if self.busy:
+                self.abort()
             self._closing = True
             self._transport.close()
             await asyncio.wait([self._gone], timeout=_GOODBYE)
             self._transport.abort()
 
     def __repr__(self) -> str:
-        return f"<Http1 {'closed' if self._closing else 'busy' if self._busy else 'idle'}>"
+        return f"<Http1 {'closed' if self._closing else 'busy' if self.busy else 'idle'}>"
 
     # Inside
 
@@ -198,15 +199,14 @@ class Http1(asyncio.Protocol):
         self._sent = True
 
     async def _wait(self) -> None:
-        """Wait until something has come; raise what went wrong, once all that came before it was read."""
-        if self._fault is None:
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        if self._fault is not None and not (self._ended or self._parts):
+        """Wait until something has come. Raises what has gone wrong: all that came before it was read."""
+        if self._fault is not None:
             raise self._fault
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -232,7 +232,7 @@ class Http1(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._upgraded:
             self._keep(data)
-        elif not self._busy:
+        elif not self.busy:
             self._fail(httpx.RemoteProtocolError("the server said something that it was not asked"))
         else:
             self._parse(data)
@@ -243,6 +243,9 @@ class Http1(asyncio.Protocol):
             self._wake()
 
     def _parse(self, data: bytes) -> None:
+        if not self._head_size and not self._has_head and data[:1] != b"H":  # llhttp skips empty lines
+            self._fail(httpx.RemoteProtocolError("the answer is no HTTP: it begins with something else"))
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -263,10 +266,10 @@ class Http1(asyncio.Protocol):
         self._received += len(data)
 
     def eof_received(self) -> bool:
-        if self._busy and (self._until_end or self._upgraded):
+        if self.busy and (self._until_end or self._upgraded):
             self._ended = True
             self._wake()
-        elif self._busy and not self._ended:
+        elif self.busy and not self._ended:
             self._fail(httpx.RemoteProtocolError(self._cut()))
         self._lives_on = False
         self._closing = True
@@ -303,6 +306,10 @@ class Http1(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._ended:  # the answer is good, the connection is not
             raise httpx.RemoteProtocolError("the server sent more than the answer")
+
+    def on_status(self, reason: bytes) -> None:
+        if not _REASON.fullmatch(reason):  # llhttp lets a NUL pass
+            raise httpx.RemoteProtocolError("the status line holds what no line may hold")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value) + 4
@@ -351,10 +358,11 @@ class Http1(asyncio.Protocol):
 class _Reply:
     """An answer whose head has come."""
 
-    __slots__ = ("_connection", "headers", "status")
+    __slots__ = ("_connection", "_open", "headers", "status")
 
     def __init__(self, connection: Http1, status: int, headers: Headers) -> None:
         self._connection = connection
+        self._open = True  # the connection is busy with this answer
         self.status = status
         self.headers: Mapping[str, str] = headers
 
@@ -363,10 +371,18 @@ class _Reply:
         return self._connection if self.status == 101 else None
 
     async def read(self) -> bytes:
-        return await self._connection.read()
+        part = await self._connection.read()
+        self._open = self._connection.busy
+        return part
 
     async def aclose(self) -> None:
-        await self._connection.let_go()
+        if self._open:
+            self._open = False
+            await self._connection.let_go()
+
+    def __del__(self) -> None:
+        if self._open:
+            self._connection.dropped()
 
 
 def _nonsense(error: Exception) -> Exception:

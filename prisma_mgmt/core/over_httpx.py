@@ -3,19 +3,15 @@
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache, lru_cache, partial
-from typing import Any, TypeAlias, cast
+from functools import lru_cache, partial
+from typing import Any, cast
 
 import anyio
 import httpcore
 import httpx
 
-from prisma_mgmt.core.connection import Engine, Fields, Network, Origin, Request
-from prisma_mgmt.environment import proxy_for, ssl_context
+from prisma_mgmt.core.connection import Fields, Network, Origin, Request
 from prisma_mgmt.masks import SecretBytes
-
-TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
-ClientArgument: TypeAlias = httpx.AsyncClient | None
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _NOTHING = httpx.ByteStream(b"")
@@ -114,8 +110,11 @@ class OwnConnection:
     ours = True
     engine = "httpx"
 
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
-        self._transport = transport
+    def __init__(self, trusted: ssl.SSLContext, proxy: str | None, idle: float | None) -> None:
+        sealed = proxy is not None and proxy.lower().startswith("https:")
+        via = None if proxy is None else httpx.Proxy(proxy, ssl_context=trusted if sealed else None)
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=idle)
+        self._transport = httpx.AsyncHTTPTransport(verify=trusted, limits=limits, proxy=via)
         self._reply: Reply | None = None
         self._socket: Any = None
         self._extensions: dict[str, Any] = {}
@@ -174,32 +173,6 @@ def _buffers(http: Any) -> Iterator[Callable[[], object]]:
         stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
 
 
-class OwnEngine:
-    """Makes connections of our own, through the proxies and with the certificates that the environment names."""
-
-    def __init__(self, certificates: ssl.SSLContext | None, idle: float | None) -> None:
-        self._certificates = certificates
-        self._limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=idle)
-        self._proxies: dict[Origin, str | None] = {}
-
-    async def connect(self, origin: Origin) -> OwnConnection:
-        if origin not in self._proxies:
-            self._proxies[origin] = proxy_for(f"{origin.scheme}://{origin.netloc}")
-        proxy = self._proxies[origin]
-        sealed = origin.scheme == "https" or (proxy is not None and proxy.lower().startswith("https:"))
-        trusted = self._certificates or (await ssl_context() if sealed else _trusting_nobody())
-        via = None
-        if proxy is not None:
-            via = httpx.Proxy(proxy, ssl_context=trusted if proxy.lower().startswith("https:") else None)
-        return OwnConnection(httpx.AsyncHTTPTransport(verify=trusted, limits=self._limits, proxy=via))
-
-
-@cache
-def _trusting_nobody() -> ssl.SSLContext:
-    """For plain http, which httpx wants certificates for too: these cost no reading."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
 class _TheirConnection:
     """One call over a user's transport, which keeps connections of its own."""
 
@@ -248,25 +221,3 @@ class TheirClient:
         made = _request(request, headers)
         made.extensions["timeout"] = {}  # or the client's own would cut in before ours
         return await self._client.send(made, stream=True, auth=None, follow_redirects=False)
-
-
-def engine_for(transport: object, http_client: object, certificates: object, *, idle: float | None) -> Engine:
-    """What to send with; TypeError or ValueError for arguments that cannot be right."""
-    _check("transport", transport, httpx.AsyncBaseTransport)
-    _check("http_client", http_client, httpx.AsyncClient)
-    _check("ssl_context", certificates, ssl.SSLContext)
-    if (transport is not None) + (http_client is not None) + (certificates is not None) > 1:
-        raise ValueError("give one of transport=, http_client= and ssl_context=, not both or all: each has its own")
-    if isinstance(transport, httpx.AsyncBaseTransport):
-        return TheirTransport(transport)
-    if isinstance(http_client, httpx.AsyncClient):
-        return TheirClient(http_client)
-    return OwnEngine(certificates if isinstance(certificates, ssl.SSLContext) else None, idle)
-
-
-def _check(name: str, value: object, wanted: type) -> None:
-    if value is not None and not isinstance(value, wanted):
-        kind = value if isinstance(value, type) else type(value)
-        given = f"{kind.__module__.partition('.')[0]}.{kind.__name__}".removeprefix("builtins.")
-        of = "the class " if isinstance(value, type) else ""
-        raise TypeError(f"{name} must be an {wanted.__module__.partition('.')[0]}.{wanted.__name__}, not {of}{given}")

@@ -161,7 +161,10 @@ class Pool:
             raise RuntimeError("the client is closed")
         for i in range(len(self._idle) - 1, -1, -1):  # the last one, unless views have other origins
             if self._idle[i][1] == origin:
-                return self._idle.pop(i)[2]
+                found = self._idle.pop(i)[2]
+                if found.reusable:
+                    return found
+                await found.aclose()  # the server closed it meanwhile, or said something that nobody asked
         return await self._engine.connect(origin)
 
     def keep(self, connection: Connection, origin: Origin) -> bool:

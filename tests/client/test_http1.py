@@ -1,6 +1,7 @@
 """One HTTP/1.1 connection of our own: any split of an answer is the same answer, and what is ambiguous is none."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prisma_mgmt.core.connection import Fields, Origin, Request
+from prisma_mgmt.core.dialing import dial
 from prisma_mgmt.core.http1 import Http1
 from prisma_mgmt.masks import SecretBytes
 
@@ -33,6 +35,7 @@ class Wire(asyncio.Transport):
         self.ours, self.theirs = socket.socketpair()
         self.written: list[bytes] = []
         self.aborted = self.paused = False
+        self.connection: Http1 | None = None
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self.ours if name == "socket" else default
@@ -42,9 +45,10 @@ class Wire(asyncio.Transport):
 
     def abort(self) -> None:
         self.aborted = True
+        if self.connection is not None:
+            asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
 
-    def close(self) -> None:
-        self.aborted = True
+    close = abort
 
     def pause_reading(self) -> None:
         self.paused = True
@@ -67,6 +71,7 @@ def wire() -> Iterator[Wire]:
 def connected(wire: Wire) -> Http1:
     made = Http1(asyncio.get_running_loop())
     made.connection_made(wire)
+    wire.connection = made
     return made
 
 
@@ -127,7 +132,7 @@ async def test_an_answer_is_the_same_in_any_pieces(kind: str, wire: Wire) -> Non
     for cuts in [
         [data],
         [data[i : i + 1] for i in range(len(data))],
-        *([data[:i], data[i:]] for i in range(len(data))),
+        *([data[:i], data[i:]] for i in range(1, len(data))),
     ]:
         connection = connected(wire)
         wire.aborted = False
@@ -397,9 +402,20 @@ async def test_cancelling_closes_the_connection(head: bytes, wire: Wire) -> None
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    assert wire.aborted
     assert not connection.reusable
+    await connection.aclose()
+    assert wire.aborted
     assert "canary" not in repr(connection)
+
+
+async def test_an_answer_that_is_dropped_closes_its_connection(wire: Wire) -> None:
+    connection = connected(wire)
+    reply = await begun(connection, OK + b"Content-Length: 5\r\n\r\nhe")
+    await asyncio.sleep(0)  # until then the task that has sent keeps its result
+    del reply
+    gc.collect()
+    await asyncio.sleep(0)
+    assert wire.aborted
 
 
 async def test_a_server_that_is_not_there() -> None:
@@ -425,3 +441,68 @@ async def test_two_calls_over_a_real_socket() -> None:
                 assert (await whole(connection, request()))[2] == b"hello"
         await connection.aclose()
         assert not connection.reusable
+
+
+# Dialling
+
+
+class Resolving(asyncio.SelectorEventLoop):
+    """An event loop whose names lead to the given addresses; it remembers the sockets that it connects."""
+
+    def __init__(self, addresses: list[tuple[str, int]]) -> None:
+        super().__init__()
+        self.addresses = addresses
+        self.sockets: list[socket.socket] = []
+
+    async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in self.addresses]
+
+    async def sock_connect(self, sock: Any, address: Any) -> None:
+        self.sockets.append(sock)
+        if address[1] == 1:  # an address that never answers
+            await asyncio.Event().wait()
+        await super().sock_connect(sock, address)
+
+
+def listening() -> socket.socket:
+    made = socket.create_server(("127.0.0.1", 0))
+    return made
+
+
+def test_the_address_that_answers_wins_and_no_other_socket_is_left() -> None:
+    with listening() as server:
+        loop = Resolving([("127.0.0.1", 1), server.getsockname()])
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            won = runner.run(dial(loop, "x", 80))
+            assert [one.fileno() for one in loop.sockets if one is not won] == [-1]
+            won.close()
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_a_dial_that_is_cancelled_at_any_step_leaves_no_socket(steps: int) -> None:
+    with listening() as server:
+        loop = Resolving([server.getsockname(), server.getsockname()])
+
+        async def cancelled() -> None:
+            dialling = asyncio.ensure_future(dial(loop, "x", 80))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if dialling.cancel():
+                with pytest.raises(asyncio.CancelledError):
+                    await dialling
+            else:
+                dialling.result().close()
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(cancelled())
+        assert [one.fileno() for one in loop.sockets if one.fileno() != -1] == []
+
+
+def test_all_addresses_that_fail_give_the_first_failure() -> None:
+    with listening() as server:
+        closed = server.getsockname()
+    loop = Resolving([closed, closed])
+    with asyncio.Runner(loop_factory=lambda: loop) as runner, pytest.raises(ConnectionRefusedError):
+        runner.run(dial(loop, "x", 80))

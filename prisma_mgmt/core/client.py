@@ -232,7 +232,8 @@ class BaseClient:
             raise ValueError(f"a URL of more than {_LONGEST_URL:,} characters: an id or the query is too long")
         sent = {**options.headers, **checked_headers(headers)} if headers else None
         content = None if body is UNSET else _dumped(body)
-        return Call(options, method, path, text, sent, content, anonymous=not token, opens=opens, upgrade=upgrade)
+        wanted = token and "Authorization" not in (sent or options.headers)
+        return Call(options, method, path, text, sent, content, not token, wanted, opens, upgrade)
 
     def log_stream(
         self, record: type[R], terminal: type[T], path: str, query: Query, *, live: bool | None
@@ -312,9 +313,7 @@ def _from_environment() -> Auth:
 def _given(auth: str | Credentials) -> Auth:
     if isinstance(auth, str):
         return Auth(ServiceToken(auth), "given as auth=", who=Secret(auth))
-    if isinstance(auth, type) or not isinstance(auth, Credentials):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        kind = f"the class {auth.__name__}" if isinstance(auth, type) else type(auth).__name__
-        raise TypeError(f"auth must be a token, or an object with the methods access_token and renew, not {kind}")
+    checked_methods(auth, "auth, if it is no token,", "access_token", "renew")
     tracked = None
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
         checked_methods(auth, "auth", "accepted", "outdated", "drain")

@@ -188,7 +188,7 @@ class LogStream(Generic[R, T]):
             value = parse(line)
         except (ValueError, RecursionError):
             return Mismatch("expected JSON on every line")
-        kind = value.get("type") if isinstance(value, dict) else None
+        kind: object = value.get("type") if value.__class__ is dict else None
         if isinstance(kind, str) and kind not in ("terminal", _kind_of(self._record)):
             return value
         try:
@@ -260,7 +260,7 @@ def _kind_of(record: type) -> object:
 
 def _cursor(record: Any) -> str | None:
     """Where to go on after a record: its cursor, or the byte of the log that it ends with."""
-    if isinstance(record, dict):
+    if record.__class__ is dict:
         cursor, end = record.get("cursor"), record.get("byteEnd")
     else:
         cursor, end = getattr(record, "cursor", None), getattr(record, "byte_end", None)

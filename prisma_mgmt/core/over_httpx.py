@@ -10,9 +10,9 @@ import anyio
 import httpcore
 import httpx
 
-from prisma_mgmt.core.connection import Engine, Fields, Network, Origin, Request
+from prisma_mgmt.core.connection import Connection, Engine, Fields, Network, Origin, Request
 from prisma_mgmt.environment import proxy_for, ssl_context
-from prisma_mgmt.masks import SecretBytes
+from prisma_mgmt.masks import Secret, SecretBytes
 
 TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
 ClientArgument: TypeAlias = httpx.AsyncClient | None
@@ -94,7 +94,8 @@ class _Upgraded:
 def _headers(fields: Fields) -> httpx.Headers:
     if not isinstance(fields.ready, httpx.Headers):
         # bytes that are masked stay so down to hpack, which logs them
-        raw = [(name.encode(), SecretBytes(value.encode())) for name, value in fields.pairs]
+        kept = {True: SecretBytes, False: bytes}
+        raw = [(name.encode(), kept[isinstance(value, Secret)](value.encode())) for name, value in fields.pairs]
         fields.ready = httpx.Headers(raw)
     return fields.ready
 
@@ -154,8 +155,6 @@ class OwnConnection:
         return not any([held() for held in self._buffers])  # noqa: C419  # a list is faster than a generator
 
     async def aclose(self) -> None:
-        if self._reply is not None:
-            await self._reply.aclose()
         await self._transport.aclose()
         if self._socket is not None:
             await self._socket.aclose()
@@ -184,7 +183,7 @@ class OwnEngine:
 
     async def connect(self, origin: Origin) -> OwnConnection:
         if origin not in self._proxies:
-            self._proxies[origin] = proxy_for(f"{origin.scheme}://{origin.netloc}")
+            self._proxies[origin] = proxy_for(origin.url)
         proxy = self._proxies[origin]
         sealed = origin.scheme == "https" or (proxy is not None and proxy.lower().startswith("https:"))
         trusted = self._certificates or (await ssl_context() if sealed else _trusting_nobody())
@@ -200,54 +199,40 @@ def _trusting_nobody() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-class _TheirConnection:
-    """One call over a user's transport, which keeps connections of its own."""
+class TheirTransport:
+    """Sends over a transport of the user's, which keeps connections of its own and stays open."""
 
     ours = False
+    engine = "transport"
     reusable = False
-
-    def __init__(self, engine: str, send: Callable[[Request], Any]) -> None:
-        self.engine = engine
-        self._send = send
-        self._reply: Reply | None = None
-
-    async def send(self, request: Request) -> Reply:
-        self._reply = Reply(await self._send(request))
-        return self._reply
-
-    async def aclose(self) -> None:
-        if self._reply is not None and not self._reply.done:
-            await self._reply.aclose()
-
-
-class TheirTransport:
-    """Sends over a transport of the user's, which stays open."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
 
-    async def connect(self, _: Origin) -> _TheirConnection:
-        return _TheirConnection("transport", self._sent)
+    async def connect(self, origin: Origin) -> Connection:  # noqa: ARG002  # it knows the way
+        return self
 
-    async def _sent(self, request: Request) -> httpx.Response:
-        return await self._transport.handle_async_request(_request(request, _headers(request.fields)))
+    async def send(self, request: Request) -> Reply:
+        return Reply(await self._transport.handle_async_request(_request(request, _headers(request.fields))))
+
+    async def aclose(self) -> None:
+        """Leave the user's transport as it is."""
 
 
-class TheirClient:
+class TheirClient(TheirTransport):
     """Sends over a user's httpx.AsyncClient: its headers, hooks and proxies count, its auth and redirects do not."""
+
+    engine = "http_client"
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def connect(self, _: Origin) -> _TheirConnection:
-        return _TheirConnection("http_client", self._sent)
-
-    async def _sent(self, request: Request) -> httpx.Response:
+    async def send(self, request: Request) -> Reply:
         headers = httpx.Headers(self._client.headers)
         headers.update(_headers(request.fields))
         made = _request(request, headers)
         made.extensions["timeout"] = {}  # or the client's own would cut in before ours
-        return await self._client.send(made, stream=True, auth=None, follow_redirects=False)
+        return Reply(await self._client.send(made, stream=True, auth=None, follow_redirects=False))
 
 
 def engine_for(transport: object, http_client: object, certificates: object, *, idle: float | None) -> Engine:

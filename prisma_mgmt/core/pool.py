@@ -125,10 +125,15 @@ class Place:
     async def aclose(self) -> None:
         """Give the connection back to the pool, or close it if that is all it is good for; once is enough."""
         spent, self._connection = self._connection, None
-        if spent is not None and self._body is not None and self._reply is not None:
+        if spent is None:
+            return
+        if self._reply is not None and not self._reply.done:
             with anyio.CancelScope(shield=True):
                 await self._reply.aclose()
-        if spent is not None and self._request is not None and self._pool.keep(spent, self._request.origin):
+        if not spent.ours:
+            return
+        assert self._request is not None  # it was sent over it
+        if self._pool.keep(spent, self._request.origin):
             spent = self._pool.surplus()  # one at a time keeps the number of idle ones in bounds
         if spent is not None:
             with anyio.CancelScope(shield=True):

@@ -85,7 +85,7 @@ def by_rich(error: BaseException) -> str:
     from rich.traceback import Traceback
 
     told = io.StringIO()
-    shown = Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True)
+    shown = Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True, extra_lines=0)
     Console(file=told, width=2000).print(shown)
     return told.getvalue()
 

@@ -14,6 +14,7 @@ from prisma_mgmt.checks import checked_token
 from prisma_mgmt.core.answers import api_error
 from prisma_mgmt.core.call import Answer, Call
 from prisma_mgmt.core.clock import Clock
+from prisma_mgmt.core.connection import Request
 from prisma_mgmt.core.pool import Place, Pool
 from prisma_mgmt.core.record import record_answer, records
 from prisma_mgmt.core.retry import FULL, Budget, Gates, may_have_acted
@@ -114,22 +115,22 @@ class Pipeline:
         """
         tracked = call.options.auth.tracked
         for _ in range(_RENEWALS):
+            request = call.request(token)
             async with self.pool.place() as place:
                 if call.failure is not None and self.clock.monotonic() >= call.until:
                     raise call.failure
                 if tracked is None or token is None or not tracked.outdated(token):
-                    return await self._exchange(call, token, place)
+                    return await self._exchange(call, token, request, place)
             another = await self._renewed(call, token)
             if another is None:  # the API's own 401 says more than we could
                 tracked = None
             token = another or token
         raise call.named(AuthError("the credentials take back every token that they give, before it is sent"))
 
-    async def _exchange(self, call: Call, token: str | None, place: Place) -> Outcome:
+    async def _exchange(self, call: Call, token: str | None, request: Request, place: Place) -> Outcome:
         """Send once, and tell whoever wants to know."""
         options = call.options
         observer, tracked = options.observer, options.auth.tracked
-        request = call.request(token)
         call.sent, call.token = call.sent + 1, token
         began = self.clock.monotonic()
         if observer is not None:

@@ -183,7 +183,7 @@ def _text(value: Any) -> str | None:
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """The wait in seconds that Retry-After asks for (RFC 9110 §10.2.3), from seconds or a date; None for nonsense.
 
-    A date is measured from the answer's own Date where it has one, else from `now` (Unix seconds).
+    A date is measured from the answer's own Date if it has one, else from `now` (Unix seconds).
     """
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", value):

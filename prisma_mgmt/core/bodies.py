@@ -22,7 +22,9 @@ def body_of(reply: Reply) -> Body:
 
     Only gzip is asked for, and only gzip is unpacked. Any other coding that comes unasked is left as it is.
     """
-    coding = reply.headers.get("content-encoding", "").strip().lower()
+    if "content-encoding" not in reply.headers:
+        return reply
+    coding = reply.headers["content-encoding"].strip().lower()
     if coding in ("gzip", "x-gzip"):
         return _Unpacked(reply)
     if "," in coding:

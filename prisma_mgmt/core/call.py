@@ -97,6 +97,7 @@ class Call:
     headers: Mapping[str, str] | None = field(default=None, repr=False)  # all of them; None for those of the options
     body: SecretBytes | None = field(default=None, repr=False)
     anonymous: bool = False  # needs no token, and is sent none
+    wants_token: bool = True  # false if it is anonymous, or the caller gave a header Authorization
     opens: bool = False  # the body of its answer stays open
     upgrade: Upgrade | None = None
     sent: int = 0  # how often
@@ -109,12 +110,6 @@ class Call:
     @property
     def url(self) -> str:
         return self.options.base_url + self.path + self.query
-
-    @property
-    def wants_token(self) -> bool:
-        """False if the caller gave a header Authorization, or the route needs no token."""
-        headers = self.options.headers if self.headers is None else self.headers
-        return not self.anonymous and "Authorization" not in headers
 
     @property
     def token_from(self) -> str:

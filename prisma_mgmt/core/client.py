@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from functools import cached_property, partial
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
@@ -18,7 +18,7 @@ from prisma_mgmt.core.clock import Clock, Patience
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
-from prisma_mgmt.core.logs import LogStream, Opening, Opens, Plain
+from prisma_mgmt.core.logs import LogStream, Opening, as_it_comes
 from prisma_mgmt.core.paths import fill, query_string
 from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.core.pool import Pool
@@ -31,6 +31,7 @@ from prisma_mgmt.masks import Secret, SecretBytes, bare
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.events import Hook
+    from prisma_mgmt.core.live import Handshake
 else:  # events are imported only if somebody observes, and yet the annotations can be evaluated
     Hook: TypeAlias = Callable[[Any], object]
 
@@ -232,16 +233,19 @@ class BaseClient:
             raise ValueError(f"a URL of more than {_LONGEST_URL:,} characters: an id or the query is too long")
         sent = {**options.headers, **checked_headers(headers)} if headers else None
         content = None if body is UNSET else _dumped(body)
-        return Call(options, method, path, text, sent, content, anonymous=not token, opens=opens, upgrade=upgrade)
+        wanted = token and "Authorization" not in (sent or options.headers)
+        return Call(options, method, path, text, sent, content, not token, wanted, opens, upgrade)
 
     def log_stream(
         self, record: type[R], terminal: type[T], path: str, query: Query, *, live: bool | None
     ) -> LogStream[R, T]:
         """A log route whose path is already filled; over a WebSocket if it is to come `live`."""
-        how = _live() if live else Plain
+        handshake_of, patience = _handshake() if live else None, self._pipeline.pool.patience
 
         def opening(query: Query) -> Opening:
-            return how(partial(self.call, "GET", path, query, _LOG_HEADERS, opens=True), self._pipeline.pool.patience)
+            handshake = None if handshake_of is None else handshake_of(patience)
+            call = self.call("GET", path, query, _LOG_HEADERS, opens=True, upgrade=handshake)
+            return call, as_it_comes if handshake is None else handshake.messages
 
         followed = bool(live or query.get("follow"))
         return LogStream(self._pipeline, opening, query, record, terminal, followed=followed)
@@ -312,9 +316,7 @@ def _from_environment() -> Auth:
 def _given(auth: str | Credentials) -> Auth:
     if isinstance(auth, str):
         return Auth(ServiceToken(auth), "given as auth=", who=Secret(auth))
-    if isinstance(auth, type) or not isinstance(auth, Credentials):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        kind = f"the class {auth.__name__}" if isinstance(auth, type) else type(auth).__name__
-        raise TypeError(f"auth must be a token, or an object with the methods access_token and renew, not {kind}")
+    checked_methods(auth, "auth, if it is no token,", "access_token", "renew")
     tracked = None
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
         checked_methods(auth, "auth", "accepted", "outdated", "drain")
@@ -322,12 +324,12 @@ def _given(auth: str | Credentials) -> Auth:
     return Auth(auth, f"from {type(auth).__name__}", tracked=tracked, who=id(auth))
 
 
-def _live() -> Opens:
+def _handshake() -> "type[Handshake]":
     try:
-        from prisma_mgmt.core.live import Live
+        from prisma_mgmt.core.live import Handshake
     except ImportError:
         raise ImportError("follow=True needs websockets: install prisma-mgmt[live]") from None
-    return Live
+    return Handshake
 
 
 def _observer(on_event: Hook | None) -> Told | None:

@@ -14,23 +14,24 @@ from prisma_mgmt.masks import SecretBytes
 
 @frozen
 class Origin:
-    """A server: what a connection leads to."""
+    """A server: what a connection leads to.
+
+    `netloc` is host and port as the header Host has them, without the port that the scheme means anyway.
+    """
 
     scheme: str  # http or https
     host: str  # a name or an address, an IPv6 one without its brackets
     port: int
+    netloc: str
+    url: str  # scheme and netloc
 
     @classmethod
     def of(cls, url: str) -> "Origin":
         parts = urlsplit(url)
-        scheme = parts.scheme.lower()
-        return cls(scheme, parts.hostname or "", parts.port or (443 if scheme == "https" else 80))
-
-    @property
-    def netloc(self) -> str:
-        """Host and port as the header Host has them: without the port that the scheme means anyway."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+        scheme, host, usual = parts.scheme.lower(), parts.hostname or "", 443 if parts.scheme.lower() == "https" else 80
+        port = parts.port or usual
+        netloc = (f"[{host}]" if ":" in host else host) + ("" if port == usual else f":{port}")
+        return cls(scheme, host, port, netloc, f"{scheme}://{netloc}")
 
 
 class Fields:
@@ -59,7 +60,7 @@ class Request:
 
     @property
     def url(self) -> str:
-        return f"{self.origin.scheme}://{self.origin.netloc}{self.target}"
+        return self.origin.url + self.target
 
 
 class Network(Protocol):
@@ -81,6 +82,11 @@ class Reply(Protocol):
     @property
     def headers(self) -> Mapping[str, str]:
         """By names in any case; those that came more than once are joined by commas."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """The body was read to its end."""
         ...
 
     @property
@@ -107,7 +113,7 @@ class Connection(Protocol):
     those are taken for faults of the network. An answer that is not read to its end costs the connection.
     """
 
-    ours: bool  # nothing but this package and the libraries below it runs in `send` and `read`
+    ours: bool  # nothing but this package and the libraries below it runs in it; if false, it is never closed here
     engine: str  # what events call it
 
     async def send(self, request: Request) -> Reply:
@@ -120,7 +126,7 @@ class Connection(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close the socket, whatever state it is in; it may be called in a cancelled scope, shielded."""
+        """Close the socket, whatever state it is in. The last reply is closed already."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from contextlib import suppress
 from functools import cache
 from typing import TypeAlias
 
@@ -13,13 +14,6 @@ from prisma_mgmt.core.over_httpx import OwnConnection, TheirClient, TheirTranspo
 from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.loops import running_loop
 
-try:
-    from prisma_mgmt.core.http1 import Http1
-except ImportError:  # httptools, of the extra `speed`, is not installed
-    _http1 = None
-else:
-    _http1 = Http1
-
 TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
 ClientArgument: TypeAlias = httpx.AsyncClient | None
 
@@ -29,18 +23,24 @@ class OwnEngine:
 
     def __init__(self, certificates: ssl.SSLContext | None, idle: float | None) -> None:
         self._certificates = certificates
-        self._idle = idle
+        self._limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=idle)
         self._proxies: dict[Origin, str | None] = {}
 
     async def connect(self, origin: Origin) -> Connection:
         if origin not in self._proxies:
-            self._proxies[origin] = proxy_for(f"{origin.scheme}://{origin.netloc}")
+            self._proxies[origin] = proxy_for(origin.url)
         proxy = self._proxies[origin]
         sealed = origin.scheme == "https" or (proxy is not None and proxy.lower().startswith("https:"))
         trusted = self._certificates or (await ssl_context() if sealed else _trusting_nobody())
-        if _http1 is not None and proxy is None and _may_pass_httpx_by():
-            return await _http1.connect(origin, trusted)
-        return OwnConnection(trusted, proxy, self._idle)
+        if proxy is None and _may_pass_httpx_by():
+            with suppress(ImportError):  # httptools, of the extra `speed`, is not installed
+                from prisma_mgmt.core.http1 import Http1
+
+                return await Http1.connect(origin, trusted)
+        via = None
+        if proxy is not None:
+            via = httpx.Proxy(proxy, ssl_context=trusted if proxy.lower().startswith("https:") else None)
+        return OwnConnection(httpx.AsyncHTTPTransport(verify=trusted, limits=self._limits, proxy=via))
 
 
 def _may_pass_httpx_by() -> bool:

@@ -15,7 +15,6 @@ from websockets.utils import accept_key, generate_key
 from prisma_mgmt.core.answers import named
 from prisma_mgmt.core.call import Answer, OpenBody
 from prisma_mgmt.core.clock import Patience
-from prisma_mgmt.core.logs import Called
 from prisma_mgmt.errors import DecodeError, NetworkError, RequestTimeoutError
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
@@ -23,10 +22,14 @@ _UNLOGGED = logging.Logger("websockets", logging.CRITICAL)  # at DEBUG, it would
 
 
 class Handshake:
-    """Asks for a WebSocket."""
+    """Asks for a WebSocket, and makes of the answer the messages that come over it.
 
-    def __init__(self) -> None:
+    Any answer but the switch to them is an error, a 200 too: who follows would take the log so far for the whole.
+    """
+
+    def __init__(self, patience: Patience) -> None:
         self._key = ""
+        self._patience = patience
 
     def headers(self) -> dict[str, str]:
         self._key = generate_key()
@@ -37,24 +40,10 @@ class Handshake:
             "Sec-Websocket-Key": self._key,
         }
 
-    def accepted(self, answer: Answer) -> bool:
-        return answer.status == 101 and answer.headers.get("sec-websocket-accept") == accept_key(self._key)
-
-
-class Live:
-    """Opens a log whose lines come as messages.
-
-    Any answer but the switch to them is an error, a 200 too: who follows would take the log so far for the whole.
-    """
-
-    def __init__(self, called: Called, patience: Patience) -> None:
-        self._handshake = Handshake()
-        self.call = called(upgrade=self._handshake)
-        self._patience = patience
-
-    def body(self, answer: Answer) -> "Messages":
+    def messages(self, answer: Answer) -> "Messages":
+        """The lines of the log. Raises DecodeError if the server did not switch."""
         assert answer.open is not None  # the call asked for it
-        if not self._handshake.accepted(answer):
+        if answer.status != 101 or answer.headers.get("sec-websocket-accept") != accept_key(self._key):
             told = "the server did not switch to a WebSocket; without follow= it may give the log so far"
             told = f"{told} (status {answer.status})"
             raise named(DecodeError(told, status=answer.status, request_id=answer.request_id), answer)

@@ -9,8 +9,7 @@ from typing import Any, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 import attrs
 
 from prisma_mgmt.core.answers import checked, named
-from prisma_mgmt.core.call import Answer, Call, Upgrade
-from prisma_mgmt.core.clock import Patience
+from prisma_mgmt.core.call import Answer, Call
 from prisma_mgmt.core.codec import Mismatch, parse, structure
 from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, StreamError
@@ -47,6 +46,10 @@ class Body(Protocol):
 
     async def read(self) -> bytes: ...
     async def aclose(self) -> None: ...
+
+
+Opened: TypeAlias = Callable[[Answer], Body]  # makes of the answer that opens a log what its lines come from
+Opening: TypeAlias = tuple[Call, Opened]
 
 
 class Segment:
@@ -98,7 +101,7 @@ class LogStream(Generic[R, T]):
     def __init__(
         self,
         pipeline: Pipeline,
-        opening: "Callable[[Query], Opening]",
+        opening: Callable[[Query], Opening],
         query: Query,
         record: type[R],
         terminal: type[T],
@@ -150,15 +153,15 @@ class LogStream(Generic[R, T]):
         raise StopAsyncIteration
 
     async def _open(self) -> Segment:
-        opening = self._opening({**self._query, **_START, "cursor": self.cursor} if self.cursor else self._query)
-        answer = await self._pipeline.send(opening.call)
+        call, opened = self._opening({**self._query, **_START, "cursor": self.cursor} if self.cursor else self._query)
+        answer = await self._pipeline.send(call)
         assert answer.open is not None  # the call asked for it
         try:
-            body = opening.body(answer)
+            body = opened(answer)
         except BaseException:
             await answer.open.aclose()
             raise
-        return Segment(opening.call, answer, body, self._pipeline.pool.patience.line)
+        return Segment(call, answer, body, self._pipeline.pool.patience.line)
 
     async def _at_the_end(self, segment: Segment, end: Any, cuts: int, began: float) -> int:
         """Wait until a followed log may be taken up after a terminal record; 0 if that record is the end."""
@@ -188,7 +191,7 @@ class LogStream(Generic[R, T]):
             value = parse(line)
         except (ValueError, RecursionError):
             return Mismatch("expected JSON on every line")
-        kind = value.get("type") if isinstance(value, dict) else None
+        kind: object = value.get("type") if value.__class__ is dict else None
         if isinstance(kind, str) and kind not in ("terminal", _kind_of(self._record)):
             return value
         try:
@@ -223,34 +226,10 @@ class LogStream(Generic[R, T]):
             warnings.warn(told, ResourceWarning, stacklevel=2)
 
 
-class Opening(Protocol):
-    """A call that opens a log, and what makes of its answer the lines."""
-
-    call: Call
-
-    def body(self, answer: Answer) -> Body:
-        """Raises DecodeError for an answer that is no log."""
-        ...
-
-
-class Called(Protocol):
-    """Makes the call that opens a log."""
-
-    def __call__(self, *, upgrade: Upgrade | None = None) -> Call: ...
-
-
-Opens: TypeAlias = Callable[[Called, Patience], Opening]
-
-
-class Plain:
-    """Opens a log whose lines come as the body of an answer."""
-
-    def __init__(self, called: Called, _: Patience) -> None:
-        self.call = called()
-
-    def body(self, answer: Answer) -> Body:
-        assert answer.open is not None  # the call asked for it
-        return answer.open
+def as_it_comes(answer: Answer) -> Body:
+    """The lines of a log that is the body of an answer."""
+    assert answer.open is not None  # the call asked for it
+    return answer.open
 
 
 def _kind_of(record: type) -> object:
@@ -260,7 +239,7 @@ def _kind_of(record: type) -> object:
 
 def _cursor(record: Any) -> str | None:
     """Where to go on after a record: its cursor, or the byte of the log that it ends with."""
-    if isinstance(record, dict):
+    if record.__class__ is dict:
         cursor, end = record.get("cursor"), record.get("byteEnd")
     else:
         cursor, end = getattr(record, "cursor", None), getattr(record, "byte_end", None)

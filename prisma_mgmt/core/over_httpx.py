@@ -1,17 +1,19 @@
 """Connections over httpx: our own, one to each httpx transport, and those of a user's transport or client."""
 
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import anyio
 import httpcore
 import httpx
 
-from prisma_mgmt.core.connection import Fields, Network, Origin, Request
-from prisma_mgmt.masks import SecretBytes
+from prisma_mgmt.core.connection import Connection, Fields, Network, Origin, Request
+from prisma_mgmt.masks import Secret, SecretBytes
+
+TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
+ClientArgument: TypeAlias = httpx.AsyncClient | None
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _NOTHING = httpx.ByteStream(b"")
@@ -90,7 +92,8 @@ class _Upgraded:
 def _headers(fields: Fields) -> httpx.Headers:
     if not isinstance(fields.ready, httpx.Headers):
         # bytes that are masked stay so down to hpack, which logs them
-        raw = [(name.encode(), SecretBytes(value.encode())) for name, value in fields.pairs]
+        kept = {True: SecretBytes, False: bytes}
+        raw = [(name.encode(), kept[isinstance(value, Secret)](value.encode())) for name, value in fields.pairs]
         fields.ready = httpx.Headers(raw)
     return fields.ready
 
@@ -110,11 +113,8 @@ class OwnConnection:
     ours = True
     engine = "httpx"
 
-    def __init__(self, trusted: ssl.SSLContext, proxy: str | None, idle: float | None) -> None:
-        sealed = proxy is not None and proxy.lower().startswith("https:")
-        via = None if proxy is None else httpx.Proxy(proxy, ssl_context=trusted if sealed else None)
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=idle)
-        self._transport = httpx.AsyncHTTPTransport(verify=trusted, limits=limits, proxy=via)
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
         self._reply: Reply | None = None
         self._socket: Any = None
         self._extensions: dict[str, Any] = {}
@@ -153,8 +153,6 @@ class OwnConnection:
         return not any([held() for held in self._buffers])  # noqa: C419  # a list is faster than a generator
 
     async def aclose(self) -> None:
-        if self._reply is not None:
-            await self._reply.aclose()
         await self._transport.aclose()
         if self._socket is not None:
             await self._socket.aclose()
@@ -173,51 +171,37 @@ def _buffers(http: Any) -> Iterator[Callable[[], object]]:
         stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
 
 
-class _TheirConnection:
-    """One call over a user's transport, which keeps connections of its own."""
+class TheirTransport:
+    """Sends over a transport of the user's, which keeps connections of its own and stays open."""
 
     ours = False
+    engine = "transport"
     reusable = False
-
-    def __init__(self, engine: str, send: Callable[[Request], Any]) -> None:
-        self.engine = engine
-        self._send = send
-        self._reply: Reply | None = None
-
-    async def send(self, request: Request) -> Reply:
-        self._reply = Reply(await self._send(request))
-        return self._reply
-
-    async def aclose(self) -> None:
-        if self._reply is not None and not self._reply.done:
-            await self._reply.aclose()
-
-
-class TheirTransport:
-    """Sends over a transport of the user's, which stays open."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
 
-    async def connect(self, _: Origin) -> _TheirConnection:
-        return _TheirConnection("transport", self._sent)
+    async def connect(self, origin: Origin) -> Connection:  # noqa: ARG002  # it knows the way
+        return self
 
-    async def _sent(self, request: Request) -> httpx.Response:
-        return await self._transport.handle_async_request(_request(request, _headers(request.fields)))
+    async def send(self, request: Request) -> Reply:
+        return Reply(await self._transport.handle_async_request(_request(request, _headers(request.fields))))
+
+    async def aclose(self) -> None:
+        """Leave the user's transport as it is."""
 
 
-class TheirClient:
+class TheirClient(TheirTransport):
     """Sends over a user's httpx.AsyncClient: its headers, hooks and proxies count, its auth and redirects do not."""
+
+    engine = "http_client"
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def connect(self, _: Origin) -> _TheirConnection:
-        return _TheirConnection("http_client", self._sent)
-
-    async def _sent(self, request: Request) -> httpx.Response:
+    async def send(self, request: Request) -> Reply:
         headers = httpx.Headers(self._client.headers)
         headers.update(_headers(request.fields))
         made = _request(request, headers)
         made.extensions["timeout"] = {}  # or the client's own would cut in before ours
-        return await self._client.send(made, stream=True, auth=None, follow_redirects=False)
+        return Reply(await self._client.send(made, stream=True, auth=None, follow_redirects=False))

@@ -14,9 +14,10 @@ from prisma_mgmt.checks import checked_token
 from prisma_mgmt.core.answers import api_error
 from prisma_mgmt.core.call import Answer, Call
 from prisma_mgmt.core.clock import Clock
+from prisma_mgmt.core.connection import Request
 from prisma_mgmt.core.pool import Place, Pool
-from prisma_mgmt.core.record import record_answer
-from prisma_mgmt.core.retry import Budget, Gates, may_have_acted
+from prisma_mgmt.core.record import record_answer, records
+from prisma_mgmt.core.retry import FULL, Budget, Gates, may_have_acted
 from prisma_mgmt.errors import APIError, AuthError, NetworkError, PrismaError, RateLimitError
 
 Outcome: TypeAlias = Answer | NetworkError
@@ -40,11 +41,14 @@ class Pipeline:
         attempt = 0
         while True:
             attempt += 1
-            await self._pass_gate(call)
+            if self.gates.closed:
+                await self._pass_gate(call)
             outcome = await self._with_a_good_token(call)
-            if isinstance(outcome, Answer) and _is_success(call, outcome):
-                self.budget.give(retried=attempt > 1)
-                record_answer(self, outcome)
+            if isinstance(outcome, Answer) and (200 <= outcome.status < 300 or _is_success(call, outcome)):
+                if attempt > 1 or self.budget.left < FULL:
+                    self.budget.give(retried=attempt > 1)
+                if records.get():
+                    record_answer(self, outcome)
                 return outcome
             error = api_error(outcome, self.clock.now()) if isinstance(outcome, Answer) else outcome
             call.acted = call.acted or may_have_acted(error)
@@ -88,7 +92,13 @@ class Pipeline:
 
     async def _with_a_good_token(self, call: Call) -> Outcome:
         """Send with a token; if that is refused, once more with another one, if there is another."""
-        token = await self._token(call)
+        token = None
+        if call.wants_token:
+            auth = call.options.auth
+            if auth.credentials is None:
+                kind, told = auth.lacking
+                raise call.named(kind(told))
+            token = _sound(await auth.credentials.access_token())
         outcome = await self._in_a_place(call, token)
         refused = call.token if isinstance(outcome, Answer) and outcome.status == 401 else None
         if refused is None or call.renewed:
@@ -105,22 +115,22 @@ class Pipeline:
         """
         tracked = call.options.auth.tracked
         for _ in range(_RENEWALS):
+            request = call.request(token)
             async with self.pool.place() as place:
                 if call.failure is not None and self.clock.monotonic() >= call.until:
                     raise call.failure
                 if tracked is None or token is None or not tracked.outdated(token):
-                    return await self._exchange(call, token, place)
+                    return await self._exchange(call, token, request, place)
             another = await self._renewed(call, token)
             if another is None:  # the API's own 401 says more than we could
                 tracked = None
             token = another or token
         raise call.named(AuthError("the credentials take back every token that they give, before it is sent"))
 
-    async def _exchange(self, call: Call, token: str | None, place: Place) -> Outcome:
+    async def _exchange(self, call: Call, token: str | None, request: Request, place: Place) -> Outcome:
         """Send once, and tell whoever wants to know."""
         options = call.options
         observer, tracked = options.observer, options.auth.tracked
-        request = call.request(token)
         call.sent, call.token = call.sent + 1, token
         began = self.clock.monotonic()
         if observer is not None:
@@ -144,16 +154,6 @@ class Pipeline:
             if observer is not None:
                 observer.failed(call, self.clock.monotonic() - began, outcome)
         return outcome
-
-    async def _token(self, call: Call) -> str | None:
-        """The token to send with; None if the caller gave a header Authorization, or the route needs none."""
-        if not call.wants_token:
-            return None
-        auth = call.options.auth
-        if auth.credentials is None:
-            kind, told = auth.lacking
-            raise call.named(kind(told))
-        return _sound(await auth.credentials.access_token())
 
     async def _renewed(self, call: Call, token: str | None) -> str | None:
         """Another token than `token`, or None."""
@@ -185,11 +185,12 @@ class Pipeline:
 
 
 def _is_success(call: Call, answer: Answer) -> bool:
-    """A DELETE whose earlier try may have worked has done its work if nothing is left to delete."""
-    done = answer.status == 404 and call.method == "DELETE" and call.acted
-    return 200 <= answer.status < 300 or answer.open is not None or done
+    """A switch to another protocol is one too, and a DELETE that finds nothing after a try that may have worked."""
+    return answer.open is not None or (answer.status == 404 and call.method == "DELETE" and call.acted)
 
 
 def _sound(token: str) -> str:
     """`token`; TypeError if it is no string. `Options.made` looks at what is in it."""
-    return token if isinstance(token, str) else checked_token(token, "the token of the credentials")
+    if isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        return token
+    return checked_token(token, "the token of the credentials")

@@ -125,10 +125,15 @@ class Place:
     async def aclose(self) -> None:
         """Give the connection back to the pool, or close it if that is all it is good for; once is enough."""
         spent, self._connection = self._connection, None
-        if spent is not None and self._body is not None and self._reply is not None:
+        if spent is None:
+            return
+        if self._reply is not None and not self._reply.done:
             with anyio.CancelScope(shield=True):
                 await self._reply.aclose()
-        if spent is not None and self._request is not None and self._pool.keep(spent, self._request.origin):
+        if not spent.ours:
+            return
+        assert self._request is not None  # it was sent over it
+        if self._pool.keep(spent, self._request.origin):
             spent = self._pool.surplus()  # one at a time keeps the number of idle ones in bounds
         if spent is not None:
             with anyio.CancelScope(shield=True):
@@ -159,13 +164,17 @@ class Pool:
         """The connection to `origin` that was used last, or a new one. Raises RuntimeError if the client is closed."""
         if self._closed:
             raise RuntimeError("the client is closed")
+        while (found := self._last_used(origin)) is not None:
+            if found.reusable:
+                return found
+            await found.aclose()  # the server closed it meanwhile, or said something that nobody asked
+        return await self._engine.connect(origin)
+
+    def _last_used(self, origin: Origin) -> Connection | None:
         for i in range(len(self._idle) - 1, -1, -1):  # the last one, unless views have other origins
             if self._idle[i][1] == origin:
-                found = self._idle.pop(i)[2]
-                if found.reusable:
-                    return found
-                await found.aclose()  # the server closed it meanwhile, or said something that nobody asked
-        return await self._engine.connect(origin)
+                return self._idle.pop(i)[2]
+        return None
 
     def keep(self, connection: Connection, origin: Origin) -> bool:
         """Keep a connection for the next call; False if it is of no more use."""

@@ -21,7 +21,7 @@ class Answered:
     attempts: int
 
 
-_records: ContextVar[tuple[tuple[object, list[Answered]], ...]] = ContextVar("records", default=())
+records: ContextVar[tuple[tuple[object, list[Answered]], ...]] = ContextVar("records", default=())
 
 
 @contextmanager
@@ -31,17 +31,17 @@ def recording(whose: object) -> Generator[list[Answered], None, None]:
     Those of this task count, and of the tasks that it starts in the block.
     """
     calls: list[Answered] = []
-    token = _records.set((*_records.get(), (whose, calls)))
+    token = records.set((*records.get(), (whose, calls)))
     try:
         yield calls
     finally:
-        _records.reset(token)
+        records.reset(token)
 
 
 def record_answer(whose: object, answer: Answer) -> None:
     """Add an answer to the lists that it belongs to."""
-    for owner, calls in _records.get():
-        call = answer.call
+    call = answer.call
+    for owner, calls in records.get():
         if owner is whose and call is not None:
             told = call.method, call.url, answer.status, answer.headers, answer.request_id, call.sent
             calls.append(Answered(*told))

@@ -1,10 +1,11 @@
 """The typed verbs that resource classes call."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypedDict, TypeVar, Unpack
 
 from prisma_mgmt import masks
 from prisma_mgmt.core.answers import read, read_json
+from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
 from prisma_mgmt.core.listing import Listing, Page, read_listing
 from prisma_mgmt.core.logs import LogStream
@@ -17,25 +18,30 @@ from prisma_mgmt.masks import Secret
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import BaseClient
 
-__all__ = [
-    "JSON",
-    "UNSET",
-    "LogStream",
-    "Model",
-    "Page",
-    "Pager",
-    "Resource",
-    "Secret",
-    "Unset",
-    "choice",
-    "path",
-    "quoted",
-]
+__all__ = ["JSON", "UNSET", "LogStream", "Model", "Page", "Pager"]
+__all__ += ["Resource", "Secret", "Unset", "choice", "path", "quoted"]
 
 M = TypeVar("M")
 T = TypeVar("T")
 Query: TypeAlias = Mapping[str, Any]
 Headers: TypeAlias = Mapping[str, str]
+
+
+class How(TypedDict, total=False):
+    """What any verb may be told.
+
+    bare: the answer comes without its envelope `{"data": …}`. token: False for a route that needs none.
+    """
+
+    headers: Headers | None
+    bare: bool
+    token: bool
+
+
+class HowTo(How, total=False):
+    """What a verb with a body may be told."""
+
+    query: Query | None
 
 
 class Resource:
@@ -68,21 +74,12 @@ class Resource:
 
         return Pager(fetch, walks=False)
 
-    def _list(
-        self,
-        model: type[M],
-        path: str,
-        query: Query | None = None,
-        *,
-        headers: Headers | None = None,
-        bare: bool = False,  # noqa: ARG002  # said by every verb; a list tells by itself
-        token: bool = True,
-    ) -> Pager[M]:
+    def _list(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[How]) -> Pager[M]:
         """A list that comes whole, in an envelope `{"data": …}` or not."""
 
         async def fetch(_: str | None) -> Listing[M]:
             with masks.bare:
-                return read_listing(await self._client.exchange("GET", path, query, headers, token=token), model)
+                return read_listing(await self._answer("GET", path, UNSET, query, **how), model)
 
         return Pager(fetch, walks=False)
 
@@ -92,92 +89,50 @@ class Resource:
         """A log, line by line; over a WebSocket if it is to come `live`."""
         return self._client.log_stream(record, terminal, path, query or {}, live=live)
 
-    async def _get(
-        self,
-        model: type[M],
-        path: str,
-        query: Query | None = None,
-        *,
-        headers: Headers | None = None,
-        bare: bool = False,
-        token: bool = True,
-    ) -> M:
+    async def _get(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[How]) -> M:
         with masks.bare:
-            return read(await self._client.exchange("GET", path, query, headers, token=token), model, bare)
+            return read(await self._answer("GET", path, UNSET, query, **how), model, how.get("bare", False))
 
-    async def _post(
-        self,
-        model: type[M],
-        path: str,
-        body: Any = UNSET,
-        *,
-        query: Query | None = None,
-        headers: Headers | None = None,
-        bare: bool = False,
-        token: bool = True,
-    ) -> M:
+    async def _post(self, model: type[M], path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
         with masks.bare:
-            return read(await self._client.exchange("POST", path, query, headers, body, token=token), model, bare)
+            return read(await self._answer("POST", path, body, **how), model, how.get("bare", False))
 
-    async def _put(
-        self,
-        model: type[M],
-        path: str,
-        body: Any = UNSET,
-        *,
-        query: Query | None = None,
-        headers: Headers | None = None,
-        bare: bool = False,
-        token: bool = True,
-    ) -> M:
+    async def _put(self, model: type[M], path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
         with masks.bare:
-            return read(await self._client.exchange("PUT", path, query, headers, body, token=token), model, bare)
+            return read(await self._answer("PUT", path, body, **how), model, how.get("bare", False))
 
-    async def _patch(
-        self,
-        model: type[M],
-        path: str,
-        body: Any = UNSET,
-        *,
-        query: Query | None = None,
-        headers: Headers | None = None,
-        bare: bool = False,
-        token: bool = True,
-    ) -> M:
+    async def _patch(self, model: type[M], path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
         with masks.bare:
-            return read(await self._client.exchange("PATCH", path, query, headers, body, token=token), model, bare)
+            return read(await self._answer("PATCH", path, body, **how), model, how.get("bare", False))
 
     async def _delete(
-        self,
-        path: str,
-        query: Query | None = None,
-        *,
-        headers: Headers | None = None,
-        missing_ok: bool = False,
-        token: bool = True,
+        self, path: str, query: Query | None = None, *, missing_ok: bool = False, **how: Unpack[How]
     ) -> None:
         """Delete; nothing to delete is an error unless that is `missing_ok`."""
         with masks.bare:
             try:
-                await self._send("DELETE", path, query=query, headers=headers, token=token)
+                await self._send("DELETE", path, query=query, **how)
             except NotFoundError:
                 if not missing_ok:
                     raise
 
-    async def _send(
+    async def _send(self, method: str, path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> None:
+        """Send to a route that answers without a body."""
+        with masks.bare:
+            read_json(await self._answer(method, path, body, **how))  # an HTML page is no success
+
+    def _answer(
         self,
         method: str,
         path: str,
-        body: Any = UNSET,
-        *,
+        body: Any,
         query: Query | None = None,
+        *,
         headers: Headers | None = None,
+        bare: bool = False,  # noqa: ARG002  # for whoever reads the answer
         token: bool = True,
-    ) -> None:
-        """Send to a route that answers without a body."""
-        with masks.bare:
-            answer = await self._client.exchange(method, path, query, headers, body, token=token)
-            read_json(answer)  # an HTML page is no success
+    ) -> Awaitable[Answer]:
+        return self._client.exchange(method, path, query, headers, body, token=token)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._client.base_url}>"

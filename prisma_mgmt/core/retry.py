@@ -10,7 +10,7 @@ from prisma_mgmt.errors import APIError, NetworkError, PrismaError, RateLimitErr
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504, *range(520, 525), 529, 530})  # from 520 on they are Cloudflare's
 _PACED = (None, "rate-limit-exceeded", "rateLimitReached")  # codes of a 429 that waiting helps; others name a quota
-_FULL = 100.0
+FULL = 100.0
 
 
 def _number(_: object, attribute: Any, value: object) -> None:
@@ -76,7 +76,7 @@ class Budget:
     failures that last use it up. The first try of a call is never held back.
     """
 
-    left: float = _FULL
+    left: float = FULL
 
     def take(self) -> bool:
         """Take one retry, if there is one."""
@@ -86,14 +86,15 @@ class Budget:
         return True
 
     def give(self, *, retried: bool) -> None:
-        if self.left < _FULL:
-            self.left = min(_FULL, self.left + (1.0 if retried else 0.2))
+        if self.left < FULL:
+            self.left = min(FULL, self.left + (1.0 if retried else 0.2))
 
 
 @define(eq=False)
 class Gates:
     """Until when a 429 holds back the calls of the same credentials, and of no others."""
 
+    closed: bool = False  # any of them, perhaps no longer
     _open_at: dict[Hashable, tuple[float, object]] = field(factory=dict)  # with the credentials, whose id is the key
 
     def close(self, who: Hashable, until: float, now: float, credentials: object) -> None:
@@ -101,6 +102,7 @@ class Gates:
         until = max(until, self.open_at(who))
         self._open_at = {one: kept for one, kept in self._open_at.items() if kept[0] > now}
         self._open_at[who] = until, credentials
+        self.closed = True
 
     def open_at(self, who: Hashable) -> float:
         """When calls of `who` may go on, by the monotonic clock; 0.0 if nothing holds them."""

@@ -265,7 +265,7 @@ async def test_timeouts_that_are_refused(timeout: float) -> None:
 
 async def test_auth_of_another_kind_is_refused() -> None:
     bad: Any = object()
-    with pytest.raises(TypeError, match="access_token and renew"):
+    with pytest.raises(TypeError, match="access_token, renew"):
         ManagementClient(bad)
     assert isinstance(Renewing("a"), Credentials)
     assert isinstance(ServiceToken("a"), Credentials)

@@ -36,6 +36,7 @@ from tests.client.test_proxies import tunnels
 from tests.client.test_streaming import client_of, end, lines, texts, warned
 from tests.conftest import FakeClock
 from tests.kit.canaries import leaks, logged
+from tests.kit.engines import anyio_backend as anyio_backend
 from tests.kit.rig import Reply, Request, Server, serve, until
 from tests.kit.script import CONNECTION, Renewing
 from tests.kit.tls import certificate

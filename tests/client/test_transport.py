@@ -14,6 +14,7 @@ import trio
 from prisma_mgmt import ManagementClient, NetworkError, RequestTimeoutError, RetryPolicy
 from prisma_mgmt.core.clock import Clock, Patience
 from tests.conftest import FakeClock
+from tests.kit.engines import anyio_backend as anyio_backend
 from tests.kit.rig import Drop, Gate, Reply, Request, serve, until
 from tests.kit.script import CONNECTION, Script, answer
 

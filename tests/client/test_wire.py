@@ -208,5 +208,6 @@ async def test_what_is_sent_with_and_without_a_body() -> None:
     assert (null.content, null.headers["content-type"]) == (b"null", "application/json")
     assert (full.content, str(full.url)) == (b'{"a":1}', "https://api.prisma.io/v1/x?b=c%20d")
     assert plain.headers["accept"] == "application/json"
+    assert plain.headers["accept-encoding"] == "gzip"
     assert plain.headers["user-agent"].startswith("prisma_mgmt/")
     assert plain.headers["host"] == "api.prisma.io"

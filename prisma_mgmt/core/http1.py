@@ -358,11 +358,11 @@ class Http1(asyncio.Protocol):
 class _Reply:
     """An answer whose head has come."""
 
-    __slots__ = ("_connection", "_open", "headers", "status")
+    __slots__ = ("_connection", "done", "headers", "status")
 
     def __init__(self, connection: Http1, status: int, headers: Headers) -> None:
         self._connection = connection
-        self._open = True  # the connection is busy with this answer
+        self.done = False
         self.status = status
         self.headers: Mapping[str, str] = headers
 
@@ -371,17 +371,19 @@ class _Reply:
         return self._connection if self.status == 101 else None
 
     async def read(self) -> bytes:
+        if self.done:  # the connection may be busy with another answer
+            return b""
         part = await self._connection.read()
-        self._open = self._connection.busy
+        self.done = not self._connection.busy
         return part
 
     async def aclose(self) -> None:
-        if self._open:
-            self._open = False
+        if not self.done:
+            self.done = True
             await self._connection.let_go()
 
     def __del__(self) -> None:
-        if self._open:
+        if not self.done:
             self._connection.dropped()
 
 

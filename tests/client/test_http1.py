@@ -77,7 +77,7 @@ def connected(wire: Wire) -> Http1:
 
 def request(method: str = "GET", body: bytes | None = None, **headers: str) -> Request:
     fields = Fields([("Host", "x"), *headers.items()])
-    return Request(method, Origin("http", "x", 80), "/", fields, None if body is None else SecretBytes(body))
+    return Request(method, Origin.of("http://x"), "/", fields, None if body is None else SecretBytes(body))
 
 
 async def whole(connection: Http1, asked: Request) -> tuple[int, dict[str, str], bytes]:
@@ -423,7 +423,7 @@ async def test_a_server_that_is_not_there() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(httpx.ConnectError, match="Errno"):
-        await Http1.connect(Origin("http", "127.0.0.1", port), None)
+        await Http1.connect(Origin.of(f"http://127.0.0.1:{port}"), None)
 
 
 async def test_two_calls_over_a_real_socket() -> None:
@@ -435,7 +435,7 @@ async def test_two_calls_over_a_real_socket() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        connection = await Http1.connect(Origin("http", "127.0.0.1", server.sockets[0].getsockname()[1]), None)
+        connection = await Http1.connect(Origin.of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), None)
         for _ in range(2):
             with anyio.fail_after(5):
                 assert (await whole(connection, request()))[2] == b"hello"

@@ -194,6 +194,11 @@ class OAuthSession:
             if fault is not None:
                 raise fault
 
+    async def drain(self) -> None:
+        """Wait for a refresh under way; clients call this when they close."""
+        with anyio.move_on_after(_DRAIN):
+            await drain(self)
+
     async def aclose(self) -> None:
         """Wait for a refresh under way, and store what could not be stored before.
 

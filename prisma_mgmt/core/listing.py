@@ -5,8 +5,9 @@ from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
+from prisma_mgmt.core.answers import checked, parsed, unwrapped
+from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, structure, wrong
-from prisma_mgmt.core.wire import Answer, checked, parsed, unwrapped
 
 T = TypeVar("T", covariant=True)
 
@@ -64,7 +65,7 @@ def read_listing(answer: Answer, model: type[T]) -> Listing[T]:
     return listing
 
 
-# As in wire.py, nothing below raises while it has the parsed payload in a local.
+# As in codec.py, nothing below raises while it has the parsed payload in a local.
 
 
 def _listing(answer: Answer, payload: JSON, model: Any) -> Any:
@@ -72,11 +73,13 @@ def _listing(answer: Answer, payload: JSON, model: Any) -> Any:
         return payload
     at = "data"
     try:
+        if payload.__class__ is list:
+            return Listing(Pagination(has_more=False), answer, model, payload, {})
         items = unwrapped(payload)
         if items.__class__ is not list:
             raise wrong("an array", items)
         at = "pagination"
-        pagination = structure(payload.get(at), Pagination)
+        pagination = structure(payload[at], Pagination) if payload.get(at) is not None else Pagination(has_more=False)
     except Mismatch as mismatch:
         return mismatch.under(at).with_traceback(None)
     extras = {key: value for key, value in payload.items() if key not in ("data", "pagination")}

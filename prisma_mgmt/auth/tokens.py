@@ -19,6 +19,10 @@ def _some(value: str | None) -> Secret | None:
     return None if value is None else secret(value) or None
 
 
+def _copied(extra: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(extra)
+
+
 @frozen
 class Tokens:
     """What a login or a refresh gives.
@@ -36,7 +40,7 @@ class Tokens:
     refresh_token: str | None = field(default=None, converter=_some)
     expires_at: float | None = None
     scope: str | None = None
-    extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=dict[str, Any], eq=False, repr=False)
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_copied, eq=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The stored form: the keys that Node programs use, two of our own, and `extra`; None is left out."""

@@ -82,14 +82,3 @@ class Form:
         except json.JSONDecodeError:
             pass
         raise ValueError("it is no JSON")
-
-
-def checked_text(value: Any, name: str) -> str:
-    """`value`, a text that can name a place; TypeError or ValueError, naming `name`, for anything else."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
-    if not value:
-        raise ValueError(f"{name} must not be empty")
-    if "\0" in value or value != value.encode(errors="ignore").decode():
-        raise ValueError(f"{name} holds a zero byte or half a character, which no storage keeps")
-    return value

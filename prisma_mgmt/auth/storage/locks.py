@@ -103,7 +103,9 @@ class Lease:
             try:
                 with anyio.fail_after(self.seconds / 3):
                     kept = await leases.extend(owner)
-            except Exception as error:  # whatever a client raises: the next turn may fare better, and else the lease ends
+            except (
+                Exception
+            ) as error:  # whatever a client raises: the next turn may fare better, and else the lease ends
                 logger.warning("the refresh lock of %s could not be extended (%s)", self.place, type(error).__name__)
                 continue
             if not kept:  # nobody is harmed: what its holder stores is stored only in place of what it has read

@@ -10,8 +10,9 @@ import anyio
 from attrs import frozen
 
 from prisma_mgmt.auth.storage.dsn import address, checked_pool
-from prisma_mgmt.auth.storage.form import Cipher, Form, checked_text
+from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, checked_lease, room
+from prisma_mgmt.auth.storage.options import checked_text
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare
@@ -53,7 +54,7 @@ class PostgresTokenStorage:
             self._pool = None if self._address else checked_pool(pool_or_dsn)
             self._key = checked_text(key, "key")
             self._name = checked_text(table, "table")
-            self._table, self._locks = _tables(table, self._address and self._address.schema)
+            self._table, self._locks = _tables(table, self._address.schema if self._address else None)
             self._form = Form(f"postgres:{table}:{key}", cipher)
             self._lease = checked_lease(self._form.place, lease, patience)
             self._seen: Secret | None = None  # the text last read, to compare with in one step
@@ -195,6 +196,7 @@ def _tables(table: str, schema: str | None) -> tuple[str, str]:
     """The tables of tokens and of locks, quoted; `schema` is where they are if the name does not say."""
     if not _TABLE.fullmatch(table) or any(len(part) + len(_LOCKS) > _LONGEST_NAME for part in table.split(".")):
         raise ValueError("table must be a plain name of at most 57 characters, with its schema before a dot or without")
-    parts = table.split(".") if "." in table or schema is None else [schema, table]
-    quoted = [part.replace('"', '""').replace("\0", "") for part in parts]
-    return tuple(".".join(f'"{part}"' for part in [*quoted[:-1], quoted[-1] + end]) for end in ("", _LOCKS))  # type: ignore[return-value]
+    own, _, name = table.rpartition(".")
+    where = (own or schema or "").replace('"', '""').replace("\0", "")
+    before = f'"{where}".' if where else ""
+    return f'{before}"{name}"', f'{before}"{name}{_LOCKS}"'

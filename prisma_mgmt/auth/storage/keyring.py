@@ -81,7 +81,7 @@ class KeyringTokenStorage:
             raise ValueError("key must not be the name of a part of another key's tokens")
         self._form = Form(f"keyring:{service}:{key}", cipher)
         self._plain_text = allow_plain_text or cipher is not None
-        self._backend = backend
+        self._backend: Any = backend
         if backend is not None:
             checked_methods(backend, "backend", "get_password", "set_password", "delete_password")
             self._refuse_plain_text()
@@ -217,7 +217,7 @@ def _plain(backend: Any) -> str | None:
         if "plaintext" in kind.__name__.lower():
             return f"{type(backend).__module__}.{type(backend).__name__}"
     chained = getattr(backend, "backends", None)
-    inner = [*(chained if isinstance(chained, list | tuple) else ()), getattr(backend, "_keyring", None)]
+    inner: list[Any] = [*(chained if isinstance(chained, list | tuple) else ()), getattr(backend, "_keyring", None)]
     return next(filter(None, (_plain(one) for one in inner if hasattr(one, "set_password"))), None)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -158,7 +158,7 @@ class PostgresTokenStorage:
             try:
                 yield connection
             finally:
-                with anyio.CancelScope(shield=True):
+                with anyio.CancelScope(shield=True), suppress(OSError):  # what it was for is done
                     await connection.close(timeout=_CLOSING)
 
 

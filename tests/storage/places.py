@@ -1,10 +1,11 @@
 """Places on real servers, and storages for them as several processes would make them."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
+import anyio
 import asyncpg
 import redis.asyncio
 from attrs import define
@@ -30,6 +31,16 @@ class Place:
     read: Callable[[], Any]  # what stands there, raw
     write: Callable[[Any], Any]
     steal: Callable[..., Any]  # give the lock to somebody else, or with ends=True to nobody
+
+    async def start(self) -> None:
+        """Start the server again, and wait until a pooler has noticed."""
+        self.process.start()
+        with anyio.fail_after(15):
+            while True:
+                with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.asyncio.RedisError):
+                    await self.storage(key="nobody").get_tokens()
+                    return
+                await anyio.sleep(0.05)
 
 
 def client(process: Process, **options: Any) -> Any:

@@ -174,7 +174,7 @@ async def test_an_error_of_a_storage_shows_no_token(place: Place) -> None:
     try:
         errors += [await raised(call) for call in calls]
     finally:
-        place.process.start()
+        await place.start()
     assert [leaks(error) for error in errors] == [[]] * 8
 
 
@@ -228,7 +228,7 @@ async def test_a_server_killed_during_a_refresh_loses_no_session(place: Place) -
                 prisma.token_gate.release()
             assert results == [await session.access_token()]
         finally:
-            place.process.start()
+            await place.start()
         assert await session.access_token() == results[0]
         stored = await place.storage().get_tokens()
         assert stored is not None

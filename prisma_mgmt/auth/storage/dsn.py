@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from attrs import frozen
 
@@ -56,7 +56,7 @@ def address(text: str) -> Address:
         if mode := _ssl_mode(given):
             kept["sslmode"] = mode
         query = urlencode(kept, quote_via=quote)
-        dsn = Secret(urlunsplit(parts._replace(scheme="postgresql", query=query, fragment="")))
+        dsn = Secret(f"postgresql://{parts.netloc}{parts.path}" + (f"?{query}" if query else ""))
         return Address(dsn, given.get("schema") or None, _size(given.get("connection_limit")))
 
 

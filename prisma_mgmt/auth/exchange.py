@@ -68,24 +68,14 @@ class Exchange:
         """
         within = self.timeout if within is None else within
         headers = {**_HEADERS, **({"Authorization": f"Bearer {token}"} if token else {})}
-        sent: list[bool] = []
-
-        def note() -> None:
-            sent.append(True)
-            if on_sent is not None:
-                on_sent()
-
-        async def trace(event: str, info: Mapping[str, Any]) -> None:
-            # a proxy's CONNECT is not yet the request
-            if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
-                note()
-
-        request = httpx.Request(method, url, data=form, json=json, headers=headers, extensions={"trace": trace})
+        trail = _Trail(on_sent)
+        extensions = {"trace": trail}
+        request = httpx.Request(method, url, data=form, json=json, headers=headers, extensions=extensions)
         late = f"no answer within {self.timeout:g} s"
         failed: NetworkError = RequestTimeoutError(late, method=method, url=url)
         with anyio.move_on_after(within):
             try:
-                return await self._send(request, note)
+                return await self._send(request, trail)
             except NetworkError as error:  # of the environment, which knows of no call
                 error.method, error.url = method, url
                 raise
@@ -94,20 +84,50 @@ class Exchange:
                 if known is None:
                     raise
                 failed = known
-        failed.unsent = failed.unsent or not sent
+        failed.unsent = failed.unsent or not trail.sent
         raise failed
 
-    async def _send(self, request: httpx.Request, note: Callable[[], None]) -> Answer:
+    async def _send(self, request: httpx.Request, trail: "_Trail") -> Answer:
         if self._transport is not None:
-            note()  # nobody knows what a transport of the user's does
+            trail.note()  # nobody knows what a transport of the user's does
             return await _read(await self._transport.handle_async_request(request))
         proxy = proxy_for(str(request.url))
         secure = "https" in (request.url.scheme, (proxy or "").partition("://")[0])
         # without TLS no certificates are read
         context = (self._ssl or await ssl_context()) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         way = httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https") else None) if proxy else None
-        async with httpx.AsyncHTTPTransport(verify=context, proxy=way, trust_env=False) as transport:
-            return await _read(await transport.handle_async_request(request))
+        try:
+            async with httpx.AsyncHTTPTransport(verify=context, proxy=way, trust_env=False) as transport:
+                return await _read(await transport.handle_async_request(request))
+        finally:
+            await trail.close()
+
+
+class _Trail:
+    """Follows a request through httpcore, which calls it at every step."""
+
+    def __init__(self, on_sent: Callable[[], object] | None) -> None:
+        self._on_sent = on_sent
+        self._streams: list[Any] = []
+        self.sent = False
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._streams.append(info["return_value"])
+        # a proxy's CONNECT is not yet the request
+        elif event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.note()
+
+    def note(self) -> None:
+        self.sent = True
+        if self._on_sent is not None:
+            self._on_sent()
+
+    async def close(self) -> None:
+        """Close what was opened: httpcore forgets a connection that is cancelled in its TLS handshake."""
+        with anyio.CancelScope(shield=True):
+            for stream in self._streams:
+                await stream.aclose()
 
 
 async def _read(response: httpx.Response) -> Answer:

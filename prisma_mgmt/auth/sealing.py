@@ -136,10 +136,11 @@ class LoginSealer:
         """The login, of those in a browser's cookies, that a callback belongs to; CallbackError if there is none."""
         if not isinstance(cookies, Mapping) or not isinstance(callback_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
             raise TypeError("open_for() takes a mapping of cookies and the callback's URL")
-        state = parameters(Secret(callback_url)).get("state")
-        if not state:
-            raise CallbackError("the callback carries no state: it belongs to no login")
-        return self.open(cookies.get(self.cookie_name(state)))
+        with bare:
+            state = parameters(Secret(callback_url)).get("state")
+            if not state:
+                raise CallbackError("the callback carries no state: it belongs to no login")
+            return self.open(cookies.get(self.cookie_name(state)))
 
     def surplus(self, cookies: Mapping[str, str], *, keep: int = 2) -> list[str]:
         """The names of the login cookies to delete: those that have expired, and all but the newest `keep`.

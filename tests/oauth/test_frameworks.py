@@ -1,9 +1,7 @@
 """LoginApp mounted in the frameworks that people use, each with a view that asks for the browser's session."""
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 import anyio
@@ -63,23 +61,14 @@ def litestar_app(login: LoginApp, who: Who) -> Any:
 
 
 def django_app(login: LoginApp, who: Who) -> Any:
-    import django
-    from django.conf import settings
-    from django.core.asgi import get_asgi_application
     from django.http import HttpRequest, HttpResponse
-    from django.urls import clear_url_caches, path
+
+    from tests.kit.django_app import application
 
     async def me(request: HttpRequest) -> HttpResponse:
         return HttpResponse(await who(request))
 
-    urls = ModuleType("prisma_test_urls")
-    urls.urlpatterns = [path("me", me)]  # type: ignore[attr-defined]
-    sys.modules["prisma_test_urls"] = urls
-    clear_url_caches()
-    if not settings.configured:
-        settings.configure(ROOT_URLCONF="prisma_test_urls", ALLOWED_HOSTS=["*"], SECRET_KEY="x", LOGGING_CONFIG=None)
-        django.setup()
-    views = get_asgi_application()
+    views = application("me", me)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await (login if scope["path"].startswith("/prisma/") else views)(scope, receive, send)

@@ -226,7 +226,7 @@ class LoginApp:
             return _Answer(303, to=to, cookies=cookies)
         if self.session(request.cookies) is not None and isinstance(error, CallbackError) and error.error is None:
             links = {"Go on": self._after_login, "Log in again": f"{self._base}/login"}
-            text = "This login is over: it was finished before, or has expired. The one before it still holds."
+            text = "This login is over: it was finished before, or it has expired. You are still logged in."
             return self._page(400, "You are logged in already", text, links, cookies=cookies)
         status, title, text = _words(error, urlsplit(self._base).netloc)
         return self._page(status, title, text, {"Log in": f"{self._base}/login"}, cookies=cookies)

@@ -13,7 +13,7 @@ from prisma_mgmt.auth.manager import SessionManager
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
 from prisma_mgmt.auth.pages import HEADERS, page
 from prisma_mgmt.auth.pkce import LoginRequest, new_secret
-from prisma_mgmt.auth.sealing import Box, LoginSealer, safe_path
+from prisma_mgmt.auth.sealing import Box, LoginSealer, masked_keys, safe_path
 from prisma_mgmt.auth.session import OAuthSession
 from prisma_mgmt.checks import TOKEN, checked_seconds
 from prisma_mgmt.errors import AuthError, CallbackError, NetworkError, PrismaError
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-_LONGEST = 16_384  # characters of a path with its query
 
 
 @frozen
@@ -92,19 +90,16 @@ class LoginApp:
         on_login: Callable[[OAuthSession], object] | None = None,
         on_error: Callable[[PrismaError], object] | None = None,
     ) -> None:
-        _check("oauth", oauth, OAuthClient)
-        _check("sessions", sessions, SessionManager)
-        for name, text in (("after_login", after_login), ("after_logout", after_logout), ("cookie", cookie)):
-            _check(name, text, str)
-        for name, hook in (("on_login", on_login), ("on_error", on_error)):
-            _check(name, hook, Callable | None)
+        keys = masked_keys(keys)
+        _check(OAuthClient, oauth=oauth)
+        _check(SessionManager, sessions=sessions)
+        _check(str, after_login=after_login, after_logout=after_logout, cookie=cookie)
+        _check(Callable | None, on_login=on_login, on_error=on_error)
         if not TOKEN.fullmatch(cookie):
             raise ValueError(f"cookie must be the name of a cookie, not {cookie!r}")
         base, _, route = oauth.redirect_uri.rstrip("/").rpartition("/")
         if route != "callback" or not urlsplit(base).netloc:
-            raise ValueError(
-                f"the redirect_uri must end in /callback, where this app answers, not {oauth.redirect_uri}"
-            )
+            raise ValueError(f"redirect_uri must end in /callback, where this app answers, not {oauth.redirect_uri}")
         oauth.login_url(scope=scope)  # or the first visitor would find out what is wrong with it
         self._oauth, self._sessions, self._scope = oauth, sessions, scope
         self._after_login, self._after_logout = after_login, after_logout
@@ -121,15 +116,12 @@ class LoginApp:
 
         `request` is one of Starlette, FastAPI, Litestar or Django, an ASGI scope, or a mapping of cookies.
         """
-        session_id = self._session_id(_cookies_of(request).get(self._name))
-        return None if session_id is None else self._sessions[session_id]
-
-    def _session_id(self, text: object) -> str | None:
+        text = _cookies_of(request).get(self._name)
         try:
             session_id, begun = self._box.open_json(text if isinstance(text, str) else "", self._purpose)
         except ValueError:  # nobody's, or of a key that is gone
             return None
-        return str(session_id) if self._oauth.now() - begun < self._max_age else None
+        return self._sessions[str(session_id)] if self._oauth.now() - begun < self._max_age else None
 
     # Routes
 
@@ -142,8 +134,6 @@ class LoginApp:
             await _send(send, await self._answer(_Request.of(scope)))
 
     async def _answer(self, request: _Request) -> _Answer:
-        if len(request.query) > _LONGEST:
-            return self._page(414, "This address is too long", "Start again from the application.")
         match request.route, request.method:
             case "login", "GET":
                 return self._login(request)
@@ -152,11 +142,11 @@ class LoginApp:
             case "logout", "POST":
                 return await self._logout(request)
             case "logout", _:
-                return self._page(405, "Log out?", "Your login here will be forgotten.", button="Log out", allow="POST")
+                return _page(405, "Log out?", "Your login here will be forgotten.", button="Log out", allow="POST")
             case "login" | "callback", _:
-                return self._page(405, "Not like this", "Follow a link to this page.", allow="GET")
+                return _page(405, "Not like this", "Follow a link to this page.", allow="GET")
             case _:
-                return self._page(404, "Nothing here", "There is no page at this address.")
+                return _page(404, "Nothing here", "There is no page at this address.")
 
     def _login(self, request: _Request) -> _Answer:
         """Send the browser to the login server, with at most three logins pending in it."""
@@ -173,7 +163,7 @@ class LoginApp:
             with bare:
                 login = self._sealer.open_for(request.cookies, url)
                 done = [self._expired(self._sealer.cookie_name(login))]
-                session_id = new_secret()
+                session_id = str(new_secret())  # a plain one, since drivers of databases refuse any other
                 await self._begin(self._sessions[session_id], url, login)
         except PrismaError as error:
             unsent = isinstance(error, NetworkError) and error.unsent
@@ -198,9 +188,8 @@ class LoginApp:
 
     async def _logout(self, request: _Request) -> _Answer:
         if not self._is_own(request.headers):
-            return self._page(403, "Not from here", "Another site asked to log you out. You are still logged in.")
-        session = self.session(request.cookies)
-        if session is not None:
+            return _page(403, "Not from here", "Another site asked to log you out. You are still logged in.")
+        if (session := self.session(request.cookies)) is not None:
             await self._forget(session)
         return _Answer(303, to=self._after_logout, cookies=[self._expired(self._name)])
 
@@ -227,25 +216,18 @@ class LoginApp:
         if self.session(request.cookies) is not None and isinstance(error, CallbackError) and error.error is None:
             links = {"Go on": self._after_login, "Log in again": f"{self._base}/login"}
             text = "This login is over: it was finished before, or it has expired. You are still logged in."
-            return self._page(400, "You are logged in already", text, links, cookies=cookies)
+            return _page(400, "You are logged in already", text, links, cookies=cookies)
         status, title, text = _words(error, urlsplit(self._base).netloc)
-        return self._page(status, title, text, {"Log in": f"{self._base}/login"}, cookies=cookies)
-
-    def _page(
-        self,
-        status: int,
-        title: str,
-        text: str,
-        links: dict[str, str] | None = None,
-        *,
-        button: str = "",
-        allow: str | None = None,
-        cookies: list[Cookie] | None = None,
-    ) -> _Answer:
-        return _Answer(status, page(title, text, links, button=button), cookies=cookies or [], allow=allow)
+        return _page(status, title, text, {"Log in": f"{self._base}/login"}, cookies=cookies)
 
     def _expired(self, name: str) -> Cookie:
         return cookie(name, "", 0, secure=self._secure)
+
+
+def _page(
+    status: int, title: str, text: str, links: dict[str, str] | None = None, *, button: str = "", **more: Any
+) -> _Answer:
+    return _Answer(status, page(title, text, links, button=button), **more)
 
 
 def _words(error: PrismaError, host: str) -> tuple[int, str, str]:
@@ -260,10 +242,10 @@ def _words(error: PrismaError, host: str) -> tuple[int, str, str]:
     return 502, "This login did not work", "The login server, or the application, could not finish it. Try again."
 
 
-def _check(name: str, value: object, kind: Any) -> None:
-    if not isinstance(value, kind):
-        wanted = getattr(kind, "__name__", "function")
-        raise TypeError(f"{name} must be a {wanted}, not {type(value).__name__}")
+def _check(kind: Any, **arguments: object) -> None:
+    for name, value in arguments.items():
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {getattr(kind, '__name__', 'function')}, not {type(value).__name__}")
 
 
 def _cookies_of(request: object) -> Mapping[str, object]:

@@ -1,17 +1,16 @@
 """Credentials for a workflow of GitHub Actions, which is known by GitHub's own tokens and keeps no secret."""
 
-import os
 import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import anyio
 from attrs import frozen
 
 from prisma_mgmt.auth.endpoint import bearer, fields_of, retry_after
-from prisma_mgmt.auth.exchange import Answer, Exchange
+from prisma_mgmt.auth.exchange import Exchange
 from prisma_mgmt.checks import checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.errors import AuthError
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-_AUDIENCE = "prisma-cloud"
 _LEEWAY = 60.0  # seconds before its expiry from which a token is renewed
 
 
@@ -95,35 +93,33 @@ class GitHubActionsCredentials:
 
     async def _mint(self) -> _Minted:
         url, token = self._asked()
-        answer = await self._exchange.send("GET", url, token=token)
-        proof = fields_of(answer).get("value")
-        if answer.status != 200 or not isinstance(proof, str):
-            raise AuthError(f"GitHub gave no OIDC token ({answer.status})", retry_after=self._pause(answer))
-        wanted = {} if self._lifetime is None else {"expiresInSeconds": self._lifetime}
-        exchange = f"{self._base}/v1/auth/github-actions/token"
-        answer = await self._exchange.send("POST", exchange, json={"token": proof, **wanted})
+        shown = await self._granted("GET", url, "GitHub gave no OIDC token", token=token)
+        wanted = {"token": shown["value"]} | ({"expiresInSeconds": self._lifetime} if self._lifetime else {})
+        refusal = "the API gave no token for this repository's workflow: is the repository linked?"
+        minted = await self._granted("POST", f"{self._base}/v1/auth/github-actions/token", refusal, json=wanted)
+        return _Minted(bearer(minted["value"]), self._expiry(minted.get("expiresAt")))
+
+    async def _granted(self, method: str, url: str, refusal: str, **options: Any) -> dict[str, Any]:
+        """What an answer holds, itself or under `data`; AuthError, saying `refusal`, if there is no `value` in it."""
+        answer = await self._exchange.send(method, url, **options)
         fields = fields_of(answer)
-        data: Any = fields.get("data")
-        minted = cast("dict[str, Any]", data) if isinstance(data, dict) else fields
-        value = minted.get("value")
-        if not 200 <= answer.status < 300 or not isinstance(value, str):
-            raise AuthError(
-                f"the API gave no token for this repository's workflow ({answer.status}); is the repository linked?",
-                retry_after=self._pause(answer),
-            )
-        return _Minted(bearer(value), self._expiry(minted.get("expiresAt")))
+        found = cast("dict[str, Any]", fields.get("data", fields))
+        if 200 <= answer.status < 300 and isinstance(found, dict) and isinstance(found.get("value"), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is a server's
+            return found
+        pause = retry_after(answer.headers.get("retry-after", ""), self._now())
+        raise AuthError(f"{refusal} ({answer.status})", retry_after=pause)
 
     def _asked(self) -> tuple[str, Secret]:
         """Where GitHub gives a token, and what to show there."""
-        url = variable("ACTIONS_ID_TOKEN_REQUEST_URL")
-        token = Secret(os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "").strip())
+        url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+        token = Secret(token or "")
         if not url or not token:
             raise AuthError(
                 "there is no ACTIONS_ID_TOKEN_REQUEST_URL: this is no GitHub Actions workflow, "
                 "or it lacks `permissions: id-token: write`"
             )
         checked_origin(url.partition("?")[0], "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)
-        return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode({'audience': _AUDIENCE})}", bearer(token)
+        return f"{url}{'&' if urlsplit(url).query else '?'}audience=prisma-cloud", bearer(token)
 
     def _expiry(self, text: object) -> float:
         """When a token expires; what was asked for counts if the API does not say."""
@@ -131,6 +127,3 @@ class GitHubActionsCredentials:
             return datetime.fromisoformat(str(text)).timestamp()
         except ValueError:
             return self._now() + (self._lifetime or 1800)
-
-    def _pause(self, answer: Answer) -> float | None:
-        return retry_after(answer.headers.get("retry-after", ""), self._now())

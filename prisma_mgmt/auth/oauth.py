@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 DEFAULT_SCOPE = "workspace:admin offline_access"
 DEFAULT_SERVER = "https://auth.prisma.io"
-CLIENT_ID, CLIENT_SECRET = "PRISMA_CLIENT_ID", "PRISMA_CLIENT_SECRET"  # their names, not a secret
-REDIRECT_URI, AUTH_URL = "PRISMA_REDIRECT_URI", "PRISMA_AUTH_URL"
 
+_REQUIRED = {"client_id": "PRISMA_CLIENT_ID", "redirect_uri": "PRISMA_REDIRECT_URI"}
 _RESERVED = frozenset(
     {"client_id", "client_secret", "code_challenge", "code_challenge_method", "code_verifier", "redirect_uri"}
     | {"request", "request_uri", "response_mode", "response_type", "scope", "state"}
@@ -69,13 +68,9 @@ class OAuthClient:
         client_secret = None if client_secret is None else Secret(_text(client_secret, "client_secret").strip())
         self.client_id = _text(client_id, "client_id").strip()
         if not self.client_id or client_secret == "":
-            raise ValueError(
-                "client_id and client_secret must not be blank; leave client_secret out for a public client"
-            )
-        if not isinstance(allow_http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError(f"allow_http must be True or False, not {type(allow_http).__name__}")
-        if not (callable(now) and callable(new_secret)):
-            raise TypeError("now and new_secret must be functions")
+            raise ValueError("client_id and client_secret must not be blank; a public client has no client_secret")
+        if allow_http not in (True, False) or not (callable(now) and callable(new_secret)):
+            raise TypeError("allow_http must be True or False, now and new_secret functions")
         if not 0 < checked_seconds(timeout, "timeout") < 10:
             raise ValueError(f"timeout must be more than 0 and less than 10 seconds, not {timeout!r}")
         self.redirect_uri = _redirect_uri(redirect_uri)
@@ -97,15 +92,14 @@ class OAuthClient:
         `options` are those of the class, and win. Raises ValueError, naming the variable that is missing.
         """
         found = {
-            "client_id": variable(CLIENT_ID),
-            "client_secret": variable(CLIENT_SECRET),
-            "redirect_uri": redirect_uri or variable(REDIRECT_URI),
-            "auth_base_url": variable(AUTH_URL),
+            "client_id": variable(_REQUIRED["client_id"]),
+            "client_secret": variable("PRISMA_CLIENT_SECRET"),
+            "redirect_uri": redirect_uri or variable(_REQUIRED["redirect_uri"]),
+            "auth_base_url": variable("PRISMA_AUTH_URL"),
         }
         options = {**{key: value for key, value in found.items() if value}, **options}
-        for key, name in (("client_id", CLIENT_ID), ("redirect_uri", REDIRECT_URI)):
-            if key not in options:
-                raise ValueError(f"{name} is not set in the environment")
+        if missing := [name for key, name in _REQUIRED.items() if key not in options]:
+            raise ValueError(f"{' and '.join(missing)} is not set in the environment")
         return cls(**options)
 
     def login_url(
@@ -164,13 +158,8 @@ class OAuthClient:
             kept = _kept(login, verifier, expected_state)
             code = read_callback(callback_url, kept.state, self.issuer)
             verifier = pkce.checked_verifier(kept.verifier)
-            form = {
-                "grant_type": "authorization_code",
-                "code": code,
-                "redirect_uri": kept.redirect_uri or self.redirect_uri,
-                "code_verifier": verifier,
-            }
-            grant = await self._once(kept.state, form)
+            form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
+            grant = await self._once(kept.state, {**form, "redirect_uri": kept.redirect_uri or self.redirect_uri})
             access_token = bearer(grant.access_token)
             workspace_id = workspace_of(access_token)
             if workspace_id is None:

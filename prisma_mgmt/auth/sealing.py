@@ -81,7 +81,7 @@ class TokenCipher:
     """
 
     def __init__(self, keys: Sequence[bytes | str]) -> None:
-        keys = _masked(keys)
+        keys = masked_keys(keys)
         self._box = Box(keys)
 
     def seal(self, text: str, place: str) -> str:
@@ -108,7 +108,7 @@ class LoginSealer:
         client_id: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        keys = _masked(keys)
+        keys = masked_keys(keys)
         if not checked_seconds(ttl, "ttl") > 0:
             raise ValueError(f"ttl must be more than 0 seconds, not {ttl!r}")
         if not isinstance(client_id, str | None) or not callable(now):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
@@ -185,7 +185,7 @@ class LoginSealer:
         ), sealed_at
 
 
-def _masked(keys: Sequence[bytes | str]) -> Sequence[bytes | str]:
+def masked_keys(keys: Sequence[bytes | str]) -> Sequence[bytes | str]:
     """The keys of a list; none for a single key."""
     if isinstance(keys, bytes | str):
         return []

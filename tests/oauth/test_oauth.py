@@ -89,8 +89,8 @@ def test_http_to_another_machine_only_when_asked() -> None:
         ({"ssl_context": True}, "ssl_context must be an ssl.SSLContext, not bool"),
         ({"transport": httpx.AsyncClient}, "transport must be an httpx.AsyncBaseTransport"),
         ({"transport": httpx.HTTPTransport()}, "transport must be an httpx.AsyncBaseTransport"),
-        ({"allow_http": "false"}, "allow_http must be True or False, not str"),
-        ({"now": 1.0}, "must be functions"),
+        ({"allow_http": "false"}, "allow_http must be True or False"),
+        ({"now": 1.0}, "now and new_secret functions"),
     ],
 )
 def test_arguments_of_a_wrong_type(options: dict[str, Any], problem: str) -> None:

@@ -91,13 +91,16 @@ class Exchange:
         if self._transport is not None:
             trail.note()  # nobody knows what a transport of the user's does
             return await _read(await self._transport.handle_async_request(request))
-        proxy = proxy_for(str(request.url))
-        secure = "https" in (request.url.scheme, (proxy or "").partition("://")[0])
-        # without TLS no certificates are read
-        context = (self._ssl or await ssl_context()) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        way = httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https") else None) if proxy else None
+        address = proxy_for(str(request.url))
+        proxy = httpx.Proxy(address) if address else None
+        if "https" in (request.url.scheme, proxy and proxy.url.scheme):
+            context = self._ssl or await ssl_context()
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # of no certificates, since there is no TLS
+        if proxy is not None and proxy.url.scheme == "https":
+            proxy.ssl_context = context
         try:
-            async with httpx.AsyncHTTPTransport(verify=context, proxy=way, trust_env=False) as transport:
+            async with httpx.AsyncHTTPTransport(verify=context, proxy=proxy, trust_env=False) as transport:
                 return await _read(await transport.handle_async_request(request))
         finally:
             await trail.close()

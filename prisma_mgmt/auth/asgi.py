@@ -13,7 +13,7 @@ from prisma_mgmt.auth.manager import SessionManager
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
 from prisma_mgmt.auth.pages import HEADERS, page
 from prisma_mgmt.auth.pkce import LoginRequest, new_secret
-from prisma_mgmt.auth.sealing import Box, LoginSealer, masked_keys, safe_path
+from prisma_mgmt.auth.sealing import Box, LoginSealer, masked_keys
 from prisma_mgmt.auth.session import OAuthSession
 from prisma_mgmt.checks import TOKEN, checked_seconds
 from prisma_mgmt.errors import AuthError, CallbackError, NetworkError, PrismaError
@@ -68,7 +68,7 @@ class LoginApp:
     keys: as those of TokenCipher: the first seals, all open.
     scope: what to ask for.
     after_login, after_logout: where to go on to.
-    cookie: the name of the session's cookie.
+    cookie: the name of the session's cookie; one that begins with `__Host-` cannot be set by other hosts of a domain.
     max_age: seconds for which a login lasts in the browser.
     on_login: called with the new session, before the browser is told; a function or a coroutine function. If it raises,
         the user is logged out again, and a PrismaError is treated as any failed login.
@@ -153,7 +153,7 @@ class LoginApp:
         asked = dict(parse_qsl(request.query, errors="replace"))
         login = self._oauth.login_url(scope=self._scope)
         gone = [self._expired(name) for name in self._sealer.surplus(request.cookies)]
-        return _Answer(303, to=login.url, cookies=[*gone, self._sealer.cookie(login, safe_path(asked.get("next")))])
+        return _Answer(303, to=login.url, cookies=[*gone, self._sealer.cookie(login, asked.get("next"))])
 
     async def _callback(self, request: _Request) -> _Answer:
         """Exchange the code, and give the browser a session of its own."""

@@ -159,7 +159,7 @@ class LoginSealer:
         """The cookie's value, about 300 characters. `return_to` is kept if it is a path in this application."""
         if not isinstance(login, LoginRequest):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
             raise TypeError(f"login must be the LoginRequest that login_url() gave, not {type(login).__name__}")
-        path = safe_path(return_to or login.return_to)
+        path = _safe_path(return_to or login.return_to)
         return self._box.seal_json([login.state, login.verifier, login.redirect_uri, path, self._now()], self._purpose)
 
     def open(self, text: str | None) -> LoginRequest:
@@ -204,6 +204,6 @@ def _key_bytes(key: bytes | str) -> bytes:
     return key
 
 
-def safe_path(path: str | None) -> str | None:
+def _safe_path(path: str | None) -> str | None:
     """`path` if it is one in this application, and leads nowhere else in any browser."""
     return path if path and _RETURN_PATH.fullmatch(path) else None

@@ -316,6 +316,23 @@ async def test_a_proxy_that_lets_nobody_through_spends_no_callback(monkeypatch: 
             assert caught.value.unsent
 
 
+async def test_a_proxy_that_never_connects_spends_no_callback(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handle(request: Request) -> Reply:
+        assert request.method == "CONNECT"
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with serve(handle) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        oauth = oauth_at("https://auth.example", timeout=0.3)
+        login = oauth.login_url()
+        for _ in range(2):
+            with pytest.raises(RequestTimeoutError) as caught:
+                await oauth.exchange_callback(f"/callback?code=c&state={login.state}", login)
+            assert caught.value.unsent
+    assert [request.method for request in proxy.requests] == ["CONNECT", "CONNECT"]
+
+
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 async def test_certificates_that_are_not_there_stop_https_only(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str

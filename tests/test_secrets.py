@@ -78,7 +78,7 @@ class World:
             return (await client.request("GET", "/v1/me")).status
 
     async def call_httpx(self) -> Any:
-        async with httpx.AsyncClient(auth=self.session.httpx_auth(), verify=False) as client:
+        async with httpx.AsyncClient(auth=self.session.httpx_auth(origin=self.server.url), verify=False) as client:
             return (await client.get(f"{self.server.url}/v1/me")).status_code
 
     def file(self, content: str, **options: Any) -> FileTokenStorage:

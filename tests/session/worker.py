@@ -34,7 +34,7 @@ async def call(place: dict[str, Any]) -> None:
     async with (
         storage_at(place) as storage,
         OAuthSession(oauth, storage) as session,
-        httpx.AsyncClient(auth=session.httpx_auth()) as client,
+        httpx.AsyncClient(auth=session.httpx_auth(origin=place["api_url"])) as client,
     ):
         print("ready", flush=True)
         while await anyio.to_thread.run_sync(sys.stdin.readline):

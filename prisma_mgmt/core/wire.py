@@ -199,7 +199,7 @@ def _fit(answer: Answer, model: Any, bare: bool) -> Any:
     if payload.__class__ is Mismatch:
         return payload
     try:
-        return hook_of(model)(payload if bare else unwrapped(payload), model)
+        return hook_of(model)(payload if bare else unwrapped(payload))
     except Mismatch as mismatch:
         return (mismatch if bare else mismatch.under("data")).with_traceback(None)
 

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate
 from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
@@ -82,7 +82,7 @@ def fields(model: type) -> "tuple[attrs.Attribute[Any], ...]":
     return found
 
 
-def parse(data: bytes, *, exact: bool = True) -> JSON:
+def parse(data: bytes, exact: bool = True) -> JSON:
     """The value of a JSON document; ValueError for anything else, NaN and Infinity included.
 
     With `exact=False` a whole number past 64 bits may become a float, which spares a look at every byte.
@@ -91,13 +91,41 @@ def parse(data: bytes, *, exact: bool = True) -> JSON:
         data = bytes(data)
     if data.startswith(_BOM):
         data = data[len(_BOM) :]
-    if _orjson and not (exact and _LONG in data.translate(_DIGITS)):
+    if _orjson and not (exact and is_long(data)):
         return _orjson.loads(data)
     _check_depth(data)
     found = json.loads(data.decode(), parse_constant=_refuse_constant, parse_float=_finite)
     if b"\\u" in data and re.search(rb"\\u[dD][89a-fA-F]", data):  # surrogates, one of which may be alone
         json.dumps(found, ensure_ascii=False).encode()
     return found
+
+
+def is_long(data: bytes) -> bool:
+    """If a document may hold a whole number that orjson makes a float of."""
+    return _orjson is not None and _LONG in data.translate(_DIGITS)
+
+
+def decode(data: bytes, model: type[T], unwrapped: Callable[[JSON], JSON] | None = None) -> T:
+    """A document as a `model`, out of the envelope that `unwrapped` takes off.
+
+    Raises Mismatch for a document that does not fit, and ValueError or RecursionError for one that is no JSON.
+    """
+    kind: Any = model
+    hook, exact = _reader(kind)
+    try:
+        value = parse(data, exact)
+        fitted: T = hook(value if unwrapped is None else unwrapped(value))
+    except Mismatch:
+        if exact or not is_long(data):
+            raise
+        value = parse(data)
+        fitted = hook(value if unwrapped is None else unwrapped(value))
+    return fitted
+
+
+@cache
+def _reader(kind: Any) -> tuple[Hook, bool]:
+    return hook_of(kind), is_free(kind)
 
 
 def _check_depth(data: bytes) -> None:
@@ -366,7 +394,7 @@ class _Source:
 
     def __init__(self, model: type) -> None:
         self.lines: list[str] = []
-        self.scope: dict[str, Any] = {"new": object.__new__, "Secret": Secret, "parsed": datetime.fromisoformat}
+        self.scope: dict[str, Any] = {"Secret": Secret, "parsed": datetime.fromisoformat}
         self.scope["plain"] = plain(model)
 
     def _name(self, value: Any) -> str:
@@ -377,8 +405,9 @@ class _Source:
     def read(self, model: type, given: str, made: str, place: tuple[str, tuple[type, ...]]) -> None:
         """Make `made`, a model, of what the name `given` holds."""
         indent, above = place
-        self.lines.append(f"{indent}if type({given}) is not dict: return plain(o)")
-        self.lines.append(f"{indent}{made} = new({self._name(model)})")
+        if all(_default(attribute) is not attrs.NOTHING for attribute in fields(model)):
+            self.lines.append(f"{indent}if type({given}) is not dict: return plain(o)")  # else a key would be missing
+        self.lines.append(f"{indent}{made} = {self._name(partial(object.__new__, model))}()")
         for attribute in fields(model):
             self._field(attribute, given, f"{made}.{attribute.name}", (indent, (*above, model)))
 
@@ -391,7 +420,7 @@ class _Source:
         else:
             if default is not None:
                 empty.append(self._name(default))
-            value = f"{given}.get({key!r}, {empty[-1] if empty else None})"
+            value = f"{given}.get({key!r}{'' if default is None else f', {empty[-1]}'})"
         if kind in _UNLIKE:
             unlike = "".join(f" and v is not {one}" for one in empty)
             self.lines.append(f"{indent}{to} = v = {value}")

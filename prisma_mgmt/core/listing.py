@@ -1,27 +1,55 @@
-"""One page of a list: structured at once where it is awaited, item by item where it is walked."""
+"""One page of a list: structured at once if it is awaited, item by item if it is walked."""
 
-from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar, overload
 
 from attrs import define, field
 
-from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, structure, wrong
+from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, is_free, is_long, parse, structure, wrong
 from prisma_mgmt.core.wire import Answer, checked, parsed, unwrapped
 
 T = TypeVar("T", covariant=True)
 
 
-@define
-class Page(Generic[T]):
-    """One page of a list.
+@define(eq=False)
+class Page(Sequence[T], Generic[T]):
+    """One page of a list, and a sequence of its items: it has a length, can be indexed, and is false if it is empty.
 
-    `extras` holds what the answer carries beside its items, by its JSON name (`meta`, `hint`).
+    `next_cursor` is where the page after it begins, if `has_more`. `extras` holds what the answer carries beside its
+    items, by its JSON name (`meta`, `hint`). A page is equal to one like it, and to a list or a tuple of its items.
     """
 
     items: tuple[T, ...]
     next_cursor: str | None = None
     has_more: bool = False
     extras: dict[str, Any] = field(factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> T: ...
+    @overload
+    def __getitem__(self, index: "slice[Any, Any, Any]") -> tuple[T, ...]: ...
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Page):
+            mine = (self.items, self.next_cursor, self.has_more, self.extras)
+            return mine == (other.items, other.next_cursor, other.has_more, other.extras)
+        return self.items == tuple(other) if isinstance(other, list | tuple) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as a list has none
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError(
+            "this is one page, which is here already: write `for item in page`, or leave out the await to walk every "
+            "page: `async for item in client.things.list()`"
+        )
 
 
 @define
@@ -30,6 +58,9 @@ class Pagination:
 
     has_more: bool
     next_cursor: str | None = None
+
+
+_WHOLE = Pagination(has_more=False)
 
 
 @define(eq=False)
@@ -48,19 +79,45 @@ class Listing(Iterator[T]):
         if i == len(self._items):
             raise StopIteration
         self._read += 1
-        checked(_structure(self._items, i, self._read, self._model), self._answer)
+        checked(self._structure(i, self._read), self._answer)
         item: T = self._items[i]
         return item
 
     def page(self) -> Page[T]:
         """The page, whole."""
-        checked(_structure(self._items, 0, len(self._items), self._model), self._answer)
+        checked(self._structure(0, len(self._items)), self._answer)
         return Page(tuple(self._items), self.pagination.next_cursor, self.pagination.has_more, self._extras)
+
+    def _structure(self, start: int, end: int) -> Mismatch | None:
+        """Put models in the place of items, each of which is let go as soon as it is read: that halves the garbage."""
+        items, hook, i = self._items, hook_of(self._model), start
+        try:
+            for i in range(start, end):
+                items[i] = hook(items[i])
+        except Mismatch as mismatch:
+            if not is_long(self._answer.content):
+                return _placed(mismatch, self._at(i))
+        else:
+            return None
+        try:
+            exact = _items(parse(self._answer.content))
+            for i in range(i, end):
+                items[i] = hook(exact[i])
+        except Mismatch as mismatch:
+            return _placed(mismatch, self._at(i))
+        return None
+
+    def _at(self, i: int) -> str:
+        return f"data[{i}]" if self._answer.content.lstrip()[:1] == b"{" else f"[{i}]"
 
 
 def read_listing(answer: Answer, model: type[T]) -> Listing[T]:
-    """A page of `model`s; DecodeError where it is none. What stands beside items and pagination is kept as extras."""
-    listing: Listing[T] = checked(_listing(answer, parsed(answer), model), answer)
+    """A list of `model`s; DecodeError if it is none.
+
+    It comes in an envelope, `{"data": […], "pagination": …}`, or bare. Without pagination it is the only page. What
+    stands beside items and pagination is kept as extras.
+    """
+    listing: Listing[T] = checked(_listing(answer, parsed(answer, exact=is_free(model)), model), answer)
     return listing
 
 
@@ -68,28 +125,28 @@ def read_listing(answer: Answer, model: type[T]) -> Listing[T]:
 
 
 def _listing(answer: Answer, payload: JSON, model: Any) -> Any:
-    if isinstance(payload, Mismatch):
+    if payload.__class__ is Mismatch:
         return payload
+    if payload.__class__ is list:
+        return Listing(_WHOLE, answer, model, payload, {})
     at = "data"
     try:
-        items = unwrapped(payload)
-        if items.__class__ is not list:
-            raise wrong("an array", items)
+        items = _items(payload)
         at = "pagination"
-        pagination = structure(payload.get(at), Pagination)
+        pagination = payload.get(at)
+        pagination = _WHOLE if pagination is None else structure(pagination, Pagination)
     except Mismatch as mismatch:
-        return mismatch.under(at).with_traceback(None)
+        return _placed(mismatch, at)
     extras = {key: value for key, value in payload.items() if key not in ("data", "pagination")}
     return Listing(pagination, answer, model, items, extras)
 
 
-def _structure(items: list[JSON], start: int, end: int, model: Any) -> Mismatch | None:
-    """Put `model`s in the place of items, each of which is let go as soon as it is read: that halves the garbage."""
-    hook = hook_of(model)
-    i = start
-    try:
-        for i in range(start, end):
-            items[i] = hook(items[i], model)
-    except Mismatch as mismatch:
-        return mismatch.under(f"[{i}]").under("data").with_traceback(None)
-    return None
+def _items(payload: JSON) -> list[JSON]:
+    items = payload if payload.__class__ is list else unwrapped(payload)
+    if items.__class__ is not list:
+        raise wrong("an array", items)
+    return items  # type: ignore[no-any-return]  # its class has been looked at
+
+
+def _placed(mismatch: Mismatch, at: str) -> Mismatch:
+    return mismatch.under(at).with_traceback(None)

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from attrs import define, field
 
-from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, hook_of, parse
+from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, decode, parse
 from prisma_mgmt.core.encoding import dump, iso
 from prisma_mgmt.errors import (
     APIError,
@@ -185,23 +185,26 @@ def checked(result: Any, answer: Answer) -> Any:
     return result
 
 
-def parsed(answer: Answer) -> JSON | Mismatch:
+def parsed(answer: Answer, *, exact: bool = True) -> JSON | Mismatch:
     """What the body holds."""
     try:
-        return parse(answer.content)
+        return parse(answer.content, exact)
     except (ValueError, RecursionError):
-        kind = answer.headers.get("content-type") or "no content type"
-        return Mismatch(f"expected JSON, got {len(answer.content)} bytes ({kind})")
+        return _no_json(answer)
+
+
+def _no_json(answer: Answer) -> Mismatch:
+    kind = answer.headers.get("content-type") or "no content type"
+    return Mismatch(f"expected JSON, got {len(answer.content)} bytes ({kind})")
 
 
 def _fit(answer: Answer, model: Any, bare: bool) -> Any:
-    payload = parsed(answer)
-    if payload.__class__ is Mismatch:
-        return payload
     try:
-        return hook_of(model)(payload if bare else unwrapped(payload))
+        return decode(answer.content, model, None if bare else unwrapped)
     except Mismatch as mismatch:
         return (mismatch if bare else mismatch.under("data")).with_traceback(None)
+    except (ValueError, RecursionError):
+        return _no_json(answer)
 
 
 def unwrapped(payload: JSON) -> JSON:

@@ -129,7 +129,7 @@ async def test_a_list_of_one_page_does_not_go_on() -> None:
 @pytest.mark.parametrize(
     ("body", "path"),
     [
-        ({"data": []}, "pagination"),
+        ({}, "data"),
         ({"data": [], "pagination": {}}, "pagination.hasMore"),
         ({"data": [], "pagination": {"hasMore": "false"}}, "pagination.hasMore"),
         ({"data": [], "pagination": {"hasMore": True, "nextCursor": 5}}, "pagination.nextCursor"),

@@ -89,10 +89,9 @@ def parse(data: bytes, exact: bool = True) -> JSON:
     """
     if data.__class__ is not bytes:  # orjson takes no subclass
         data = bytes(data)
-    if data.startswith(_BOM):
-        data = data[len(_BOM) :]
     if _orjson and not (exact and is_long(data)):
-        return _orjson.loads(data)
+        return _orjson.loads(data.removeprefix(_BOM))
+    data = data.removeprefix(_BOM)
     _check_depth(data)
     found = json.loads(data.decode(), parse_constant=_refuse_constant, parse_float=_finite)
     if b"\\u" in data and re.search(rb"\\u[dD][89a-fA-F]", data):  # surrogates, one of which may be alone
@@ -368,7 +367,7 @@ def compiled(model: type) -> Hook:
     source = _Source(model)
     source.read(model, "o", "m", ("    ", ()))
     lines = [
-        "def hook(o, _=None):",
+        "def hook(o, _=None, type=type, str=str):",
         "  try:",
         *source.lines,
         "    return m",

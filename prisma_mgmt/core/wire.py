@@ -159,13 +159,16 @@ class Answer:
 
 def read(answer: Answer, model: type[T], bare: bool = False) -> T:
     """The body as a `model`, out of its envelope `{"data": …}` unless `bare`; DecodeError where it does not fit."""
-    result: T = checked(_fit(answer, model, bare), answer)
-    return result
+    try:
+        return decode(answer.content, model, None if bare else unwrapped)
+    except (ValueError, RecursionError) as error:
+        found = _misfit(error, answer, bare)
+    raise decode_error(found, answer)
 
 
 def read_list(answer: Answer, model: type[T], bare: bool = False) -> tuple[T, ...]:
     """The body as `model`s."""
-    return tuple(checked(_fit(answer, list[model], bare), answer))  # type: ignore[valid-type]  # a value
+    return tuple(read(answer, list[model], bare))  # type: ignore[valid-type]  # a value
 
 
 def read_json(answer: Answer) -> JSON:
@@ -176,13 +179,17 @@ def read_json(answer: Answer) -> JSON:
 def checked(result: Any, answer: Answer) -> Any:
     """`result`; DecodeError where it is a Mismatch."""
     if result.__class__ is Mismatch:
-        raise DecodeError(
-            f"{result.path or 'the answer'}: {result.problem} (status {answer.status})",
-            status=answer.status,
-            request_id=answer.request_id,
-            path=result.path,
-        )
+        raise decode_error(result, answer)
     return result
+
+
+def decode_error(misfit: Mismatch, answer: Answer) -> DecodeError:
+    return DecodeError(
+        f"{misfit.path or 'the answer'}: {misfit.problem} (status {answer.status})",
+        status=answer.status,
+        request_id=answer.request_id,
+        path=misfit.path,
+    )
 
 
 def parsed(answer: Answer, *, exact: bool = True) -> JSON | Mismatch:
@@ -198,13 +205,11 @@ def _no_json(answer: Answer) -> Mismatch:
     return Mismatch(f"expected JSON, got {len(answer.content)} bytes ({kind})")
 
 
-def _fit(answer: Answer, model: Any, bare: bool) -> Any:
-    try:
-        return decode(answer.content, model, None if bare else unwrapped)
-    except Mismatch as mismatch:
-        return (mismatch if bare else mismatch.under("data")).with_traceback(None)
-    except (ValueError, RecursionError):
+def _misfit(error: Exception, answer: Answer, bare: bool) -> Mismatch:
+    """What decoding raised, without the frames that hold the payload."""
+    if not isinstance(error, Mismatch):
         return _no_json(answer)
+    return (error if bare else error.under("data")).with_traceback(None)
 
 
 def unwrapped(payload: JSON) -> JSON:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from prisma_mgmt.core.client import Response
     from prisma_mgmt.core.codec import UNSET, Unset
     from prisma_mgmt.core.listing import Page
+    from prisma_mgmt.core.model import Model
     from prisma_mgmt.core.paging import Pager
     from prisma_mgmt.core.retry import RetryPolicy
     from prisma_mgmt.core.streaming import LogStream
@@ -51,6 +52,7 @@ __all__ = [
     "LogStream",
     "LoginRequiredError",
     "ManagementClient",
+    "Model",
     "NetworkError",
     "NotFoundError",
     "Page",
@@ -77,6 +79,7 @@ _HOMES = {
     "DataPlatformClient": "data_platform",
     "LogStream": "core.streaming",
     "ManagementClient": "management",
+    "Model": "core.model",
     "Page": "core.listing",
     "Pager": "core.paging",
     "PostgresClient": "postgres",

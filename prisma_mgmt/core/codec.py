@@ -181,7 +181,7 @@ def hook_of(kind: Any) -> Hook:
         return _list_hook(*get_args(kind))
     if origin is dict:
         return _dict_hook(get_args(kind)[1])
-    if _is_union(kind):
+    if is_union(kind):
         return _union_hook(kind)
     if attrs.has(kind):
         return compiled(kind)
@@ -281,7 +281,7 @@ def _dict_hook(item: Any) -> Hook:
     return hook
 
 
-def _is_union(kind: Any) -> bool:
+def is_union(kind: Any) -> bool:
     return get_origin(kind) in (Union, types.UnionType)
 
 
@@ -289,20 +289,20 @@ def simple(kind: Any) -> Any:
     """`kind` without None and UNSET; constants and open enums are plain strings."""
     if get_origin(kind) is Literal:
         return str
-    if not _is_union(kind):
+    if not is_union(kind):
         return kind
     members = {simple(member): None for member in get_args(kind) if member not in (type(None), Unset)}
     return next(iter(members)) if len(members) == 1 else kind
 
 
 def is_nullable(kind: Any) -> bool:
-    return kind is type(None) or (_is_union(kind) and type(None) in get_args(kind))
+    return kind is type(None) or (is_union(kind) and type(None) in get_args(kind))
 
 
 def _union_hook(kind: Any) -> Hook:
     """The hook of `X | None`, and of models told apart by their `type`, where an unknown one stays a dict."""
     bare = simple(kind)
-    inner = _tagged_hook(bare) if _is_union(bare) else hook_of(bare)
+    inner = _tagged_hook(bare) if is_union(bare) else hook_of(bare)
     if not is_nullable(kind):
         return inner
     return lambda value, _=None: None if value is None else inner(value)
@@ -410,7 +410,9 @@ class _Source:
         for attribute in fields(model):
             self._field(attribute, given, f"{made}.{attribute.name}", (indent, (*above, model)))
 
-    def _field(self, attribute: "attrs.Attribute[Any]", given: str, to: str, place: tuple[str, tuple[type, ...]]) -> None:
+    def _field(
+        self, attribute: "attrs.Attribute[Any]", given: str, to: str, place: tuple[str, tuple[type, ...]]
+    ) -> None:
         indent, above = place
         key, kind, default = json_key(attribute), simple(attribute.type), _default(attribute)
         empty = ["None"] if is_nullable(attribute.type) else []

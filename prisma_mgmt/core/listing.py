@@ -6,7 +6,8 @@ from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar, overload
 from attrs import define, field
 
 from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, is_free, is_long, parse, structure, wrong
-from prisma_mgmt.core.wire import Answer, checked, parsed, unwrapped
+from prisma_mgmt.core.wire import Answer, checked, decode_error, parsed, unwrapped
+from prisma_mgmt.errors import DecodeError
 
 T = TypeVar("T", covariant=True)
 
@@ -72,7 +73,9 @@ class Listing(Iterator[T]):
     _model: type[T]
     _items: list[JSON] = field(repr=False)  # may hold secrets
     _extras: dict[str, Any] = field(repr=False)
+    _bare: bool = False
     _read: int = field(default=0, init=False)
+    _exact: bool = field(default=False, init=False)  # the items were read again, with whole numbers past 64 bits
 
     def __next__(self) -> T:
         i = self._read
@@ -88,64 +91,60 @@ class Listing(Iterator[T]):
         checked(self._structure(0, len(self._items)), self._answer)
         return Page(tuple(self._items), self.pagination.next_cursor, self.pagination.has_more, self._extras)
 
+    def error(self, problem: str, path: str) -> DecodeError:
+        """That something is wrong with this page."""
+        return decode_error(_placed(Mismatch(problem), path), self._answer)
+
     def _structure(self, start: int, end: int) -> Mismatch | None:
         """Put models in the place of items, each of which is let go as soon as it is read: that halves the garbage."""
-        items, hook, i = self._items, hook_of(self._model), start
+        hook, i = hook_of(self._model), start
         try:
             for i in range(start, end):
-                items[i] = hook(items[i])
+                self._items[i] = hook(self._items[i])
         except Mismatch as mismatch:
-            if not is_long(self._answer.content):
-                return _placed(mismatch, self._at(i))
-        else:
-            return None
-        try:
-            exact = _items(parse(self._answer.content))
-            for i in range(i, end):
-                items[i] = hook(exact[i])
-        except Mismatch as mismatch:
-            return _placed(mismatch, self._at(i))
+            if not self._exact and is_long(self._answer.content):
+                self._exact = True
+                self._items[i:] = _items(parse(self._answer.content), self._bare)[i:]
+                return self._structure(i, end)
+            return _placed(mismatch, f"[{i}]" if self._bare else f"data[{i}]")
         return None
 
-    def _at(self, i: int) -> str:
-        return f"data[{i}]" if self._answer.content.lstrip()[:1] == b"{" else f"[{i}]"
 
+def read_listing(answer: Answer, model: type[T], bare: bool = False) -> Listing[T]:
+    """A list of `model`s in its envelope, `{"data": […], "pagination": …}`, unless `bare`; DecodeError if it is none.
 
-def read_listing(answer: Answer, model: type[T]) -> Listing[T]:
-    """A list of `model`s; DecodeError if it is none.
-
-    It comes in an envelope, `{"data": […], "pagination": …}`, or bare. Without pagination it is the only page. What
-    stands beside items and pagination is kept as extras.
+    Without pagination it is the only page. What stands beside items and pagination is kept as extras.
     """
-    listing: Listing[T] = checked(_listing(answer, parsed(answer, exact=is_free(model)), model), answer)
+    listing: Listing[T] = checked(_listing(answer, parsed(answer, is_free(model)), model, bare), answer)
     return listing
 
 
 # As in wire.py, nothing below raises while it has the parsed payload in a local.
 
 
-def _listing(answer: Answer, payload: JSON, model: Any) -> Any:
+def _listing(answer: Answer, payload: JSON, model: Any, bare: bool) -> Any:
     if payload.__class__ is Mismatch:
         return payload
-    if payload.__class__ is list:
-        return Listing(_WHOLE, answer, model, payload, {})
-    at = "data"
+    at = "" if bare else "data"
     try:
-        items = _items(payload)
+        items = _items(payload, bare)
+        if bare:
+            return Listing(_WHOLE, answer, model, items, {}, bare)
         at = "pagination"
         pagination = payload.get(at)
         pagination = _WHOLE if pagination is None else structure(pagination, Pagination)
     except Mismatch as mismatch:
-        return _placed(mismatch, at)
+        return _placed(mismatch, at) if at else mismatch.with_traceback(None)
     extras = {key: value for key, value in payload.items() if key not in ("data", "pagination")}
-    return Listing(pagination, answer, model, items, extras)
+    return Listing(pagination, answer, model, items, extras, bare)
 
 
-def _items(payload: JSON) -> list[JSON]:
-    items = payload if payload.__class__ is list else unwrapped(payload)
+def _items(payload: JSON, bare: bool) -> list[JSON]:
+    items = payload if bare else unwrapped(payload)
     if items.__class__ is not list:
         raise wrong("an array", items)
-    return items  # type: ignore[no-any-return]  # its class has been looked at
+    found: list[JSON] = items
+    return found
 
 
 def _placed(mismatch: Mismatch, at: str) -> Mismatch:

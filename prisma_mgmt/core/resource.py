@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
 from prisma_mgmt.core.listing import Listing, Page, read_listing
+from prisma_mgmt.core.model import Model
 from prisma_mgmt.core.paging import Pager
 from prisma_mgmt.core.streaming import LogStream
-from prisma_mgmt.core.wire import Answer, choice, path, read, read_json, read_list
+from prisma_mgmt.core.wire import Answer, choice, path, read, read_json, route
 from prisma_mgmt.masks import Secret
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import BaseClient
 
-__all__ = ["JSON", "UNSET", "LogStream", "Page", "Pager", "Resource", "Secret", "Unset", "choice", "path"]
+__all__ = ["JSON", "UNSET", "LogStream", "Model", "Page", "Pager", "Resource", "Secret", "Unset", "choice", "path"]
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class Resource:
         async def fetch(cursor: str | None) -> Listing[M]:
             return read_listing(await self._client.exchange("GET", path, {**(query or {}), "cursor": cursor}), model)
 
-        return Pager(fetch, query.get("cursor") if query else None)
+        return Pager(fetch, query.get("cursor") if query else None, what=_what(model, path))
 
     def _single_page(self, model: type[M], path: str, query: Query | None = None) -> Pager[M]:
         """A list of one page, which may be cut off but gives no cursor to go on from."""
@@ -43,7 +44,7 @@ class Resource:
         async def fetch(_: str | None) -> Listing[M]:
             return read_listing(await self._client.exchange("GET", path, query), model)
 
-        return Pager(fetch, walks=False)
+        return Pager(fetch, walks=False, what=_what(model, path))
 
     def _stream(
         self, record: type[M], terminal: type[T], path: str, query: Query | None = None, *, live: bool | None = None
@@ -108,6 +109,10 @@ class Resource:
         return _done(self._client.exchange(method, path, query, headers, body))
 
 
+def _what(model: type, path: str) -> str:
+    return f"{getattr(model, '__name__', model)}, GET {route(path)}"
+
+
 async def _done(answer: Awaitable[Answer]) -> None:
     read_json(await answer)  # an HTML page is no success
 
@@ -117,4 +122,4 @@ async def _read(answer: Awaitable[Answer], model: type[M], bare: bool) -> M:
 
 
 async def _read_list(answer: Awaitable[Answer], model: type[M], bare: bool) -> tuple[M, ...]:
-    return read_list(await answer, model, bare)
+    return read_listing(await answer, model, bare).page().items

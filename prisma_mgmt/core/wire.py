@@ -166,11 +166,6 @@ def read(answer: Answer, model: type[T], bare: bool = False) -> T:
     raise decode_error(found, answer)
 
 
-def read_list(answer: Answer, model: type[T], bare: bool = False) -> tuple[T, ...]:
-    """The body as `model`s."""
-    return tuple(read(answer, list[model], bare))  # type: ignore[valid-type]  # a value
-
-
 def read_json(answer: Answer) -> JSON:
     """The parsed body, None for an empty one; DecodeError where it is no JSON."""
     return checked(parsed(answer), answer) if answer.content else None
@@ -192,7 +187,7 @@ def decode_error(misfit: Mismatch, answer: Answer) -> DecodeError:
     )
 
 
-def parsed(answer: Answer, *, exact: bool = True) -> JSON | Mismatch:
+def parsed(answer: Answer, exact: bool = True) -> JSON | Mismatch:
     """What the body holds."""
     try:
         return parse(answer.content, exact)

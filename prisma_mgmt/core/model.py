@@ -1,0 +1,114 @@
+"""The base of every model: how one leaves for other programs as JSON, and comes back."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
+
+import attrs
+
+from prisma_mgmt.core.codec import JSON, Mismatch, Unset, fields, is_nullable, is_union, json_key, structure
+from prisma_mgmt.core.encoding import plain, text
+from prisma_mgmt.errors import DecodeError
+from prisma_mgmt.masks import Secret
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
+
+class Model:
+    """What the API tells of a thing, or is told: attributes in Python's spelling, equal if they hold the same.
+
+    `to_dict`, `to_json` and `from_dict` speak the API's own keys. pydantic takes models as fields, FastAPI as bodies
+    and return values; for other libraries, `default=Model.to_dict` says how a model is written.
+    """
+
+    __slots__ = ()
+
+    def to_dict(self, *, secrets: bool = False) -> dict[str, JSON]:
+        """The model as JSON has it: the API's keys, dates as text, None as null, and what is UNSET left out.
+
+        Secrets are masked, unless `secrets` asks for them.
+        """
+        made: dict[str, JSON] = plain(self, secrets=secrets)
+        return made
+
+    def to_json(self, *, secrets: bool = False) -> str:
+        """`to_dict()`, as a JSON document."""
+        return text(self, secrets=secrets)
+
+    @classmethod
+    def from_dict(cls, data: JSON) -> Self:
+        """A model from what `to_dict()` gave, or the API.
+
+        Unknown keys are ignored. Raises DecodeError, with the path, for one that is missing or of another type.
+        """
+        try:
+            return structure(data, cls)
+        except Mismatch as mismatch:
+            path, problem = mismatch.path, mismatch.problem
+        del data  # a traceback of what follows would show it
+        raise DecodeError(f"{path or cls.__name__}: {problem}", path=path)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+        """What pydantic asks of a type: it is read by `from_dict`, written by `to_dict`, and its schema has their keys."""
+        from pydantic_core import core_schema as shapes
+
+        def held(value: Any) -> Any:
+            return value if isinstance(value, cls) else _Held(value)
+
+        def validated(value: Any, _: Any) -> Model:
+            return _validated(cls, value.value) if isinstance(value, _Held) else value
+
+        shape = shapes.typed_dict_schema(
+            {
+                json_key(one): shapes.typed_dict_field(
+                    handler.generate_schema(_shown(one.type)), required=_is_always(one)
+                )
+                for one in fields(cls)
+            },
+            cls=cls,
+        )
+        return shapes.no_info_before_validator_function(
+            held,
+            shapes.no_info_wrap_validator_function(validated, shape),
+            ref=f"{cls.__module__}.{cls.__qualname__}:{id(cls)}",
+            serialization=shapes.plain_serializer_function_ser_schema(cls.to_dict),
+        )
+
+
+class _Held(str):
+    """What pydantic shows of a value that does not fit; the value may hold secrets."""
+
+    __slots__ = ("value",)
+
+    def __new__(cls, value: Any) -> Self:
+        held = super().__new__(cls, "(not shown)")
+        held.value = value
+        return held
+
+
+def _validated(model: type[Model], value: Any) -> Model:
+    from pydantic_core import PydanticCustomError
+
+    try:
+        return model.from_dict(value)
+    except DecodeError as error:
+        told = str(error)
+    raise PydanticCustomError("prisma_model", "{told}", {"told": told})
+
+
+def _is_always(attribute: "attrs.Attribute[Any]") -> bool:
+    return attribute.default is attrs.NOTHING and not is_nullable(attribute.type)
+
+
+def _shown(kind: Any) -> Any:
+    """A field's type as pydantic shows it."""
+    from pydantic import WithJsonSchema
+
+    if kind is Secret:
+        return Annotated[str, WithJsonSchema({"type": "string", "format": "password"})]
+    if is_union(kind):
+        return Union[tuple(_shown(one) for one in get_args(kind) if one is not Unset)]  # noqa: UP007  # made from a tuple
+    if get_origin(kind) in (list, dict):
+        return get_origin(kind)[tuple(_shown(one) for one in get_args(kind))]
+    return kind

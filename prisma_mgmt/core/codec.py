@@ -8,16 +8,27 @@ what is wrong; `Mismatch` collects the path to it on its way up.
 import json
 import math
 import re
-import types
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from enum import Enum
-from functools import cache, partial
+from datetime import datetime, timedelta
+from functools import cache
 from itertools import accumulate
-from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
 
+from prisma_mgmt.core.compiling import Hook, compiled
+from prisma_mgmt.core.kinds import (
+    JSON,
+    UNSET,
+    Unset,
+    default_of,
+    fields,
+    is_made,
+    is_nullable,
+    is_union,
+    json_key,
+    simple,
+)
 from prisma_mgmt.masks import Secret
 
 try:
@@ -27,29 +38,14 @@ except ImportError:  # the `speed` extra is not installed
 else:
     _orjson = orjson
 
-JSON: TypeAlias = Any
+__all__ = ["JSON", "UNSET", "Hook", "Mismatch", "Unset", "decode", "hook_of", "json_key", "parse", "structure", "wrong"]
+
 T = TypeVar("T")
-Hook: TypeAlias = Callable[..., Any]
 
 _BOM = b"\xef\xbb\xbf"
 _DEEPEST = 1024  # levels of a document; orjson reads no more
 _DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
 _LONG = b"0" * 19  # digits, past which orjson makes a float of a whole number
-
-
-class Unset(Enum):
-    """The type of UNSET, which says that a value is left out; None is sent as null."""
-
-    UNSET = "UNSET"
-
-    def __repr__(self) -> str:
-        return "UNSET"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-UNSET: Final = Unset.UNSET
 
 
 class Mismatch(ValueError):  # noqa: N818  # never leaves the core
@@ -64,22 +60,6 @@ class Mismatch(ValueError):  # noqa: N818  # never leaves the core
         dot = "." if self.path and not self.path.startswith("[") else ""
         self.path = f"{step}{dot}{self.path}"
         return self
-
-
-def json_key(attribute: "attrs.Attribute[Any]") -> str:
-    """The JSON key of a model's attribute: camelCase, or what its metadata says under `key`."""
-    if "key" in attribute.metadata:
-        return str(attribute.metadata["key"])
-    head, *rest = attribute.name.rstrip("_").split("_")
-    return head + "".join(word[:1].upper() + word[1:] for word in rest)
-
-
-def fields(model: type) -> "tuple[attrs.Attribute[Any], ...]":
-    """The attributes of a model, their types resolved."""
-    found: tuple[attrs.Attribute[Any], ...] = attrs.fields(model)
-    if any(isinstance(one.type, str) for one in found):  # under `from __future__ import annotations`
-        found = attrs.fields(attrs.resolve_types(model))
-    return found
 
 
 def parse(data: bytes, exact: bool = True) -> JSON:
@@ -184,7 +164,7 @@ def hook_of(kind: Any) -> Hook:
     if is_union(kind):
         return _union_hook(kind)
     if attrs.has(kind):
-        return compiled(kind)
+        return compiled(kind, plain(kind), hook_of)
     raise TypeError(f"{kind!r} is no type that a model's field may have")
 
 
@@ -226,9 +206,9 @@ def _datetime(value: Any, _: Any = None) -> datetime:
     if value.__class__ is not str:
         raise wrong("a date and time", value)
     found = _RFC_3339.fullmatch(value)
+    if found is None:
+        raise Mismatch("expected an ISO 8601 date and time")
     try:
-        if found is None:
-            raise ValueError
         day, minutes, seconds, fraction, zone = found.groups("")
         leap = seconds == "60"
         text = f"{day}T{minutes}{59 if leap else seconds}{fraction[:7]}{zone.upper() or 'Z'}"
@@ -281,24 +261,6 @@ def _dict_hook(item: Any) -> Hook:
     return hook
 
 
-def is_union(kind: Any) -> bool:
-    return get_origin(kind) in (Union, types.UnionType)
-
-
-def simple(kind: Any) -> Any:
-    """`kind` without None and UNSET; constants and open enums are plain strings."""
-    if get_origin(kind) is Literal:
-        return str
-    if not is_union(kind):
-        return kind
-    members = {simple(member): None for member in get_args(kind) if member not in (type(None), Unset)}
-    return next(iter(members)) if len(members) == 1 else kind
-
-
-def is_nullable(kind: Any) -> bool:
-    return kind is type(None) or (is_union(kind) and type(None) in get_args(kind))
-
-
 def _union_hook(kind: Any) -> Hook:
     """The hook of `X | None`, and of models told apart by their `type`, where an unknown one stays a dict."""
     bare = simple(kind)
@@ -327,33 +289,22 @@ def is_free(kind: Any) -> bool:
     """If a type holds numbers of any size: free JSON, or a float that may come as a whole number."""
     if kind in (Any, object, float):
         return True
-    parts = [one.type for one in fields(kind)] if attrs.has(kind) else get_args(kind)
+    parts: Any = [one.type for one in fields(kind)] if attrs.has(kind) else get_args(kind)
     return get_origin(kind) is not Literal and any(one is not kind and is_free(one) for one in parts)
-
-
-def _default(attribute: "attrs.Attribute[Any]") -> Any:
-    """What stands for a field that is missing; NOTHING if it must not be. A field that may be null may be missing."""
-    if attribute.default is attrs.NOTHING and is_nullable(attribute.type):
-        return None
-    return attribute.default
 
 
 def plain(model: type) -> Hook:
     """The hook of a model, a field at a time: what this says counts."""
-    steps = [(one.name, json_key(one), one.type, _default(one)) for one in fields(model)]
+    steps: list[tuple[str, str, Any, Any]]
+    steps = [(one.name, json_key(one), one.type, default_of(one)) for one in fields(model)]
 
     def hook(value: Any, _: Any = None) -> Any:
         if value.__class__ is not dict:
             raise wrong("an object", value)
-        made = object.__new__(model)  # a model has no validators, and setting its slots here saves a call an object
+        made: Any = object.__new__(model)  # a model has no validators, and setting its slots saves a call an object
         for name, key, kind, default in steps:
             try:
-                if key in value:
-                    read = hook_of(kind)(value[key])
-                elif default is attrs.NOTHING:
-                    raise Mismatch("missing")
-                else:
-                    read = default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]  # a class at run time
+                read = hook_of(kind)(value[key]) if key in value else _missing(default)
             except Mismatch as mismatch:
                 raise mismatch.under(key) from None
             object.__setattr__(made, name, read)
@@ -362,108 +313,7 @@ def plain(model: type) -> Hook:
     return hook
 
 
-def compiled(model: type) -> Hook:
-    """The hook of a model as one function, for what is usual; the plain hook reads anything else."""
-    source = _Source(model)
-    source.read(model, "o", "m", ("    ", ()))
-    lines = [
-        "def hook(o, _=None, type=type, str=str):",
-        "  try:",
-        *source.lines,
-        "    return m",
-        "  except (KeyError, ValueError, TypeError, AttributeError): pass",
-        "  return plain(o)",
-    ]
-    exec("\n".join(lines), source.scope)  # noqa: S102  # as attrs does; the names come from our own models
-    hook: Hook = source.scope["hook"]
-    return hook
-
-
-# What is checked in line: what gives up on a value `v` that is not of this type.
-_UNLIKE = {
-    str: "type(v) is not str",
-    int: "type(v) is not int",
-    bool: "type(v) is not bool",
-    float: "type(v) is not float and type(v) is not int",
-}
-
-
-class _Source:
-    """The statements that read a model, and the names that they use."""
-
-    def __init__(self, model: type) -> None:
-        self.lines: list[str] = []
-        self.scope: dict[str, Any] = {"Secret": Secret, "parsed": datetime.fromisoformat}
-        self.scope["plain"] = plain(model)
-
-    def _name(self, value: Any) -> str:
-        name = f"x{len(self.scope)}"
-        self.scope[name] = value
-        return name
-
-    def read(self, model: type, given: str, made: str, place: tuple[str, tuple[type, ...]]) -> None:
-        """Make `made`, a model, of what the name `given` holds."""
-        indent, above = place
-        if all(_default(attribute) is not attrs.NOTHING for attribute in fields(model)):
-            self.lines.append(f"{indent}if type({given}) is not dict: return plain(o)")  # else a key would be missing
-        self.lines.append(f"{indent}{made} = {self._name(partial(object.__new__, model))}()")
-        for attribute in fields(model):
-            self._field(attribute, given, f"{made}.{attribute.name}", (indent, (*above, model)))
-
-    def _field(
-        self, attribute: "attrs.Attribute[Any]", given: str, to: str, place: tuple[str, tuple[type, ...]]
-    ) -> None:
-        indent, above = place
-        key, kind, default = json_key(attribute), simple(attribute.type), _default(attribute)
-        empty = ["None"] if is_nullable(attribute.type) else []
-        if default is attrs.NOTHING or isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class at run time
-            value = f"{given}[{key!r}]"
-        else:
-            if default is not None:
-                empty.append(self._name(default))
-            value = f"{given}.get({key!r}{'' if default is None else f', {empty[-1]}'})"
-        if kind in _UNLIKE:
-            unlike = "".join(f" and v is not {one}" for one in empty)
-            self.lines.append(f"{indent}{to} = v = {value}")
-            self.lines.append(f"{indent}if {_UNLIKE[kind]}{unlike}: return plain(o)")
-            return
-        if kind in (Any, object):
-            self.lines.append(f"{indent}{to} = {value}")
-            return
-        if not empty:
-            self._convert(kind, value, to, place)
-            return
-        v = f"v{len(self.lines)}"
-        self.lines.append(f"{indent}{v} = {value}")
-        self.lines.append(f"{indent}if {' or '.join(f'{v} is {one}' for one in empty)}: {to} = {v}")
-        self.lines.append(f"{indent}else:")
-        self._convert(kind, v, to, (indent + "  ", above))
-
-    def _convert(self, kind: Any, value: str, to: str, place: tuple[str, tuple[type, ...]]) -> None:
-        indent, above = place
-        if kind is Secret:
-            self.lines.append(f"{indent}v = {value}")
-            self.lines.append(f"{indent}if type(v) is not str: return plain(o)")
-            self.lines.append(f"{indent}{to} = Secret(v)")
-        elif kind is datetime:
-            self.lines.append(f"{indent}{to} = v = parsed({value})")
-            self.lines.append(f"{indent}if v.tzinfo is None: return plain(o)")
-        elif attrs.has(kind) and kind not in above:
-            made, given = f"m{len(self.lines)}", f"o{len(self.lines)}"
-            self.lines.append(f"{indent}{given} = {value}")
-            self.read(kind, given, made, place)
-            self.lines.append(f"{indent}{to} = {made}")
-        else:
-            self.lines.append(f"{indent}{to} = {self._name(Late(kind))}({value})")
-
-
-class Late:
-    """A hook that is looked up when it is first called, since a type may hold itself."""
-
-    __slots__ = ("_kind",)
-
-    def __init__(self, kind: Any) -> None:
-        self._kind = kind
-
-    def __call__(self, value: Any) -> Any:
-        return hook_of(self._kind)(value)
+def _missing(default: Any) -> Any:
+    if default is attrs.NOTHING:
+        raise Mismatch("missing")
+    return default.factory() if is_made(default) else default

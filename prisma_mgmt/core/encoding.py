@@ -17,7 +17,7 @@ from uuid import UUID
 import attrs
 
 from prisma_mgmt.core import codec
-from prisma_mgmt.core.codec import JSON, UNSET, fields, json_key
+from prisma_mgmt.core.kinds import JSON, UNSET, fields, json_key
 from prisma_mgmt.masks import Secret
 
 MASK = "**********"
@@ -116,8 +116,9 @@ class _Plain:
             return ((str.__str__(key), one) for key, one in value.items())
         if isinstance(value, type):
             return None
-        if attrs.has(type(value)):
-            of_model = ((key, getattr(value, name), omitted) for name, key, omitted in _keys(type(value)))
+        kind: Any = type(value)
+        if attrs.has(kind):
+            of_model = ((key, getattr(value, name), omitted) for name, key, omitted in _keys(kind))
             return ((key, one) for key, one, omitted in of_model if self._whole or not omitted or one is not None)
         if dataclasses.is_dataclass(value):
             return ((one.name, getattr(value, one.name)) for one in dataclasses.fields(value))
@@ -139,7 +140,7 @@ class _Plain:
 
 
 @cache
-def _keys(model: type) -> list[tuple[str, str, bool]]:
+def _keys(model: Any) -> list[tuple[str, str, bool]]:
     """The name and the key of each of a model's fields, and if None is not sent."""
     return [(one.name, json_key(one), one.default is None) for one in fields(model)]
 

@@ -70,7 +70,7 @@ class Listing(Iterator[T]):
 
     pagination: Pagination
     _answer: Answer
-    _model: type[T]
+    _model: Any
     _items: list[JSON] = field(repr=False)  # may hold secrets
     _extras: dict[str, Any] = field(repr=False)
     _bare: bool = False
@@ -115,7 +115,8 @@ def read_listing(answer: Answer, model: type[T], bare: bool = False) -> Listing[
 
     Without pagination it is the only page. What stands beside items and pagination is kept as extras.
     """
-    listing: Listing[T] = checked(_listing(answer, parsed(answer, is_free(model)), model, bare), answer)
+    kind: Any = model
+    listing: Listing[T] = checked(_listing(answer, parsed(answer, is_free(kind)), kind, bare), answer)
     return listing
 
 

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_ori
 
 import attrs
 
-from prisma_mgmt.core.codec import JSON, Mismatch, Unset, fields, is_nullable, is_union, json_key, structure
+from prisma_mgmt.core.codec import Mismatch, structure
 from prisma_mgmt.core.encoding import plain, text
+from prisma_mgmt.core.kinds import JSON, Unset, default_of, fields, is_union, json_key
 from prisma_mgmt.errors import DecodeError
 from prisma_mgmt.masks import Secret
 
@@ -50,7 +51,7 @@ class Model:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
-        """What pydantic asks of a type: it is read by `from_dict`, written by `to_dict`, and its schema has their keys."""
+        """What pydantic asks of a type: `from_dict` reads it, `to_dict` writes it, and its schema has their keys."""
         from pydantic_core import core_schema as shapes
 
         def held(value: Any) -> Any:
@@ -62,7 +63,7 @@ class Model:
         shape = shapes.typed_dict_schema(
             {
                 json_key(one): shapes.typed_dict_field(
-                    handler.generate_schema(_shown(one.type)), required=_is_always(one)
+                    handler.generate_schema(_shown(one.type)), required=default_of(one) is attrs.NOTHING
                 )
                 for one in fields(cls)
             },
@@ -80,6 +81,7 @@ class _Held(str):
     """What pydantic shows of a value that does not fit; the value may hold secrets."""
 
     __slots__ = ("value",)
+    value: Any
 
     def __new__(cls, value: Any) -> Self:
         held = super().__new__(cls, "(not shown)")
@@ -95,10 +97,6 @@ def _validated(model: type[Model], value: Any) -> Model:
     except DecodeError as error:
         told = str(error)
     raise PydanticCustomError("prisma_model", "{told}", {"told": told})
-
-
-def _is_always(attribute: "attrs.Attribute[Any]") -> bool:
-    return attribute.default is attrs.NOTHING and not is_nullable(attribute.type)
 
 
 def _shown(kind: Any) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import accumulate
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import attrs
 
@@ -267,7 +267,11 @@ def _union_hook(kind: Any) -> Hook:
     inner = _tagged_hook(bare) if is_union(bare) else hook_of(bare)
     if not is_nullable(kind):
         return inner
-    return lambda value, _=None: None if value is None else inner(value)
+
+    def hook(value: Any, _: Any = None) -> Any:
+        return None if value is None else inner(value)
+
+    return hook
 
 
 def _tagged_hook(union: Any) -> Hook:
@@ -285,12 +289,14 @@ def _tagged_hook(union: Any) -> Hook:
 
 
 @cache
-def is_free(kind: Any) -> bool:
+def is_free(kind: Any, above: tuple[Any, ...] = ()) -> bool:
     """If a type holds numbers of any size: free JSON, or a float that may come as a whole number."""
     if kind in (Any, object, float):
         return True
+    if get_origin(kind) is Literal or kind in above:
+        return False
     parts: Any = [one.type for one in fields(kind)] if attrs.has(kind) else get_args(kind)
-    return get_origin(kind) is not Literal and any(one is not kind and is_free(one) for one in parts)
+    return any(is_free(one, (*above, kind)) for one in parts)
 
 
 def plain(model: type) -> Hook:
@@ -301,7 +307,9 @@ def plain(model: type) -> Hook:
     def hook(value: Any, _: Any = None) -> Any:
         if value.__class__ is not dict:
             raise wrong("an object", value)
-        made: Any = object.__new__(model)  # a model has no validators, and setting its slots saves a call an object
+        made = cast(
+            "Any", object.__new__(model)
+        )  # a model has no validators, and setting its slots saves a call an object
         for name, key, kind, default in steps:
             try:
                 read = hook_of(kind)(value[key]) if key in value else _missing(default)

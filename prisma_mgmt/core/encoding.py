@@ -7,11 +7,11 @@ the library that writes it.
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from enum import Enum
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import attrs
@@ -93,7 +93,7 @@ class _Plain:
     def _container(self, value: Any, at: tuple[str | int, ...]) -> JSON:
         if isinstance(value, list | tuple):
             array: list[JSON] = []
-            for one in value:
+            for one in cast("Iterable[Any]", value):
                 if one is UNSET:
                     raise TypeError(f"UNSET leaves out a key of an object; it cannot stand in a list{_place(at)}")
                 array.append(self.of(one, (*at, len(array))))
@@ -111,12 +111,13 @@ class _Plain:
     def _pairs(self, value: Any, at: tuple[str | int, ...]) -> Iterator[tuple[str, Any]] | None:
         """The keys and values of what becomes an object; None for anything else."""
         if isinstance(value, Mapping):
-            if not all(isinstance(key, str) for key in value):
+            given = cast("Mapping[Any, Any]", value)
+            if not all(isinstance(key, str) for key in given):
                 raise TypeError(f"the keys of a JSON object are strings{_place(at)}")
-            return ((str.__str__(key), one) for key, one in value.items())
+            return ((str.__str__(key), one) for key, one in given.items())
         if isinstance(value, type):
             return None
-        kind: Any = type(value)
+        kind: Any = value.__class__
         if attrs.has(kind):
             of_model = ((key, getattr(value, name), omitted) for name, key, omitted in _keys(kind))
             return ((key, one) for key, one, omitted in of_model if self._whole or not omitted or one is not None)

@@ -36,13 +36,15 @@ class Page(Sequence[T], Generic[T]):
     @overload
     def __getitem__(self, index: "slice[Any, Any, Any]") -> tuple[T, ...]: ...
     def __getitem__(self, index: Any) -> Any:
-        return self.items[index]
+        items: Any = self.items
+        return items[index]
 
     def __eq__(self, other: object) -> bool:
+        them: Any = other
         if isinstance(other, Page):
             mine = (self.items, self.next_cursor, self.has_more, self.extras)
-            return mine == (other.items, other.next_cursor, other.has_more, other.extras)
-        return self.items == tuple(other) if isinstance(other, list | tuple) else NotImplemented
+            return mine == (them.items, them.next_cursor, them.has_more, them.extras)
+        return self.items == tuple(them) if isinstance(other, list | tuple) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # as a list has none
 
@@ -130,14 +132,14 @@ def _listing(answer: Answer, payload: JSON, model: Any, bare: bool) -> Any:
     try:
         items = _items(payload, bare)
         if bare:
-            return Listing(_WHOLE, answer, model, items, {}, bare)
+            return Listing[Any](_WHOLE, answer, model, items, {}, bare)
         at = "pagination"
         pagination = payload.get(at)
         pagination = _WHOLE if pagination is None else structure(pagination, Pagination)
     except Mismatch as mismatch:
         return _placed(mismatch, at) if at else mismatch.with_traceback(None)
     extras = {key: value for key, value in payload.items() if key not in ("data", "pagination")}
-    return Listing(pagination, answer, model, items, extras, bare)
+    return Listing[Any](pagination, answer, model, items, extras, bare)
 
 
 def _items(payload: JSON, bare: bool) -> list[JSON]:

@@ -83,7 +83,7 @@ class _Plain:
             if not math.isfinite(value):
                 raise ValueError(f"JSON has no NaN and no Infinity{_place(at)}")
             return float.__float__(value)
-        if len(at) > _DEEPEST:
+        if len(at) >= _DEEPEST:
             raise ValueError("the body is nested too deeply, or holds itself")
         try:
             return self._container(value, at)
@@ -111,7 +111,7 @@ class _Plain:
     def _pairs(self, value: Any, at: tuple[str | int, ...]) -> Iterator[tuple[str, Any]] | None:
         """The keys and values of what becomes an object; None for anything else."""
         if isinstance(value, Mapping):
-            given = cast("Mapping[Any, Any]", value)
+            given: Any = value
             if not all(isinstance(key, str) for key in given):
                 raise TypeError(f"the keys of a JSON object are strings{_place(at)}")
             return ((str.__str__(key), one) for key, one in given.items())

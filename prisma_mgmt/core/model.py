@@ -52,7 +52,10 @@ class Model:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
         """What pydantic asks of a type: `from_dict` reads it, `to_dict` writes it, and its schema has their keys."""
+        from pydantic import WithJsonSchema
         from pydantic_core import core_schema as shapes
+
+        secret = Annotated[str, WithJsonSchema({"type": "string", "format": "password"})]
 
         def held(value: Any) -> Any:
             return value if isinstance(value, cls) else _Held(value)
@@ -63,7 +66,7 @@ class Model:
         shape = shapes.typed_dict_schema(
             {
                 json_key(one): shapes.typed_dict_field(
-                    handler.generate_schema(_shown(one.type)), required=default_of(one) is attrs.NOTHING
+                    handler.generate_schema(shown(one.type, secret)), required=default_of(one) is attrs.NOTHING
                 )
                 for one in fields(cls)
             },
@@ -99,14 +102,12 @@ def _validated(model: type[Model], value: Any) -> Model:
     raise PydanticCustomError("prisma_model", "{told}", {"told": told})
 
 
-def _shown(kind: Any) -> Any:
-    """A field's type as pydantic shows it."""
-    from pydantic import WithJsonSchema
-
+def shown(kind: Any, secret: Any) -> Any:
+    """A field's type as others show it: `secret` stands for secrets, and nothing is UNSET."""
     if kind is Secret:
-        return Annotated[str, WithJsonSchema({"type": "string", "format": "password"})]
+        return secret
     if is_union(kind):
-        return Union[tuple(_shown(one) for one in get_args(kind) if one is not Unset)]  # noqa: UP007  # made from a tuple
+        return Union[tuple(shown(one, secret) for one in get_args(kind) if one is not Unset)]  # noqa: UP007  # made from a tuple
     if get_origin(kind) in (list, dict):
-        return get_origin(kind)[tuple(_shown(one) for one in get_args(kind))]
+        return get_origin(kind)[tuple(shown(one, secret) for one in get_args(kind))]
     return kind

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from prisma_mgmt.core.codec import Mismatch, parse, structure
+from prisma_mgmt.core.codec import Mismatch, parse, structure, structure_record
 from prisma_mgmt.core.pipeline import Call, Pipeline
 from prisma_mgmt.core.wire import Answer, Body, checked
 from prisma_mgmt.errors import DecodeError, NetworkError, StreamError
@@ -69,7 +69,7 @@ class LogStream(Generic[R, T]):
                 if not isinstance(found, Mismatch | self._terminal):
                     if cuts:
                         self._pipeline.budget.give(retried=True)
-                    self.cursor = getattr(found, "cursor", None)
+                    self.cursor = found.get("cursor") if isinstance(found, dict) else getattr(found, "cursor", None)
                     return found  # type: ignore[no-any-return]  # a record: the only other thing that _structured gives
                 await self.aclose()
                 end = checked(found, answer)
@@ -127,9 +127,10 @@ class LogStream(Generic[R, T]):
             value = parse(bytes(line))  # orjson takes no subclass
         except (ValueError, RecursionError):
             return Mismatch("expected JSON on every line")
-        kind = self._terminal if value.__class__ is dict and value.get("type") == "terminal" else self._record
         try:
-            return structure(value, kind)
+            if value.__class__ is dict and value.get("type") == "terminal":
+                return structure(value, self._terminal)
+            return structure_record(value, self._record)
         except Mismatch as mismatch:
             return mismatch.with_traceback(None)
 

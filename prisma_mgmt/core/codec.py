@@ -219,7 +219,7 @@ def _secret(value: Any, _: Any = None) -> Secret:
     return Secret(value)
 
 
-_RFC_3339 = re.compile(
+_RFC_3339 = (  # compiled when the first odd date comes
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:)([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 )
 
@@ -228,7 +228,7 @@ def _datetime(value: Any, _: Any = None) -> datetime:
     """A date and time; one without a zone is in UTC, and a leap second is the second after it."""
     if value.__class__ is not str:
         raise wrong("a date and time", value)
-    found = _RFC_3339.fullmatch(value)
+    found = re.fullmatch(_RFC_3339, value)
     if found is None:
         raise Mismatch("expected an ISO 8601 date and time")
     try:

@@ -1,18 +1,16 @@
 """One page of a list: structured at once if it is awaited, item by item if it is walked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar, overload
 
-from attrs import define, field
-
-from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, is_free, is_long, parse, structure, wrong
+from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, is_free, is_long, parse, wrong
 from prisma_mgmt.core.wire import Answer, checked, decode_error, parsed, unwrapped
 from prisma_mgmt.errors import DecodeError
 
+S = TypeVar("S")
 T = TypeVar("T", covariant=True)
 
 
-@define(eq=False)
 class Page(Sequence[T], Generic[T]):
     """One page of a list, and a sequence of its items: it has a length, can be indexed, and is false if it is empty.
 
@@ -20,10 +18,23 @@ class Page(Sequence[T], Generic[T]):
     items, by its JSON name (`meta`, `hint`). A page is equal to one like it, and to a list or a tuple of its items.
     """
 
-    items: tuple[T, ...]
-    next_cursor: str | None = None
-    has_more: bool = False
-    extras: dict[str, Any] = field(factory=dict)
+    __slots__ = ("extras", "has_more", "items", "next_cursor")
+
+    def __init__(
+        self,
+        items: Iterable[T],
+        next_cursor: str | None = None,
+        has_more: bool = False,
+        extras: dict[str, Any] | None = None,
+    ) -> None:
+        self.items = tuple(items)
+        self.next_cursor = next_cursor
+        self.has_more = has_more
+        self.extras = {} if extras is None else extras
+
+    def __repr__(self) -> str:
+        more = f", next_cursor={self.next_cursor!r}, has_more={self.has_more}, extras={self.extras!r}"
+        return f"Page({list(self.items)!r}{more})"
 
     def __len__(self) -> int:
         return len(self.items)
@@ -55,29 +66,29 @@ class Page(Sequence[T], Generic[T]):
         )
 
 
-@define
-class Pagination:
-    """What an answer says of the page after it."""
-
-    has_more: bool
-    next_cursor: str | None = None
-
-
-_WHOLE = Pagination(has_more=False)
-
-
-@define(eq=False)
 class Listing(Iterator[T]):
     """A page as it came; as an iterator it structures each item when its turn comes."""
 
-    pagination: Pagination
-    _answer: Answer
-    _model: Any
-    _items: list[JSON] = field(repr=False)  # may hold secrets
-    _extras: dict[str, Any] = field(repr=False)
-    _bare: bool = False
-    _read: int = field(default=0, init=False)
-    _exact: bool = field(default=False, init=False)  # the items were read again, with whole numbers past 64 bits
+    __slots__ = ("_answer", "_bare", "_exact", "_extras", "_items", "_model", "_read", "has_more", "next_cursor")
+
+    def __init__(self, answer: Answer, model: Any, items: list[JSON], *, bare: bool = False) -> None:
+        self.has_more = False
+        self.next_cursor: str | None = None
+        self._answer = answer
+        self._model = model
+        self._items = items
+        self._bare = bare
+        self._extras: dict[str, Any] = {}
+        self._read = 0
+        self._exact = False  # if the items were read again, with whole numbers past 64 bits
+
+    def paginated(self, payload: dict[str, JSON]) -> None:
+        """Take in what stands beside the items; raises Mismatch for pagination that cannot be."""
+        said = payload.get("pagination")
+        if said is not None:
+            self.has_more = _told(said, "hasMore", bool, "a boolean")
+            self.next_cursor = None if said.get("nextCursor") is None else _told(said, "nextCursor", str, "a string")
+        self._extras = {key: value for key, value in payload.items() if key not in ("data", "pagination")}
 
     def __next__(self) -> T:
         i = self._read
@@ -91,7 +102,7 @@ class Listing(Iterator[T]):
     def page(self) -> Page[T]:
         """The page, whole."""
         checked(self._structure(0, len(self._items)), self._answer)
-        return Page(tuple(self._items), self.pagination.next_cursor, self.pagination.has_more, self._extras)
+        return Page(self._items, self.next_cursor, self.has_more, self._extras)
 
     def error(self, problem: str, path: str) -> DecodeError:
         """That something is wrong with this page."""
@@ -130,16 +141,24 @@ def _listing(answer: Answer, payload: JSON, model: Any, bare: bool) -> Any:
         return payload
     at = "" if bare else "data"
     try:
-        items = _items(payload, bare)
-        if bare:
-            return Listing[Any](_WHOLE, answer, model, items, {}, bare)
+        listing = Listing[Any](answer, model, _items(payload, bare), bare=bare)
         at = "pagination"
-        pagination = payload.get(at)
-        pagination = _WHOLE if pagination is None else structure(pagination, Pagination)
+        if not bare:
+            listing.paginated(payload)
     except Mismatch as mismatch:
         return _placed(mismatch, at) if at else mismatch.with_traceback(None)
-    extras = {key: value for key, value in payload.items() if key not in ("data", "pagination")}
-    return Listing[Any](pagination, answer, model, items, extras, bare)
+    return listing
+
+
+def _told(said: JSON, key: str, kind: type[S], wanted: str) -> S:
+    if said.__class__ is not dict:
+        raise wrong("an object", said)
+    if key not in said:
+        raise Mismatch("missing").under(key)
+    if said[key].__class__ is not kind:
+        raise wrong(wanted, said[key]).under(key)
+    told: S = said[key]
+    return told
 
 
 def _items(payload: JSON, bare: bool) -> list[JSON]:

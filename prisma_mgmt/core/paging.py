@@ -132,9 +132,8 @@ class _Ahead(Generic[T]):
                 raise
         if page is None:
             page = await self._fetch(cursor)
-        after = page.pagination
-        if after.has_more and after.next_cursor and self.group is not None:
-            self._coming = _Coming(after.next_cursor)
+        if page.has_more and page.next_cursor and self.group is not None:
+            self._coming = _Coming(page.next_cursor)
             self.group.start_soon(self._coming.fetch, self._fetch)
         return page
 
@@ -168,9 +167,9 @@ class _Walk(AsyncIterator[S]):
 
     def _advance(self, last: Listing[Any]) -> None:
         """Move to the page after the `last` one."""
-        if not (last.pagination.has_more and self._walks):
+        if not (last.has_more and self._walks):
             raise StopAsyncIteration
-        self._cursor = last.pagination.next_cursor
+        self._cursor = last.next_cursor
         if not self._cursor:
             raise last.error("the list says that it goes on, but gives no cursor", "pagination.nextCursor")
         if self._cursor in self._seen:

@@ -152,6 +152,18 @@ def test_models_are_copied_pickled_and_evolved() -> None:
     assert attrs.asdict(before)["password"] == "hunter2"
 
 
+def test_models_share_one_way_to_be_compared_and_shown() -> None:
+    assert Shop.__eq__ is Region.__eq__ is Model.__eq__
+    assert repr(Region("r")) == "Region(id='r')"
+    assert repr(Backup("b")) == "Backup(backup_id='b', type='backup')"
+    assert Region("r") == Region("r")
+    assert Region("r") != Region("q")
+    assert Region("r") != Backup("r")
+    assert Region("r") != "r"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Region("r"))
+
+
 def test_a_model_has_slots_and_no_dict() -> None:
     assert not hasattr(shop(), "__dict__")
     with pytest.raises(AttributeError):

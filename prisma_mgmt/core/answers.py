@@ -8,7 +8,7 @@ from html import unescape
 from typing import Any, TypeVar
 
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, parse
+from prisma_mgmt.core.codec import JSON, Mismatch, decode, parse
 from prisma_mgmt.errors import (
     APIError,
     AuthenticationError,
@@ -43,8 +43,13 @@ _ERRORS: dict[int, type[APIError]] = {
 
 def read(answer: Answer, model: type[T], bare: bool = False) -> T:
     """The body as a `model`, out of its envelope `{"data": …}` unless `bare`; DecodeError if it does not fit."""
-    result: T = checked(_fit(answer, model, bare), answer)
-    return result
+    try:
+        return decode(answer.content, model, None if bare else unwrapped)
+    except (ValueError, RecursionError) as error:
+        misfit = error if isinstance(error, Mismatch) else None
+    if misfit is None:
+        raise decode_error(_no_json(answer), answer)
+    raise decode_error(misfit if bare else misfit.under("data"), answer)
 
 
 def read_json(answer: Answer) -> JSON:
@@ -83,24 +88,17 @@ def named(error: DecodeError, answer: Answer) -> DecodeError:
     return error if answer.call is None else answer.call.named(error)
 
 
-def parsed(answer: Answer) -> JSON | Mismatch:
-    """What the body holds."""
-    content = answer.content
+def parsed(answer: Answer, exact: bool = True) -> JSON | Mismatch:
+    """What the body holds; whole numbers past 64 bits are floats unless it is to be `exact`."""
     try:
-        return parse(content[3:] if content.startswith(_BOM) else content)
+        return parse(answer.content, exact)
     except (ValueError, RecursionError):
-        kind = answer.headers.get("content-type") or "no content type"
-        return Mismatch(f"expected JSON, got {len(content)} bytes ({kind})")
+        return _no_json(answer)
 
 
-def _fit(answer: Answer, model: Any, bare: bool) -> Any:
-    payload = parsed(answer)
-    if payload.__class__ is Mismatch:
-        return payload
-    try:
-        return hook_of(model)(payload if bare else unwrapped(payload), model)
-    except Mismatch as mismatch:
-        return (mismatch if bare else mismatch.under("data")).with_traceback(None)
+def _no_json(answer: Answer) -> Mismatch:
+    kind = answer.headers.get("content-type") or "no content type"
+    return Mismatch(f"expected JSON, got {len(answer.content)} bytes ({kind})")
 
 
 def unwrapped(payload: JSON) -> JSON:

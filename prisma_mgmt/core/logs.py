@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
-import attrs
-
 from prisma_mgmt.core.answers import checked, named
 from prisma_mgmt.core.call import Answer, Call
-from prisma_mgmt.core.codec import Mismatch, parse, structure
+from prisma_mgmt.core.codec import Mismatch, parse, structure, structure_record
 from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, StreamError
 from prisma_mgmt.masks import bare
@@ -191,11 +189,10 @@ class LogStream(Generic[R, T]):
             value = parse(line)
         except (ValueError, RecursionError):
             return Mismatch("expected JSON on every line")
-        kind: object = value.get("type") if value.__class__ is dict else None
-        if isinstance(kind, str) and kind not in ("terminal", _kind_of(self._record)):
-            return value
         try:
-            return structure(value, self._terminal if kind == "terminal" else self._record)
+            if value.__class__ is dict and value.get("type") == "terminal":
+                return structure(value, self._terminal)
+            return structure_record(value, self._record)
         except Mismatch as mismatch:
             return mismatch.with_traceback(None)
 
@@ -230,11 +227,6 @@ def as_it_comes(answer: Answer) -> Body:
     """The lines of a log that is the body of an answer."""
     assert answer.open is not None  # the call asked for it
     return answer.open
-
-
-def _kind_of(record: type) -> object:
-    """What a record's `type` says."""
-    return attrs.fields_dict(record)["type"].default
 
 
 def _cursor(record: Any) -> str | None:

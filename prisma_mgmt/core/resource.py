@@ -11,7 +11,7 @@ from prisma_mgmt.core.listing import Listing, Page, read_listing
 from prisma_mgmt.core.logs import LogStream
 from prisma_mgmt.core.model import Model
 from prisma_mgmt.core.paging import Pager
-from prisma_mgmt.core.paths import choice, path, quoted
+from prisma_mgmt.core.paths import choice, path, quoted, route
 from prisma_mgmt.errors import NotFoundError
 from prisma_mgmt.masks import Secret
 
@@ -63,7 +63,7 @@ class Resource:
                 sent = {**(query or {}), "cursor": cursor}
                 return read_listing(await self._client.exchange("GET", path, sent), model)
 
-        return Pager(fetch, query.get("cursor") if query else None)
+        return Pager(fetch, query.get("cursor") if query else None, what=_what(model, path))
 
     def _single_page(self, model: type[M], path: str, query: Query | None = None) -> Pager[M]:
         """A list of one page, which may be cut off but gives no cursor to go on from."""
@@ -72,16 +72,16 @@ class Resource:
             with masks.bare:
                 return read_listing(await self._client.exchange("GET", path, query), model)
 
-        return Pager(fetch, walks=False)
+        return Pager(fetch, walks=False, what=_what(model, path))
 
     def _list(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[How]) -> Pager[M]:
         """A list that comes whole, in an envelope `{"data": …}` or not."""
 
         async def fetch(_: str | None) -> Listing[M]:
             with masks.bare:
-                return read_listing(await self._answer("GET", path, UNSET, query, **how), model)
+                return read_listing(await self._answer("GET", path, UNSET, query, **how), model, how.get("bare", False))
 
-        return Pager(fetch, walks=False)
+        return Pager(fetch, walks=False, what=_what(model, path))
 
     def _stream(
         self, record: type[M], terminal: type[T], path: str, query: Query | None = None, *, live: bool | None = None
@@ -139,3 +139,8 @@ class Resource:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} has a client, and cannot be copied or pickled")
+
+
+def _what(model: type, path: str) -> str:
+    """What a pager says it is."""
+    return f"{getattr(model, '__name__', model)}, GET {route(path)}"

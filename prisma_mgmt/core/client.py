@@ -163,14 +163,21 @@ class BaseClient:
         return Response(answer.status, answer.headers, read_json(answer))
 
     def exchange(
-        self, method: str, path: str, query: Query | None = None, headers: Headers | None = None, body: Any = UNSET
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        headers: Headers | None = None,
+        body: Any = UNSET,
+        *,
+        token: bool = True,
     ) -> Coroutine[Any, Any, Answer]:
         """The unread answer of a route whose path is already filled; resources build on this.
 
         No coroutine itself: this frame, with the body in it, is gone before anything can fail and a traceback show it.
         """
         try:
-            call = self._call(method, path, query, headers, body)
+            call = self._call(method, path, query, headers, body, token=token)
         except (TypeError, ValueError) as error:
             error.__cause__ = error.__context__ = None
             return _refuse(error.with_traceback(None))
@@ -196,6 +203,7 @@ class BaseClient:
         body: Any = UNSET,
         *,
         stream: type[Stream] | None = None,
+        token: bool = True,
     ) -> Call:
         options = self._options
         head = options.head
@@ -213,7 +221,7 @@ class BaseClient:
             encode(body),
             options.timeout,
             options.retry,
-            None if "Authorization" in head.headers else options.credentials,
+            None if "Authorization" in head.headers or not token else options.credentials,
             options.observer,
             stream,
         )

@@ -4,16 +4,32 @@ from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
-from prisma_mgmt.core.listing import Listing, Page, read_listing
+from prisma_mgmt.core.encoding import dump
+from prisma_mgmt.core.listing import Listing, Page, Pagination, read_listing
+from prisma_mgmt.core.model import Model
 from prisma_mgmt.core.paging import Pager
 from prisma_mgmt.core.streaming import LogStream
-from prisma_mgmt.core.wire import Answer, choice, path, read, read_json, read_list
+from prisma_mgmt.core.wire import Answer, choice, parsed, path, quoted, read, read_json
+from prisma_mgmt.errors import NotFoundError
 from prisma_mgmt.credentials import Secret
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import BaseClient
 
-__all__ = ["JSON", "UNSET", "LogStream", "Page", "Pager", "Resource", "Secret", "Unset", "choice", "path"]
+__all__ = [
+    "JSON",
+    "UNSET",
+    "LogStream",
+    "Model",
+    "Page",
+    "Pager",
+    "Resource",
+    "Secret",
+    "Unset",
+    "choice",
+    "path",
+    "quoted",
+]
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -51,8 +67,6 @@ class Resource:
         """A log, line by line; over a WebSocket where it is to come `live`."""
         return self._client.log_stream(record, terminal, path, query or {}, live=live)
 
-    # As `exchange`, what takes a body is no coroutine itself.
-
     def _list(
         self,
         model: type[M],
@@ -61,9 +75,39 @@ class Resource:
         *,
         headers: Headers | None = None,
         bare: bool = False,
-    ) -> Awaitable[tuple[M, ...]]:
+        token: bool = True,
+    ) -> Pager[M]:
         """A list that comes whole."""
-        return _read_list(self._client.exchange("GET", path, query, headers), model, bare)
+
+        async def fetch(_: str | None) -> Listing[M]:
+            answer = await self._client.exchange("GET", path, query, headers, token=token)
+            if bare:
+                found = read(answer, list[model], bare=True)  # type: ignore[valid-type]  # a value
+                return Listing(Pagination(has_more=False), answer, object, list(found), {})  # type: ignore[arg-type]
+            payload = parsed(answer)
+            if isinstance(payload, dict):
+                payload.setdefault("pagination", {"hasMore": False})
+                answer = Answer(answer.status, answer.headers, dump(payload))
+            return read_listing(answer, model)
+
+        return Pager(fetch, walks=False)
+
+    # As `exchange`, what takes a body is no coroutine itself.
+
+    def _request(
+        self,
+        model: type[M],
+        method: str,
+        path: str,
+        body: Any = UNSET,
+        *,
+        query: Query | None = None,
+        headers: Headers | None = None,
+        bare: bool = False,
+        token: bool = True,
+    ) -> Awaitable[M]:
+        """Any method with an answer."""
+        return _read(self._client.exchange(method, path, query, headers, body, token=token), model, bare)
 
     def _get(
         self,
@@ -73,8 +117,9 @@ class Resource:
         *,
         headers: Headers | None = None,
         bare: bool = False,
+        token: bool = True,
     ) -> Awaitable[M]:
-        return _read(self._client.exchange("GET", path, query, headers), model, bare)
+        return _read(self._client.exchange("GET", path, query, headers, token=token), model, bare)
 
     def _post(
         self,
@@ -85,27 +130,63 @@ class Resource:
         query: Query | None = None,
         headers: Headers | None = None,
         bare: bool = False,
+        token: bool = True,
     ) -> Awaitable[M]:
-        return _read(self._client.exchange("POST", path, query, headers, body), model, bare)
+        return _read(self._client.exchange("POST", path, query, headers, body, token=token), model, bare)
 
     def _put(
-        self, model: type[M], path: str, body: Any = UNSET, *, headers: Headers | None = None, bare: bool = False
+        self,
+        model: type[M],
+        path: str,
+        body: Any = UNSET,
+        *,
+        query: Query | None = None,
+        headers: Headers | None = None,
+        bare: bool = False,
+        token: bool = True,
     ) -> Awaitable[M]:
-        return _read(self._client.exchange("PUT", path, None, headers, body), model, bare)
+        return _read(self._client.exchange("PUT", path, query, headers, body, token=token), model, bare)
 
     def _patch(
-        self, model: type[M], path: str, body: Any = UNSET, *, headers: Headers | None = None, bare: bool = False
+        self,
+        model: type[M],
+        path: str,
+        body: Any = UNSET,
+        *,
+        query: Query | None = None,
+        headers: Headers | None = None,
+        bare: bool = False,
+        token: bool = True,
     ) -> Awaitable[M]:
-        return _read(self._client.exchange("PATCH", path, None, headers, body), model, bare)
+        return _read(self._client.exchange("PATCH", path, query, headers, body, token=token), model, bare)
 
-    async def _delete(self, path: str, query: Query | None = None, *, headers: Headers | None = None) -> None:
-        read_json(await self._client.exchange("DELETE", path, query, headers))  # an HTML page is no success
+    async def _delete(
+        self,
+        path: str,
+        query: Query | None = None,
+        *,
+        headers: Headers | None = None,
+        token: bool = True,
+        missing_ok: bool = False,
+    ) -> None:
+        try:
+            read_json(await self._client.exchange("DELETE", path, query, headers, token=token))  # an HTML page is no success
+        except NotFoundError:
+            if not missing_ok:
+                raise
 
     def _send(
-        self, method: str, path: str, body: Any = UNSET, *, query: Query | None = None, headers: Headers | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = UNSET,
+        *,
+        query: Query | None = None,
+        headers: Headers | None = None,
+        token: bool = True,
     ) -> Awaitable[object]:
         """Send to a route that answers without a body."""
-        return _done(self._client.exchange(method, path, query, headers, body))
+        return _done(self._client.exchange(method, path, query, headers, body, token=token))
 
 
 async def _done(answer: Awaitable[Answer]) -> None:
@@ -114,7 +195,3 @@ async def _done(answer: Awaitable[Answer]) -> None:
 
 async def _read(answer: Awaitable[Answer], model: type[M], bare: bool) -> M:
     return read(await answer, model, bare)
-
-
-async def _read_list(answer: Awaitable[Answer], model: type[M], bare: bool) -> tuple[M, ...]:
-    return read_list(await answer, model, bare)

@@ -63,6 +63,11 @@ def path(template: str, *ids: str) -> Filled:
     return filled
 
 
+def quoted(text: str) -> str:
+    """`text` percent-encoded as one path segment, for a route that wants it so within a path; checked as an id is."""
+    return _segment(text)
+
+
 def fill(template: str, values: Mapping[str, str]) -> Filled:
     """`template` with its `{name}` parts filled from `values`, each as one path segment."""
     if not template.startswith("/") or template.startswith("//"):
@@ -106,7 +111,12 @@ def choice(name: str, value: T) -> T:
 
 def query_string(query: Mapping[str, Any] | None) -> str:
     """`?a=b&…` of the values that are set; nothing where there are none."""
-    pairs = [(key, _query_value(value)) for key, value in (query or {}).items() if value is not None]
+    pairs = [
+        (key, _query_value(one))
+        for key, value in (query or {}).items()
+        if value is not None
+        for one in (value if isinstance(value, list | tuple) else (value,))
+    ]
     return "?" + urlencode(pairs, quote_via=quote) if pairs else ""
 
 

@@ -12,10 +12,11 @@ class GithubActions(Resource):
         """Trade a GitHub Actions OIDC token for a short-lived service token.
 
         The OIDC token's audience has to be `prisma-cloud`; the lifetime is 1800 seconds, 3600 at most.
-        AuthenticationError: a bad token, or a repository that is not linked.
+
+        Raises AuthenticationError: a bad token, or a repository that is not linked.
 
         POST /v1/auth/github-actions/token (experimental)
         """
         token = Secret(token)
         body = {"token": token, "expiresInSeconds": expires_in_seconds}
-        return await self._post(MintedServiceToken, "/v1/auth/github-actions/token", body)
+        return await self._post(MintedServiceToken, "/v1/auth/github-actions/token", body, token=False)

@@ -96,12 +96,15 @@ def main(arguments: list[str] | None = None, root: Path = Path()) -> int:
         old = {api: read(str(path)) if path.is_file() else {} for api, path in paths.items()}
         given = {options.api: read(options.document)} if options.document else {}
         names = {api: load(api) for api in APIS}
-        made = {api: normalise(doc, names[api], old[api]) for api, doc in {**old, **given}.items() if doc or api in given}
+        made = {
+            api: normalise(doc, names[api], old[api]) for api, doc in {**old, **given}.items() if doc or api in given
+        }
     except (OSError, ValueError, HTTPException, LookupError, TypeError, AttributeError) as problem:
         if isinstance(problem, HTTPError):
             problem.close()
-        told = str(problem) if isinstance(problem, OSError | ValueError | HTTPException) else f"no OpenAPI 3.1 ({problem!r})"
-        print(f"{options.document or 'prisma_mgmt/spec'}: {' '.join(told.split())}", file=sys.stderr)
+        known = isinstance(problem, OSError | ValueError | HTTPException)
+        reason = str(problem) if known else f"no OpenAPI 3.1 ({problem!r})"
+        print(f"{options.document or 'prisma_mgmt/spec'}: {' '.join(reason.split())}", file=sys.stderr)
         return 2
     files = generate({api: one.description for api, one in made.items()}, (root / "README.md").read_text("utf-8"))
     differing = update(root, files, check=options.check)

@@ -87,7 +87,9 @@ def _parts(document: Schema) -> dict[str, dict[str, _Part]]:
         parts = {f"keyword `{part.word}`": _part(part.schema, part.required, part.raw, True) for part in one.arguments}
         fields = (one.answer[1] or {}).get("properties", {}) if one.enveloped else {}
         required = (one.answer[1] or {}).get("required", ())
-        parts |= {f"field `{key}`": _part(fields[key], key in required, fields[key]) for key in fields.keys() - {"data"}}
+        parts |= {
+            f"field `{key}`": _part(fields[key], key in required, fields[key]) for key in fields.keys() - {"data"}
+        }
         found[template(one.route)] = parts
     for name, schema in document.get("components", {}).get("schemas", {}).items():
         fields = schema.get("properties", {}).items()

@@ -170,7 +170,9 @@ class Method:
         parts = {"route": f"path({route})" if ids else route, "body": self._body()}
         parts["query"] = _dict([f"{literal(one.key)}: {self._value(one)}" for one in self._at("query")])
         parts["headers"] = self._headers()
-        parts["live"] = "".join(one.word for one in self._at("live")) or ("True" if [*self.one.raw["responses"]] == ["101"] else "")
+        parts["live"] = "".join(one.word for one in self._at("live")) or (
+            "True" if [*self.one.raw["responses"]] == ["101"] else ""
+        )
         reads = self.verb.name in ("_get", "_list", "_post", "_put", "_patch", "_request")
         parts["bare"] = "True" if reads and not self.one.enveloped else ""
         parts["token"] = "False" if self.one.raw.get("security") == [] else ""
@@ -201,9 +203,13 @@ class Method:
         texts: list[str] = []
         for one in found:
             text = python_type(split_null(one.schema)[0], given=True)
-            value = {"bool": f"str({one.word}).lower()", "datetime": f"{one.word}.isoformat()"}.get(text, f"str({one.word})")
+            value = {"bool": f"str({one.word}).lower()", "datetime": f"{one.word}.isoformat()"}.get(
+                text, f"str({one.word})"
+            )
             value = one.word if text in ("str", "Secret") or text in self.schemas else value
-            texts.append(f"{literal(one.key)}: {value if one.required or value == one.word else f'{one.word} if {one.word} is None else {value}'}")
+            texts.append(
+                f"{literal(one.key)}: {value if one.required or value == one.word else f'{one.word} if {one.word} is None else {value}'}"
+            )
         if all(one.required for one in found):
             return _dict(texts)
         return f"{{key: value for key, value in {_dict(texts)}.items() if value is not None}}"
@@ -238,8 +244,11 @@ class Method:
         known: dict[str, str] = dict(self.one.raw.get("x-raises", {}))
         found = {_ERRORS[status] for status in self.one.raw["x-errors"] if status in _ERRORS}
         found |= {"UnprocessableEntityError"} if self._at("path") else set()
-        plain = [f"{name} unless `missing_ok`" if name == "NotFoundError" and self.verb.name == "_delete" else name
-                 for name in _ERRORS.values() if name in found and name not in known]
+        plain = [
+            f"{name} unless `missing_ok`" if name == "NotFoundError" and self.verb.name == "_delete" else name
+            for name in _ERRORS.values()
+            if name in found and name not in known
+        ]
         told = [", ".join(plain)] if plain else []
         told += [f"{name}: {reason}" for name, reason in known.items()]
         return f"Raises {'; '.join(told)}." if told else ""
@@ -247,5 +256,3 @@ class Method:
 
 def _dict(pairs: list[str]) -> str:
     return "{" + ", ".join(pairs) + "}" if pairs else ""
-
-

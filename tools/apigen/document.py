@@ -80,7 +80,9 @@ class Document:
         seen: list[str] = []
         while isinstance(raw, dict) and "$ref" in raw:
             at = raw["$ref"]
-            place.check(isinstance(at, str) and at.startswith("#/"), f"a reference to {at!r}; only those inside the document")
+            place.check(
+                isinstance(at, str) and at.startswith("#/"), f"a reference to {at!r}; only those inside the document"
+            )
             place.check(at not in seen, f"{at} refers to itself")
             seen.append(at)
             found: Any = self.raw

@@ -14,7 +14,18 @@ VERBS = ("list", "create", "get", "update", "replace", "delete", "check")
 _HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "delete": "delete", "head": "check"}
 _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
-KEYWORDS = _BUILTINS | {"query", "body", "route", "headers", "path", "choice", "quoted", "cast", "builtins", "missing_ok"}
+KEYWORDS = _BUILTINS | {
+    "query",
+    "body",
+    "route",
+    "headers",
+    "path",
+    "choice",
+    "quoted",
+    "cast",
+    "builtins",
+    "missing_ok",
+}
 _MODULES = {"models", "shared", *dir(BaseClient)}
 _ENDS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "ss": "ss", "us": "us", "is": "is", "s": ""}
 _SECRET = re.compile(
@@ -107,7 +118,9 @@ def default_operations(http: str, path: str, many: bool, *, log: bool = False) -
     action = singular(last) == last and http in ("get", "post") and not many
     if inner and not ends_in_id and (action or log):
         before = singular(nouns[-2])
-        names = [last, f"{last}_{before}"] if len(inner) == 1 else [f"{last}_{before}", f"{'_'.join(inner[:-1])}_{last}"]
+        names = (
+            [last, f"{last}_{before}"] if len(inner) == 1 else [f"{last}_{before}", f"{'_'.join(inner[:-1])}_{last}"]
+        )
         yield from ((resource, identifier(name, _BUILTINS | set(VERBS))) for name in names)
         return
     one = last if verb == "list" else singular(last)
@@ -125,7 +138,9 @@ def default_models(resource: str, method: str, secret: bool) -> Iterator[str]:
         thing = pascal(singular(resource)) + pascal(method)
     elif not (verb == "create" and secret):
         yield thing
-    before, after = {"create": ("Created", ""), "update": ("Updated", ""), "replace": ("Replaced", "")}.get(verb, ("", ""))
+    before, after = {"create": ("Created", ""), "update": ("Updated", ""), "replace": ("Replaced", "")}.get(
+        verb, ("", "")
+    )
     yield before + thing + {"list": "Summary", "get": "Detail"}.get(verb, after)
     yield pascal(singular(resource)) + pascal(method)
 
@@ -140,7 +155,9 @@ def sentence(name: str) -> str:
 
 
 def snake(name: str) -> str:
-    return re.sub(r"\W+|_+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)).strip("_").lower()
+    return (
+        re.sub(r"\W+|_+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)).strip("_").lower()
+    )
 
 
 def pascal(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from tools.apigen.description import Schema, by_template, operations
+from tools.apigen.description import METHODS, Schema, by_template, operations
 from tools.apigen.document import OURS, Document, DocumentError, Place
 from tools.apigen.marks import marks, own_summary
 from tools.apigen.names import KEYWORDS, VERBS, Names, default_models, default_operations, default_summary
@@ -38,15 +38,22 @@ class Call:
     path: str
     http: str
     raw: Schema
-    resource: str
-    method: str
+    name: str
     model: str | None  # by names.toml
     known: bool  # to the committed description or to names.toml
-    old: Schema = field(factory=dict)
+    old: Schema = field(factory=dict[str, Any])
 
     @property
     def route(self) -> str:
         return f"{self.http.upper()} {self.path}"
+
+    @property
+    def resource(self) -> str:
+        return self.name.partition(".")[0]
+
+    @property
+    def method(self) -> str:
+        return self.name.partition(".")[2]
 
     @property
     def rank(self) -> tuple[bool, int]:
@@ -72,13 +79,16 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     description: Schema = {
         "openapi": "3.1.0",
         OURS: "Normalised by tools/apigen; the words are its maintainers' own.",
-        "info": {**{key: str(document.get("info", {}).get(key, "")) for key in ("title", "version")}, **old.get("info", {})},
+        "info": {
+            **{key: str(document.get("info", {}).get(key, "")) for key in ("title", "version")},
+            **old.get("info", {}),
+        },
         "servers": servers,
         "tags": [{"name": tag, "description": words.get(tag, sentence(tag))} for tag in tags],
         "paths": {path: {} for path, _ in sorted(done)},
         "components": {"schemas": made.schemas.settled()},
     }
-    for (path, http), operation in sorted(done.items()):
+    for (path, http), operation in sorted(done.items(), key=lambda one: (one[0][0], METHODS.index(one[0][1]))):
         description["paths"][path][http] = operation
     _keep_words(description, old)
     return Result(description, made.refused, list(made.unnamed(calls, old)))
@@ -140,26 +150,29 @@ class _Description:
                 found.append((path, http, raw))
         fresh: list[tuple[str, str, Schema]] = []
         for path, http, raw in found:
-            before, listed = committed.get(template(f"{http.upper()} {path}")), self.names.operation(f"{http.upper()} {path}")
+            before, listed = (
+                committed.get(template(f"{http.upper()} {path}")),
+                self.names.operation(f"{http.upper()} {path}"),
+            )
             name, model = listed or (before.name if before else None, None)
             if name is None:
                 fresh.append((path, http, raw))
             else:
-                self._add(calls, taken, Call(path, http, raw, *name.split(".")[:2], model, True, before.raw if before else {}))
+                before_ = before.raw if before else {}
+                self._add(calls, taken, Call(path, http, raw, name, model, known=True, old=before_))
         for path, http, raw in fresh:
             many, log = self._kind(raw)
-            options = list(default_operations(http, path, many, log=log))
-            resource, method = next((one for one in options if ".".join(one) not in taken), options[0])
-            self._add(calls, taken, Call(path, http, raw, resource, method, None, False))
+            options = [".".join(one) for one in default_operations(http, path, many, log=log)]
+            name = next((one for one in options if one not in taken), options[0])
+            self._add(calls, taken, Call(path, http, raw, name, None, known=False))
         return calls
 
     def _add(self, calls: list[Call], taken: set[str], call: Call) -> None:
-        name = f"{call.resource}.{call.method}"
-        if name in taken:
-            line = f"two routes are named {name}; name this one in names.toml; {call.route} is left out"
+        if call.name in taken:
+            line = f"two routes are named {call.name}; name this one in names.toml; {call.route} is left out"
             self.refused.append(f"{call.raw['x-at']}: {line}")
         else:
-            taken.add(name)
+            taken.add(call.name)
             calls.append(call)
 
     def _kind(self, raw: Schema) -> tuple[bool, bool]:
@@ -175,7 +188,7 @@ class _Description:
 
     def operation(self, call: Call) -> Schema | None:
         """An operation of the description; None for one that is not understood, which is told."""
-        place = Place(call.raw["x-at"], f"{call.resource}.{call.method}", pascal(singular(call.resource)))
+        place = Place(call.raw["x-at"], call.name, pascal(singular(call.resource)))
         undo = self.schemas.saved()
         try:
             return self._operation(call, place)
@@ -192,10 +205,18 @@ class _Description:
     def _operation(self, call: Call, place: Place) -> Schema:
         raw, old = call.raw, call.old
         for part in call.path.strip("/").split("/"):
-            place.check(re.fullmatch(r"([\w.:~@-]|{[^{}/]+})+", part, re.ASCII), f"{json.dumps(part)} is no plain step of a path")
+            place.check(
+                re.fullmatch(r"([\w.:~@-]|{[^{}/]+})+", part, re.ASCII),
+                f"{json.dumps(part)} is no plain step of a path",
+            )
         servers = [one["url"] for one in raw["servers"]]
-        place.at("servers").check(set(servers) <= {self.base}, f"another server ({', '.join(servers)}); tokens go to one only")
-        place.check(all(map(str.isidentifier, (call.resource, call.method))), "no name can be made of its path; name it in names.toml")
+        place.at("servers").check(
+            set(servers) <= {self.base}, f"another server ({', '.join(servers)}); tokens go to one only"
+        )
+        place.check(
+            all(map(str.isidentifier, (call.resource, call.method))),
+            "no name can be made of its path; name it in names.toml",
+        )
         made: Schema = {"operationId": place.owner, "tags": [call.resource]}
         made["summary"] = own_summary(raw) or default_summary(call.resource, call.method)
         made |= self._marks(raw)
@@ -205,8 +226,11 @@ class _Description:
             made["security"] = []
         answers = raw["responses"]
         made["responses"] = self._answers(call, answers, place.at("responses"))
-        made["parameters"] = [one for raw, at in raw["parameters"] if (one := self._parameter(call, raw, evolve(
-            at, owner=place.owner, prefix=place.prefix, given=True)))]
+        made["parameters"] = [
+            one
+            for raw, at in raw["parameters"]
+            if (one := self._parameter(call, raw, evolve(at, owner=place.owner, prefix=place.prefix, given=True)))
+        ]
         if "requestBody" in raw:
             before = old.get("requestBody", {}).get("content", {}).get(JSON, {}).get("schema", {})
             body = self._body(raw["requestBody"], place.at("requestBody", given=True, old=before))
@@ -228,11 +252,19 @@ class _Description:
             return None  # OpenAPI has it that these are none
         place.check(where in ("path", "query", "header"), f"a parameter in the {where}")
         place.check("schema" in raw, "a parameter without a schema")
-        old = next((one for one in call.old.get("parameters", ()) if (one["name"], one["in"]) == (name, where)), {})
-        schema = self.schemas.schema(raw["schema"], place.at("schema", field=name, text=True, old=old.get("schema", {})))
+        held = (one for one in call.old.get("parameters", ()) if (one["name"], one["in"]) == (name, where))
+        old: Schema = next(held, {})
+        schema = self.schemas.schema(
+            raw["schema"], place.at("schema", field=name, text=True, old=old.get("schema", {}))
+        )
         many = schema.get("type") == "array" and schema["items"].get("type") != "array" and where == "query"
-        place.check(many or schema.get("type") not in ("array", "object") and not {"$ref", "oneOf"} & schema.keys()
-            or self.schemas.is_enum(schema), f"an object or a list in the {where} that no client could write in one way")
+        place.check(
+            many
+            or schema.get("type") not in ("array", "object")
+            and not {"$ref", "oneOf"} & schema.keys()
+            or self.schemas.is_enum(schema),
+            f"an object or a list in the {where} that no client could write in one way",
+        )
         style = raw.get("style", "form") if where == "query" else "form"
         place.check(not many or style == "form", f"a list in the style {style}")
         made = {"name": name, "in": where, "required": bool(raw.get("required") or where == "path"), "schema": schema}
@@ -250,7 +282,11 @@ class _Description:
         raw, place = self.document.target(raw, place)
         _, schema, inside = self._content(raw, place, JSON)
         resolved, at = self.schemas.resolved(schema, inside)
-        if not resolved.get("properties") or resolved.get("type", "object") != "object" or {"oneOf", "anyOf"} & resolved.keys():
+        if (
+            not resolved.get("properties")
+            or resolved.get("type", "object") != "object"
+            or {"oneOf", "anyOf"} & resolved.keys()
+        ):
             return self.schemas.schema(schema, evolve(inside, names=(f"{place.prefix}Input",)))
         made = self.schemas.fields(resolved, at)
         further = resolved.get("additionalProperties", False)
@@ -269,7 +305,8 @@ class _Description:
     def _answers(self, call: Call, raw: Schema, place: Place) -> Schema:
         """The successes, in an envelope with `data` or without, all alike; and the switch of a log to a WebSocket."""
         made: Schema = {}
-        before = next(iter(call.old.get("responses", {}).values()), {}).get("content", {})
+        answered: Schema = next(iter(call.old.get("responses", {}).values()), {})
+        before: Schema = answered.get("content", {})
         for status in sorted(status for status in raw if re.fullmatch(r"2(\d\d|XX)", status, re.IGNORECASE)):
             made[status] = self._answer(call, raw[status], place.at(status), before)
         live = "101" in raw
@@ -277,7 +314,9 @@ class _Description:
             made["101"] = {"description": ""}
             if len(made) == 1:
                 made["101"] = self._answer(call, raw["101"], place.at("101"), before)
-                place.at("101").check(LINES in made["101"].get("content", {}), f"a WebSocket whose records no {LINES} describes")
+                place.at("101").check(
+                    LINES in made["101"].get("content", {}), f"a WebSocket whose records no {LINES} describes"
+                )
         place.check(made, "no success among them")
         successes = {json.dumps(answer) for status, answer in made.items() if status != "101"}
         place.check(len(successes) <= 1, "successes that differ; one answer is what a method can give")
@@ -295,17 +334,22 @@ class _Description:
         beside = {"data", "pagination"} < self.schemas.resolved(schema, inside)[0].get("properties", {}).keys()
         if beside and not call.known:  # what stands beside `data` becomes fields of its model, so it must be a new one
             names = [name for name in names if name not in self.schemas.made] or names
-        inside = evolve(inside, owner=prefix, prefix=prefix, name=call.model, names=names, old=old.get(kind, {}).get("schema", {}))
+        inside = evolve(
+            inside, owner=prefix, prefix=prefix, name=call.model, names=names, old=old.get(kind, {}).get("schema", {})
+        )
         whole, at = self.schemas.resolved(schema, inside)
         fields = dict(whole.get("properties", {}))
         data = self.document.target(fields.get("data", {}), inside)[0]
         if "data" not in fields or (len(fields) > 1 and self.schemas.is_scalar(data)):
             made["content"] = {kind: {"schema": self.schemas.schema(schema, inside)}}
             return made
-        envelope = self.schemas.fields({**whole, "properties": {**fields, "data": {}}}, evolve(
-            at, owner=f"{call.resource}.{call.method}", name=None, names=()))
-        envelope["properties"]["data"] = self.schemas.schema(fields["data"], at.at(
-            "properties", "data", old=(at.old or {}).get("properties", {}).get("data", {})))
+        envelope = self.schemas.fields(
+            {**whole, "properties": {**fields, "data": {}}},
+            evolve(at, owner=call.name, name=None, names=()),
+        )
+        envelope["properties"]["data"] = self.schemas.schema(
+            fields["data"], at.at("properties", "data", old=(at.old or {}).get("properties", {}).get("data", {}))
+        )
         self._check_envelope(envelope, at)
         made["content"] = {kind: {"schema": envelope}}
         return made
@@ -316,17 +360,24 @@ class _Description:
         at = place.at("properties", "data")
         listed = data.get("type") == "array"
         at.check(data.get("type") != ["array", "null"], "a list that may be null")
-        at.check(not beside or listed or "$ref" in data, f"beside {', '.join(sorted(beside))} only a list or an object can stand")
-        paging = self.schemas.made.get(envelope["properties"].get("pagination", {}).get("$ref", "").rpartition("/")[2], {})
-        place.at("properties", "pagination").check(not listed or "pagination" not in beside or "hasMore" in paging.get("properties", ()),
-            "pages without `hasMore`; nothing tells whether the list goes on")
+        at.check(
+            not beside or listed or "$ref" in data,
+            f"beside {', '.join(sorted(beside))} only a list or an object can stand",
+        )
+        paging = self.schemas.made.get(
+            envelope["properties"].get("pagination", {}).get("$ref", "").rpartition("/")[2], {}
+        )
+        place.at("properties", "pagination").check(
+            not listed or "pagination" not in beside or "hasMore" in paging.get("properties", ()),
+            "pages without `hasMore`; nothing tells whether the list goes on",
+        )
 
     def _keywords(self, call: Call, made: Schema, place: Place) -> None:
         """Give a keyword that comes twice, or is no name, another one."""
         ids = re.findall(r"{(.*?)}", call.path)
         found = [one["name"] for one in made["parameters"] if one["in"] == "path"]
         place.check(sorted(ids) == sorted(found), "the ids in the path are not its parameters")
-        arguments = list(operations({"paths": {call.path: {call.http: made}}}))[0].arguments
+        arguments = next(operations({"paths": {call.path: {call.http: made}}})).arguments
         taken = {one.word for one in arguments if one.where == "live"}
         for one in [one for one in arguments if one.where != "live"]:
             word = one.word if one.word not in taken else f"{one.word.rstrip('_')}_{one.where}"
@@ -339,10 +390,8 @@ class _Description:
         """What got a name by default for the first time, and how it gets another."""
         for call in calls:
             if not call.known:
-                yield f'"{call.route}" = "{call.resource}.{call.method}" by default; another name goes into names.toml'
+                yield f'"{call.route}" = "{call.name}" by default; another name goes into names.toml'
         known = old.get("components", {}).get("schemas", {})
         for name, (kind, owner, key) in sorted(self.schemas.origin.items()):
             if name not in known and key and name in self.schemas.made:
                 yield f'{kind}: "{owner}.{key}" = "{name}" by default; another name goes into names.toml'
-
-

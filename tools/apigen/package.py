@@ -110,8 +110,8 @@ class Package:
         for one in self.operations:
             methods = {other.method for other in self.operations if other.resource == one.resource}
             instead = one.raw.get("x-replaced-by")
-            code = Method(one, self.schemas, methods, instead if instead in names else None).source()
-            files[one.resource].append(indent("\n" + code, TAB))
+            source = Method(one, self.schemas, methods, instead if instead in names else None).source()
+            files[one.resource].append(indent("\n" + source, TAB))
         return {f"{module}.py": "\n".join(lines) + "\n" for module, lines in files.items()}
 
     def _client(self) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""The schemas of a document as those of a description: every object and enumeration is named, equal ones in one place.
+"""The schemas of a document as those of a description, where every object and every enumeration has a name.
 
-A name that is listed in names.toml or committed may hold several variants of a shape, which are merged: a field that one
-of them lacks is optional. Any other name stands for one shape only.
+A name that is listed in names.toml or committed may hold several variants of a shape, which are merged: a field that
+one of them lacks is optional. Any other name stands for one shape only.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import evolve
 
-from tools.apigen.description import MergeError, Schema, merge, notes, refs, split_null, with_null
+from tools.apigen.description import NOTES, MergeError, Schema, merge, notes, refs, split_null, with_null
 from tools.apigen.document import Document, DocumentError, Place
 from tools.apigen.marks import marks
 from tools.apigen.names import FIELDS, Names, camel, identifier, pascal, singular
@@ -28,7 +28,13 @@ _HARMLESS = {
 }
 _KNOWN = _SHAPE | _WAYS | _HARMLESS
 _SCALARS = ("string", "number", "integer", "boolean", "null")
-_CONSTANTS: dict[type, str | None] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+_CONSTANTS: dict[type, str | None] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    type(None): "null",
+}
 _IMPORTED = {
     *("JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret", "Sequence", "TypeAlias"),
     *("UNSET", "Unset", "True", "False", "None", "Any"),
@@ -80,7 +86,10 @@ class Schemas:
         for i, part in enumerate([*raw["allOf"], rest]):
             at = place.at("allOf", i) if i < len(raw["allOf"]) else place
             part, at = self.resolved(part, at) if at != place else (part, at)
-            at.check(part.get("type", "object") == "object" and not {"oneOf", "anyOf"} & part.keys(), "a part that is no object")
+            at.check(
+                part.get("type", "object") == "object" and not {"oneOf", "anyOf"} & part.keys(),
+                "a part that is no object",
+            )
             for key, one in part.get("properties", {}).items():
                 whole["properties"][key] = {"x-at": at.at("properties", key).pointer, **({} if one is True else one)}
             whole["required"] += part.get("required", [])
@@ -95,10 +104,17 @@ class Schemas:
             place.check(place.pointer not in self._open, "contains itself")
             self._open.append(place.pointer)
         rest, nullable = split_null(raw)
-        made = self.schema(rest, place) if nullable and {"$ref", "allOf"} & rest.keys() else self._bare(rest, place)
+        if nullable and {"$ref", "allOf"} & rest.keys():
+            made = self.schema({key: value for key, value in rest.items() if key not in NOTES}, place)
+        else:
+            made = self._bare(rest, place)
         if place.pointer != start:
             self._open.pop()
-        return {**(with_null(made) if nullable else made), **notes(raw), **marks(raw, words_too=self.document.is_foreign)}
+        return {
+            **(with_null(made) if nullable else made),
+            **notes(raw),
+            **marks(raw, words_too=self.document.is_foreign),
+        }
 
     def _bare(self, raw: Schema, place: Place) -> Schema:
         kind = raw.get("type")
@@ -107,25 +123,28 @@ class Schemas:
         if "oneOf" in raw or "anyOf" in raw:
             return self._union(raw, place)
         if "const" in raw:
-            made = _CONSTANTS.get(type(raw["const"]))
-            return {"type": made, "const": raw["const"]} if made and made != "null" else {"type": made} if made else {}
+            return _constant(raw["const"])
         if "enum" in raw:
             return self._enumeration(raw, place)
         if kind == "array" or (kind is None and "items" in raw):
-            return {"type": "array", "items": self.schema(raw.get("items", {}), place.at("items", old=_inner(place, "items")))}
+            return {
+                "type": "array",
+                "items": self.schema(raw.get("items", {}), place.at("items", old=_inner(place, "items"))),
+            }
         if kind == "object" or (kind is None and {"properties", "additionalProperties"} & raw.keys()):
             return self._object(raw, place)
         place.check(kind is None or kind in _SCALARS, f"the type {json.dumps(kind)} is not understood")
-        made = {key: value for key, value in (("type", kind), ("format", raw.get("format"))) if value}
-        if kind == "number" and "format" not in raw and re.search(self.names.integers, place.field):
+        made: Schema = {"type": kind} if kind else {}
+        form, field = raw.get("format"), place.field
+        if kind == "number" and not form and re.search(self.names.integers, field):
             made["type"] = "integer"
-        if kind == "string" and "format" not in raw and not place.text and re.search(self.names.dates, place.field):
-            made["format"] = "date-time"
-        if kind == "string" and self.names.is_secret(place.owner, place.field, raw.get("format")):
-            made["format"] = "password"
-        elif made.get("format") == "password":
-            del made["format"]
-        return made
+        if kind == "string" and not form and not place.text and re.search(self.names.dates, field):
+            form = "date-time"
+        if kind == "string" and self.names.is_secret(place.owner, field, form):
+            form = "password"
+        elif form == "password":
+            form = None
+        return {**made, "format": form} if form else made
 
     def _enumeration(self, raw: Schema, place: Place) -> Schema:
         values = raw["enum"]
@@ -160,7 +179,9 @@ class Schemas:
         place.check(told == "type", f"a union told apart by `{told}`, not by a constant `type`")
         place.check(all(tags) and len(set(tags)) == len(tags), f"{word} whose members no constant `type` tells apart")
         old = [_inner(evolve(place, old=split_null(place.old or {})[0]), word, tag, self.committed) for tag in tags]
-        inside = [evolve(at, name=None, member=tag, old=before) for (_, at), tag, before in zip(found, tags, old, strict=True)]
+        inside = [
+            evolve(at, name=None, member=tag, old=before) for (_, at), tag, before in zip(found, tags, old, strict=True)
+        ]
         members = [self._object(one, at) for (one, _), at in zip(found, inside, strict=True)]
         return {"oneOf": members, "discriminator": {"propertyName": "type"}}
 
@@ -168,7 +189,10 @@ class Schemas:
         extra = raw.get("additionalProperties", True)
         if not raw.get("properties"):
             inside = place.at("additionalProperties", old=_inner(place, "additionalProperties"))
-            return {"type": "object", "additionalProperties": self.schema({} if extra in (True, False) else extra, inside)}
+            return {
+                "type": "object",
+                "additionalProperties": self.schema({} if extra in (True, False) else extra, inside),
+            }
         place.check(extra in (True, False, {}), "properties beside a schema of additional ones")
         return self._named("models", raw, place, lambda inside: self.fields(raw, inside))
 
@@ -200,7 +224,10 @@ class Schemas:
         whole, _ = self.resolved(raw, place)
         whole, _ = self.resolved(whole.get("properties", {}).get("data", whole), place)
         fields = [(key, one) for key, one in whole.get("properties", {}).items() if isinstance(one, dict)]
-        return any(one.get("type") == "string" and self.names.is_secret(place.owner, key, one.get("format")) for key, one in fields)
+        return any(
+            one.get("type") == "string" and self.names.is_secret(place.owner, key, one.get("format"))
+            for key, one in fields
+        )
 
     def is_enum(self, schema: Schema) -> bool:
         return "enum" in self.made.get(split_null(schema)[0].get("$ref", "").rpartition("/")[2], ())
@@ -213,12 +240,13 @@ class Schemas:
         field, tag = place.field or place.member or "", _tag(raw)
         own = [f"{place.owner}.{field}.{tag}", f"{place.owner}.{tag}"] if tag else []
         shared = self.names.given(kind, [f"{field}.{tag}", field] if tag else [field])
-        before = refs(split_null(place.old or {})[0])
+        old = split_null(place.old or {})[0]
+        before = refs(_inner(place, "oneOf", tag, self.committed) if "oneOf" in old else {"$ref": old.get("$ref", "")})
         sure = place.name or self.names.given(kind, [*own, f"{place.owner}.{field}"]) or next(iter(before), None)
         sure = sure or (shared if shared not in self.committed else None)
         place = evolve(place, old=self.committed.get(before[0], {}) if before else {})
         if sure:
-            return self._make(sure, raw, place, make)
+            return self._make(sure, place, make)
         stands = place.pointer.removeprefix("#/components/schemas/")
         options = [shared] if shared else []
         options += [pascal(stands)] if "/" not in stands and "#" not in stands else []
@@ -227,7 +255,7 @@ class Schemas:
         options += [f"{options[-1]}{n}" for n in range(2, 10)]
         for name in (name + "Info" if name in self._taken else name for name in options):
             try:
-                return self._attempt(name, (kind, place.owner, field), raw, place, make)
+                return self._attempt(name, (kind, place.owner, field), place, make)
             except _TakenError:
                 continue
         raise DocumentError(f"{place.pointer}: every name for it is taken; name it in names.toml")
@@ -236,7 +264,7 @@ class Schemas:
         """The name of a member of a union; not `log` again in what is called so."""
         return "record" if place.member and place.prefix.endswith(pascal(place.member)) else place.member
 
-    def _make(self, name: str, raw: Schema, place: Place, make: Callable[[Place], Schema]) -> Schema:
+    def _make(self, name: str, place: Place, make: Callable[[Place], Schema]) -> Schema:
         place.check(f"model {name}" not in self._open, f"{name} contains itself")
         self._open.append(f"model {name}")
         made = make(evolve(place, owner=name, prefix=name, name=None, member=None, names=()))
@@ -248,15 +276,17 @@ class Schemas:
             raise DocumentError(f"{place.pointer}: {error}; names.toml may name one of the two otherwise") from None
         return {"$ref": f"#/components/schemas/{name}"}
 
-    def _attempt(self, name: str, origin: tuple[str, str, str], raw: Schema, place: Place, make: Callable[[Place], Schema]) -> Schema:
+    def _attempt(
+        self, name: str, origin: tuple[str, str, str], place: Place, make: Callable[[Place], Schema]
+    ) -> Schema:
         """A reference to `name`, if nothing else is called so; in a model of several variants, one of them may be."""
         if f"model {name}" in self._open:
             raise _TakenError
         if self.origin.get(name) == origin:
-            return self._make(name, raw, place, make)
+            return self._make(name, place, make)
         before, undo, depth = dict(self.made), self.saved(), list(self._open)
         self.made.pop(name, None)
-        ref = self._make(name, raw, place, make)
+        ref = self._make(name, place, make)
         now = {**_plain(self.committed), **_plain(before)}
         if any(_plain(self.made)[key] != one for key, one in now.items() if key in self.made):
             undo()
@@ -303,10 +333,19 @@ def _wordless(schema: Any) -> Any:
     return {key: sorted(value) if key == "required" else value for key, value in words.items() if key != "default"}
 
 
+def _constant(value: Any) -> Schema:
+    kind = _CONSTANTS.get(type(value))
+    if kind in (None, "null"):
+        return {"type": "null"} if kind else {}  # of an object or a list, no more is said
+    return {"type": kind, "const": value}
+
+
 def _tag(schema: Schema) -> str | None:
     """The constant that tells a member of a union from the others."""
     found = schema.get("properties", {}).get("type", {})
-    found = found.get("const", found["enum"][0] if len(found.get("enum", ())) == 1 else None) if isinstance(found, dict) else None
+    found = (
+        found.get("const", found["enum"][0] if len(found.get("enum", ())) == 1 else None)
+        if isinstance(found, dict)
+        else None
+    )
     return found if isinstance(found, str) else None
-
-

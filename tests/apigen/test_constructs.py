@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.documents import NAMES, answering, code, document
+from tests.apigen import NAMES, answering, code, document
 from tools.apigen.changes import changes
 from tools.apigen.description import merge
-from tools.apigen.names import DocumentError, Names, default_operation
+from tools.apigen.document import DocumentError
+from tools.apigen.names import Names, default_operation
 from tools.apigen.normalise import normalise
 
 
@@ -109,8 +110,8 @@ def test_references_and_all_of() -> None:
 
 @pytest.mark.parametrize("name", ["inlined", "referenced"])
 def test_a_description_normalises_to_itself(name: str) -> None:
-    once = normalise(document(name), NAMES)
-    assert normalise(copy.deepcopy(once), NAMES, once) == once
+    once = normalise(document(name), NAMES).description
+    assert normalise(copy.deepcopy(once), NAMES, once).description == once
     assert changes(once, once) == []
 
 
@@ -225,7 +226,7 @@ OBJECT: Any = {"type": "object", "properties": {"a": {"type": "string"}}}
 )
 def test_unknown_schemas(schema: Any, message: str) -> None:
     with pytest.raises(DocumentError) as caught:
-        normalise(answering(schema), NAMES)
+        normalise(answering(schema), NAMES).description
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
@@ -268,7 +269,7 @@ def test_unknown_operations(change: Callable[[Any], Any], message: str) -> None:
     doc = answering(OBJECT)
     change(doc)
     with pytest.raises(DocumentError) as caught:
-        normalise(doc, NAMES)
+        normalise(doc, NAMES).description
     assert str(caught.value).startswith(message)
 
 
@@ -277,11 +278,11 @@ def test_a_log_with_a_follow_of_its_own_beside_a_websocket() -> None:
     log = doc["paths"]["/v1/things/{thingId}/logs"]["get"]
     log["parameters"].append({"name": "follow", "in": "query", "schema": {"type": "boolean"}})
     with pytest.raises(DocumentError, match="logs/get: the keyword follow comes twice"):
-        normalise(doc, NAMES)
+        normalise(doc, NAMES).description
 
 
 def test_a_model_that_contains_itself() -> None:
     doc = answering({"$ref": "#/components/schemas/Node"})
     doc["components"] = {"schemas": {"Node": {"properties": {"next": {"$ref": "#/components/schemas/Node"}}}}}
     with pytest.raises(DocumentError, match="/properties/next: Node contains itself"):
-        normalise(doc, NAMES)
+        normalise(doc, NAMES).description

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.documents import ROOT, answering, committed, document, inlined
+from tests.apigen import ROOT, answering, committed, document, inlined
 from tools.apigen.__main__ import main
 from tools.apigen.names import load
 from tools.apigen.normalise import normalise
@@ -24,7 +24,7 @@ def project(tmp_path: Path) -> Path:
     spec = tmp_path / "prisma_mgmt" / "spec"
     spec.mkdir(parents=True)
     (tmp_path / "README.md").write_text("<!-- resources --><!-- /resources -->")
-    (spec / "management.json").write_text(json.dumps(normalise(document("inlined"), load("management"))), "utf-8")
+    (spec / "management.json").write_text(json.dumps(normalise(document("inlined"), load("management")).description), "utf-8")
     assert main([], tmp_path) == 0
     return tmp_path
 

@@ -221,7 +221,7 @@ class BaseClient:
             encode(body),
             options.timeout,
             options.retry,
-            None if "Authorization" in head.headers or not token else options.credentials,
+            None if "Authorization" in head.headers else options.credentials if token else no_token,
             options.observer,
             stream,
         )

@@ -11,7 +11,7 @@ from prisma_mgmt.core.paging import Pager
 from prisma_mgmt.core.streaming import LogStream
 from prisma_mgmt.core.wire import Answer, choice, parsed, path, quoted, read, read_json
 from prisma_mgmt.errors import NotFoundError
-from prisma_mgmt.credentials import Secret
+from prisma_mgmt.masks import Secret
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import BaseClient

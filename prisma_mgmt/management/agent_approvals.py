@@ -33,9 +33,7 @@ class AgentApprovals(Resource):
         """See whether an approval was given.
 
         Only the agent that asked may read it, to others it is a NotFoundError. Poll it after an `approval_required`
-        error, then repeat the refused call.
-
-        Raises NotFoundError, UnprocessableEntityError.
+        error, then repeat the refused call. Raises NotFoundError, UnprocessableEntityError.
 
         GET /v1/agent-approvals/{approvalId}
         """

@@ -28,9 +28,7 @@ class Apps(Resource):
     ) -> Pager[Service]:
         """Walk the apps that the token can see, oldest first.
 
-        `limit` is the size of a page.
-
-        Raises PermissionDeniedError, UnprocessableEntityError.
+        `limit` is the size of a page. Raises PermissionDeniedError, UnprocessableEntityError.
 
         GET /v1/apps (experimental)
         """
@@ -121,9 +119,7 @@ class Apps(Resource):
     ) -> Pager[DeploymentSummary]:
         """Walk the deployments of an app, newest first.
 
-        `limit` is the size of a page.
-
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
+        `limit` is the size of a page. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
 
         GET /v1/apps/{appId}/deployments (experimental)
         """
@@ -170,9 +166,8 @@ class Apps(Resource):
     ) -> PromotionResult:
         """Point an app's endpoint at a running deployment.
 
-        `version_id` is deprecated.
-
-        Raises PermissionDeniedError, NotFoundError, ConflictError, UnprocessableEntityError.
+        `version_id` is deprecated. Raises PermissionDeniedError, NotFoundError, ConflictError,
+        UnprocessableEntityError.
 
         POST /v1/apps/{appId}/promote (experimental)
         """
@@ -185,9 +180,8 @@ class Apps(Resource):
     ) -> PromotionResult:
         """Put an earlier or later deployment in service, without downtime.
 
-        `version_id` is deprecated.
-
-        Raises PermissionDeniedError, NotFoundError, ConflictError, UnprocessableEntityError.
+        `version_id` is deprecated. Raises PermissionDeniedError, NotFoundError, ConflictError,
+        UnprocessableEntityError.
 
         POST /v1/apps/{appId}/rollback (experimental)
         """

@@ -41,9 +41,8 @@ class Branches(Resource):
     ) -> Pager[Branch]:
         """Walk the live branches of a project, oldest first.
 
-        `git_name` matches exactly, `git_name_contains` a part, case included. `limit` is the size of a page.
-
-        Raises NotFoundError; UnprocessableEntityError: both were given.
+        `git_name` matches exactly, `git_name_contains` a part, case included. `limit` is the size of a page. Raises
+        NotFoundError; UnprocessableEntityError: both were given.
 
         GET /v1/projects/{projectId}/branches (experimental)
         """
@@ -54,9 +53,8 @@ class Branches(Resource):
         """Create a branch of a project.
 
         A project's first branch is its default and its production, later ones are previews; `is_default` moves the
-        default here.
-
-        Raises NotFoundError; ConflictError: the git name is taken; UnprocessableEntityError: it is no git name.
+        default here. Raises NotFoundError; ConflictError: the git name is taken; UnprocessableEntityError: it is no
+        git name.
 
         POST /v1/projects/{projectId}/branches (experimental)
         """
@@ -66,9 +64,8 @@ class Branches(Resource):
     async def get(self, branch_id: str) -> Branch:
         """Look up a branch.
 
-        What stands on it is found by `branch_id` in the lists of databases, services and buckets.
-
-        Raises NotFoundError, UnprocessableEntityError.
+        What stands on it is found by `branch_id` in the lists of databases, services and buckets. Raises
+        NotFoundError, UnprocessableEntityError.
 
         GET /v1/branches/{branchId} (experimental)
         """

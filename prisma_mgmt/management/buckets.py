@@ -97,9 +97,8 @@ class Buckets(Resource):
     ) -> Bucket:
         """Create a bucket.
 
-        The API makes up a name where none is given. Give `branch_id` or `branch_git_name`, not both.
-
-        Raises BadRequestError, PermissionDeniedError, NotFoundError; ConflictError: the logical id is taken on that
+        The API makes up a name where none is given. Give `branch_id` or `branch_git_name`, not both. Raises
+        BadRequestError, PermissionDeniedError, NotFoundError; ConflictError: the logical id is taken on that
         branch.
 
         POST /v1/buckets
@@ -134,9 +133,7 @@ class Buckets(Resource):
         """Relabel a bucket, move it to another branch, or set its logical id.
 
         Its objects and keys stay. `branch_git_name` creates a missing branch; `logical_id` cannot go together with
-        a move.
-
-        Raises NotFoundError; ConflictError: the logical id is taken, or the branch changed meanwhile;
+        a move. Raises NotFoundError; ConflictError: the logical id is taken, or the branch changed meanwhile;
         UnprocessableEntityError: nothing to change, or an empty name.
 
         PATCH /v1/buckets/{bucketId}
@@ -161,9 +158,7 @@ class Buckets(Resource):
     def list_keys(self, bucket_id: str, *, cursor: str | None = None, limit: int | None = None) -> Pager[BucketKey]:
         """Walk the access keys of a bucket, without their secrets.
 
-        `limit` is the size of a page.
-
-        Raises NotFoundError, UnprocessableEntityError.
+        `limit` is the size of a page. Raises NotFoundError, UnprocessableEntityError.
 
         GET /v1/buckets/{bucketId}/keys
         """
@@ -172,9 +167,8 @@ class Buckets(Resource):
     async def create_key(self, bucket_id: str, *, role: BucketKeyRole, name: str | Unset = UNSET) -> CreatedBucketKey:
         """Create an access key for a bucket; its secret is in this answer only.
 
-        The API makes up a name where none is given.
-
-        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
+        The API makes up a name where none is given. Raises BadRequestError, NotFoundError,
+        UnprocessableEntityError.
 
         POST /v1/buckets/{bucketId}/keys
         """

@@ -130,9 +130,7 @@ class Builds(Resource):
     ) -> Pager[Build]:
         """Walk the builds of the token's workspace, newest first.
 
-        `limit` is the size of a page.
-
-        Raises NotFoundError.
+        `limit` is the size of a page. Raises NotFoundError.
 
         GET /v1/builds (experimental)
         """
@@ -160,9 +158,7 @@ class Builds(Resource):
         """Report a build that has begun.
 
         A repeat with the same `run_identity` gives the earlier build; without one, each call makes another. The
-        project may come to be later.
-
-        Raises NotFoundError.
+        project may come to be later. Raises NotFoundError.
 
         POST /v1/builds (experimental)
         """
@@ -227,9 +223,7 @@ class Builds(Resource):
         """Read the log of a build.
 
         It ends with what there is, unless `follow` waits for the end of the build. Resume with the `cursor` of the
-        terminal record.
-
-        Raises NotFoundError, UnprocessableEntityError.
+        terminal record. Raises NotFoundError, UnprocessableEntityError.
 
         GET /v1/builds/{buildId}/logs (experimental)
         """
@@ -242,7 +236,6 @@ class Builds(Resource):
         """Report what a build did to a resource; a repeat is harmless.
 
         A recorded action is never weakened. Report a deletion before it happens: a deleted resource is not found.
-
         Raises NotFoundError, UnprocessableEntityError.
 
         PUT /v1/builds/{buildId}/resources/{resourceType}/{resourceId} (experimental)

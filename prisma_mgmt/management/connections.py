@@ -108,9 +108,7 @@ class Connections(Resource):
     async def rotate(self, connection_id: str) -> ConnectionWithSecrets:
         """Replace a connection's credentials; the new secret is in this answer only.
 
-        The old ones are revoked as far as that is possible.
-
-        Raises NotFoundError, UnprocessableEntityError.
+        The old ones are revoked as far as that is possible. Raises NotFoundError, UnprocessableEntityError.
 
         POST /v1/connections/{id}/rotate
         """

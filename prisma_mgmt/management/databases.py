@@ -148,9 +148,8 @@ class Databases(Resource):
     ) -> Pager[Database]:
         """Walk every database that the token can see, or those of one project or branch.
 
-        `branch_id="unassigned"` finds those on no branch. `limit` is the size of a page.
-
-        Raises PermissionDeniedError.
+        `branch_id="unassigned"` finds those on no branch. `limit` is the size of a page. Raises
+        PermissionDeniedError.
 
         GET /v1/databases
         """
@@ -179,9 +178,8 @@ class Databases(Resource):
         """Create a database: empty, or from a backup or another database.
 
         Region "inherit" is the project's. `branch_git_name` makes a missing branch and excludes `branch_id` and
-        `logical_id`; without them it goes on the default branch.
-
-        Raises BadRequestError, PermissionDeniedError, NotFoundError; ConflictError: the logical id is taken.
+        `logical_id`; without them it goes on the default branch. Raises BadRequestError, PermissionDeniedError,
+        NotFoundError; ConflictError: the logical id is taken.
 
         POST /v1/databases
         """
@@ -218,10 +216,8 @@ class Databases(Resource):
         """Rename a database, move it to another branch, or set its logical id.
 
         `branch_git_name` creates a missing branch; `logical_id` cannot go together with a move; null branches are
-        refused.
-
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: the branch has a
-        database of that logical id.
+        refused. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: the branch
+        has a database of that logical id.
 
         PATCH /v1/databases/{databaseId}
         """
@@ -241,9 +237,8 @@ class Databases(Resource):
     def list_backups(self, database_id: str, *, limit: int | None = None) -> Pager[Backup]:
         """List the backups of a database, `limit` of them at most.
 
-        Days of retention are in the page's `extras["meta"]`.
-
-        Raises NotFoundError; UnprocessableEntityError: a remote database has none.
+        Days of retention are in the page's `extras["meta"]`. Raises NotFoundError; UnprocessableEntityError: a
+        remote database has none.
 
         GET /v1/databases/{databaseId}/backups
         """
@@ -254,9 +249,7 @@ class Databases(Resource):
     ) -> Pager[Connection]:
         """Walk the connections of a database.
 
-        `limit` is the size of a page.
-
-        Raises UnprocessableEntityError.
+        `limit` is the size of a page. Raises UnprocessableEntityError.
 
         GET /v1/databases/{databaseId}/connections
         """
@@ -280,10 +273,9 @@ class Databases(Resource):
     ) -> DatabaseUsage:
         """Measure the operations and the storage that a database used in a period.
 
-        `start_date` and `end_date` are dates or times in ISO 8601.
-
-        Raises BadRequestError, NotFoundError, UnprocessableEntityError; ServerError 503: the figures are not to be
-        had just now; its Retry-After is obeyed.
+        `start_date` and `end_date` are dates or times in ISO 8601. Raises BadRequestError, NotFoundError,
+        UnprocessableEntityError; ServerError 503: the figures are not to be had just now; its Retry-After is
+        obeyed.
 
         GET /v1/databases/{databaseId}/usage
         """
@@ -293,10 +285,9 @@ class Databases(Resource):
     async def restore(self, target_database_id: str, *, source: BackupSource) -> Database:
         """Overwrite a database in place with a backup; what it held is lost.
 
-        Its connections stay. Its status is recovering until it is done.
-
-        Raises NotFoundError: database, source or backup is missing; ConflictError: it is being provisioned or
-        restored; UnprocessableEntityError: the backup cannot be used.
+        Its connections stay. Its status is recovering until it is done. Raises NotFoundError: database, source or
+        backup is missing; ConflictError: it is being provisioned or restored; UnprocessableEntityError: the backup
+        cannot be used.
 
         POST /v1/databases/{targetDatabaseId}/restore
         """

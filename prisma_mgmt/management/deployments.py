@@ -116,10 +116,8 @@ class Deployments(Resource):
         """Read the log of a deployment.
 
         The last `tail` records, or from the start, or from a `cursor`; resume with the `cursor` of the terminal
-        record. `follow` goes on with what comes, over a WebSocket (`pip install prisma-mgmt[live]`).
-
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; DecodeError: the server opened no
-        WebSocket.
+        record. `follow` goes on with what comes, over a WebSocket (`pip install prisma-mgmt[live]`). Raises
+        PermissionDeniedError, NotFoundError, UnprocessableEntityError; DecodeError: the server opened no WebSocket.
 
         GET /v1/deployments/{deploymentId}/logs (experimental)
         """
@@ -130,10 +128,9 @@ class Deployments(Resource):
     async def start(self, deployment_id: str) -> StartedDeployment:
         """Start a deployment; poll `get` until it runs.
 
-        The preview domain answers only then.
-
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: it runs already or has
-        no code; RateLimitError: too many calls, or the compute quota is used up.
+        The preview domain answers only then. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError;
+        ConflictError: it runs already or has no code; RateLimitError: too many calls, or the compute quota is used
+        up.
 
         POST /v1/deployments/{deploymentId}/start (experimental)
         """

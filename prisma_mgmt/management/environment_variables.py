@@ -44,9 +44,8 @@ class EnvironmentVariables(Resource):
     ) -> Pager[EnvironmentVariable]:
         """Walk the environment variables that the token can see.
 
-        A project, a class and a key together find one. `limit` is the size of a page.
-
-        Raises UnprocessableEntityError.
+        A project, a class and a key together find one. `limit` is the size of a page. Raises
+        UnprocessableEntityError.
 
         GET /v1/environment-variables (experimental)
         """
@@ -65,10 +64,9 @@ class EnvironmentVariables(Resource):
     ) -> EnvironmentVariable:
         """Set an environment variable for the first time.
 
-        `branch_id` makes it an override for that preview branch.
-
-        Raises UnprocessableEntityError; NotFoundError: the project is unknown or out of the token's reach;
-        ConflictError: the scope has that key already, whose value `update` changes.
+        `branch_id` makes it an override for that preview branch. Raises UnprocessableEntityError; NotFoundError:
+        the project is unknown or out of the token's reach; ConflictError: the scope has that key already, whose
+        value `update` changes.
 
         POST /v1/environment-variables (experimental)
         """

@@ -141,9 +141,7 @@ class Projects(Resource):
     ) -> Pager[Database]:
         """Walk the databases of a project.
 
-        `limit` is the size of a page.
-
-        Raises NotFoundError, UnprocessableEntityError.
+        `limit` is the size of a page. Raises NotFoundError, UnprocessableEntityError.
 
         GET /v1/projects/{projectId}/databases
         """
@@ -161,10 +159,9 @@ class Projects(Resource):
     ) -> CreatedDatabase:
         """Create a database in a project; the answer holds its secrets.
 
-        Region "inherit" is that of the project. `from_database` is deprecated for `source`.
-
-        Raises BadRequestError, NotFoundError, UnprocessableEntityError; PermissionDeniedError: a policy forbids the
-        token's owner to create databases; ConflictError: the project is not ready for another database.
+        Region "inherit" is that of the project. `from_database` is deprecated for `source`. Raises BadRequestError,
+        NotFoundError, UnprocessableEntityError; PermissionDeniedError: a policy forbids the token's owner to create
+        databases; ConflictError: the project is not ready for another database.
 
         POST /v1/projects/{projectId}/databases
         """

@@ -75,10 +75,8 @@ class ScmInstallations(Resource):
         """Begin to link a GitHub account to a workspace.
 
         Send the user to `install_url`, which works once, unless the account was `already_linked`. `repository` is
-        owner/name.
-
-        Raises NotFoundError; PermissionDeniedError: the tokens of integrations may not; UnprocessableEntityError: a
-        bad workspace or provider.
+        owner/name. Raises NotFoundError; PermissionDeniedError: the tokens of integrations may not;
+        UnprocessableEntityError: a bad workspace or provider.
 
         POST /v1/scm-installations/install-intents (experimental)
         """
@@ -90,9 +88,8 @@ class ScmInstallations(Resource):
     ) -> Pager[ScmRepository]:
         """Walk the repositories that an installation can see.
 
-        `limit` is the size of a page.
-
-        Raises NotFoundError; UnprocessableEntityError: the provider refused to list them.
+        `limit` is the size of a page. Raises NotFoundError; UnprocessableEntityError: the provider refused to list
+        them.
 
         GET /v1/scm-installations/{installationId}/repositories (experimental)
         """

@@ -52,9 +52,7 @@ class ServiceTokens(Resource):
     def list(self, workspace_id: str, *, cursor: str | None = None, limit: int | None = None) -> Pager[ServiceToken]:
         """Walk the service tokens of a workspace, newest first.
 
-        An unknown workspace has an empty list. `limit` is the size of a page.
-
-        Raises UnprocessableEntityError.
+        An unknown workspace has an empty list. `limit` is the size of a page. Raises UnprocessableEntityError.
 
         GET /v1/workspaces/{workspaceId}/service-tokens
         """

@@ -46,9 +46,7 @@ class Services(Resource):
         """Walk the services that the token can see, oldest first.
 
         Narrow them by project, branch or logical id; `branch_id="unassigned"` finds those on no branch. `limit` is
-        the size of a page.
-
-        Raises PermissionDeniedError; UnprocessableEntityError: a filter is malformed.
+        the size of a page. Raises PermissionDeniedError; UnprocessableEntityError: a filter is malformed.
 
         GET /v1/services (experimental)
         """
@@ -75,10 +73,8 @@ class Services(Resource):
         """Create a service.
 
         It runs in the project's default region unless one is named. `logical_id` is unique on a branch and excludes
-        `branch_git_name`.
-
-        Raises PermissionDeniedError, NotFoundError; ConflictError: the branch has a service of that name or logical
-        id, and `details` tell which; UnprocessableEntityError: an empty name or a bad region.
+        `branch_git_name`. Raises PermissionDeniedError, NotFoundError; ConflictError: the branch has a service of
+        that name or logical id, and `details` tell which; UnprocessableEntityError: an empty name or a bad region.
 
         POST /v1/services (experimental)
         """
@@ -112,10 +108,8 @@ class Services(Resource):
     ) -> Service:
         """Rename a service, move it to another branch, or set its logical id.
 
-        `logical_id` cannot go together with a move: move first.
-
-        Raises PermissionDeniedError, NotFoundError; ConflictError: the branch has a service of that logical id;
-        UnprocessableEntityError: an empty name.
+        `logical_id` cannot go together with a move: move first. Raises PermissionDeniedError, NotFoundError;
+        ConflictError: the branch has a service of that logical id; UnprocessableEntityError: an empty name.
 
         PATCH /v1/services/{serviceId} (experimental)
         """
@@ -142,9 +136,7 @@ class Services(Resource):
     ) -> Pager[DeploymentSummary]:
         """Walk the deployments of a service, newest first.
 
-        `limit` is the size of a page.
-
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
+        `limit` is the size of a page. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
 
         GET /v1/services/{serviceId}/deployments (experimental)
         """
@@ -157,10 +149,8 @@ class Services(Resource):
         """Create a deployment of a service; it is not started.
 
         Upload the code to `upload_url`, or pass `skip_code_upload` to reuse the live one. Its variables are those
-        of its branch.
-
-        Raises PermissionDeniedError, NotFoundError; UnprocessableEntityError: nothing is promoted whose code could
-        be reused, or the service has no branch.
+        of its branch. Raises PermissionDeniedError, NotFoundError; UnprocessableEntityError: nothing is promoted
+        whose code could be reused, or the service has no branch.
 
         POST /v1/services/{serviceId}/deployments (experimental)
         """
@@ -180,11 +170,9 @@ class Services(Resource):
         """Add a custom domain to a service, or get the one of that name which it has.
 
         Point a CNAME record at the region's target first. Status 201 says that the domain is new, 200 that it was
-        there already; `record()` tells.
-
-        Raises PermissionDeniedError, NotFoundError; BadRequestError: a bad name or a failed DNS check;
-        ConflictError: the name is taken elsewhere; UnprocessableEntityError: nothing is promoted yet;
-        RateLimitError: too many calls, or more domains than the quota (three, unless raised).
+        there already; `record()` tells. Raises PermissionDeniedError, NotFoundError; BadRequestError: a bad name or
+        a failed DNS check; ConflictError: the name is taken elsewhere; UnprocessableEntityError: nothing is
+        promoted yet; RateLimitError: too many calls, or more domains than the quota (three, unless raised).
 
         POST /v1/services/{serviceId}/domains (experimental)
         """
@@ -196,7 +184,6 @@ class Services(Resource):
         """Point a service's endpoint at a running deployment.
 
         Its custom domains move too. `version_id` is the deprecated name of `deployment_id`; one of them is needed.
-
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: the deployment is not
         running; RateLimitError: too many calls, or the compute quota is used up.
 
@@ -210,10 +197,9 @@ class Services(Resource):
     ) -> PromotionResult:
         """Put an earlier or later deployment in service, without downtime.
 
-        A stopped one is started and awaited first. `version_id` is deprecated.
-
-        Raises PermissionDeniedError, UnprocessableEntityError; NotFoundError: it, or its code, is gone;
-        ConflictError: it cannot get to running; RateLimitError: too many calls, or the compute quota is used up.
+        A stopped one is started and awaited first. `version_id` is deprecated. Raises PermissionDeniedError,
+        UnprocessableEntityError; NotFoundError: it, or its code, is gone; ConflictError: it cannot get to running;
+        RateLimitError: too many calls, or the compute quota is used up.
 
         POST /v1/services/{serviceId}/rollback (experimental)
         """

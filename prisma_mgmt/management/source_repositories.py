@@ -39,9 +39,7 @@ class SourceRepositories(Resource):
     def list(self, *, project_id: str, cursor: str | None = None, limit: int | None = None) -> Pager[SourceRepository]:
         """Walk the repositories linked to a project.
 
-        `limit` is the size of a page.
-
-        Raises NotFoundError.
+        `limit` is the size of a page. Raises NotFoundError.
 
         GET /v1/source-repositories (experimental)
         """
@@ -53,11 +51,9 @@ class SourceRepositories(Resource):
     ) -> SourceRepository:
         """Link a git repository to a project.
 
-        `provider` is "github". Without `installation_id` the workspace's is taken.
-
-        Raises NotFoundError; PermissionDeniedError: the installation is suspended or gone; ConflictError:
-        repository or project is linked already; UnprocessableEntityError: the installation cannot see the
-        repository.
+        `provider` is "github". Without `installation_id` the workspace's is taken. Raises NotFoundError;
+        PermissionDeniedError: the installation is suspended or gone; ConflictError: repository or project is linked
+        already; UnprocessableEntityError: the installation cannot see the repository.
 
         POST /v1/source-repositories (experimental)
         """

@@ -40,9 +40,8 @@ class State(Resource):
     ) -> StateLease:
         """Take the lease on a stage, or find out who holds it.
 
-        It lasts 60 seconds unless `ttl_seconds` (30 to 300) says otherwise.
-
-        Raises NotFoundError, UnprocessableEntityError; ConflictError: another holder, named in the error.
+        It lasts 60 seconds unless `ttl_seconds` (30 to 300) says otherwise. Raises NotFoundError,
+        UnprocessableEntityError; ConflictError: another holder, named in the error.
 
         POST /v1/projects/{projectId}/branches/{branchId}/alchemy-state/lease (experimental)
         """
@@ -55,9 +54,8 @@ class State(Resource):
     ) -> StateLease:
         """Extend a lease, counted from now; an expired one stays dead.
 
-        For 60 seconds unless `ttl_seconds` (30 to 300) says otherwise.
-
-        Raises UnprocessableEntityError; NotFoundError: it is missing, replaced or expired.
+        For 60 seconds unless `ttl_seconds` (30 to 300) says otherwise. Raises UnprocessableEntityError;
+        NotFoundError: it is missing, replaced or expired.
 
         PATCH /v1/projects/{projectId}/branches/{branchId}/alchemy-state/lease (experimental)
         """
@@ -99,9 +97,8 @@ class State(Resource):
     ) -> None:
         """Delete the state of a stack, or of one stage of it.
 
-        The whole stack goes only while no other stage has a live lease.
-
-        Raises NotFoundError unless `missing_ok`, ConflictError, UnprocessableEntityError.
+        The whole stack goes only while no other stage has a live lease. Raises NotFoundError unless `missing_ok`,
+        ConflictError, UnprocessableEntityError.
 
         DELETE /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack} (experimental)
         """

@@ -73,9 +73,7 @@ class Workspaces(Resource):
     ) -> Pager[Integration]:
         """Walk the integrations of a workspace.
 
-        `limit` is the size of a page.
-
-        Raises NotFoundError, UnprocessableEntityError.
+        `limit` is the size of a page. Raises NotFoundError, UnprocessableEntityError.
 
         GET /v1/workspaces/{workspaceId}/integrations
         """

@@ -49,9 +49,7 @@ class Projects(Resource):
     async def create(self, workspace_id: str, *, name: str, region: RegionId) -> ProjectWithDatabases:
         """Create a project with a database in a region.
 
-        The answer holds the database's secrets.
-
-        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
+        The answer holds the database's secrets. Raises BadRequestError, NotFoundError, UnprocessableEntityError.
 
         POST /workspaces/{workspaceId}/projects
         """

@@ -237,7 +237,7 @@ class Method:
                     about.append(f"`{one.word}` is {mark.removeprefix('x-')}.")
         if self.verb.name == "_pages" and any(one.word == "limit" for one in self.arguments):
             about.append("`limit` is the size of a page.")
-        return docstring(raw["summary"], " ".join(about), self._raises(), route)
+        return docstring(raw["summary"], " ".join([*about, self._raises()]).strip(), route)
 
     def _raises(self) -> str:
         """The errors that an answer stands for; those that any call may meet are not named."""

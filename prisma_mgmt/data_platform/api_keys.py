@@ -38,7 +38,6 @@ class ApiKeys(Resource):
         """List the API keys of an environment, without their secrets.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /environments/{environmentId}/apikeys
         """
         return self._list(ApiKey, path("/environments/{}/apikeys", environment_id))
@@ -47,7 +46,6 @@ class ApiKeys(Resource):
         """Create an API key for an environment; the key is in this answer only.
 
         Raises BadRequestError, NotFoundError, UnprocessableEntityError.
-
         POST /environments/{environmentId}/apikeys
         """
         return await self._post(
@@ -58,7 +56,6 @@ class ApiKeys(Resource):
         """Delete an API key.
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
-
         DELETE /apikeys/{apiKeyId}
         """
         await self._delete(path("/apikeys/{}", api_key_id), missing_ok=missing_ok)

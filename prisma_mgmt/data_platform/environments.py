@@ -28,7 +28,6 @@ class Environments(Resource):
         """List the environments of a project.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /projects/{projectId}/environments
         """
         return self._list(Environment, path("/projects/{}/environments", project_id))
@@ -37,7 +36,6 @@ class Environments(Resource):
         """Create an environment of a project, over a database of its own.
 
         Raises BadRequestError, NotFoundError, UnprocessableEntityError.
-
         POST /projects/{projectId}/environments
         """
         connection_string = Secret(connection_string)
@@ -48,7 +46,6 @@ class Environments(Resource):
         """Look up an environment.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /environments/{environmentId}
         """
         return await self._get(Environment, path("/environments/{}", environment_id), bare=True)
@@ -57,7 +54,6 @@ class Environments(Resource):
         """Delete an environment with its API keys, for good.
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
-
         DELETE /environments/{environmentId}
         """
         await self._delete(path("/environments/{}", environment_id), missing_ok=missing_ok)

@@ -32,7 +32,6 @@ class Members(Resource):
         """List the members of a workspace.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /workspaces/{workspaceId}/members
         """
         return self._list(Member, path("/workspaces/{}/members", workspace_id))

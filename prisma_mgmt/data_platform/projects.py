@@ -26,7 +26,6 @@ class Projects(Resource):
         """List the projects of a workspace.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /workspaces/{workspaceId}/projects
         """
         return self._list(Project, path("/workspaces/{}/projects", workspace_id))
@@ -35,7 +34,6 @@ class Projects(Resource):
         """Create a project in a workspace.
 
         Raises BadRequestError, NotFoundError, UnprocessableEntityError.
-
         POST /workspaces/{workspaceId}/projects
         """
         return await self._post(Project, path("/workspaces/{}/projects", workspace_id), {"name": name}, bare=True)
@@ -44,7 +42,6 @@ class Projects(Resource):
         """Look up a project.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /projects/{projectId}
         """
         return await self._get(Project, path("/projects/{}", project_id), bare=True)
@@ -53,7 +50,6 @@ class Projects(Resource):
         """Delete a project with its environments, for good.
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
-
         DELETE /projects/{projectId}
         """
         await self._delete(path("/projects/{}", project_id), missing_ok=missing_ok)

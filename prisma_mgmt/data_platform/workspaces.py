@@ -37,7 +37,6 @@ class Workspaces(Resource):
         """Look up a workspace.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /workspaces/{workspaceId}
         """
         return await self._get(Workspace, path("/workspaces/{}", workspace_id), bare=True)
@@ -46,7 +45,6 @@ class Workspaces(Resource):
         """Rename a workspace.
 
         Raises BadRequestError, NotFoundError, UnprocessableEntityError.
-
         PATCH /workspaces/{workspaceId}
         """
         return await self._patch(Workspace, path("/workspaces/{}", workspace_id), {"name": name}, bare=True)

@@ -29,7 +29,6 @@ class Apps(Resource):
         """Walk the apps that the token can see, oldest first.
 
         `limit` is the size of a page. Raises PermissionDeniedError, UnprocessableEntityError.
-
         GET /v1/apps (experimental)
         """
         query = {
@@ -56,7 +55,6 @@ class Apps(Resource):
         """Create an app.
 
         Raises PermissionDeniedError, NotFoundError, ConflictError, UnprocessableEntityError.
-
         POST /v1/apps (experimental)
         """
         body = {
@@ -74,7 +72,6 @@ class Apps(Resource):
         """Look up an app.
 
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
-
         GET /v1/apps/{appId} (experimental)
         """
         return await self._get(Service, path("/v1/apps/{}", app_id))
@@ -92,7 +89,6 @@ class Apps(Resource):
         """Rename an app, move it to another branch, or set its logical id.
 
         Raises PermissionDeniedError, NotFoundError, ConflictError, UnprocessableEntityError.
-
         PATCH /v1/apps/{appId} (experimental)
         """
         body = {
@@ -108,7 +104,6 @@ class Apps(Resource):
         """Delete an app and all its deployments.
 
         Raises PermissionDeniedError, NotFoundError unless `missing_ok`, ConflictError, UnprocessableEntityError.
-
         DELETE /v1/apps/{appId} (experimental)
         """
         await self._delete(path("/v1/apps/{}", app_id), missing_ok=missing_ok)
@@ -120,7 +115,6 @@ class Apps(Resource):
         """Walk the deployments of an app, newest first.
 
         `limit` is the size of a page. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
-
         GET /v1/apps/{appId}/deployments (experimental)
         """
         return self._pages(
@@ -134,7 +128,6 @@ class Apps(Resource):
         """Create a deployment of an app; it is not started.
 
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
-
         POST /v1/apps/{appId}/deployments (experimental)
         """
         body = {"portMapping": port_mapping, "skipCodeUpload": skip_code_upload}
@@ -145,7 +138,6 @@ class Apps(Resource):
         """List the custom domains of an app; they come as one page.
 
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
-
         GET /v1/apps/{appId}/domains (experimental)
         """
         return self._single_page(CustomDomain, path("/v1/apps/{}/domains", app_id))
@@ -155,7 +147,6 @@ class Apps(Resource):
         """Add a custom domain to an app, or get the one of that name which it has.
 
         Raises BadRequestError, PermissionDeniedError, NotFoundError, ConflictError, UnprocessableEntityError.
-
         POST /v1/apps/{appId}/domains (experimental)
         """
         return await self._post(CustomDomain, path("/v1/apps/{}/domains", app_id), {"hostname": hostname})
@@ -168,7 +159,6 @@ class Apps(Resource):
 
         `version_id` is deprecated. Raises PermissionDeniedError, NotFoundError, ConflictError,
         UnprocessableEntityError.
-
         POST /v1/apps/{appId}/promote (experimental)
         """
         body = {"deploymentId": deployment_id, "versionId": version_id}
@@ -182,7 +172,6 @@ class Apps(Resource):
 
         `version_id` is deprecated. Raises PermissionDeniedError, NotFoundError, ConflictError,
         UnprocessableEntityError.
-
         POST /v1/apps/{appId}/rollback (experimental)
         """
         body = {"deploymentId": deployment_id, "versionId": version_id}

@@ -43,7 +43,6 @@ class Branches(Resource):
 
         `git_name` matches exactly, `git_name_contains` a part, case included. `limit` is the size of a page. Raises
         NotFoundError; UnprocessableEntityError: both were given.
-
         GET /v1/projects/{projectId}/branches (experimental)
         """
         query = {"cursor": cursor, "limit": limit, "gitName": git_name, "gitNameContains": git_name_contains}
@@ -55,7 +54,6 @@ class Branches(Resource):
         A project's first branch is its default and its production, later ones are previews; `is_default` moves the
         default here. Raises NotFoundError; ConflictError: the git name is taken; UnprocessableEntityError: it is no
         git name.
-
         POST /v1/projects/{projectId}/branches (experimental)
         """
         body = {"gitName": git_name, "isDefault": is_default}
@@ -66,7 +64,6 @@ class Branches(Resource):
 
         What stands on it is found by `branch_id` in the lists of databases, services and buckets. Raises
         NotFoundError, UnprocessableEntityError.
-
         GET /v1/branches/{branchId} (experimental)
         """
         return await self._get(Branch, path("/v1/branches/{}", branch_id))
@@ -75,7 +72,6 @@ class Branches(Resource):
         """Make a branch the default one; nothing else can change.
 
         Raises NotFoundError; UnprocessableEntityError: `is_default` is anything but true.
-
         PATCH /v1/branches/{branchId} (experimental)
         """
         return await self._patch(Branch, path("/v1/branches/{}", branch_id), {"isDefault": is_default})
@@ -85,7 +81,6 @@ class Branches(Resource):
 
         Raises NotFoundError unless `missing_ok`; ConflictError: something lives on it; UnprocessableEntityError: it
         is the default or the production branch.
-
         DELETE /v1/branches/{branchId} (experimental)
         """
         await self._delete(path("/v1/branches/{}", branch_id), missing_ok=missing_ok)

@@ -73,7 +73,6 @@ class Buckets(Resource):
         """Walk the buckets that the token can see, or those of one project or branch.
 
         `branch_id="unassigned"` finds those on no branch. `limit` is the size of a page.
-
         GET /v1/buckets
         """
         query = {
@@ -100,7 +99,6 @@ class Buckets(Resource):
         The API makes up a name where none is given. Give `branch_id` or `branch_git_name`, not both. Raises
         BadRequestError, PermissionDeniedError, NotFoundError; ConflictError: the logical id is taken on that
         branch.
-
         POST /v1/buckets
         """
         body = {
@@ -116,7 +114,6 @@ class Buckets(Resource):
         """Look up a bucket.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /v1/buckets/{bucketId}
         """
         return await self._get(Bucket, path("/v1/buckets/{}", bucket_id))
@@ -135,7 +132,6 @@ class Buckets(Resource):
         Its objects and keys stay. `branch_git_name` creates a missing branch; `logical_id` cannot go together with
         a move. Raises NotFoundError; ConflictError: the logical id is taken, or the branch changed meanwhile;
         UnprocessableEntityError: nothing to change, or an empty name.
-
         PATCH /v1/buckets/{bucketId}
         """
         body = {
@@ -150,7 +146,6 @@ class Buckets(Resource):
         """Delete a bucket with all its objects and keys, for good.
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
-
         DELETE /v1/buckets/{bucketId}
         """
         await self._delete(path("/v1/buckets/{}", bucket_id), missing_ok=missing_ok)
@@ -159,7 +154,6 @@ class Buckets(Resource):
         """Walk the access keys of a bucket, without their secrets.
 
         `limit` is the size of a page. Raises NotFoundError, UnprocessableEntityError.
-
         GET /v1/buckets/{bucketId}/keys
         """
         return self._pages(BucketKey, path("/v1/buckets/{}/keys", bucket_id), {"cursor": cursor, "limit": limit})
@@ -169,7 +163,6 @@ class Buckets(Resource):
 
         The API makes up a name where none is given. Raises BadRequestError, NotFoundError,
         UnprocessableEntityError.
-
         POST /v1/buckets/{bucketId}/keys
         """
         body = {"name": name, "role": choice("role", role)}
@@ -179,7 +172,6 @@ class Buckets(Resource):
         """Delete an access key of a bucket.
 
         Raises UnprocessableEntityError; NotFoundError: the bucket has no such key.
-
         DELETE /v1/buckets/{bucketId}/keys/{keyId}
         """
         await self._delete(path("/v1/buckets/{}/keys/{}", bucket_id, key_id), missing_ok=missing_ok)

@@ -131,7 +131,6 @@ class Builds(Resource):
         """Walk the builds of the token's workspace, newest first.
 
         `limit` is the size of a page. Raises NotFoundError.
-
         GET /v1/builds (experimental)
         """
         query = {
@@ -159,7 +158,6 @@ class Builds(Resource):
 
         A repeat with the same `run_identity` gives the earlier build; without one, each call makes another. The
         project may come to be later. Raises NotFoundError.
-
         POST /v1/builds (experimental)
         """
         body = {
@@ -178,7 +176,6 @@ class Builds(Resource):
         """Look up a build, with the resources it touched.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /v1/builds/{buildId} (experimental)
         """
         return await self._get(BuildDetail, path("/v1/builds/{}", build_id))
@@ -197,10 +194,7 @@ class Builds(Resource):
         deployed_url: str | Unset = UNSET,
         application_topology_content_hash: str | Unset = UNSET,
     ) -> Build:
-        """Report how a build goes on.
-
-        Raises NotFoundError, UnprocessableEntityError; ConflictError: a field that can be set only once has another
-        value.
+        """Report how a build goes on. ConflictError: a write-once field has another value.
 
         PATCH /v1/builds/{buildId} (experimental)
         """
@@ -224,7 +218,6 @@ class Builds(Resource):
 
         It ends with what there is, unless `follow` waits for the end of the build. Resume with the `cursor` of the
         terminal record. Raises NotFoundError, UnprocessableEntityError.
-
         GET /v1/builds/{buildId}/logs (experimental)
         """
         route = path("/v1/builds/{}/logs", build_id)
@@ -237,7 +230,6 @@ class Builds(Resource):
 
         A recorded action is never weakened. Report a deletion before it happens: a deleted resource is not found.
         Raises NotFoundError, UnprocessableEntityError.
-
         PUT /v1/builds/{buildId}/resources/{resourceType}/{resourceId} (experimental)
         """
         route = path("/v1/builds/{}/resources/{}/{}", build_id, resource_type, resource_id)

@@ -150,7 +150,6 @@ class Databases(Resource):
 
         `branch_id="unassigned"` finds those on no branch. `limit` is the size of a page. Raises
         PermissionDeniedError.
-
         GET /v1/databases
         """
         query = {
@@ -180,7 +179,6 @@ class Databases(Resource):
         Region "inherit" is the project's. `branch_git_name` makes a missing branch and excludes `branch_id` and
         `logical_id`; without them it goes on the default branch. Raises BadRequestError, PermissionDeniedError,
         NotFoundError; ConflictError: the logical id is taken.
-
         POST /v1/databases
         """
         body = {
@@ -199,7 +197,6 @@ class Databases(Resource):
         """Look up a database.
 
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
-
         GET /v1/databases/{databaseId}
         """
         return await self._get(Database, path("/v1/databases/{}", database_id))
@@ -218,7 +215,6 @@ class Databases(Resource):
         `branch_git_name` creates a missing branch; `logical_id` cannot go together with a move; null branches are
         refused. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: the branch
         has a database of that logical id.
-
         PATCH /v1/databases/{databaseId}
         """
         body = {"name": name, "branchId": branch_id, "branchGitName": branch_git_name, "logicalId": logical_id}
@@ -229,7 +225,6 @@ class Databases(Resource):
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError; PermissionDeniedError: the default
         database is protected.
-
         DELETE /v1/databases/{databaseId}
         """
         await self._delete(path("/v1/databases/{}", database_id), missing_ok=missing_ok)
@@ -239,7 +234,6 @@ class Databases(Resource):
 
         Days of retention are in the page's `extras["meta"]`. Raises NotFoundError; UnprocessableEntityError: a
         remote database has none.
-
         GET /v1/databases/{databaseId}/backups
         """
         return self._single_page(Backup, path("/v1/databases/{}/backups", database_id), {"limit": limit})
@@ -250,7 +244,6 @@ class Databases(Resource):
         """Walk the connections of a database.
 
         `limit` is the size of a page. Raises UnprocessableEntityError.
-
         GET /v1/databases/{databaseId}/connections
         """
         route = path("/v1/databases/{}/connections", database_id)
@@ -261,7 +254,6 @@ class Databases(Resource):
 
         Raises NotFoundError, UnprocessableEntityError; ConflictError: the database is not ready for another
         connection.
-
         POST /v1/databases/{databaseId}/connections
         """
         return await self._post(
@@ -276,7 +268,6 @@ class Databases(Resource):
         `start_date` and `end_date` are dates or times in ISO 8601. Raises BadRequestError, NotFoundError,
         UnprocessableEntityError; ServerError 503: the figures are not to be had just now; its Retry-After is
         obeyed.
-
         GET /v1/databases/{databaseId}/usage
         """
         query = {"startDate": start_date, "endDate": end_date}
@@ -288,7 +279,6 @@ class Databases(Resource):
         Its connections stay. Its status is recovering until it is done. Raises NotFoundError: database, source or
         backup is missing; ConflictError: it is being provisioned or restored; UnprocessableEntityError: the backup
         cannot be used.
-
         POST /v1/databases/{targetDatabaseId}/restore
         """
         return await self._post(Database, path("/v1/databases/{}/restore", target_database_id), {"source": source})

@@ -89,7 +89,6 @@ class Deployments(Resource):
         """Look up a deployment; of its variables the names only.
 
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
-
         GET /v1/deployments/{deploymentId} (experimental)
         """
         return await self._get(Deployment, path("/v1/deployments/{}", deployment_id))
@@ -99,7 +98,6 @@ class Deployments(Resource):
 
         Raises PermissionDeniedError, NotFoundError unless `missing_ok`, UnprocessableEntityError; ConflictError: it
         is neither stopped nor new.
-
         DELETE /v1/deployments/{deploymentId} (experimental)
         """
         await self._delete(path("/v1/deployments/{}", deployment_id), missing_ok=missing_ok)
@@ -118,7 +116,6 @@ class Deployments(Resource):
         The last `tail` records, or from the start, or from a `cursor`; resume with the `cursor` of the terminal
         record. `follow` goes on with what comes, over a WebSocket (`pip install prisma-mgmt[live]`). Raises
         PermissionDeniedError, NotFoundError, UnprocessableEntityError; DecodeError: the server opened no WebSocket.
-
         GET /v1/deployments/{deploymentId}/logs (experimental)
         """
         query = {"tail": tail, "from_start": from_start, "cursor": cursor}
@@ -131,7 +128,6 @@ class Deployments(Resource):
         The preview domain answers only then. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError;
         ConflictError: it runs already or has no code; RateLimitError: too many calls, or the compute quota is used
         up.
-
         POST /v1/deployments/{deploymentId}/start (experimental)
         """
         return await self._post(StartedDeployment, path("/v1/deployments/{}/start", deployment_id))
@@ -141,7 +137,6 @@ class Deployments(Resource):
 
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: it neither runs nor
         starts.
-
         POST /v1/deployments/{deploymentId}/stop (experimental)
         """
         await self._send("POST", path("/v1/deployments/{}/stop", deployment_id))

@@ -54,7 +54,6 @@ class Domains(Resource):
         """Look up a custom domain.
 
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
-
         GET /v1/domains/{domainId} (experimental)
         """
         return await self._get(CustomDomain, path("/v1/domains/{}", domain_id))
@@ -63,7 +62,6 @@ class Domains(Resource):
         """Remove a custom domain from its service.
 
         Raises PermissionDeniedError, NotFoundError unless `missing_ok`, UnprocessableEntityError.
-
         DELETE /v1/domains/{domainId} (experimental)
         """
         await self._delete(path("/v1/domains/{}", domain_id), missing_ok=missing_ok)
@@ -73,7 +71,6 @@ class Domains(Resource):
 
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: it cannot be retried
         yet.
-
         POST /v1/domains/{domainId}/retry (experimental)
         """
         return await self._post(CustomDomain, path("/v1/domains/{}/retry", domain_id))

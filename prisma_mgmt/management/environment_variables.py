@@ -46,7 +46,6 @@ class EnvironmentVariables(Resource):
 
         A project, a class and a key together find one. `limit` is the size of a page. Raises
         UnprocessableEntityError.
-
         GET /v1/environment-variables (experimental)
         """
         query = {
@@ -67,7 +66,6 @@ class EnvironmentVariables(Resource):
         `branch_id` makes it an override for that preview branch. Raises UnprocessableEntityError; NotFoundError:
         the project is unknown or out of the token's reach; ConflictError: the scope has that key already, whose
         value `update` changes.
-
         POST /v1/environment-variables (experimental)
         """
         value = Secret(value)
@@ -84,7 +82,6 @@ class EnvironmentVariables(Resource):
         """Look up an environment variable; its value is never told.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /v1/environment-variables/{envVarId} (experimental)
         """
         return await self._get(EnvironmentVariable, path("/v1/environment-variables/{}", environment_variable_id))
@@ -93,7 +90,6 @@ class EnvironmentVariables(Resource):
         """Change the value of an environment variable.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         PATCH /v1/environment-variables/{envVarId} (experimental)
         """
         value = Secret(value)
@@ -104,7 +100,6 @@ class EnvironmentVariables(Resource):
         """Delete an environment variable.
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
-
         DELETE /v1/environment-variables/{envVarId} (experimental)
         """
         await self._delete(path("/v1/environment-variables/{}", environment_variable_id), missing_ok=missing_ok)

@@ -46,7 +46,6 @@ class Integrations(Resource):
         """Walk the integrations of a workspace.
 
         `limit` is the size of a page.
-
         GET /v1/integrations
         """
         return self._pages(
@@ -57,7 +56,6 @@ class Integrations(Resource):
         """Look up an integration.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /v1/integrations/{id}
         """
         return await self._get(Integration, path("/v1/integrations/{}", integration_id))
@@ -66,7 +64,6 @@ class Integrations(Resource):
         """Delete an integration and revoke its tokens.
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
-
         DELETE /v1/integrations/{id}
         """
         await self._delete(path("/v1/integrations/{}", integration_id), missing_ok=missing_ok)

@@ -66,7 +66,6 @@ class Projects(Resource):
         """Walk every project that the token can see.
 
         `limit` is the size of a page.
-
         GET /v1/projects
         """
         return self._pages(Project, "/v1/projects", {"cursor": cursor, "limit": limit, "logicalId": logical_id})
@@ -83,7 +82,6 @@ class Projects(Resource):
         """Create a project, with a database unless `create_database` is false.
 
         Raises ConflictError: the logical id is taken in the workspace.
-
         POST /v1/projects
         """
         body = {
@@ -99,7 +97,6 @@ class Projects(Resource):
         """Look up a project.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /v1/projects/{id}
         """
         return await self._get(Project, path("/v1/projects/{}", project_id))
@@ -110,7 +107,6 @@ class Projects(Resource):
         """Rename a project, or replace its settings.
 
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
-
         PATCH /v1/projects/{id}
         """
         return await self._patch(Project, path("/v1/projects/{}", project_id), {"name": name, "settings": settings})
@@ -120,7 +116,6 @@ class Projects(Resource):
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError; BadRequestError: something depends on
         it; ConflictError: something still runs in it.
-
         DELETE /v1/projects/{id}
         """
         await self._delete(path("/v1/projects/{}", project_id), missing_ok=missing_ok)
@@ -129,7 +124,6 @@ class Projects(Resource):
         """Hand a project over to the workspace behind another access token.
 
         Raises NotFoundError, UnprocessableEntityError; ConflictError: its present state forbids it.
-
         POST /v1/projects/{id}/transfer
         """
         recipient_access_token = Secret(recipient_access_token)
@@ -142,7 +136,6 @@ class Projects(Resource):
         """Walk the databases of a project.
 
         `limit` is the size of a page. Raises NotFoundError, UnprocessableEntityError.
-
         GET /v1/projects/{projectId}/databases
         """
         return self._pages(Database, path("/v1/projects/{}/databases", project_id), {"cursor": cursor, "limit": limit})
@@ -162,7 +155,6 @@ class Projects(Resource):
         Region "inherit" is that of the project. `from_database` is deprecated for `source`. Raises BadRequestError,
         NotFoundError, UnprocessableEntityError; PermissionDeniedError: a policy forbids the token's owner to create
         databases; ConflictError: the project is not ready for another database.
-
         POST /v1/projects/{projectId}/databases
         """
         body = {

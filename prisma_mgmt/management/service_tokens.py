@@ -53,7 +53,6 @@ class ServiceTokens(Resource):
         """Walk the service tokens of a workspace, newest first.
 
         An unknown workspace has an empty list. `limit` is the size of a page. Raises UnprocessableEntityError.
-
         GET /v1/workspaces/{workspaceId}/service-tokens
         """
         route = path("/v1/workspaces/{}/service-tokens", workspace_id)
@@ -63,7 +62,6 @@ class ServiceTokens(Resource):
         """Create a service token; its value is in this answer only.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         POST /v1/workspaces/{workspaceId}/service-tokens
         """
         return await self._post(
@@ -74,7 +72,6 @@ class ServiceTokens(Resource):
         """Revoke a service token.
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
-
         DELETE /v1/workspaces/{workspaceId}/service-tokens/{serviceTokenId}
         """
         route = path("/v1/workspaces/{}/service-tokens/{}", workspace_id, service_token_id)

@@ -47,7 +47,6 @@ class Services(Resource):
 
         Narrow them by project, branch or logical id; `branch_id="unassigned"` finds those on no branch. `limit` is
         the size of a page. Raises PermissionDeniedError; UnprocessableEntityError: a filter is malformed.
-
         GET /v1/services (experimental)
         """
         query = {
@@ -75,7 +74,6 @@ class Services(Resource):
         It runs in the project's default region unless one is named. `logical_id` is unique on a branch and excludes
         `branch_git_name`. Raises PermissionDeniedError, NotFoundError; ConflictError: the branch has a service of
         that name or logical id, and `details` tell which; UnprocessableEntityError: an empty name or a bad region.
-
         POST /v1/services (experimental)
         """
         body = {
@@ -92,7 +90,6 @@ class Services(Resource):
         """Look up a service.
 
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
-
         GET /v1/services/{serviceId} (experimental)
         """
         return await self._get(Service, path("/v1/services/{}", service_id))
@@ -110,7 +107,6 @@ class Services(Resource):
 
         `logical_id` cannot go together with a move: move first. Raises PermissionDeniedError, NotFoundError;
         ConflictError: the branch has a service of that logical id; UnprocessableEntityError: an empty name.
-
         PATCH /v1/services/{serviceId} (experimental)
         """
         body = {
@@ -126,7 +122,6 @@ class Services(Resource):
 
         Raises PermissionDeniedError, NotFoundError unless `missing_ok`, UnprocessableEntityError; ConflictError: a
         deployment could not be deleted, or came up meanwhile.
-
         DELETE /v1/services/{serviceId} (experimental)
         """
         await self._delete(path("/v1/services/{}", service_id), missing_ok=missing_ok)
@@ -137,7 +132,6 @@ class Services(Resource):
         """Walk the deployments of a service, newest first.
 
         `limit` is the size of a page. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
-
         GET /v1/services/{serviceId}/deployments (experimental)
         """
         route = path("/v1/services/{}/deployments", service_id)
@@ -151,7 +145,6 @@ class Services(Resource):
         Upload the code to `upload_url`, or pass `skip_code_upload` to reuse the live one. Its variables are those
         of its branch. Raises PermissionDeniedError, NotFoundError; UnprocessableEntityError: nothing is promoted
         whose code could be reused, or the service has no branch.
-
         POST /v1/services/{serviceId}/deployments (experimental)
         """
         body = {"portMapping": port_mapping, "skipCodeUpload": skip_code_upload}
@@ -161,7 +154,6 @@ class Services(Resource):
         """List the custom domains of a service; they come as one page.
 
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
-
         GET /v1/services/{serviceId}/domains (experimental)
         """
         return self._single_page(CustomDomain, path("/v1/services/{}/domains", service_id))
@@ -173,7 +165,6 @@ class Services(Resource):
         there already; `record()` tells. Raises PermissionDeniedError, NotFoundError; BadRequestError: a bad name or
         a failed DNS check; ConflictError: the name is taken elsewhere; UnprocessableEntityError: nothing is
         promoted yet; RateLimitError: too many calls, or more domains than the quota (three, unless raised).
-
         POST /v1/services/{serviceId}/domains (experimental)
         """
         return await self._post(CustomDomain, path("/v1/services/{}/domains", service_id), {"hostname": hostname})
@@ -186,7 +177,6 @@ class Services(Resource):
         Its custom domains move too. `version_id` is the deprecated name of `deployment_id`; one of them is needed.
         Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: the deployment is not
         running; RateLimitError: too many calls, or the compute quota is used up.
-
         POST /v1/services/{serviceId}/promote (experimental)
         """
         body = {"deploymentId": deployment_id, "versionId": version_id}
@@ -200,7 +190,6 @@ class Services(Resource):
         A stopped one is started and awaited first. `version_id` is deprecated. Raises PermissionDeniedError,
         UnprocessableEntityError; NotFoundError: it, or its code, is gone; ConflictError: it cannot get to running;
         RateLimitError: too many calls, or the compute quota is used up.
-
         POST /v1/services/{serviceId}/rollback (experimental)
         """
         body = {"deploymentId": deployment_id, "versionId": version_id}

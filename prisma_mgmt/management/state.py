@@ -42,7 +42,6 @@ class State(Resource):
 
         It lasts 60 seconds unless `ttl_seconds` (30 to 300) says otherwise. Raises NotFoundError,
         UnprocessableEntityError; ConflictError: another holder, named in the error.
-
         POST /v1/projects/{projectId}/branches/{branchId}/alchemy-state/lease (experimental)
         """
         body = {"stack": stack, "stage": stage, "ttlSeconds": ttl_seconds, "holderDescription": holder_description}
@@ -56,7 +55,6 @@ class State(Resource):
 
         For 60 seconds unless `ttl_seconds` (30 to 300) says otherwise. Raises UnprocessableEntityError;
         NotFoundError: it is missing, replaced or expired.
-
         PATCH /v1/projects/{projectId}/branches/{branchId}/alchemy-state/lease (experimental)
         """
         lease_id = Secret(lease_id)
@@ -68,7 +66,6 @@ class State(Resource):
         """Give up a lease.
 
         Raises UnprocessableEntityError; NotFoundError: it is missing, replaced or expired.
-
         DELETE /v1/projects/{projectId}/branches/{branchId}/alchemy-state/lease (experimental)
         """
         lease_id = Secret(lease_id)
@@ -79,7 +76,6 @@ class State(Resource):
         """List the stacks that have state, sorted; needs no lease.
 
         Raises NotFoundError, ConflictError, UnprocessableEntityError.
-
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks (experimental)
         """
         route = path("/v1/projects/{}/branches/{}/alchemy-state/state/stacks", project_id, branch_id)
@@ -99,7 +95,6 @@ class State(Resource):
 
         The whole stack goes only while no other stage has a live lease. Raises NotFoundError unless `missing_ok`,
         ConflictError, UnprocessableEntityError.
-
         DELETE /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack} (experimental)
         """
         lease_id = Secret(lease_id)
@@ -110,7 +105,6 @@ class State(Resource):
         """List the stages of a stack, sorted; a lease on any of them will do.
 
         Raises NotFoundError, ConflictError, UnprocessableEntityError.
-
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages (experimental)
         """
         lease_id = Secret(lease_id)
@@ -121,17 +115,13 @@ class State(Resource):
         """Read the output of a stage; None where nothing is stored.
 
         Raises NotFoundError, ConflictError, UnprocessableEntityError.
-
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/output (experimental)
         """
         lease_id = Secret(lease_id)
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/output",
-            project_id,
-            branch_id,
-            stack,
-            stage,
+            *(project_id, branch_id, stack, stage),
         )
         return await self._get(object, route, headers={"alchemy-state-lease-id": lease_id}, bare=True)
 
@@ -141,17 +131,13 @@ class State(Resource):
         """Store the output of a stage, and get it back.
 
         Raises NotFoundError, ConflictError, UnprocessableEntityError.
-
         PUT /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/output (experimental)
         """
         lease_id = Secret(lease_id)
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/output",
-            project_id,
-            branch_id,
-            stack,
-            stage,
+            *(project_id, branch_id, stack, stage),
         )
         return await self._put(object, route, value, headers={"alchemy-state-lease-id": lease_id}, bare=True)
 
@@ -161,17 +147,13 @@ class State(Resource):
         """List the states of a stage's resources that were replaced.
 
         Raises NotFoundError, ConflictError, UnprocessableEntityError.
-
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/replaced-resources (experimental)
         """
         lease_id = Secret(lease_id)
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/replaced-resources",
-            project_id,
-            branch_id,
-            stack,
-            stage,
+            *(project_id, branch_id, stack, stage),
         )
         return self._list(object, route, headers={"alchemy-state-lease-id": lease_id}, bare=True)
 
@@ -179,17 +161,13 @@ class State(Resource):
         """List the names of a stage's resources, sorted.
 
         Raises NotFoundError, ConflictError, UnprocessableEntityError.
-
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/resources (experimental)
         """
         lease_id = Secret(lease_id)
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/resources",
-            project_id,
-            branch_id,
-            stack,
-            stage,
+            *(project_id, branch_id, stack, stage),
         )
         return self._list(str, route, headers={"alchemy-state-lease-id": lease_id}, bare=True)
 
@@ -199,18 +177,13 @@ class State(Resource):
         """Read the state of a resource by its fully qualified name; None where nothing is stored.
 
         Raises NotFoundError, ConflictError, UnprocessableEntityError.
-
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/resources/{fqn} (experimental)
         """
         lease_id = Secret(lease_id)
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/resources/{}",
-            project_id,
-            branch_id,
-            stack,
-            stage,
-            quoted(fqn),
+            *(project_id, branch_id, stack, stage, quoted(fqn)),
         )
         return await self._get(object, route, headers={"alchemy-state-lease-id": lease_id}, bare=True)
 
@@ -220,18 +193,13 @@ class State(Resource):
         """Store the state of a resource, and get it back.
 
         Raises NotFoundError, ConflictError, UnprocessableEntityError.
-
         PUT /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/resources/{fqn} (experimental)
         """
         lease_id = Secret(lease_id)
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/resources/{}",
-            project_id,
-            branch_id,
-            stack,
-            stage,
-            quoted(fqn),
+            *(project_id, branch_id, stack, stage, quoted(fqn)),
         )
         return await self._put(object, route, value, headers={"alchemy-state-lease-id": lease_id}, bare=True)
 
@@ -249,18 +217,13 @@ class State(Resource):
         """Delete the state of a resource; none stored is fine.
 
         Raises NotFoundError unless `missing_ok`, ConflictError, UnprocessableEntityError.
-
         DELETE /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}
             /stages/{stage}/resources/{fqn} (experimental)
         """
         lease_id = Secret(lease_id)
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/resources/{}",
-            project_id,
-            branch_id,
-            stack,
-            stage,
-            quoted(fqn),
+            *(project_id, branch_id, stack, stage, quoted(fqn)),
         )
         await self._delete(route, headers={"alchemy-state-lease-id": lease_id}, missing_ok=missing_ok)
 
@@ -268,7 +231,6 @@ class State(Resource):
         """See which version the state store speaks; needs no token.
 
         Raises UnprocessableEntityError.
-
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/version (experimental)
         """
         route = path("/v1/projects/{}/branches/{}/alchemy-state/version", project_id, branch_id)

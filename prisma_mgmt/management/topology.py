@@ -76,7 +76,6 @@ class Topology(Resource):
         """Read the graph of a branch, in a stable order.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /v1/projects/{projectId}/branches/{branchId}/application-topology (experimental)
         """
         route = path("/v1/projects/{}/branches/{}/application-topology", project_id, branch_id)
@@ -95,7 +94,6 @@ class Topology(Resource):
         """Replace the graph of a branch as a whole.
 
         Raises NotFoundError; UnprocessableEntityError: the graph is not sound, and the old one stays.
-
         PUT /v1/projects/{projectId}/branches/{branchId}/application-topology (experimental)
         """
         route = path("/v1/projects/{}/branches/{}/application-topology", project_id, branch_id)

@@ -41,7 +41,6 @@ class Connections(Resource):
         """List the connections of a database, their secrets masked.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /databases/{databaseId}/connections
         """
         return self._list(Connection, path("/databases/{}/connections", database_id))
@@ -52,7 +51,6 @@ class Connections(Resource):
         """Create a connection to a database; its secret is in this answer only.
 
         Raises BadRequestError, NotFoundError, UnprocessableEntityError.
-
         POST /databases/{databaseId}/connections
         """
         route = path("/databases/{}/connections", database_id)
@@ -62,7 +60,6 @@ class Connections(Resource):
         """Delete a connection; its credentials stop working.
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
-
         DELETE /connections/{connectionId}
         """
         await self._delete(path("/connections/{}", connection_id), missing_ok=missing_ok)

@@ -130,7 +130,6 @@ class Databases(Resource):
         """Create a database in a project.
 
         Raises BadRequestError, NotFoundError, UnprocessableEntityError.
-
         POST /projects/{projectId}/databases
         """
         body = {"name": name, "region": choice("region", region)}
@@ -140,7 +139,6 @@ class Databases(Resource):
         """Look up a database.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /databases/{databaseId}
         """
         return await self._get(Database, path("/databases/{}", database_id), bare=True)
@@ -149,7 +147,6 @@ class Databases(Resource):
         """Delete a database with its backups and connections, for good.
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
-
         DELETE /databases/{databaseId}
         """
         await self._delete(path("/databases/{}", database_id), missing_ok=missing_ok)
@@ -158,7 +155,6 @@ class Databases(Resource):
         """List the backups of a database.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /databases/{databaseId}/backups
         """
         return self._list(Backup, path("/databases/{}/backups", database_id))
@@ -167,7 +163,6 @@ class Databases(Resource):
         """Begin a backup of a database.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         POST /databases/{databaseId}/backups
         """
         return await self._post(Backup, path("/databases/{}/backups", database_id), {"label": label}, bare=True)
@@ -176,7 +171,6 @@ class Databases(Resource):
         """Begin to overwrite a database with one of its backups.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         POST /databases/{databaseId}/backups/{backupId}/restore
         """
         return await self._post(
@@ -189,7 +183,6 @@ class Databases(Resource):
         """Measure what a database used between two days, each as YYYY-MM-DD.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /databases/{databaseId}/usage
         """
         query = {"startDate": start_date, "endDate": end_date}

@@ -41,7 +41,6 @@ class Projects(Resource):
         """List the projects of a workspace.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /workspaces/{workspaceId}/projects
         """
         return self._list(Project, path("/workspaces/{}/projects", workspace_id))
@@ -50,7 +49,6 @@ class Projects(Resource):
         """Create a project with a database in a region.
 
         The answer holds the database's secrets. Raises BadRequestError, NotFoundError, UnprocessableEntityError.
-
         POST /workspaces/{workspaceId}/projects
         """
         body = {"name": name, "region": choice("region", region)}
@@ -60,7 +58,6 @@ class Projects(Resource):
         """Look up a project, with its databases.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /projects/{projectId}
         """
         return await self._get(ProjectWithDatabases, path("/projects/{}", project_id), bare=True)
@@ -69,7 +66,6 @@ class Projects(Resource):
         """Delete a project with its databases and backups, for good.
 
         Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
-
         DELETE /projects/{projectId}
         """
         await self._delete(path("/projects/{}", project_id), missing_ok=missing_ok)

@@ -37,7 +37,6 @@ class Workspaces(Resource):
         """Look up a workspace.
 
         Raises NotFoundError, UnprocessableEntityError.
-
         GET /workspaces/{workspaceId}
         """
         return await self._get(Workspace, path("/workspaces/{}", workspace_id), bare=True)

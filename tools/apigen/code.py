@@ -166,7 +166,10 @@ class Method:
     def _parts(self) -> dict[str, str]:
         """What is sent where, as expressions; those that need a name have one."""
         ids = [f"quoted({one.word})" if "x-twice" in one.raw else one.word for one in self._at("path")]
-        route = ", ".join([literal(re.sub(r"{.*?}", "{}", self.one.path)), *ids])
+        template, listed = literal(re.sub(r"{.*?}", "{}", self.one.path)), ", ".join(ids)
+        route = ", ".join([template, listed] if ids else [template])
+        if len(route) > _TEXT:  # on two lines, not one for each id
+            route = f"{template}, *({listed})"
         parts = {"route": f"path({route})" if ids else route, "body": self._body()}
         parts["query"] = _dict([f"{literal(one.key)}: {self._value(one)}" for one in self._at("query")])
         parts["headers"] = self._headers()
@@ -237,11 +240,14 @@ class Method:
                     about.append(f"`{one.word}` is {mark.removeprefix('x-')}.")
         if self.verb.name == "_pages" and any(one.word == "limit" for one in self.arguments):
             about.append("`limit` is the size of a page.")
-        return docstring(raw["summary"], " ".join([*about, self._raises()]).strip(), route)
+        notes = fill(" ".join([*about, self._raises()]).strip(), _TEXT)
+        return docstring(raw["summary"], f"{notes}\n{route}" if notes else route)
 
     def _raises(self) -> str:
         """The errors that an answer stands for; those that any call may meet are not named."""
-        known: dict[str, str] = dict(self.one.raw.get("x-raises", {}))
+        known: Schema = self.one.raw.get("x-raises", {})
+        if known == {} and "x-raises" in self.one.raw:
+            return ""  # the words say it all
         found = {_ERRORS[status] for status in self.one.raw["x-errors"] if status in _ERRORS}
         found |= {"UnprocessableEntityError"} if self._at("path") else set()
         plain = [

@@ -45,19 +45,36 @@ class Resource:
     def __init__(self, client: "BaseClient") -> None:
         self._client = client
 
-    def _pages(self, model: type[M], path: str, query: Query | None = None) -> Pager[M]:
+    def _pages(
+        self,
+        model: type[M],
+        path: str,
+        query: Query | None = None,
+        *,
+        headers: Headers | None = None,
+        token: bool = True,
+    ) -> Pager[M]:
         """A list that goes on from cursor to cursor."""
 
         async def fetch(cursor: str | None) -> Listing[M]:
-            return read_listing(await self._client.exchange("GET", path, {**(query or {}), "cursor": cursor}), model)
+            asked = {**(query or {}), "cursor": cursor}
+            return read_listing(await self._client.exchange("GET", path, asked, headers, token=token), model)
 
         return Pager(fetch, query.get("cursor") if query else None)
 
-    def _single_page(self, model: type[M], path: str, query: Query | None = None) -> Pager[M]:
+    def _single_page(
+        self,
+        model: type[M],
+        path: str,
+        query: Query | None = None,
+        *,
+        headers: Headers | None = None,
+        token: bool = True,
+    ) -> Pager[M]:
         """A list of one page, which may be cut off but gives no cursor to go on from."""
 
         async def fetch(_: str | None) -> Listing[M]:
-            return read_listing(await self._client.exchange("GET", path, query), model)
+            return read_listing(await self._client.exchange("GET", path, query, headers, token=token), model)
 
         return Pager(fetch, walks=False)
 
@@ -170,7 +187,8 @@ class Resource:
         missing_ok: bool = False,
     ) -> None:
         try:
-            read_json(await self._client.exchange("DELETE", path, query, headers, token=token))  # an HTML page is no success
+            answer = await self._client.exchange("DELETE", path, query, headers, token=token)
+            read_json(answer)  # an HTML page is no success
         except NotFoundError:
             if not missing_ok:
                 raise

@@ -24,7 +24,9 @@ def project(tmp_path: Path) -> Path:
     spec = tmp_path / "prisma_mgmt" / "spec"
     spec.mkdir(parents=True)
     (tmp_path / "README.md").write_text("<!-- resources --><!-- /resources -->")
-    (spec / "management.json").write_text(json.dumps(normalise(document("inlined"), load("management")).description), "utf-8")
+    (spec / "management.json").write_text(
+        json.dumps(normalise(document("inlined"), load("management")).description), "utf-8"
+    )
     assert main([], tmp_path) == 0
     return tmp_path
 

@@ -48,7 +48,8 @@ def model(name: str, schema: Schema, uses: Uses) -> str:
         elif name in uses.given and split_null(value)[1]:
             maybe.append(_field(key, value, f"{python_type(split_null(value)[0])} | Unset | None", "UNSET"))
         else:
-            maybe.append(_field(key, value, f"{python_type(split_null(value)[0])} | None", "None"))
+            kind = python_type(split_null(value)[0])
+            maybe.append(_field(key, value, kind if kind == "None" else f"{kind} | None", "None"))
     if maybe and name in uses.answered:
         maybe = [_MAYBE_MISSING, *maybe]
     words = docstring(schema.get("description") or sentence(snake(name)))

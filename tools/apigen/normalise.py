@@ -91,7 +91,7 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     for (path, http), operation in sorted(done.items(), key=lambda one: (one[0][0], METHODS.index(one[0][1]))):
         description["paths"][path][http] = operation
     _keep_words(description, old)
-    return Result(description, made.refused, list(made.unnamed(calls, old)))
+    return Result(description, made.refused, list(made.unnamed([one for one in calls if (one.path, one.http) in done], old)))
 
 
 def _servers(document: Schema, old: Schema) -> list[Schema]:
@@ -235,6 +235,9 @@ class _Description:
             before = old.get("requestBody", {}).get("content", {}).get(JSON, {}).get("schema", {})
             body = self._body(raw["requestBody"], place.at("requestBody", given=True, old=before))
             made["requestBody"] = {"required": bool(body.get("required")), "content": {JSON: {"schema": body}}}
+        log = LINES in next(iter(made["responses"].values())).get("content", {})
+        bare = not any(one["in"] == "header" for one in made["parameters"]) and "security" not in made
+        place.check(bare or not log, "a log with headers, or without a token, which no reader of logs could send")
         self._keywords(call, made, place)
         errors = {int(status) for status in answers if status.isdecimal() and int(status) >= 400}
         made["x-errors"] = sorted((errors or set(raw.get("x-errors", ()))) | set(self.names.extra_errors(call.route)))
@@ -339,7 +342,7 @@ class _Description:
         )
         whole, at = self.schemas.resolved(schema, inside)
         fields = dict(whole.get("properties", {}))
-        data = self.document.target(fields.get("data", {}), inside)[0]
+        data = self.document.target(fields.get("data", {}), at.at("properties", "data"))[0]
         if "data" not in fields or (len(fields) > 1 and self.schemas.is_scalar(data)):
             made["content"] = {kind: {"schema": self.schemas.schema(schema, inside)}}
             return made

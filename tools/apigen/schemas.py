@@ -76,6 +76,7 @@ class Schemas:
         raw, place = self.document.target(raw, place)
         for key in raw:
             place.check(key in _KNOWN or key.startswith("x-"), f"the keyword `{key}` is not understood")
+        raw = {key: value for key, value in raw.items() if not _is_rule(key, value)}
         if "allOf" not in raw:
             return raw, place
         rest = {key: value for key, value in raw.items() if key != "allOf"}
@@ -160,8 +161,6 @@ class Schemas:
     def _union(self, raw: Schema, place: Place) -> Schema:
         word = "oneOf" if "oneOf" in raw else "anyOf"
         rest = {key: value for key, value in raw.items() if key != word}
-        if all(isinstance(one, dict) and one.keys() <= {"required", "title", "description"} for one in raw[word]):
-            return self._bare(rest, place)  # which fields go together is the API's to check
         place.check("properties" not in raw, f"properties beside {word}")
         if len(raw[word]) == 1:
             return self.schema({**raw[word][0], **notes(rest)}, place.at(word, 0))
@@ -221,8 +220,9 @@ class Schemas:
 
     def opens(self, raw: Any, place: Place) -> bool:
         """Whether an answer has a field that is to be masked."""
-        whole, _ = self.resolved(raw, place)
-        whole, _ = self.resolved(whole.get("properties", {}).get("data", whole), place)
+        whole, at = self.resolved(raw, place)
+        if "data" in whole.get("properties", {}):
+            whole, _ = self.resolved(whole["properties"]["data"], at.at("properties", "data"))
         fields = [(key, one) for key, one in whole.get("properties", {}).items() if isinstance(one, dict)]
         return any(
             one.get("type") == "string" and self.names.is_secret(place.owner, key, one.get("format"))
@@ -282,7 +282,7 @@ class Schemas:
         """A reference to `name`, if nothing else is called so; in a model of several variants, one of them may be."""
         if f"model {name}" in self._open:
             raise _TakenError
-        if self.origin.get(name) == origin:
+        if origin[2] and self.origin.get(name) == origin:
             return self._make(name, place, make)
         before, undo, depth = dict(self.made), self.saved(), list(self._open)
         self.made.pop(name, None)
@@ -307,6 +307,12 @@ class Schemas:
                 tags = [_tag(self.made[member]) for member in refs(value.get("oneOf"))]
                 place.check(all(tags), "variants that no constant `type` tells apart")
         return dict(sorted(self.made.items()))
+
+
+def _is_rule(key: str, value: Any) -> bool:
+    """Whether a union only says which fields go together, which is the API's to check."""
+    harmless = {"required", "title", "description"}
+    return key in ("oneOf", "anyOf") and all(isinstance(one, dict) and one.keys() <= harmless for one in value)
 
 
 def _inner(place: Place, *steps: Any) -> Any:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tools.apigen.__main__ import formatted
-from tools.apigen.package import Package
 from tools.apigen.names import Names
 from tools.apigen.normalise import normalise
+from tools.apigen.package import Package
 
 ROOT = Path(__file__).parents[2]
 TABLE: Any = {

@@ -321,7 +321,7 @@ MUTATIONS = [
         {f"{BODY}/additionalProperties": TEXT},
         {
             W: [
-                "async def create(self, *, name: str, extra: Mapping[str, str] | Unset = UNSET) -> Widget:",
+                "async def create(self, *, name: str, extra: Mapping[str, str] | None = None) -> Widget:",
                 '**(extra or {}), "name": name',
             ]
         },

@@ -36,7 +36,7 @@ class Argument:
         """What a caller may give: None where null is sent or a parameter left out, UNSET where a field is."""
         rest, nullable = split_null(self.schema)
         kind = python_type(rest, given=True)
-        if self.where != "body":
+        if self.where != "body" or self.key == "*":
             return kind if self.required else f"{kind} | None = None"
         kind += "" if self.required else " | Unset"
         return kind + (" | None" if nullable else "") + ("" if self.required else " = UNSET")

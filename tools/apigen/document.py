@@ -26,6 +26,7 @@ class Place:
     pointer: str
     owner: str = ""
     prefix: str = ""  # what default names begin with
+    base: str = ""  # the thing that the operation is about, whose parts look alike in all of its models
     field: str = ""
     name: str | None = None  # what names.toml calls the object or the items here
     member: str | None = None  # the constant `type` of a member of a union

@@ -17,11 +17,11 @@ def marks(raw: Schema, *, words_too: bool = True) -> Schema:
         flags = [raw[key] for key in (mark, *(f"x-{word}" for word in words.split("|"))) if key in raw]
         text = "\n".join(raw[key] for key in ("summary", "description") if isinstance(raw.get(key), str))
         said = rf"(?im)^\W*({mark})\b(?![ -]\w+ing\b)|[(\[*]\W*({mark})\W*[)\]*]|\b({_SELF}) (is|are) ({mark})\b"
-        if any(flag not in (False, None, "false") for flag in flags):
-            made[mark] = True
-        elif any(re.fullmatch(words, stage, re.IGNORECASE) for stage in stages):
-            made[mark] = True
-        elif words_too and not flags and re.search(said, text):
+        if (
+            any(flag not in (False, None, "false") for flag in flags)
+            or any(re.fullmatch(words, stage, re.IGNORECASE) for stage in stages)
+            or (words_too and not flags and re.search(said, text))
+        ):
             made[mark] = True
     if made.pop("experimental", False):
         made["x-experimental"] = True

@@ -44,8 +44,8 @@ class Names:
         self._operations = {template(route): route for route in self._own.get("operations", {})}
         self.client: str = self._own.get("client", pascal(api) + "Client")
         self.replaced: dict[str, str] = self._own.get("replaced", {})
-        self.integers: str = table.get("integers", "$^")
-        self.dates: str = table.get("dates", "$^")
+        self.integers: str = table.get("integers", "(?!)")
+        self.dates: str = table.get("dates", "(?!)")
         self.secrets, self.public = set(table.get("secrets", ())), set(table.get("public", ()))
         self.twice = set(table.get("twice", ()))
         self.parameters: dict[str, str] = table.get("parameters", {})
@@ -115,7 +115,7 @@ def default_operations(http: str, path: str, many: bool, *, log: bool = False) -
     resource, inner, verb = nouns[0], nouns[1:], "list" if http == "get" and many else _HTTP[http]
     resource += "_" if resource in _MODULES else ""
     last, ends_in_id = nouns[-1], bool(steps) and "{" in steps[-1]
-    action = singular(last) == last and http in ("get", "post") and not many
+    action = singular(last) == last and (http == "post" or (http == "get" and not many))
     if inner and not ends_in_id and (action or log):
         before = singular(nouns[-2])
         names = (

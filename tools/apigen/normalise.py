@@ -15,8 +15,19 @@ from attrs import evolve, field, frozen
 from tools.apigen.description import METHODS, Schema, by_template, operations
 from tools.apigen.document import OURS, Document, DocumentError, Place
 from tools.apigen.marks import marks, own_summary
-from tools.apigen.names import KEYWORDS, VERBS, Names, default_models, default_operations, default_summary
-from tools.apigen.names import identifier, pascal, sentence, singular, template
+from tools.apigen.names import (
+    KEYWORDS,
+    VERBS,
+    Names,
+    default_models,
+    default_operations,
+    default_summary,
+    identifier,
+    pascal,
+    sentence,
+    singular,
+    template,
+)
 from tools.apigen.schemas import JSON, LINES, Schemas
 
 _ORDER = ("operationId", "tags", "summary", "", "parameters", "requestBody", "responses", "x-errors")
@@ -91,7 +102,9 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     for (path, http), operation in sorted(done.items(), key=lambda one: (one[0][0], METHODS.index(one[0][1]))):
         description["paths"][path][http] = operation
     _keep_words(description, old)
-    return Result(description, made.refused, list(made.unnamed([one for one in calls if (one.path, one.http) in done], old)))
+    return Result(
+        description, made.refused, list(made.unnamed([one for one in calls if (one.path, one.http) in done], old))
+    )
 
 
 def _servers(document: Schema, old: Schema) -> list[Schema]:
@@ -178,8 +191,8 @@ class _Description:
     def _kind(self, raw: Schema) -> tuple[bool, bool]:
         """Whether an operation answers a list, and whether a log."""
         try:
-            answers = [one for status, one in raw["responses"].items() if re.match(r"2|101", status)]
-            content = self.document.target(answers[0], Place("#"))[0].get("content", {})
+            answers = {status: one for status, one in raw["responses"].items() if re.match(r"2|101", status)}
+            content = self.document.target(answers[max(answers)], Place("#"))[0].get("content", {})
             schema = self.document.target(content[JSON]["schema"], Place("#"))[0] if JSON in content else {}
             data = self.document.target(schema.get("properties", {}).get("data", schema), Place("#"))[0]
         except (DocumentError, LookupError, TypeError, AttributeError):  # the reason is told when it is normalised
@@ -188,7 +201,12 @@ class _Description:
 
     def operation(self, call: Call) -> Schema | None:
         """An operation of the description; None for one that is not understood, which is told."""
-        place = Place(call.raw["x-at"], call.name, pascal(singular(call.resource)))
+        place = Place(
+            call.raw["x-at"],
+            call.name,
+            pascal(singular(call.resource)),
+            base=next(default_models(call.resource, call.method, False)),
+        )
         undo = self.schemas.saved()
         try:
             return self._operation(call, place)
@@ -263,8 +281,7 @@ class _Description:
         many = schema.get("type") == "array" and schema["items"].get("type") != "array" and where == "query"
         place.check(
             many
-            or schema.get("type") not in ("array", "object")
-            and not {"$ref", "oneOf"} & schema.keys()
+            or (schema.get("type") not in ("array", "object") and not {"$ref", "oneOf"} & schema.keys())
             or self.schemas.is_enum(schema),
             f"an object or a list in the {where} that no client could write in one way",
         )

@@ -250,7 +250,9 @@ class Schemas:
         stands = place.pointer.removeprefix("#/components/schemas/")
         options = [shared] if shared else []
         options += [pascal(stands)] if "/" not in stands and "#" not in stands else []
-        default = place.prefix + pascal(singular(self._member(place) or field)) if field else ""
+        part = pascal(singular(self._member(place) or field)) if field else ""
+        default = place.prefix + part if field else ""
+        options += [place.base + part] if field and place.base + part in self.made else []
         options += [default, default + ("Input" if kind == "models" else "Choice")] if default else place.names
         options += [f"{options[-1]}{n}" for n in range(2, 10)]
         for name in (name + "Info" if name in self._taken else name for name in options):

@@ -204,19 +204,19 @@ class Method:
 
     def _headers(self) -> str:
         found = self._at("header")
-        texts: list[str] = []
-        for one in found:
-            text = python_type(split_null(one.schema)[0], given=True)
-            value = {"bool": f"str({one.word}).lower()", "datetime": f"{one.word}.isoformat()"}.get(
-                text, f"str({one.word})"
-            )
-            value = one.word if text in ("str", "Secret") or text in self.schemas else value
-            texts.append(
-                f"{literal(one.key)}: {value if one.required or value == one.word else f'{one.word} if {one.word} is None else {value}'}"
-            )
+        texts = _dict([f"{literal(one.key)}: {self._header(one)}" for one in found])
         if all(one.required for one in found):
-            return _dict(texts)
-        return f"{{key: value for key, value in {_dict(texts)}.items() if value is not None}}"
+            return texts
+        return f"{{key: value for key, value in {texts}.items() if value is not None}}"
+
+    def _header(self, one: Argument) -> str:
+        """A header's value as text; None if it is left out."""
+        kind = python_type(split_null(one.schema)[0], given=True)
+        if kind in ("str", "Secret") or kind in self.schemas:
+            return one.word
+        ways = {"bool": f"str({one.word}).lower()", "datetime": f"{one.word}.isoformat()"}
+        text = ways.get(kind, f"str({one.word})")
+        return text if one.required else f"{one.word} if {one.word} is None else {text}"
 
     def _call(self, parts: dict[str, str]) -> str:
         """The statement that sends."""

@@ -1,4 +1,4 @@
-"""An OpenAPI document as it came: read within bounds, its references followed, its operations with all that is theirs."""
+"""An OpenAPI document as it came: read within bounds, its references followed, its operations with what is theirs."""
 
 import json
 import re
@@ -77,7 +77,7 @@ class Document:
         self.is_foreign = OURS not in raw
 
     def target(self, raw: Schema, place: Place) -> tuple[Schema, Place]:
-        """What a local reference points at, and where that stands; what stands beside the reference goes on counting."""
+        """What a local reference points at, and where that stands; what stands beside the reference counts too."""
         seen: list[str] = []
         while isinstance(raw, dict) and "$ref" in raw:
             at = raw["$ref"]

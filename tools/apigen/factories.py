@@ -1,4 +1,4 @@
-"""Whole valid answers for users' tests, as the source of a module: an example of every model that an operation answers."""
+"""Whole valid answers for users' tests, as the source of a module: an example of every model that is answered."""
 
 from typing import Any
 

@@ -29,7 +29,7 @@ def marks(raw: Schema, *, words_too: bool = True) -> Schema:
 
 
 def own_summary(raw: Schema) -> str | None:
-    """The document's summary as a sentence, if it is worth having: two words of text at least, and no more than a line."""
+    """The document's summary as a sentence, if it is worth having: two words of text at least, a line at most."""
     text = raw.get("summary")
     if not isinstance(text, str):
         return None

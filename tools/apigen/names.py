@@ -131,7 +131,7 @@ def default_operations(http: str, path: str, many: bool, *, log: bool = False) -
 
 
 def default_models(resource: str, method: str, secret: bool) -> Iterator[str]:
-    """`things.get` and `things.list` answer a `Thing`; where that is another model, a `ThingDetail` and `ThingSummary`."""
+    """`things.get` and `things.list` answer a `Thing`; if that is another model, a `ThingDetail` and `ThingSummary`."""
     verb, _, noun = method.partition("_")
     thing = pascal(singular(noun or resource))
     if verb not in VERBS:

@@ -276,6 +276,9 @@ class Schemas:
             self.made[name] = merge(known, made, name) if known else made
         except MergeError as error:
             raise DocumentError(f"{place.pointer}: {error}; names.toml may name one of the two otherwise") from None
+        for key, one in self.made[name].get("properties", {}).items():
+            tags = [_tag(self.made[member]) for member in refs(one.get("oneOf"))]
+            place.at("properties", key).check(all(tags), "variants that no constant `type` tells apart")
         return {"$ref": f"#/components/schemas/{name}"}
 
     def _attempt(
@@ -299,15 +302,13 @@ class Schemas:
         return ref
 
     def settled(self) -> Schema:
-        """All of them, with names for the enumerations that came of merging variants, whose unions are checked."""
+        """All of them, with names for the enumerations that came of merging variants."""
         for name, schema in list(self.made.items()):
             for key, value in schema.get("properties", {}).items():
                 place = Place(f"#/components/schemas/{name}/properties/{key}", name, name, key)
                 if "enum" in value:
                     place = evolve(place, old=_inner(Place("", old=self.committed.get(name)), "properties", key))
                     schema["properties"][key] = self.schema(value, place)
-                tags = [_tag(self.made[member]) for member in refs(value.get("oneOf"))]
-                place.check(all(tags), "variants that no constant `type` tells apart")
         return dict(sorted(self.made.items()))
 
 

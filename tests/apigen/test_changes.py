@@ -18,7 +18,7 @@ def test_words_are_kept_and_new_ones_are_ours() -> None:
     made = normalise(doc, NAMES, committed).description
     assert made == committed
     text = generated(made)["things.py"]
-    assert '"""Walk the things.\n\n        Slowly.\n\n        GET /v1/things\n' in text
+    assert '"""Walk the things.\n\n        Slowly. `limit` is the size of a page. Raises NotFoundError.\n' in text
     assert "size: float  # metres" in text
     assert made["paths"]["/v1/things"]["post"]["summary"] == "Create thing."
 
@@ -49,7 +49,7 @@ def test_a_new_operation_leaves_the_models_of_the_others_alone() -> None:
     doc["paths"]["/v1/boxes/{id}/things"] = {"get": copy.deepcopy(answer)}
     new = normalise(doc, NAMES, old).description
     assert changes(old, new) == [
-        "- Added `GET /v1/boxes/{id}/things` (`boxes.list_things`)",
+        "- Added `GET /v1/boxes/{id}/things` (`boxes.get_things`)",
         "- Added `POST /v1/things/{id}/merge` (`things.merge`)",
     ]
     assert {"BoxThing"} <= new["components"]["schemas"].keys() - old["components"]["schemas"].keys()
@@ -73,8 +73,8 @@ def test_other_changes() -> None:
         "- Added keyword `since_day` to `things.list`",
         "- Added value `gas` to `ThingKind`",
         "- Changed field `used` of `ThingUsage` from float to str",
-        "- Changed keyword `password` of `things.create` from Secret or left out to Secret",
-        "- Changed the answer of `state.names`",
+        "- Changed keyword `password` of `things.create`: it is required now",
+        "- Changed the answer of `state.names` from list[str] to JSON",
         "- Changed the name of `state.list` to `state.names`",
         "- Deprecated `GET /v1/things` (`things.list`)",
         "- Removed keyword `starts_at` from `things.create`",

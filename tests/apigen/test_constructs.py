@@ -98,7 +98,7 @@ def test_models_come_before_what_uses_them_and_the_class_last(things: str) -> No
 
 def test_references_and_all_of() -> None:
     jars = code(document("referenced"))["jars.py"]
-    assert "class JarWithLid:" in jars
+    assert "class JarWithLid(Model):" in jars
     assert "    id: str\n    lid: Lid\n    # None if null or missing:\n    size: int | None = None\n" in jars
     assert "-> Pager[Jar]:" in jars
     assert "async def replace(self, jar_id: str, *, lid: Lid) -> Jar:" in jars
@@ -130,7 +130,7 @@ def test_a_deprecated_operation_names_what_replaces_it_if_that_is_there() -> Non
 def test_operations_that_are_listed_get_their_names() -> None:
     listed = {"GET /v1/things/{thingId}/usage": "meters.read Reading", "GET /v1/things/{id}": "things.get Thing"}
     made = code(document("inlined"), Names({"management": {"operations": listed}}, "management"))
-    assert "class Reading:" in made["meters.py"]
+    assert "class Reading(Model):" in made["meters.py"]
     assert "async def read(self, thing_id: str, *, class_: str | None = None) -> Reading:" in made["meters.py"]
 
 
@@ -211,7 +211,7 @@ def test_an_import_of_each_other_is_broken_up_by_sharing() -> None:
     made = code(doc, Names(table, "management"))
     assert "management.dogs" not in made["cats.py"]
     assert "management.cats" not in made["dogs.py"]
-    assert "class Dog:" in made["shared.py"]
+    assert "class Dog(Model):" in made["shared.py"]
 
 
 def test_a_log_with_a_follow_of_its_own_beside_a_websocket() -> None:

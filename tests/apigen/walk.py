@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote
 
 import anyio
 import httpx
+import pytest
 
 from prisma_mgmt import Page, RetryPolicy, ServerError
 from prisma_mgmt.core.client import BaseClient
@@ -147,10 +148,8 @@ class Walk:
     async def _sent(self, resource: str, method: str, *, full: bool) -> httpx.Request:
         recorder = Recorder()
         recorder.give(599, "application/json", None)
-        try:
+        with pytest.raises(ServerError):
             await self._use(recorder, resource, method, full=full)
-        except ServerError:
-            pass
         (request,) = recorder.requests
         return request
 

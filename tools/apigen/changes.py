@@ -23,7 +23,7 @@ def changes(old: Schema, new: Schema) -> list[str]:
     """In the order of Keep a Changelog; a model comes and goes with its operations, and has no line of its own."""
     before, after = by_template(old), by_template(new)
     lines = [f"Added `{one.route}` (`{one.name}`)" for key, one in after.items() if key not in before]
-    lines += [f"Removed `{one.route}` (`{one.name}`)" for key, one in before.items() if key not in after]
+    lines += [f"Removed `{one.route}`" for key, one in before.items() if key not in after]
     lines += _servers(old, new)
     for key in after.keys() & before.keys():
         was, now = before[key], after[key]
@@ -53,8 +53,8 @@ def _marks(raw: Schema) -> frozenset[str]:
 
 
 def _marked(name: str, before: frozenset[str], after: frozenset[str]) -> list[str]:
-    begun = [f"{word.capitalize()}: {name}" for word in after - before]
-    return begun + [f"No longer {word}: {name}" for word in before - after]
+    begun = {"deprecated": f"Deprecated {name}", "experimental": f"Changed {name}: it is experimental now"}
+    return [begun[word] for word in after - before] + [f"Changed {name}: no longer {word}" for word in before - after]
 
 
 def _answers(was: Operation, now: Operation) -> list[str]:
@@ -77,7 +77,8 @@ def _kind(one: Operation) -> str:
     if schema is None:
         return "nothing"
     inner = schema["properties"]["data"] if one.enveloped else schema
-    return f"{kind.partition('/')[2]} {python_type(inner)}" if "properties" not in inner else "an object"
+    text = "an object" if "properties" in inner else python_type(inner)
+    return f"lines of {text}" if kind.endswith("ndjson") else text
 
 
 def _parts(document: Schema) -> dict[str, dict[str, _Part]]:

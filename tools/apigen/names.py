@@ -123,7 +123,7 @@ def default_operations(http: str, path: str, many: bool, *, log: bool = False) -
         )
         yield from ((resource, identifier(name, _BUILTINS | set(VERBS))) for name in names)
         return
-    one = last if verb == "list" else singular(last)
+    one = last if verb in ("list", "get") and not ends_in_id else singular(last)
     for start in range(len(inner) - 1, -1, -1):
         yield resource, "_".join([verb, *map(singular, inner[start:-1]), one])
     yield resource, verb if not inner else f"{verb}_{singular(resource)}_{one}"
@@ -135,13 +135,15 @@ def default_models(resource: str, method: str, secret: bool) -> Iterator[str]:
     verb, _, noun = method.partition("_")
     thing = pascal(singular(noun or resource))
     if verb not in VERBS:
-        thing = pascal(singular(resource)) + pascal(method)
-    elif not (verb == "create" and secret):
+        thing = pascal(singular(resource)) + pascal(singular(method))
+    elif verb == "create" and secret:
+        yield f"Created{thing}"
+    else:
         yield thing
-    before, after = {"create": ("Created", ""), "update": ("Updated", ""), "replace": ("Replaced", "")}.get(
-        verb, ("", "")
-    )
-    yield before + thing + {"list": "Summary", "get": "Detail"}.get(verb, after)
+    if noun and verb in VERBS:
+        yield pascal(singular(resource)) + thing
+    made = {"create": "Created", "update": "Updated", "replace": "Replaced"}.get(verb, "")
+    yield made + thing + {"list": "Summary", "get": "Detail"}.get(verb, "")
     yield pascal(singular(resource)) + pascal(method)
 
 

@@ -115,5 +115,5 @@ def _unnamed(calls: dict[str, Call], schemas: Schemas) -> Iterator[str]:
         if not call.known:
             yield f'"{call.route}" = "{call.name}" by default; another name goes into names.toml'
     for name, (kind, owner, key) in sorted(schemas.origin.items()):
-        if key and name in schemas.made and name not in schemas.committed:
+        if key not in ("", "pagination") and name in schemas.made and name not in schemas.committed:
             yield f'{kind}: "{owner}.{key}" = "{name}" by default; another name goes into names.toml'

@@ -6,7 +6,7 @@ one of them lacks is optional. Any other name stands for one shape only.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import evolve
@@ -247,24 +247,29 @@ class Schemas:
         place = evolve(place, old=self.committed.get(before[0], {}) if before else {})
         if sure:
             return self._make(sure, place, make)
-        stands = place.pointer.removeprefix("#/components/schemas/")
-        options = [shared] if shared else []
-        options += [pascal(stands)] if "/" not in stands and "#" not in stands else []
-        part = pascal(singular(self._member(place) or field)) if field else ""
-        default = place.prefix + part if field else ""
-        options += [place.base + part] if field and place.base + part in self.made else []
-        options += [default, default + ("Input" if kind == "models" else "Choice")] if default else place.names
-        options += [f"{options[-1]}{n}" for n in range(2, 10)]
-        for name in (name + "Info" if name in self._taken else name for name in options):
+        for name in self._options(kind, field, shared, place):
             try:
                 return self._attempt(name, (kind, place.owner, field), place, make)
             except _TakenError:
                 continue
         raise DocumentError(f"{place.pointer}: every name for it is taken; name it in names.toml")
 
-    def _member(self, place: Place) -> str | None:
-        """The name of a member of a union; not `log` again in what is called so."""
-        return "record" if place.member and place.prefix.endswith(pascal(place.member)) else place.member
+    def _options(self, kind: str, field: str, shared: str | None, place: Place) -> Iterator[str]:
+        """Names for a shape, the best first: the table's, that of a reference, and what its place suggests."""
+        options = [shared] if shared else []
+        stands = place.pointer.removeprefix("#/components/schemas/")
+        options += [pascal(stands)] if stands.isidentifier() else []
+        if field:
+            member = place.member or field
+            part = "Record" if place.prefix.endswith(pascal(member)) and place.member else pascal(singular(member))
+            options += ["Pagination"] if field == "pagination" else []  # one will do for all lists
+            options += [place.base + part] if place.base + part in self.made else []
+            options += [place.prefix + part]
+            options += [f"{options[-1]}{'Input' if kind == 'models' else 'Choice'}"] if place.given else []
+        else:
+            options += place.names
+        options += [f"{options[-1]}{n}" for n in range(2, 10)]
+        yield from (f"{name}Info" if name in self._taken else name for name in options)
 
     def _make(self, name: str, place: Place, make: Callable[[Place], Schema]) -> Schema:
         place.check(f"model {name}" not in self._open, f"{name} contains itself")

@@ -16,7 +16,7 @@ api_key = Factory(
 created_api_key = Factory(
     "CreatedApiKey",
     {
-        "id": "created_api_key_1",
+        "id": "api_key_1",
         "name": "name",
         "hint": "hint",
         "environmentId": "environment_1",
@@ -30,7 +30,7 @@ environment = Factory(
         "id": "environment_1",
         "name": "name",
         "projectId": "project_1",
-        "connectionString": "postgresql://user:password@db.prisma.io:5432/postgres",
+        "connectionString": ...,
         "createdAt": "2026-01-01T12:00:00.000Z",
         "updatedAt": "2026-01-01T12:00:00.000Z",
     },

@@ -16,14 +16,14 @@ class Factory:
     """
 
     model: str
-    _whole: Mapping[str, Any] = field(repr=False)
+    _whole: Mapping[str, Any] = field(repr=False)  # `...` stands for what is there only if a test asks for it
     _words: Mapping[str, str] = field(factory=dict[str, str], repr=False)  # keys that are not plainly their camelCase
 
     def __call__(self, **fields: Any) -> JSONObject:
-        made = {key: _made(value) for key, value in self._whole.items()}
+        made = {key: _made(value) for key, value in self._whole.items() if value is not ...}
         for word, value in fields.items():
             key = self._words.get(word) or _camel(word)
-            if key not in made:
+            if key not in self._whole:
                 raise TypeError(f"{self.model} has no field {word!r}")
             made[key] = value
         return made

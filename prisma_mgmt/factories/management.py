@@ -6,17 +6,14 @@ from prisma_mgmt.factories.making import Factory
 backup_source = Factory("BackupSource", {"type": "backup", "databaseId": "database_1", "backupId": "backup_1"})
 resource_ref = Factory("ResourceRef", {"id": "resource_ref_1", "url": "https://api.prisma.io", "name": "name"})
 direct_connection = Factory("DirectConnection", {"host": "db.prisma.io", "pass": "pass", "user": "user"})
-connection_endpoint = Factory(
-    "ConnectionEndpoint",
-    {"host": "db.prisma.io", "port": 5432, "connectionString": "postgresql://user:password@db.prisma.io:5432/postgres"},
-)
+connection_endpoint = Factory("ConnectionEndpoint", {"host": "db.prisma.io", "port": 5432, "connectionString": ...})
 region_ref = Factory("RegionRef", {"id": "region_ref_1", "name": "name"})
 empty_source = Factory("EmptySource", {"type": "empty"})
 database_clone_source = Factory("DatabaseCloneSource", {"type": "database", "databaseId": "database_1"})
 created_deployment = Factory(
     "CreatedDeployment",
     {
-        "id": "created_deployment_1",
+        "id": "deployment_1",
         "type": "deployment",
         "url": "https://api.prisma.io",
         "foundryVersionId": "foundry_version_1",
@@ -26,7 +23,7 @@ created_deployment = Factory(
 created_service_token = Factory(
     "CreatedServiceToken",
     {
-        "id": "created_service_token_1",
+        "id": "service_token_1",
         "type": "serviceToken",
         "name": "name",
         "valueHint": "value_hint",
@@ -59,7 +56,7 @@ integration_user = Factory(
 minted_service_token = Factory(
     "MintedServiceToken",
     {
-        "id": "minted_service_token_1",
+        "id": "service_token_1",
         "type": "serviceToken",
         "value": "value",
         "expiresAt": "2026-01-01T12:00:00.000Z",
@@ -182,7 +179,7 @@ bucket_key = Factory(
 created_bucket_key = Factory(
     "CreatedBucketKey",
     {
-        "id": "created_bucket_key_1",
+        "id": "bucket_key_1",
         "type": "bucketKey",
         "name": "name",
         "valueHint": "value_hint",
@@ -493,7 +490,7 @@ database = Factory(
 created_database = Factory(
     "CreatedDatabase",
     {
-        "id": "created_database_1",
+        "id": "database_1",
         "type": "database",
         "url": "https://api.prisma.io",
         "name": "name",
@@ -528,7 +525,7 @@ database_usage = Factory(
 created_project = Factory(
     "CreatedProject",
     {
-        "id": "created_project_1",
+        "id": "project_1",
         "type": "project",
         "url": "https://api.prisma.io",
         "name": "name",

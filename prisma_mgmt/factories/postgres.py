@@ -43,7 +43,7 @@ connection = Factory(
         "id": "connection_1",
         "databaseId": "database_1",
         "type": "prisma",
-        "connectionString": "postgresql://user:password@db.prisma.io:5432/postgres",
+        "connectionString": ...,
         "createdAt": "2026-01-01T12:00:00.000Z",
     },
 )
@@ -65,7 +65,7 @@ database = Factory(
         "projectId": "project_1",
         "region": "region",
         "status": "provisioning",
-        "connectionString": "postgresql://user:password@db.prisma.io:5432/postgres",
+        "connectionString": ...,
         "apiKeys": [database_api_key],
         "directConnection": direct_connection,
         "createdAt": "2026-01-01T12:00:00.000Z",

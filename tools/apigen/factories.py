@@ -24,7 +24,9 @@ def factories(package: Package) -> str:
         schema = package.schemas[name]
         if name in package.roles.answered and "properties" in schema:
             fields = schema["properties"].items()
-            whole = ", ".join(f"{literal(key)}: {_example(package, name, key, value)}" for key, value in fields)
+            required = schema["required"]
+            examples = [(key, _example(package, name, key, value, key in required)) for key, value in fields]
+            whole = ", ".join(f"{literal(key)}: {example}" for key, example in examples)
             words = {value.get("x-word") or identifier(key, FIELDS): key for key, value in fields}
             odd = ", ".join(f"{literal(word)}: {literal(key)}" for word, key in words.items() if camel(word) != key)
             lines.append(f'{_called(name)} = Factory("{name}", {{{whole}}}{f", {{{odd}}}" if odd else ""})')
@@ -35,9 +37,11 @@ def _called(model: str) -> str:
     return identifier(snake(model), FIELDS)
 
 
-def _example(package: Package, owner: str, key: str, schema: Schema) -> str:
-    """A value of a field: null if it may be, unless that would hide a model or a secret."""
+def _example(package: Package, owner: str, key: str, schema: Schema, required: bool = True) -> str:
+    """A value of a field: null if it may be, unless that would hide a model or a secret; `...` leaves it out."""
     rest, nullable = split_null(schema)
+    if not required and rest.get("format") == "password":
+        return "..."
     names = refs(rest)
     known: Any = package.schemas[names[0]] if "$ref" in rest else rest
     if "const" in known:
@@ -60,7 +64,7 @@ def _text(owner: str, key: str, form: str | None) -> str:
     if form == "date":
         return _NOON[:11] + '"'
     if key == "id":
-        return literal(f"{snake(owner)}_1")
+        return literal(f"{snake(owner).removeprefix('created_').removeprefix('minted_')}_1")
     if key.endswith("Id"):
         return literal(f"{snake(key.removesuffix('Id'))}_1")
     return literal(_TEXTS["url"] if form == "uri" else _TEXTS.get(key, snake(key)))

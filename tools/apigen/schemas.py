@@ -15,6 +15,7 @@ from tools.apigen.description import NOTES, MergeError, Schema, merge, notes, re
 from tools.apigen.document import Document, DocumentError, Place
 from tools.apigen.marks import marks
 from tools.apigen.names import FIELDS, Names, camel, identifier, pascal, singular
+from tools.apigen.shapes import CONSTANTS, constant, inner, is_rule, plain, tag_of
 
 JSON, LINES = "application/json", "application/x-ndjson"
 _SHAPE = {"type", "properties", "required", "items", "additionalProperties", "enum", "const", "format", "default"}
@@ -28,13 +29,6 @@ _HARMLESS = {
 }
 _KNOWN = _SHAPE | _WAYS | _HARMLESS
 _SCALARS = ("string", "number", "integer", "boolean", "null")
-_CONSTANTS: dict[type, str | None] = {
-    str: "string",
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    type(None): "null",
-}
 _IMPORTED = {
     *("JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret", "Sequence", "TypeAlias"),
     *("UNSET", "Unset", "True", "False", "None", "Any"),
@@ -76,7 +70,7 @@ class Schemas:
         raw, place = self.document.target(raw, place)
         for key in raw:
             place.check(key in _KNOWN or key.startswith("x-"), f"the keyword `{key}` is not understood")
-        raw = {key: value for key, value in raw.items() if not _is_rule(key, value)}
+        raw = {key: value for key, value in raw.items() if not is_rule(key, value)}
         if "allOf" not in raw:
             return raw, place
         rest = {key: value for key, value in raw.items() if key != "allOf"}
@@ -124,13 +118,13 @@ class Schemas:
         if "oneOf" in raw or "anyOf" in raw:
             return self._union(raw, place)
         if "const" in raw:
-            return _constant(raw["const"])
+            return constant(raw["const"])
         if "enum" in raw:
             return self._enumeration(raw, place)
         if kind == "array" or (kind is None and "items" in raw):
             return {
                 "type": "array",
-                "items": self.schema(raw.get("items", {}), place.at("items", old=_inner(place, "items"))),
+                "items": self.schema(raw.get("items", {}), place.at("items", old=inner(place, "items"))),
             }
         if kind == "object" or (kind is None and {"properties", "additionalProperties"} & raw.keys()):
             return self._object(raw, place)
@@ -149,7 +143,7 @@ class Schemas:
 
     def _enumeration(self, raw: Schema, place: Place) -> Schema:
         values = raw["enum"]
-        kinds = {_CONSTANTS.get(type(value)) for value in values}
+        kinds = {CONSTANTS.get(type(value)) for value in values}
         place.check(len(kinds) == 1 and None not in kinds, "an enumeration of several types")
         if kinds != {"string"}:
             return {"type": kinds.pop()}
@@ -173,11 +167,11 @@ class Schemas:
             open_ = [{"type": "string", "const": value} for value in dict.fromkeys(words)]
             return {"anyOf": [*open_, {"type": "string"}]} if open_ else {"type": "string"}
         place.check("" in strings or "object" in strings, "a union of scalars; Python code could not tell what comes")
-        tags = [_tag(member) for member, _ in found]
+        tags = [tag_of(member) for member, _ in found]
         told = raw.get("discriminator", {}).get("propertyName", "type")
         place.check(told == "type", f"a union told apart by `{told}`, not by a constant `type`")
         place.check(all(tags) and len(set(tags)) == len(tags), f"{word} whose members no constant `type` tells apart")
-        old = [_inner(evolve(place, old=split_null(place.old or {})[0]), word, tag, self.committed) for tag in tags]
+        old = [inner(evolve(place, old=split_null(place.old or {})[0]), word, tag, self.committed) for tag in tags]
         inside = [
             evolve(at, name=None, member=tag, old=before) for (_, at), tag, before in zip(found, tags, old, strict=True)
         ]
@@ -187,7 +181,7 @@ class Schemas:
     def _object(self, raw: Schema, place: Place) -> Schema:
         extra = raw.get("additionalProperties", True)
         if not raw.get("properties"):
-            inside = place.at("additionalProperties", old=_inner(place, "additionalProperties"))
+            inside = place.at("additionalProperties", old=inner(place, "additionalProperties"))
             return {
                 "type": "object",
                 "additionalProperties": self.schema({} if extra in (True, False) else extra, inside),
@@ -237,11 +231,11 @@ class Schemas:
 
     def _named(self, kind: str, raw: Schema, place: Place, make: Callable[[Place], Schema]) -> Schema:
         """A reference to what gets the name of the table or of the committed description; else a name that is free."""
-        field, tag = place.field or place.member or "", _tag(raw)
+        field, tag = place.field or place.member or "", tag_of(raw)
         own = [f"{place.owner}.{field}.{tag}", f"{place.owner}.{tag}"] if tag else []
         shared = self.names.given(kind, [f"{field}.{tag}", field] if tag else [field])
         old = split_null(place.old or {})[0]
-        before = refs(_inner(place, "oneOf", tag, self.committed) if "oneOf" in old else {"$ref": old.get("$ref", "")})
+        before = refs(inner(place, "oneOf", tag, self.committed) if "oneOf" in old else {"$ref": old.get("$ref", "")})
         sure = place.name or self.names.given(kind, [*own, f"{place.owner}.{field}"]) or next(iter(before), None)
         sure = sure or (shared if shared not in self.committed else None)
         place = evolve(place, old=self.committed.get(before[0], {}) if before else {})
@@ -282,7 +276,7 @@ class Schemas:
         except MergeError as error:
             raise DocumentError(f"{place.pointer}: {error}; names.toml may name one of the two otherwise") from None
         for key, one in self.made[name].get("properties", {}).items():
-            tags = [_tag(self.made[member]) for member in refs(one.get("oneOf"))]
+            tags = [tag_of(self.made[member]) for member in refs(one.get("oneOf"))]
             place.at("properties", key).check(all(tags), "variants that no constant `type` tells apart")
         return {"$ref": f"#/components/schemas/{name}"}
 
@@ -297,8 +291,8 @@ class Schemas:
         before, undo, depth = dict(self.made), self.saved(), list(self._open)
         self.made.pop(name, None)
         ref = self._make(name, place, make)
-        now = {**_plain(self.committed), **_plain(before)}
-        if any(_plain(self.made)[key] != one for key, one in now.items() if key in self.made):
+        now = {**plain(self.committed), **plain(before)}
+        if any(plain(self.made)[key] != one for key, one in now.items() if key in self.made):
             undo()
             self._open = depth
             raise _TakenError
@@ -312,54 +306,6 @@ class Schemas:
             for key, value in schema.get("properties", {}).items():
                 place = Place(f"#/components/schemas/{name}/properties/{key}", name, name, key)
                 if "enum" in value:
-                    place = evolve(place, old=_inner(Place("", old=self.committed.get(name)), "properties", key))
+                    place = evolve(place, old=inner(Place("", old=self.committed.get(name)), "properties", key))
                     schema["properties"][key] = self.schema(value, place)
         return dict(sorted(self.made.items()))
-
-
-def _is_rule(key: str, value: Any) -> bool:
-    """Whether a union only says which fields go together, which is the API's to check."""
-    harmless = {"required", "title", "description"}
-    return key in ("oneOf", "anyOf") and all(isinstance(one, dict) and one.keys() <= harmless for one in value)
-
-
-def _inner(place: Place, *steps: Any) -> Any:
-    """What the committed description has under these steps; a member of a union by its tag."""
-    found: Any = split_null(place.old or {})[0]
-    if steps[0] in ("oneOf", "anyOf"):
-        _, tag, committed = steps
-        members = [one for one in found.get("oneOf", ()) if _tag(committed.get(refs(one)[0], {})) == tag]
-        return members[0] if members else {}
-    for step in steps:
-        found = found.get(step, {}) if isinstance(found, dict) else {}
-    return found
-
-
-def _plain(schemas: Schema) -> Schema:
-    """Schemas without the words that are kept with them."""
-    return {name: _wordless(schema) for name, schema in schemas.items()}
-
-
-def _wordless(schema: Any) -> Any:
-    if not isinstance(schema, dict):
-        return [_wordless(one) for one in schema] if isinstance(schema, list) else schema
-    words = {key: _wordless(value) for key, value in schema.items() if key != "description" or isinstance(value, dict)}
-    return {key: sorted(value) if key == "required" else value for key, value in words.items() if key != "default"}
-
-
-def _constant(value: Any) -> Schema:
-    kind = _CONSTANTS.get(type(value))
-    if kind in (None, "null"):
-        return {"type": "null"} if kind else {}  # of an object or a list, no more is said
-    return {"type": kind, "const": value}
-
-
-def _tag(schema: Schema) -> str | None:
-    """The constant that tells a member of a union from the others."""
-    found = schema.get("properties", {}).get("type", {})
-    found = (
-        found.get("const", found["enum"][0] if len(found.get("enum", ())) == 1 else None)
-        if isinstance(found, dict)
-        else None
-    )
-    return found if isinstance(found, str) else None

@@ -101,10 +101,9 @@ class Resource:
             if bare:
                 found = read(answer, list[model], bare=True)  # type: ignore[valid-type]  # a value
                 return Listing(Pagination(has_more=False), answer, object, list(found), {})  # type: ignore[arg-type]
-            payload = parsed(answer)
+            payload: Any = parsed(answer)
             if isinstance(payload, dict):
-                payload.setdefault("pagination", {"hasMore": False})
-                answer = Answer(answer.status, answer.headers, dump(payload))
+                answer = Answer(answer.status, answer.headers, dump({"pagination": {"hasMore": False}, **payload}))
             return read_listing(answer, model)
 
         return Pager(fetch, walks=False)

@@ -1,7 +1,8 @@
 """What makes a whole answer of an example and what a test wants otherwise."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from copy import deepcopy
+from typing import Any, TypeAlias, TypeGuard
 
 from attrs import field, frozen
 
@@ -44,9 +45,11 @@ def _made(value: Any) -> Any:
     """A fresh value, so that no test changes another's."""
     if isinstance(value, Factory):
         return value()
-    if isinstance(value, list):
-        return [_made(one) for one in value]  # pyright: ignore[reportUnknownVariableType]  # JSON
-    return dict(value) if isinstance(value, dict) else value  # pyright: ignore[reportUnknownArgumentType]  # JSON
+    return [_made(one) for one in value] if _is_list(value) else deepcopy(value)
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _camel(word: str) -> str:

@@ -28,13 +28,13 @@ created_service_token = Factory(
         "name": "name",
         "valueHint": "value_hint",
         "createdAt": "2026-01-01T12:00:00.000Z",
-        "expiresAt": None,
+        "expiresAt": "2026-01-01T12:00:00.000Z",
         "value": "value",
     },
 )
-dns_record = Factory("DnsRecord", {"type": "CNAME", "name": "name", "value": "value", "ttl": None})
+dns_record = Factory("DnsRecord", {"type": "CNAME", "name": "name", "value": "value", "ttl": 1})
 usage_period = Factory("UsagePeriod", {"start": "2026-01-01T12:00:00.000Z", "end": "2026-01-01T12:00:00.000Z"})
-port_mapping = Factory("PortMapping", {"http": None})
+port_mapping = Factory("PortMapping", {"http": 1})
 deployment_log_record = Factory("DeploymentLogRecord", {"type": "log", "text": "text", "byteStart": 1, "byteEnd": 1})
 deployment_summary = Factory(
     "DeploymentSummary",
@@ -51,7 +51,7 @@ integration_client = Factory(
     "IntegrationClient", {"id": "integration_client_1", "name": "name", "createdAt": "2026-01-01T12:00:00.000Z"}
 )
 integration_user = Factory(
-    "IntegrationUser", {"id": "integration_user_1", "email": "ada@example.com", "displayName": None}
+    "IntegrationUser", {"id": "integration_user_1", "email": "ada@example.com", "displayName": "display_name"}
 )
 minted_service_token = Factory(
     "MintedServiceToken",
@@ -63,7 +63,7 @@ minted_service_token = Factory(
         "workspaceId": "workspace_1",
     },
 )
-principal_user = Factory("PrincipalUser", {"id": "principal_user_1", "email": "ada@example.com", "name": None})
+principal_user = Factory("PrincipalUser", {"id": "principal_user_1", "email": "ada@example.com", "name": "name"})
 principal_workspace = Factory("PrincipalWorkspace", {"id": "principal_workspace_1", "name": "name"})
 promotion_result = Factory("PromotionResult", {"appEndpointDomain": "app_endpoint_domain", "reassignedDomains": 1})
 scm_repository = Factory(
@@ -82,7 +82,7 @@ service_token = Factory(
         "name": "name",
         "valueHint": "value_hint",
         "createdAt": "2026-01-01T12:00:00.000Z",
-        "expiresAt": None,
+        "expiresAt": "2026-01-01T12:00:00.000Z",
     },
 )
 started_deployment = Factory("StartedDeployment", {"previewDomain": "preview_domain"})
@@ -107,8 +107,8 @@ agent_approval = Factory(
         "id": "agent_approval_1",
         "status": "pending",
         "expiresAt": "2026-01-01T12:00:00.000Z",
-        "windowExpiresAt": None,
-        "decidedAt": None,
+        "windowExpiresAt": "2026-01-01T12:00:00.000Z",
+        "decidedAt": "2026-01-01T12:00:00.000Z",
         "hint": "hint",
     },
 )
@@ -148,8 +148,8 @@ bucket = Factory(
         "status": "status",
         "createdAt": "2026-01-01T12:00:00.000Z",
         "project": resource_ref,
-        "branchId": None,
-        "logicalId": None,
+        "branchId": "branch_1",
+        "logicalId": "logical_1",
     },
 )
 project = Factory(
@@ -159,9 +159,9 @@ project = Factory(
         "type": "project",
         "url": "https://api.prisma.io",
         "name": "name",
-        "logicalId": None,
+        "logicalId": "logical_1",
         "createdAt": "2026-01-01T12:00:00.000Z",
-        "defaultRegion": None,
+        "defaultRegion": "default_region",
         "workspace": resource_ref,
     },
 )
@@ -200,17 +200,17 @@ build = Factory(
         "phase": "queued",
         "commitSha": "commit_sha",
         "branchName": "branch_name",
-        "gitRepoId": None,
-        "projectId": None,
-        "branchId": None,
-        "externalLogUrl": None,
-        "deployedUrl": None,
-        "applicationTopologyContentHash": None,
-        "errorMessage": None,
-        "failingStep": None,
+        "gitRepoId": "git_repo_1",
+        "projectId": "project_1",
+        "branchId": "branch_1",
+        "externalLogUrl": "external_log_url",
+        "deployedUrl": "deployed_url",
+        "applicationTopologyContentHash": "application_topology_content_hash",
+        "errorMessage": "error_message",
+        "failingStep": "failing_step",
         "createdAt": "2026-01-01T12:00:00.000Z",
-        "startedAt": None,
-        "finishedAt": None,
+        "startedAt": "2026-01-01T12:00:00.000Z",
+        "finishedAt": "2026-01-01T12:00:00.000Z",
     },
 )
 build_log_record = Factory(
@@ -219,7 +219,7 @@ build_log_record = Factory(
 )
 build_log_terminal = Factory(
     "BuildLogTerminal",
-    {"type": "terminal", "kind": "end", "code": "code", "message": "message", "retryable": False, "cursor": None},
+    {"type": "terminal", "kind": "end", "code": "code", "message": "message", "retryable": False, "cursor": "cursor"},
 )
 deployment_log_terminal = Factory(
     "DeploymentLogTerminal",
@@ -229,7 +229,7 @@ deployment_log_terminal = Factory(
         "code": "code",
         "message": "message",
         "retryable": False,
-        "cursor": None,
+        "cursor": "cursor",
         "details": {},
     },
 )
@@ -255,11 +255,11 @@ service = Factory(
         "name": "name",
         "region": region_ref,
         "projectId": "project_1",
-        "branchId": None,
-        "latestDeploymentId": None,
+        "branchId": "branch_1",
+        "latestDeploymentId": "latest_deployment_1",
         "appEndpointDomain": "app_endpoint_domain",
         "createdAt": "2026-01-01T12:00:00.000Z",
-        "logicalId": None,
+        "logicalId": "logical_1",
     },
 )
 custom_domain = Factory(
@@ -273,9 +273,9 @@ custom_domain = Factory(
         "computeServiceId": "compute_service_1",
         "status": "pending_dns",
         "foundryStatus": "foundry_status",
-        "failureReason": None,
+        "failureReason": "failure_reason",
         "failureCategory": "dns",
-        "certExpiresAt": None,
+        "certExpiresAt": "2026-01-01T12:00:00.000Z",
         "createdAt": "2026-01-01T12:00:00.000Z",
         "updatedAt": "2026-01-01T12:00:00.000Z",
         "dnsRecords": [dns_record],
@@ -290,7 +290,7 @@ deployment = Factory(
         "serviceId": "service_1",
         "foundryVersionId": "foundry_version_1",
         "status": "status",
-        "previewDomain": None,
+        "previewDomain": "preview_domain",
         "envVars": {},
         "portMapping": port_mapping,
         "createdAt": "2026-01-01T12:00:00.000Z",
@@ -303,7 +303,7 @@ environment_variable = Factory(
         "type": "environment-variable",
         "url": "https://api.prisma.io",
         "projectId": "project_1",
-        "branchId": None,
+        "branchId": "branch_1",
         "class": "production",
         "key": "key",
         "valueKid": "value_kid",
@@ -335,7 +335,7 @@ integration = Factory(
         "createdByUser": integration_user,
     },
 )
-principal_credential = Factory("PrincipalCredential", {"type": "oauth", "id": None, "name": None})
+principal_credential = Factory("PrincipalCredential", {"type": "oauth", "id": "principal_credential_1", "name": "name"})
 region = Factory(
     "Region", {"id": "region_1", "type": "region", "name": "name", "product": "postgres", "status": "available"}
 )
@@ -389,7 +389,7 @@ topology_port = Factory(
 )
 topology_port_ref = Factory("TopologyPortRef", {"logicalId": "logical_1", "direction": "in", "name": "name"})
 topology_node = Factory(
-    "TopologyNode", {"logicalId": "logical_1", "parentLogicalId": None, "kind": "module", "type": "type"}
+    "TopologyNode", {"logicalId": "logical_1", "parentLogicalId": "parent_logical_1", "kind": "module", "type": "type"}
 )
 usage_metric = Factory("UsageMetric", {"used": 1.5, "unit": "ops"})
 build_detail = Factory(
@@ -401,17 +401,17 @@ build_detail = Factory(
         "phase": "queued",
         "commitSha": "commit_sha",
         "branchName": "branch_name",
-        "gitRepoId": None,
-        "projectId": None,
-        "branchId": None,
-        "externalLogUrl": None,
-        "deployedUrl": None,
-        "applicationTopologyContentHash": None,
-        "errorMessage": None,
-        "failingStep": None,
+        "gitRepoId": "git_repo_1",
+        "projectId": "project_1",
+        "branchId": "branch_1",
+        "externalLogUrl": "external_log_url",
+        "deployedUrl": "deployed_url",
+        "applicationTopologyContentHash": "application_topology_content_hash",
+        "errorMessage": "error_message",
+        "failingStep": "failing_step",
         "createdAt": "2026-01-01T12:00:00.000Z",
-        "startedAt": None,
-        "finishedAt": None,
+        "startedAt": "2026-01-01T12:00:00.000Z",
+        "finishedAt": "2026-01-01T12:00:00.000Z",
         "resources": [build_resource],
     },
 )
@@ -459,9 +459,9 @@ connection_with_secrets = Factory(
         "connectionString": "postgresql://user:password@db.prisma.io:5432/postgres",
         "directConnection": direct_connection,
         "database": resource_ref,
-        "host": None,
+        "host": "db.prisma.io",
         "pass": "pass",
-        "user": None,
+        "user": "user",
     },
 )
 topology_edge = Factory(
@@ -478,13 +478,13 @@ database = Factory(
         "status": "failure",
         "createdAt": "2026-01-01T12:00:00.000Z",
         "isDefault": False,
-        "defaultConnectionId": None,
+        "defaultConnectionId": "default_connection_1",
         "connections": [connection],
         "project": resource_ref,
         "region": region_ref,
         "source": empty_source,
-        "branchId": None,
-        "logicalId": None,
+        "branchId": "branch_1",
+        "logicalId": "logical_1",
     },
 )
 created_database = Factory(
@@ -497,12 +497,12 @@ created_database = Factory(
         "status": "failure",
         "createdAt": "2026-01-01T12:00:00.000Z",
         "isDefault": False,
-        "defaultConnectionId": None,
+        "defaultConnectionId": "default_connection_1",
         "connections": [connection],
         "region": region_ref,
         "source": empty_source,
-        "branchId": None,
-        "logicalId": None,
+        "branchId": "branch_1",
+        "logicalId": "logical_1",
         "apiKeys": [database_api_key],
         "connectionString": "postgresql://user:password@db.prisma.io:5432/postgres",
         "directConnection": direct_connection,
@@ -529,9 +529,9 @@ created_project = Factory(
         "type": "project",
         "url": "https://api.prisma.io",
         "name": "name",
-        "logicalId": None,
+        "logicalId": "logical_1",
         "createdAt": "2026-01-01T12:00:00.000Z",
-        "defaultRegion": None,
+        "defaultRegion": "default_region",
         "workspace": resource_ref,
         "database": created_database,
     },

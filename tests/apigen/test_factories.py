@@ -55,12 +55,14 @@ def test_the_facts_allow_what_factories_make(api: str) -> None:
             if not schema or "shape" not in schema:
                 continue
             fields = shape(api, schema["shape"])["fields"]
-            inner = fields["data"] if "data" in fields else schema
+            inner = fields.get("data", schema)
             keys = set(shape(api, inner["shape"])["fields"]) if "shape" in inner else set[str]()
             for parameter in FOUND:
                 made = parameter.values[1]() if parameter.values[0] == api else {}
                 if operation["path"].endswith("/restore"):
                     made |= {"source": factories.backup_source()} if "source" in made else {}
+                if (operation["method"], operation["path"]) == ("POST", "/v1/projects"):
+                    made.get("database", {}).pop("project", None)  # which is known by then
                 if made and set(made) == keys:
                     held += 1
                     assert fits(api, inner, made), (operation["path"], made)

@@ -86,15 +86,16 @@ def _parts(document: Schema) -> dict[str, dict[str, _Part]]:
     found: dict[str, dict[str, _Part]] = {}
     for one in operations(document):
         parts = {f"keyword `{part.word}`": _part(part.schema, part.required, part.raw, True) for part in one.arguments}
-        fields = (one.answer[1] or {}).get("properties", {}) if one.enveloped else {}
-        required = (one.answer[1] or {}).get("required", ())
+        answer: Schema = one.answer[1] or {} if one.enveloped else {}
+        fields: Schema = answer.get("properties", {})
+        required = answer.get("required", ())
         parts |= {
             f"field `{key}`": _part(fields[key], key in required, fields[key]) for key in fields.keys() - {"data"}
         }
         found[template(one.route)] = parts
     for name, schema in document.get("components", {}).get("schemas", {}).items():
-        fields = schema.get("properties", {}).items()
-        found[name] = {f"field `{key}`": _part(value, key in schema["required"], value) for key, value in fields}
+        held = schema.get("properties", {}).items()
+        found[name] = {f"field `{key}`": _part(value, key in schema["required"], value) for key, value in held}
         found[name] |= {f"value `{value}`": _Part() for value in schema.get("enum", ())}
     return found
 

@@ -39,7 +39,7 @@ def model(name: str, schema: Schema, uses: Uses) -> str:
     """An alias; or a class: what is always there, then what may be missing, then the tag of a union's member."""
     if "enum" in schema:
         return f"{name}: TypeAlias = Literal[{', '.join(map(literal, schema['enum']))}] | str"
-    always, maybe, last = [], [], []
+    always, maybe, last = list[str](), list[str](), list[str]()
     for key, value in schema["properties"].items():
         if key == "type" and name in uses.members and "const" in value:
             last.append(_field(key, value, f"Literal[{literal(value['const'])}]", literal(value["const"])))

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from attrs import frozen
 
@@ -14,6 +14,14 @@ NULL = {"type": "null"}
 METHODS = ("get", "post", "put", "patch", "delete", "head")
 NOTES = ("deprecated", "x-experimental", "default", "x-word")
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None", None: "JSON"}
+
+
+def is_object(value: object) -> TypeGuard[Schema]:
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 class MergeError(ValueError):

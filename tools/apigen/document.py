@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from tools.apigen.description import METHODS, Schema
+from tools.apigen.description import METHODS, Schema, is_object
 
 OURS = "x-apigen"  # marks a description, whose words are ours
 LIMIT = 20_000_000  # bytes, of a document of twenty times the size of today's
@@ -61,7 +61,7 @@ def read(source: str) -> Schema:
         raise ValueError("nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"no JSON: {error}") from None
-    if not isinstance(document, dict):
+    if not is_object(document):
         raise DocumentError(f"#: an object is needed, not {type(document).__name__}")
     version = str(document.get("openapi", document.get("swagger", "3.1")))
     if not re.match(r"3\.[12]($|\.)", version):
@@ -79,7 +79,7 @@ class Document:
     def target(self, raw: Schema, place: Place) -> tuple[Schema, Place]:
         """What a local reference points at, and where that stands; what stands beside the reference counts too."""
         seen: list[str] = []
-        while isinstance(raw, dict) and "$ref" in raw:
+        while is_object(raw) and "$ref" in raw:
             at = raw["$ref"]
             place.check(
                 isinstance(at, str) and at.startswith("#/"), f"a reference to {at!r}; only those inside the document"
@@ -89,8 +89,8 @@ class Document:
             found: Any = self.raw
             for step in at.removeprefix("#/").split("/"):
                 step = step.replace("~1", "/").replace("~0", "~")
-                found = found.get(step) if isinstance(found, dict) else None
-            place.check(isinstance(found, dict), f"nothing at {at}")
+                found = found.get(step) if is_object(found) else None
+            place.check(is_object(found), f"nothing at {at}")
             beside = {key: value for key, value in raw.items() if key not in ("$ref", "summary", "description")}
             raw, place = {**found, **beside}, evolve(place, pointer=at)
         place.check_type(raw, dict, "an object is needed here")

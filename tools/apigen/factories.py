@@ -38,8 +38,8 @@ def _called(model: str) -> str:
 
 
 def _example(package: Package, owner: str, key: str, schema: Schema, required: bool = True) -> str:
-    """A value of a field: null if it may be, unless that would hide a model or a secret; `...` leaves it out."""
-    rest, nullable = split_null(schema)
+    """A value of a field; `...` leaves out a secret that most answers do not hold."""
+    rest, _ = split_null(schema)
     if not required and rest.get("format") == "password":
         return "..."
     names = refs(rest)
@@ -50,7 +50,7 @@ def _example(package: Package, owner: str, key: str, schema: Schema, required: b
         return literal(known["enum"][0])
     if "properties" in known or "oneOf" in rest:
         return _called(names[0])
-    if (nullable and known.get("format") != "password") or known == {} or known.get("type") == "null":
+    if known == {} or known.get("type") == "null":
         return "None"
     if known["type"] == "array":
         return f"[{_example(package, owner, key, known['items'])}]"

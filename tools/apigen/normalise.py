@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from attrs import evolve, frozen
 
 from tools.apigen.calls import Call, named
-from tools.apigen.description import METHODS, Schema
+from tools.apigen.description import METHODS, Schema, is_object
 from tools.apigen.document import OURS, Document, DocumentError, Place
 from tools.apigen.names import KEYWORDS, Names, identifier, pascal, sentence, template
 from tools.apigen.operation import Maker
@@ -76,7 +76,7 @@ def _operations(calls: list[Call], maker: Maker, refused: list[str]) -> dict[str
 
 def _servers(document: Schema, old: Schema) -> list[Schema]:
     """The server that the client talks to, which no document changes, and those that the document names besides."""
-    found = [str(one["url"]) for one in document.get("servers", ()) if isinstance(one, dict) and "url" in one]
+    found = [str(one["url"]) for one in document.get("servers", ()) if is_object(one) and "url" in one]
     base = next((one["url"] for one in old.get("servers", ())), None) or next(iter(found), "")
     Place("#/servers").check(re.match(r"https?://\w", base), "no server among them that a client could call")
     kept = {"url": base} if base in found or not found else {"url": base, "x-gone": True}
@@ -85,11 +85,11 @@ def _servers(document: Schema, old: Schema) -> list[Schema]:
 
 def _aligned(old: Schema, document: Schema) -> Schema:
     """The committed description with the path parameters called what the document calls them, their keywords kept."""
-    paths = document.get("paths", {}) if isinstance(document.get("paths", {}), dict) else {}
-    new = {template(path): path for path in paths}
+    paths: Schema = document.get("paths", {}) if is_object(document.get("paths", {})) else {}
+    new: dict[str, str] = {template(path): path for path in paths}
     items: Schema = {}
     for path, item in json.loads(json.dumps(old.get("paths", {}))).items():
-        now = path if path in paths else new.get(template(path), path)
+        now: str = path if path in paths else new.get(template(path), path)
         renamed = dict(zip(re.findall(r"{(.*?)}", path), re.findall(r"{(.*?)}", now), strict=True))
         for one in [one for operation in item.values() for one in operation["parameters"]]:
             if one["in"] == "path" and renamed[one["name"]] != one["name"]:
@@ -105,7 +105,7 @@ def _keep_words(new: Schema, old: Schema) -> None:
         if key == "x-raises" or (key in ("summary", "description") and isinstance(value, str)):
             if "deprecated" in new or not str(value).startswith("deprecated"):
                 new[key] = value
-        elif all(isinstance(one.get(key), dict) for one in (old, new)):
+        elif all(is_object(one.get(key)) for one in (old, new)):
             _keep_words(new[key], value)
 
 

@@ -11,6 +11,7 @@ from tools.apigen.document import Document, Place
 from tools.apigen.marks import marks, own_summary
 from tools.apigen.names import KEYWORDS, Names, default_models, default_summary, identifier, pascal, singular
 from tools.apigen.schemas import JSON, LINES, Schemas
+from tools.apigen.shapes import inner
 
 _ORDER = ("operationId", "tags", "summary", "", "parameters", "requestBody", "responses", "x-errors")
 _STEP = re.compile(r"([\w.:~@-]|{[^{}/]+})+", re.ASCII)
@@ -70,7 +71,7 @@ class Maker:
         place.check(where in ("path", "query", "header"), f"a parameter in the {where}")
         place.check("schema" in raw, "a parameter without a schema")
         held = (one for one in call.old.get("parameters", ()) if (one["name"], one["in"]) == (name, where))
-        old: Schema = next(held, {})
+        old: Schema = next(held, Schema())
         schema = self.schemas.schema(
             raw["schema"], place.at("schema", field=name, text=True, old=old.get("schema", {}))
         )
@@ -121,7 +122,7 @@ class Maker:
     def _answers(self, call: Call, raw: Schema, place: Place) -> Schema:
         """The successes, in an envelope with `data` or without, all alike; and the switch of a log to a WebSocket."""
         made: Schema = {}
-        answered: Schema = next(iter(call.old.get("responses", {}).values()), {})
+        answered: Schema = next(iter(call.old.get("responses", {}).values()), Schema())
         before: Schema = answered.get("content", {})
         for status in sorted(status for status in raw if re.fullmatch(r"2(\d\d|XX)", status, re.IGNORECASE)):
             made[status] = self._answer(call, raw[status], place.at(status), before)
@@ -164,7 +165,7 @@ class Maker:
             evolve(at, owner=call.name, name=None, names=()),
         )
         envelope["properties"]["data"] = self.schemas.schema(
-            fields["data"], at.at("properties", "data", old=(at.old or {}).get("properties", {}).get("data", {}))
+            fields["data"], at.at("properties", "data", old=inner(at, "properties", "data"))
         )
         self._check_envelope(envelope, at)
         made["content"] = {kind: {"schema": envelope}}

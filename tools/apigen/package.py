@@ -54,8 +54,8 @@ class Package:
     def _answer(self, one: Operation) -> list[str]:
         """The models of an answer; what stands beside its `data` becomes fields of that, or extras of a page."""
         schema = one.answer[1] or {}
-        fields = schema.get("properties", {})
-        data = fields.get("data", {}) if one.enveloped else {}
+        fields: Schema = schema.get("properties", {})
+        data: Schema = fields.get("data", {}) if one.enveloped else {}
         if "$ref" in data:
             for key in fields.keys() - {"data"}:
                 self.schemas[refs(data)[0]]["properties"].setdefault(key, fields[key])

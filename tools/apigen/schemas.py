@@ -11,11 +11,22 @@ from typing import Any
 
 from attrs import evolve
 
-from tools.apigen.description import NOTES, MergeError, Schema, merge, notes, refs, split_null, with_null
+from tools.apigen.description import (
+    NOTES,
+    MergeError,
+    Schema,
+    is_list,
+    is_object,
+    merge,
+    notes,
+    refs,
+    split_null,
+    with_null,
+)
 from tools.apigen.document import Document, DocumentError, Place
 from tools.apigen.marks import marks
 from tools.apigen.names import FIELDS, Names, camel, identifier, pascal, singular
-from tools.apigen.shapes import CONSTANTS, constant, inner, is_rule, plain, tag_of
+from tools.apigen.shapes import constant, inner, is_rule, kind_of, plain, tag_of
 
 JSON, LINES = "application/json", "application/x-ndjson"
 _SHAPE = {"type", "properties", "required", "items", "additionalProperties", "enum", "const", "format", "default"}
@@ -113,7 +124,7 @@ class Schemas:
 
     def _bare(self, raw: Schema, place: Place) -> Schema:
         kind = raw.get("type")
-        if isinstance(kind, list) and len(kind) == 1:
+        if is_list(kind) and len(kind) == 1:
             kind = kind[0]
         if "oneOf" in raw or "anyOf" in raw:
             return self._union(raw, place)
@@ -142,8 +153,8 @@ class Schemas:
         return {**made, "format": form} if form else made
 
     def _enumeration(self, raw: Schema, place: Place) -> Schema:
-        values = raw["enum"]
-        kinds = {CONSTANTS.get(type(value)) for value in values}
+        values: list[Any] = raw["enum"]
+        kinds = set(map(kind_of, values))
         place.check(len(kinds) == 1 and None not in kinds, "an enumeration of several types")
         if kinds != {"string"}:
             return {"type": kinds.pop()}
@@ -193,7 +204,7 @@ class Schemas:
         """An object with its fields normalised, itself without a name; without those that only the other side sends."""
         unseen = "readOnly" if place.given else "writeOnly"
         found = {key: one for key, one in raw["properties"].items() if not self._says(one, unseen)}
-        old: Schema = (place.old or {}).get("properties", {})
+        old: Schema = inner(place, "properties")
         words: dict[str, str] = {}
         for key in sorted(found, key=lambda key: (key not in old, camel(identifier(key, FIELDS)) != key)):
             plain = old.get(key, {}).get("x-word") or identifier(key, FIELDS)
@@ -210,14 +221,14 @@ class Schemas:
         return {"type": "object", "properties": made, "required": required}
 
     def _says(self, raw: Any, word: str) -> bool:
-        return isinstance(raw, dict) and bool(self.document.target(raw, Place("#"))[0].get(word))
+        return is_object(raw) and bool(self.document.target(raw, Place("#"))[0].get(word))
 
     def opens(self, raw: Any, place: Place) -> bool:
         """Whether an answer has a field that is to be masked."""
         whole, at = self.resolved(raw, place)
         if "data" in whole.get("properties", {}):
             whole, _ = self.resolved(whole["properties"]["data"], at.at("properties", "data"))
-        fields = [(key, one) for key, one in whole.get("properties", {}).items() if isinstance(one, dict)]
+        fields = [(key, one) for key, one in whole.get("properties", {}).items() if is_object(one)]
         return any(
             one.get("type") == "string" and self.names.is_secret(place.owner, key, one.get("format"))
             for key, one in fields

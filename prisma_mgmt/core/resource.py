@@ -99,8 +99,8 @@ class Resource:
         async def fetch(_: str | None) -> Listing[M]:
             answer = await self._client.exchange("GET", path, query, headers, token=token)
             if bare:
-                found = read(answer, list[model], bare=True)  # type: ignore[valid-type]  # a value
-                return Listing(Pagination(has_more=False), answer, object, list(found), {})  # type: ignore[arg-type]
+                items: Any = read(answer, list[Any], bare=True)
+                return Listing(Pagination(has_more=False), answer, model, items, {})
             payload: Any = parsed(answer)
             if isinstance(payload, dict):
                 answer = Answer(answer.status, answer.headers, dump({"pagination": {"hasMore": False}, **payload}))

@@ -297,8 +297,8 @@ async def test_the_verbs_of_a_resource() -> None:
         assert await verb(model, "/v1/x", bare=True) == model("x")
         assert (script.requests[0].method, script.requests[0].headers["x-a"]) == (method, "1")
     client, script = scripted(answer(200, {"data": [{"id": "x"}]}), answer(200, [{"id": "x"}]), answer(204, b""))
-    assert await client.connections._list(model, "/v1/x", {"a": 1}) == (model("x"),)
-    assert await client.connections._list(model, "/v1/x", bare=True) == (model("x"),)
+    assert (await client.connections._list(model, "/v1/x", {"a": 1})).items == (model("x"),)
+    assert (await client.connections._list(model, "/v1/x", bare=True)).items == (model("x"),)
     assert await client.connections._delete("/v1/x", {"b": 2}) is None
     await client.connections._send("POST", "/v1/x", {"a": 1, "b": UNSET})
     assert script.requests[3].content == b'{"a":1}'

@@ -129,7 +129,8 @@ def test_query_values() -> None:
     with pytest.raises(ValueError, match="time zone"):
         query_string({"a": datetime(2026, 1, 1)})
     bad: Any
-    for bad in ([1], {"a": 1}, b"x", object()):
+    assert query_string({"a": ["b", 1]}) == "?a=b&a=1"
+    for bad in ([[1]], {"a": 1}, b"x", object()):
         with pytest.raises(TypeError, match="query value"):
             query_string({"a": bad})
 

@@ -89,7 +89,7 @@ def _aligned(old: Schema, document: Schema) -> Schema:
     new: dict[str, str] = {template(path): path for path in paths}
     items: Schema = {}
     for path, item in json.loads(json.dumps(old.get("paths", {}))).items():
-        now: str = path if path in paths else new.get(template(path), path)
+        now = path if path in paths else new.get(template(path)) or str(path)
         renamed = dict(zip(re.findall(r"{(.*?)}", path), re.findall(r"{(.*?)}", now), strict=True))
         for one in [one for operation in item.values() for one in operation["parameters"]]:
             if one["in"] == "path" and renamed[one["name"]] != one["name"]:

@@ -50,7 +50,9 @@ def _example(package: Package, owner: str, key: str, schema: Schema, required: b
         return literal(known["enum"][0])
     if "properties" in known or "oneOf" in rest:
         return _called(names[0])
-    if known == {} or known.get("type") == "null":
+    if "anyOf" in known:
+        return literal(next((one["const"] for one in known["anyOf"] if "const" in one), "text"))
+    if known.get("type", "null") == "null":
         return "None"
     if known["type"] == "array":
         return f"[{_example(package, owner, key, known['items'])}]"

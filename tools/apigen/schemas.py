@@ -142,6 +142,7 @@ class Schemas:
         place.check(kind is None or kind in _SCALARS, f"the type {json.dumps(kind)} is not understood")
         made: Schema = {"type": kind} if kind else {}
         form, field = raw.get("format"), place.field
+        place.check(isinstance(form, str | None), "a format that is no word")
         if kind == "number" and not form and re.search(self.names.integers, field):
             made["type"] = "integer"
         if kind == "string" and not form and not place.text and re.search(self.names.dates, field):

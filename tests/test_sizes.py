@@ -22,7 +22,7 @@ _GROUPS = {
     "ground floor and seam": ("prisma_mgmt/*.py", 350),
     "recipes": ("prisma_mgmt/recipes/*.py", 450),
     "sandbox": ("prisma_mgmt/sandbox/**/*.py", 2600),
-    "apigen": ("tools/apigen/*.py", 750),
+    "apigen": ("tools/apigen/*.py", 1700),  # 750 held a third of the constructs that it knows now
 }
 
 

@@ -294,7 +294,8 @@ def _dumped(body: Any) -> SecretBytes:
 
 def _is_cached(kind: type, name: str) -> bool:
     """If an attribute was worked out from its client, as the resources are, so that a view has its own."""
-    return isinstance(getattr(kind, name, None), cached_property)
+    defined = next((vars(one)[name] for one in kind.__mro__ if name in vars(one)), None)
+    return isinstance(defined, cached_property)
 
 
 _NOBODY = Auth(None, "nobody's", (LoginRequiredError, "no token: this view was made with auth=None"))

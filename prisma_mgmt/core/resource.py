@@ -44,6 +44,13 @@ class HowTo(How, total=False):
     query: Query | None
 
 
+class HowToList(TypedDict, total=False):
+    """What a list in pages may be told."""
+
+    headers: Headers | None
+    token: bool
+
+
 class Resource:
     """A group of routes of one API.
 
@@ -55,22 +62,22 @@ class Resource:
     def __init__(self, client: "BaseClient") -> None:
         self._client = client
 
-    def _pages(self, model: type[M], path: str, query: Query | None = None) -> Pager[M]:
+    def _pages(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[HowToList]) -> Pager[M]:
         """A list that goes on from cursor to cursor."""
 
         async def fetch(cursor: str | None) -> Listing[M]:
             with masks.bare:
                 sent = {**(query or {}), "cursor": cursor}
-                return read_listing(await self._client.exchange("GET", path, sent), model)
+                return read_listing(await self._answer("GET", path, UNSET, sent, **how), model)
 
         return Pager(fetch, query.get("cursor") if query else None, what=_what(model, path))
 
-    def _single_page(self, model: type[M], path: str, query: Query | None = None) -> Pager[M]:
+    def _single_page(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[HowToList]) -> Pager[M]:
         """A list of one page, which may be cut off but gives no cursor to go on from."""
 
         async def fetch(_: str | None) -> Listing[M]:
             with masks.bare:
-                return read_listing(await self._client.exchange("GET", path, query), model)
+                return read_listing(await self._answer("GET", path, UNSET, query, **how), model)
 
         return Pager(fetch, walks=False, what=_what(model, path))
 
@@ -92,6 +99,11 @@ class Resource:
     async def _get(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[How]) -> M:
         with masks.bare:
             return read(await self._answer("GET", path, UNSET, query, **how), model, how.get("bare", False))
+
+    async def _request(self, model: type[M], method: str, path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
+        """Any method with an answer, such as a DELETE that tells what is left."""
+        with masks.bare:
+            return read(await self._answer(method, path, body, **how), model, how.get("bare", False))
 
     async def _post(self, model: type[M], path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
         with masks.bare:

@@ -10,9 +10,9 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from prisma_mgmt.core.call import Answer
 
 from prisma_mgmt import DecodeError, Page, Pager, ServerError
+from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.listing import read_listing
 from tests.conftest import FakeClock
 from tests.kit.rig import Gate

@@ -131,6 +131,7 @@ def test_query_values() -> None:
     with pytest.raises(ValueError, match="time zone"):
         query_string({"a": datetime(2026, 1, 1)})
     bad: Any
+    assert query_string({"a": ["b", 1]}) == "?a=b&a=1"
     for bad in ({"a": 1}, b"x", object(), [[1]], [None]):
         with pytest.raises(TypeError, match="query value"):
             query_string({"a": bad})

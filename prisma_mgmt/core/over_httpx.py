@@ -12,7 +12,6 @@ import httpx
 
 from prisma_mgmt.core.connection import Connection, Engine, Fields, Network, Origin, Request
 from prisma_mgmt.environment import proxy_for, ssl_context
-from prisma_mgmt.masks import Secret, SecretBytes
 
 TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
 ClientArgument: TypeAlias = httpx.AsyncClient | None
@@ -30,6 +29,7 @@ class Reply:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.done = False
+        self._cut = False  # a read failed, or was cancelled
         self._response = response
         self._rest: bytes | None = response.content if response.is_closed else None  # from memory
         self._parts: AsyncIterator[bytes] | None = None
@@ -46,12 +46,15 @@ class Reply:
             return part
         if self._parts is None:
             self._parts = aiter(cast("httpx.AsyncByteStream", self._response.stream))
+        self._cut = True
         async for part in self._parts:
             if part:
+                self._cut = False
                 return part
         if not self.done:
             await self._response.aclose()
-            self.done = True  # not before, for that may be cancelled
+            self.done = True
+        self._cut = False
         return b""
 
     async def aclose(self) -> None:
@@ -72,7 +75,7 @@ class Reply:
                 else:
                     ended = True
         await self._response.aclose()
-        self.done = self.done or ended
+        self.done = self.done or (ended and not self._cut)
 
 
 class _Upgraded:
@@ -93,10 +96,7 @@ class _Upgraded:
 
 def _headers(fields: Fields) -> httpx.Headers:
     if not isinstance(fields.ready, httpx.Headers):
-        # bytes that are masked stay so down to hpack, which logs them
-        kept = {True: SecretBytes, False: bytes}
-        raw = [(name.encode(), kept[isinstance(value, Secret)](value.encode())) for name, value in fields.pairs]
-        fields.ready = httpx.Headers(raw)
+        fields.ready = httpx.Headers([(name.encode(), value.encode()) for name, value in fields.pairs])
     return fields.ready
 
 

@@ -322,7 +322,7 @@ def _given(auth: str | Credentials) -> Auth:
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
         checked_methods(auth, "auth", "accepted", "outdated", "drain")
         tracked = auth if isinstance(auth, TrackedCredentials) else None
-    return Auth(auth, f"from {type(auth).__name__}", tracked=tracked, who=id(auth))
+    return Auth(auth, f"given by {type(auth).__name__}", tracked=tracked, who=id(auth))
 
 
 def _handshake() -> "type[Handshake]":

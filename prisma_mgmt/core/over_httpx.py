@@ -3,17 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import anyio
 import httpcore
 import httpx
 
 from prisma_mgmt.core.connection import Connection, Fields, Network, Origin, Request
-from prisma_mgmt.masks import Secret, SecretBytes
-
-TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
-ClientArgument: TypeAlias = httpx.AsyncClient | None
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _NOTHING = httpx.ByteStream(b"")
@@ -28,6 +24,7 @@ class Reply:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.done = False
+        self._cut = False  # a read failed, or was cancelled
         self._response = response
         self._rest: bytes | None = response.content if response.is_closed else None  # from memory
         self._parts: AsyncIterator[bytes] | None = None
@@ -44,12 +41,15 @@ class Reply:
             return part
         if self._parts is None:
             self._parts = aiter(cast("httpx.AsyncByteStream", self._response.stream))
+        self._cut = True
         async for part in self._parts:
             if part:
+                self._cut = False
                 return part
         if not self.done:
             await self._response.aclose()
-            self.done = True  # not before, for that may be cancelled
+            self.done = True
+        self._cut = False
         return b""
 
     async def aclose(self) -> None:
@@ -70,7 +70,7 @@ class Reply:
                 else:
                     ended = True
         await self._response.aclose()
-        self.done = self.done or ended
+        self.done = self.done or (ended and not self._cut)
 
 
 class _Upgraded:
@@ -91,10 +91,7 @@ class _Upgraded:
 
 def _headers(fields: Fields) -> httpx.Headers:
     if not isinstance(fields.ready, httpx.Headers):
-        # bytes that are masked stay so down to hpack, which logs them
-        kept = {True: SecretBytes, False: bytes}
-        raw = [(name.encode(), kept[isinstance(value, Secret)](value.encode())) for name, value in fields.pairs]
-        fields.ready = httpx.Headers(raw)
+        fields.ready = httpx.Headers([(name.encode(), value.encode()) for name, value in fields.pairs])
     return fields.ready
 
 

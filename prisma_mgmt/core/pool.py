@@ -127,17 +127,14 @@ class Place:
         spent, self._connection = self._connection, None
         if spent is None:
             return
-        if self._reply is not None and not self._reply.done:
-            with anyio.CancelScope(shield=True):
-                await self._reply.aclose()
-        if not spent.ours:
-            return
         assert self._request is not None  # it was sent over it
-        if self._pool.keep(spent, self._request.origin):
-            spent = self._pool.surplus()  # one at a time keeps the number of idle ones in bounds
-        if spent is not None:
-            with anyio.CancelScope(shield=True):
-                await spent.aclose()
+        try:
+            if self._reply is not None and not self._reply.done:
+                with anyio.CancelScope(shield=True):
+                    await self._reply.aclose()
+        finally:
+            if spent.ours:
+                await self._pool.give_back(spent, self._request.origin)
 
 
 class Pool:
@@ -176,19 +173,21 @@ class Pool:
                 return self._idle.pop(i)[2]
         return None
 
-    def keep(self, connection: Connection, origin: Origin) -> bool:
-        """Keep a connection for the next call; False if it is of no more use."""
-        if self._closed or not connection.reusable:
-            return False
-        self._idle.append((self._clock.monotonic(), origin, connection))
-        return True
+    async def give_back(self, connection: Connection, origin: Origin) -> None:
+        """Keep a connection for the next call, or close it if it is of no more use.
 
-    def surplus(self) -> Connection | None:
-        """An idle connection that should be closed: it has waited too long, or calls to other origins need its room."""
-        if not self._idle:
-            return None
-        expired = self._idle[0][0] + self.patience.idle < self._clock.monotonic()
-        return self._idle.pop(0)[2] if expired or len(self._idle) > self._places else None
+        One that is kept may take the room of one that calls to other origins left, or that has waited too long. To
+        close one at a time keeps the number of idle ones in bounds.
+        """
+        spent: Connection | None = connection
+        if not self._closed and connection.reusable:
+            now = self._clock.monotonic()
+            self._idle.append((now, origin, connection))
+            surplus = len(self._idle) > self._places or self._idle[0][0] + self.patience.idle < now
+            spent = self._idle.pop(0)[2] if surplus else None
+        if spent is not None:
+            with anyio.CancelScope(shield=True):
+                await spent.aclose()
 
     async def aclose(self) -> None:
         """Close every connection, those in use when their calls end; a transport of the user's stays open.

@@ -288,7 +288,7 @@ async def test_a_401_says_where_its_token_came_from(monkeypatch: pytest.MonkeyPa
     for auth, told in (
         (None, "PRISMA_SERVICE_TOKEN of the environment"),
         ("token", "given as auth="),
-        (Renewing("only"), "from Renewing"),
+        (Renewing("only"), "given by Renewing"),
     ):
         client, _ = scripted(REFUSED, auth=auth)
         with pytest.raises(AuthenticationError, match=rf"\(the token was {told}\)"):

@@ -44,12 +44,14 @@ def _told(error: BaseException) -> str:
     """What an error says, with the words of those below it that say more: an errno and an address, if there are any."""
     said: list[str] = []
     why: Any = error
-    while why is not None and len(said) < 3:
-        inner = why.exceptions[0] if isinstance(why, BaseExceptionGroup) else None
+    for _ in range(8):
+        if why is None or len(said) == 3:
+            break
         text = _text(why)
         if text and not any(text in one for one in said):
             said.append(text)
-        why = inner or why.__cause__ or why.__context__
+        inner: Any = getattr(why, "exceptions", None)  # of a group: attempts at several addresses
+        why = inner[0] if inner else why.__cause__ or why.__context__
     return ": ".join(said)
 
 

@@ -54,9 +54,10 @@ def masked(value: Any) -> Any:
         return Secret(value)
     if kind is bytes:
         return SecretBytes(value)
-    if kind in (list, tuple):
-        return kind(masked(one) for one in value)
-    return value
+    if kind not in (list, tuple):
+        return value
+    pieces: Any = kind(map(masked, value))
+    return pieces
 
 
 def _keep_masked(kind: type[str] | type[bytes], names: str) -> Iterator[tuple[str, Callable[..., Any]]]:

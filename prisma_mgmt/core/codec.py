@@ -249,6 +249,8 @@ _SCALARS: dict[Any, Hook] = {
     float: _number,
     Secret: _secret,
     datetime: _datetime,
+    None: _scalar(type(None), "null"),
+    type(None): _scalar(type(None), "null"),
 }
 
 

@@ -26,5 +26,5 @@ class resource(cached_property[R], Generic[R]):  # noqa: N801  # it is written a
     @overload
     def __get__(self, client: Any, owner: type[Any] | None = None) -> R: ...
 
-    def __get__(self, client: Any, owner: type[Any] | None = None) -> type[R] | R:
+    def __get__(self, client: Any, owner: type[Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
         return self._find(client) if client is None else super().__get__(client, owner)

@@ -25,7 +25,7 @@ class Place:
     log, whose `aclose` ends it. So however many logs are open, no other call waits for them.
     """
 
-    __slots__ = ("_body", "_connection", "_pool", "_reply", "_request", "_slots")
+    __slots__ = ("_body", "_broken", "_connection", "_pool", "_reply", "_request", "_slots")
 
     def __init__(self, pool: "Pool", slots: anyio.Semaphore) -> None:
         self._pool = pool
@@ -34,6 +34,9 @@ class Place:
         self._request: Request | None = None
         self._reply: Reply | None = None
         self._body: Body | None = None  # of an answer that stays open
+        self._broken = (
+            False  # something went wrong: whoever sends such an answer is not asked again over this connection
+        )
 
     async def __aenter__(self) -> "Place":
         try:
@@ -45,6 +48,7 @@ class Place:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._broken = self._broken or error is not None
         try:
             if self._connection is not None and (error is not None or self._body is None):
                 await self.aclose()
@@ -88,6 +92,7 @@ class Place:
 
     def _failed(self, error: NetworkError) -> NetworkError:
         """`error`, which says of what answer it is about."""
+        self._broken = True
         if self._reply is not None:
             error.status, error.request_id = self._reply.status, request_id(self._reply.headers)
         return error
@@ -134,7 +139,7 @@ class Place:
                     await self._reply.aclose()
         finally:
             if spent.ours:
-                await self._pool.give_back(spent, self._request.origin)
+                await self._pool.give_back(spent, self._request.origin, broken=self._broken)
 
 
 class Pool:
@@ -173,14 +178,14 @@ class Pool:
                 return self._idle.pop(i)[2]
         return None
 
-    async def give_back(self, connection: Connection, origin: Origin) -> None:
+    async def give_back(self, connection: Connection, origin: Origin, *, broken: bool) -> None:
         """Keep a connection for the next call, or close it if it is of no more use.
 
         One that is kept may take the room of one that calls to other origins left, or that has waited too long. To
         close one at a time keeps the number of idle ones in bounds.
         """
         spent: Connection | None = connection
-        if not self._closed and connection.reusable:
+        if not (broken or self._closed) and connection.reusable:
             now = self._clock.monotonic()
             self._idle.append((now, origin, connection))
             surplus = len(self._idle) > self._places or self._idle[0][0] + self.patience.idle < now

@@ -458,7 +458,8 @@ CUT = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"
 
 
 @pytest.mark.parametrize("answer", [(JUNK,), (PLAIN,), (CUT, JUNK), (CUT, PLAIN)])
-async def test_records_that_are_none(localhost: Certificate, answer: tuple[bytes, ...]) -> None:
+async def test_records_that_are_none(localhost: Certificate, answer: tuple[bytes, ...], anyio_backend: str) -> None:
+    told = CUT in answer and anyio_backend == "trio"  # asyncio drops what was in front of a broken record
     async with (
         sealed(localhost.server(), answer, answer, (GOOD,)) as (_, url),
         ManagementClient("token", base_url=url, retry=ONCE, max_connections=1) as client,
@@ -467,6 +468,6 @@ async def test_records_that_are_none(localhost: Certificate, answer: tuple[bytes
         for call in (client.request("GET", "/v1/x"), log.__anext__()):
             with pytest.raises(NetworkError, match=r"\[SSL") as caught:
                 await call
-            assert caught.value.status == (200 if CUT in answer else None)
+            assert caught.value.status == (200 if told else None)
             assert leaks(caught.value) == []
         assert (await client.request("POST", "/v1/x")).body is True

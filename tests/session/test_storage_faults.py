@@ -1,19 +1,17 @@
 """S5, S10 and S13: storages that fail, hang or lie, at a refusal, at a logout and at the end."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
 
 from prisma_mgmt import AuthError, LoginRequiredError
-from prisma_mgmt.auth import Tokens, session, vault
+from prisma_mgmt.auth import Tokens
 from prisma_mgmt.auth.storage import MemoryTokenStorage
-from prisma_mgmt.auth.tokens import same
+from prisma_mgmt.auth.vault import Patience
 from tests.conftest import FakeClock
 from tests.kit.canaries import leaks
-from tests.kit.login import CountingStorage, Prisma, session_at
+from tests.kit.login import CountingStorage, Prisma, SharedStorage, session_at
 from tests.kit.rig import Gate
 from tests.kit.world import World, started
 
@@ -32,16 +30,8 @@ class Faulty(CountingStorage):
         await super().clear_tokens()
 
 
-class SharedFaulty(Faulty):
-    @asynccontextmanager
-    async def refresh_lock(self) -> AsyncIterator[None]:
-        yield
-
-    async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
-        current = same(self._tokens, tokens)
-        if current:
-            await self.clear_tokens()
-        return current
+class SharedFaulty(Faulty, SharedStorage):
+    pass
 
 
 # Closing
@@ -57,15 +47,13 @@ async def test_closing_undoes_nothing_that_another_process_did(world: World, log
     assert world.storage.current == newer
 
 
-async def test_closing_says_that_the_storage_hangs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_says_that_the_storage_hangs(world: World) -> None:
     storage = Faulty(world.storage.current)
-    mine = session_at(world.server.url, storage)
+    mine = session_at(world.server.url, storage, patience=Patience(storage=0.05, drain=0.05))
     storage.failures = 1
     await mine.renew(await mine.access_token())
     storage.writing = Gate()
-    with monkeypatch.context() as patch, pytest.raises(AuthError, match="Faulty did not take the tokens within"):
-        patch.setattr(vault, "_PATIENCE", 0.05)
-        patch.setattr(session, "_DRAIN", 0.05)
+    with pytest.raises(AuthError, match="Faulty did not take the tokens within"):
         await mine.aclose()
     storage.writing = None
     await mine.aclose()

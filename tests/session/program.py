@@ -1,0 +1,113 @@
+"""A program that ends in the middle of a refresh: `python -m tests.session.program <ending> <backend> <tokens> <url>`.
+
+Nothing in it closes a session by hand, but for `uvicorn`, whose lifespan closes the manager. It prints a line when it
+has gone as far as it goes by itself: from then on only what waits for the refresh keeps it.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+
+from prisma_mgmt.auth import OAuthClient, OAuthSession, SessionManager
+from prisma_mgmt.auth.storage import FileTokenStorage
+
+
+def session_of(tokens: str, url: str) -> OAuthSession:
+    return OAuthSession(
+        OAuthClient("client", "https://app.example/callback", auth_base_url=url), FileTokenStorage(tokens)
+    )
+
+
+async def renew(session: OAuthSession) -> None:
+    await session.renew(await session.access_token())
+
+
+def say(word: str) -> None:
+    print(word, flush=True)
+
+
+async def timeout(session: OAuthSession) -> None:
+    with anyio.move_on_after(1):
+        await renew(session)
+    say("over")
+
+
+async def native_timeout(session: OAuthSession) -> None:
+    try:
+        async with asyncio.timeout(1):
+            await renew(session)
+    except TimeoutError:
+        say("over")
+
+
+async def sibling(session: OAuthSession) -> None:
+    async def fail() -> None:
+        await anyio.sleep(1)
+        raise KeyError("sibling")
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(renew, session)
+            group.start_soon(fail)
+    finally:
+        say("over")
+
+
+async def signal(session: OAuthSession) -> None:
+    try:
+        await renew(session)
+    finally:
+        say("over")
+
+
+def application(tokens: str, url: str, *, closing: bool) -> Callable[..., Awaitable[None]]:
+    """A server: its one request waits for the refresh, a second and no longer if the lifespan closes the manager."""
+    manager = SessionManager(
+        OAuthClient("client", "https://app.example/callback", auth_base_url=url), lambda _: FileTokenStorage(tokens)
+    )
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while True:
+                message = await receive()
+                if message["type"] == "lifespan.shutdown":
+                    if closing:
+                        say("over")
+                        await manager.aclose()
+                    await send({"type": "lifespan.shutdown.complete"})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+        with anyio.move_on_after(1 if closing else None):
+            if not closing:
+                say("over")
+            await renew(manager["ada"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        say("answered")
+
+    return app
+
+
+def serve(tokens: str, url: str, *, closing: bool) -> None:
+    import socket
+
+    import uvicorn
+
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    say(str(listener.getsockname()[1]))
+    app = application(tokens, url, closing=closing)
+    uvicorn.Server(uvicorn.Config(app, log_level="critical", loop="asyncio")).run([listener])
+
+
+if __name__ == "__main__":
+    ending, backend, *place = sys.argv[1:]
+    if ending.startswith("uvicorn"):
+        serve(place[0], place[1], closing=ending == "uvicorn")
+    else:
+        work = {"timeout": timeout, "native timeout": native_timeout, "sibling": sibling, "signal": signal}[ending]
+        anyio.run(work, session_of(place[0], place[1]), backend=backend)

@@ -18,7 +18,8 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 MUTATIONS = [  # promise, file, what stands there, what is put there, the test that must fail
-    ("S1", "session", "flight.overtaken or not flight.under_way", "True", "single_flight.py -k share_one_refresh"),
+    ("S1", "session ledger", "flight.overtaken or not flight.under_way; holder is not None and holder.lives()",
+     "True; False", "single_flight.py -k share_one_refresh"),
     ("S1 in threads", "ledger", "holder is not None and holder.lives()", "False", "loops.py -k threads_with"),
     ("S2", "renewal", "young = given is not None and", "young = False and", "trouble.py -k for_ever"),
     (
@@ -66,10 +67,11 @@ def test_a_broken_line_is_noticed(file: str, line: str, broken: str, test: str, 
     for folder in ("prisma_mgmt", "tests"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "spec", "data"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    source = tmp_path / "prisma_mgmt" / "auth" / f"{file}.py"
-    text = source.read_text(encoding="utf-8")
-    assert line in text, "the line is not there any more"
-    source.write_text(text.replace(line, broken), encoding="utf-8")
+    for name, found, put in zip(file.split(), line.split("; "), broken.split("; "), strict=True):
+        source = tmp_path / "prisma_mgmt" / "auth" / f"{name}.py"
+        text = source.read_text(encoding="utf-8")
+        assert found in text, "the line is not there any more"
+        source.write_text(text.replace(found, put), encoding="utf-8")
     name, *chosen = test.split()
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--timeout", "20", f"tests/session/test_{name}", *chosen]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -58,12 +58,14 @@ class Ledger:
     ours: what the storage was last brought to hold from here, as far as is known.
     spent: the marks of the pairs that were replaced from here, the latest last. They are never used again.
     unsaved: what could not be stored yet.
+    unproven: when the latest refreshes were, on the monotonic clock, if the API has accepted nothing since.
     keep: where a ledger of unsaved tokens is kept, so that it lives on though no session does.
     """
 
     ours: Tokens | None = None
     spent: tuple[bytes, ...] = ()
     unsaved: Unsaved | None = None
+    unproven: tuple[float, ...] = ()
     keep: set["Ledger"] | None = field(default=None, repr=False)
     _claims: dict[bytes, "_Claim"] = field(factory=dict, init=False)
 

@@ -1,5 +1,6 @@
 """The refresh: what carries one, when it is not worth while, and what may write when its answer is back."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
@@ -10,7 +11,7 @@ import anyio
 from attrs import field, frozen
 
 from prisma_mgmt.auth.held import good
-from prisma_mgmt.auth.ledger import mark
+from prisma_mgmt.auth.ledger import Ledger, mark
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.auth.vault import Vault
 from prisma_mgmt.auth.work import Work, fresh, tell
@@ -20,6 +21,7 @@ from prisma_mgmt.masks import strip
 T = TypeVar("T")
 
 _FRUITLESS = 10.0  # seconds in which a token that a refresh gave, and the API has not accepted, is not refreshed again
+_MOST = 2  # refreshes in that time of which nothing was accepted: processes must not go on outdoing each other
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
 _REMEMBERED = 10_000  # tokens, of all users together
 
@@ -94,6 +96,7 @@ class Means:
 
     oauth: "Refresher" = field(repr=False)
     vault: Vault = field(repr=False)
+    ledger: Ledger = field(repr=False)
     now: Callable[[], float]  # Unix seconds
     monotonic: Callable[[], float]
     on_refreshed: Callable[[Tokens], object] | None = None
@@ -128,9 +131,10 @@ def _worth_while(tokens: Tokens | None, flight: Flight, means: Means) -> TypeGua
     """Return True if the tokens are those to replace, and a refresh may help."""
     if tokens is None or flight.overtaken or tokens.access_token != flight.token:
         return False
-    given = _given.get(_hash(tokens.access_token))
-    young = given is not None and means.monotonic() - given < _FRUITLESS
-    return not (young and good(tokens, means.now()))
+    since = means.monotonic() - _FRUITLESS
+    young = _given.get(_hash(tokens.access_token), -math.inf) > since
+    often = len(means.ledger.unproven) == _MOST and means.ledger.unproven[0] > since
+    return not ((young or often) and good(tokens, means.now()))
 
 
 async def _refreshed(flight: Flight, old: Tokens, owner: object, means: Means) -> Tokens | None:
@@ -142,6 +146,7 @@ async def _refreshed(flight: Flight, old: Tokens, owner: object, means: Means) -
             raise
         return await _after_refusal(flight, old, error, owner, means)
     _remember(_given, _hash(new.access_token), means.monotonic())
+    means.ledger.unproven = (*means.ledger.unproven, means.monotonic())[-_MOST:]
     async with means.vault.writing():
         if not flight.overtaken and await means.vault.replace(old, new):
             tell(owner, means.on_refreshed, new)
@@ -190,9 +195,10 @@ def paused(tokens: Tokens, means: Means) -> float:
     return 0.0 if trouble is None else max(0.0, trouble.until - means.monotonic())
 
 
-def proven(token: str) -> None:
+def proven(token: str, ledger: Ledger) -> None:
     """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
     _given.pop(_hash(token), None)
+    ledger.unproven = ()
 
 
 def _hash(token: str) -> bytes:

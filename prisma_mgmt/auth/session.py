@@ -83,8 +83,9 @@ class OAuthSession:
                 raise TypeError(f"{name} must be a function, not {type(hook).__name__}")
         self._oauth = oauth
         self._patience = patience or Patience()
+        ledger = ledger or Ledger()
         self._vault = Vault(storage, ledger, self._patience)
-        self._means = Means(oauth, self._vault, oauth.now, monotonic, on_refreshed, on_signed_out)
+        self._means = Means(oauth, self._vault, ledger, oauth.now, monotonic, on_refreshed, on_signed_out)
         self._leeway = checked_seconds(leeway, "leeway")
         self._snapshot_ttl = checked_seconds(snapshot_ttl, "snapshot_ttl")
         self._loop = LoopGuard("session")
@@ -136,7 +137,7 @@ class OAuthSession:
         """Note that the API accepted `token`; should it reject it later, a refresh is worth while again."""
         if token != self._proven:
             self._proven = Secret(token)
-            proven(token)
+            proven(token, self._means.ledger)
 
     def outdated(self, token: str) -> bool:
         """Return True if `token` would only cost a 401: it is not the one in use, or the API has rejected it."""

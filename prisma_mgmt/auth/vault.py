@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import anyio
 from anyio.lowlevel import RunVar
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from prisma_mgmt.auth.ledger import Ledger, mark
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
@@ -113,7 +113,7 @@ class Vault:
         if unsaved.due(stored):
             written = await self._bring(unsaved.wanted, stored)
             stored = unsaved.wanted if written else await self._get()
-            if not written and unsaved.due(stored):  # a storage that lags behind; the next chance will come
+            if not written and evolve(unsaved, blind=False).due(stored):  # it lags behind; another chance will come
                 return unsaved.wanted
         self._ledger.settle(stored)
         return stored

@@ -44,6 +44,20 @@ async def test_a_401_for_another_processs_login_is_renewed_though_we_have_just_r
     assert world.prisma.refreshes == 2
 
 
+async def test_two_processes_do_not_go_on_outdoing_each_other_while_the_api_says_401_for_ever(
+    clock: FakeClock,
+) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        for _ in range(9):
+            elsewhere = world.prisma.tokens()  # what the other process refreshed
+            await MemoryTokenStorage.set_tokens(world.storage, elsewhere)
+            await world.session.renew(elsewhere.access_token)
+        assert world.prisma.refreshes == 2
+        clock.time += 10
+        await world.session.renew(elsewhere.access_token)
+        assert world.prisma.refreshes == 3
+
+
 # S4: a token endpoint in trouble
 
 TROUBLES = [

@@ -9,6 +9,7 @@ import pytest
 from prisma_mgmt import AuthError, LoginRequiredError, ManagementClient, NetworkError, RetryPolicy
 from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
 from prisma_mgmt.auth.storage import MemoryTokenStorage
+from prisma_mgmt.credentials import TrackedCredentials
 from tests.conftest import FakeClock
 from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
 from tests.kit.rig import Gate, Reply
@@ -267,3 +268,26 @@ async def test_no_secret_stands_in_what_a_session_keeps(world: World) -> None:
     shown = repr([vars(vault), vars(world.session), [getattr(vault._ledger, name) for name in ("unsaved", "spent")]])
     assert "refresh-" not in shown
     assert "eyJ" not in shown
+
+
+# The seam
+
+
+async def test_draining_waits_for_a_refresh_under_way_and_leaves_the_session_in_use(world: World) -> None:
+    assert isinstance(world.session, TrackedCredentials)
+    gate = world.prisma.token_gate = Gate()
+    old, done = await world.session.access_token(), list[str]()
+
+    async def drain() -> None:
+        await world.session.drain()
+        done.append("drained")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.session.renew, old)
+        await gate.arrived.wait()
+        group.start_soon(drain)
+        await rounds()
+        assert done == []
+        gate.release()
+    assert done == ["drained"]
+    assert await world.session.access_token() != old

@@ -29,23 +29,41 @@ def say(word: str) -> None:
     print(word, flush=True)
 
 
+async def told() -> None:
+    """Wait for a line on the standard input."""
+    await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+
+
+async def give_up(call: Callable[[], Awaitable[None]]) -> None:
+    """Cancel `call` when told to, as a timeout does."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        await told()
+        group.cancel_scope.cancel()
+
+
 async def timeout(session: OAuthSession) -> None:
-    with anyio.move_on_after(1):
-        await renew(session)
+    await give_up(lambda: renew(session))
     say("over")
 
 
 async def native_timeout(session: OAuthSession) -> None:
+    async def expire(deadline: asyncio.Timeout) -> None:
+        await told()
+        deadline.reschedule(0)
+
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(None) as deadline:
+            watcher = asyncio.ensure_future(expire(deadline))
             await renew(session)
     except TimeoutError:
+        await watcher
         say("over")
 
 
 async def sibling(session: OAuthSession) -> None:
     async def fail() -> None:
-        await anyio.sleep(1)
+        await told()
         raise KeyError("sibling")
 
     try:
@@ -64,7 +82,7 @@ async def signal(session: OAuthSession) -> None:
 
 
 def application(tokens: str, url: str, *, closing: bool) -> Callable[..., Awaitable[None]]:
-    """A server: its one request waits for the refresh, a second and no longer if the lifespan closes the manager."""
+    """A server whose one request waits for the refresh; if the lifespan closes the manager, until it is told not to."""
     manager = SessionManager(
         OAuthClient("client", "https://app.example/callback", auth_base_url=url), lambda _: FileTokenStorage(tokens)
     )
@@ -80,9 +98,10 @@ def application(tokens: str, url: str, *, closing: bool) -> Callable[..., Awaita
                     await send({"type": "lifespan.shutdown.complete"})
                     return
                 await send({"type": "lifespan.startup.complete"})
-        with anyio.move_on_after(1 if closing else None):
-            if not closing:
-                say("over")
+        if closing:
+            await give_up(lambda: renew(manager["ada"]))
+        else:
+            say("over")
             await renew(manager["ada"])
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})

@@ -16,6 +16,8 @@ import pytest
 
 from tests.kit.login import jwt
 
+pytestmark = pytest.mark.timeout(120)
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,7 +32,7 @@ class LoginServer:
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["content-length"]))
                 server.asked.set()
-                server.released.wait(20)
+                server.released.wait(60)
                 grant = {"access_token": jwt(workspace_id="wksp_1", jti="new"), "refresh_token": "refresh-new"}
                 body = json.dumps({**grant, "token_type": "Bearer", "expires_in": 3600}).encode()
                 self.send_response(200)
@@ -70,7 +72,8 @@ def tokens(tmp_path: Path) -> Path:
 @contextmanager
 def program(ending: str, backend: str, tokens: Path, server: LoginServer) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.session.program", ending, backend, str(tokens), server.url]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, **pipes, text=True) as process:
         try:
             yield process
         finally:
@@ -82,9 +85,16 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+def tell(process: subprocess.Popen[str]) -> None:
+    """Have the program give up what it waits for."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
 def ended_with(process: subprocess.Popen[str], tokens: Path) -> tuple[str, str]:
     """The refresh token that is stored after the end, and what the program complained of."""
-    _, complaint = process.communicate(timeout=30)
+    _, complaint = process.communicate(timeout=40)
     return json.loads(tokens.read_text())["refreshToken"], complaint
 
 
@@ -104,9 +114,11 @@ def test_a_program_that_ends_in_the_middle_of_a_refresh_keeps_the_pair(
     ending: str, backend: str, complaint: str | None, server: LoginServer, tokens: Path
 ) -> None:
     with program(ending, backend, tokens, server) as process:
-        assert server.asked.wait(20)
+        assert server.asked.wait(40)
         if ending == "signal":
             process.send_signal(signal.SIGINT)
+        else:
+            tell(process)
         assert line(process) == "over"
         server.released.set()
         stored, said = ended_with(process, tokens)
@@ -120,15 +132,17 @@ def test_a_program_that_ends_in_the_middle_of_a_refresh_keeps_the_pair(
 def test_a_server_that_gets_sigterm_keeps_the_pair(ending: str, server: LoginServer, tokens: Path) -> None:
     with program(ending, "asyncio", tokens, server) as process:
         port = int(line(process))
-        call = threading.Thread(target=lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20).close())
+        call = threading.Thread(target=lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).close())
         call.start()
-        assert server.asked.wait(20)
+        assert server.asked.wait(40)
+        if ending == "uvicorn":
+            tell(process)
         words = [line(process)]  # the request has given up, or is under way
         process.send_signal(signal.SIGTERM)
         if ending == "uvicorn":
             words.append(line(process))
         server.released.set()
         stored, said = ended_with(process, tokens)
-        call.join(20)
+        call.join(60)
     assert words == (["answered", "over"] if ending == "uvicorn" else ["over"])
     assert (stored, said) == ("refresh-new", "")

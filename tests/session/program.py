@@ -15,10 +15,17 @@ from prisma_mgmt.auth import OAuthClient, OAuthSession, SessionManager
 from prisma_mgmt.auth.storage import FileTokenStorage
 
 
-def session_of(tokens: str, url: str) -> OAuthSession:
-    return OAuthSession(
-        OAuthClient("client", "https://app.example/callback", auth_base_url=url), FileTokenStorage(tokens)
-    )
+class Plain:
+    """A storage with the three methods only."""
+
+    def __init__(self, path: str) -> None:
+        storage = FileTokenStorage(path)
+        self.get_tokens, self.set_tokens = storage.get_tokens, storage.set_tokens
+        self.clear_tokens = storage.clear_tokens
+
+
+def session_of(tokens: str, url: str, storage: type[Plain] | type[FileTokenStorage]) -> OAuthSession:
+    return OAuthSession(OAuthClient("client", "https://app.example/callback", auth_base_url=url), storage(tokens))
 
 
 async def renew(session: OAuthSession) -> None:
@@ -44,6 +51,14 @@ async def give_up(call: Callable[[], Awaitable[None]]) -> None:
 
 async def timeout(session: OAuthSession) -> None:
     await give_up(lambda: renew(session))
+    say("over")
+
+
+async def at_once(session: OAuthSession) -> None:
+    token = await session.access_token()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await session.renew(token)
     say("over")
 
 
@@ -128,5 +143,7 @@ if __name__ == "__main__":
     if ending.startswith("uvicorn"):
         serve(place[0], place[1], closing=ending == "uvicorn")
     else:
-        work = {"timeout": timeout, "native timeout": native_timeout, "sibling": sibling, "signal": signal}[ending]
-        anyio.run(work, session_of(place[0], place[1]), backend=backend)
+        endings = {"timeout": timeout, "plain timeout": timeout, "at once": at_once, "native timeout": native_timeout}
+        work = {**endings, "sibling": sibling, "signal": signal}[ending]
+        storage = Plain if ending.startswith("plain") else FileTokenStorage
+        anyio.run(work, session_of(place[0], place[1], storage), backend=backend)

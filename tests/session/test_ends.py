@@ -101,7 +101,11 @@ def ended_with(process: subprocess.Popen[str], tokens: Path) -> tuple[str, str]:
 ENDINGS = [
     ("timeout", "asyncio", None),
     ("timeout", "trio", None),
+    ("plain timeout", "asyncio", None),
+    ("plain timeout", "trio", None),
     ("native timeout", "asyncio", None),
+    ("at once", "asyncio", None),
+    ("at once", "trio", None),
     ("sibling", "asyncio", "KeyError: 'sibling'"),
     ("sibling", "trio", "KeyError: 'sibling'"),
     ("signal", "asyncio", "KeyboardInterrupt"),
@@ -114,6 +118,12 @@ def test_a_program_that_ends_in_the_middle_of_a_refresh_keeps_the_pair(
     ending: str, backend: str, complaint: str | None, server: LoginServer, tokens: Path
 ) -> None:
     with program(ending, backend, tokens, server) as process:
+        if ending == "at once":
+            assert line(process) == "over"
+            assert server.asked.wait(40)
+            server.released.set()
+            assert ended_with(process, tokens) == ("refresh-new", "")
+            return
         assert server.asked.wait(40)
         if ending == "signal":
             process.send_signal(signal.SIGINT)

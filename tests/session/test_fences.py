@@ -366,6 +366,33 @@ async def test_a_slow_read_does_not_bring_an_old_pair_back(world: World) -> None
     assert await session.access_token() == new != old
 
 
+async def test_a_slow_read_gives_nobody_what_was_replaced_meanwhile(world: World) -> None:
+    reading, results = Gate(open_=True), list[str]()
+
+    class Slow(CountingStorage):
+        async def get_tokens(self) -> Tokens | None:
+            found = await super().get_tokens()
+            await reading()
+            return found
+
+    storage = Slow(world.storage.current)
+    session = session_at(world.server.url, storage, snapshot_ttl=0)
+    old = await session.access_token()
+    reading = gate = Gate()
+
+    async def ask() -> None:
+        results.append(await session.access_token())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await gate.arrived.wait()
+        reading = Gate(open_=True)
+        await storage.set_tokens(newer := world.prisma.tokens())  # by another process
+        assert await session.renew(old) == newer.access_token
+        gate.release()
+    assert results == [newer.access_token]
+
+
 async def test_network_faults_of_the_login_server_surface_as_what_they_are() -> None:
     async with serve(_never) as server:
         url = server.url

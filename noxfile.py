@@ -86,8 +86,10 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Share sessions between real processes and kill them; prints what was lost. Takes some minutes."""
+    """Share sessions between real processes and kill them; check a model of the session, and its tests. Takes long."""
     session.install("-q", "-e", ".[all]", *groups("test"))
+    session.run("python", "-m", "tests.session.model", "6")
+    session.run("pytest", "-q", "tests/session/test_mutations.py", env={"PRISMA_MUTATIONS": "1"})
     session.run("python", "-m", "tests.processes.soak", *session.posargs)
 
 

@@ -13,6 +13,12 @@ class LoopGuard:
         self._owner = owner
         self._loop: object = None
 
+    def serves(self, loop: object) -> bool:
+        """Return True if it serves `loop`, None for no loop at all. One that has served none serves it from now on."""
+        if self._loop is None:
+            self._loop = loop
+        return self._loop is loop
+
     def check(self) -> None:
         """Raises RuntimeError in any event loop but the first."""
         loop = running_loop()

@@ -1,19 +1,24 @@
 """Many users' sessions."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sized
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypedDict, Unpack
 from weakref import WeakValueDictionary
 
 from typing_extensions import TypeVar
 
+from prisma_mgmt.auth.ledger import Ledger, ledger_of
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.session import OAuthSession
+from prisma_mgmt.auth.storage.memory import MemoryTokenStorage
 from prisma_mgmt.auth.storage.protocol import TokenStorage
+from prisma_mgmt.checks import checked_methods
 from prisma_mgmt.errors import AuthError
+from prisma_mgmt.loops import running_loop
 
 if TYPE_CHECKING:
     from prisma_mgmt.auth.tokens import Tokens
+    from prisma_mgmt.auth.vault import Patience
 
 K = TypeVar("K", bound=Hashable, default=str)
 
@@ -26,13 +31,18 @@ class SessionOptions(TypedDict, total=False):
     on_refreshed: "Callable[[Tokens], object] | None"
     on_signed_out: Callable[[], object] | None
     monotonic: Callable[[], float]
+    patience: "Patience | None"
 
 
 class SessionManager(Generic[K]):
     """One live session for each user: `sessions[user]` is the same object for as long as anyone holds it.
 
-    storage_for: gives the storage of a user's tokens.
+    storage_for: gives the storage of a user's tokens. It is asked anew for each session.
     options: of every OAuthSession made here.
+
+    A manager may be made once for a whole program, whatever event loops come and go there. In each of them
+    `sessions[user]` gives a session that works there. Together they spend a refresh token once, and what one of them
+    could not store, the next one does.
     """
 
     def __init__(
@@ -40,22 +50,50 @@ class SessionManager(Generic[K]):
     ) -> None:
         if unknown := sorted(options.keys() - SessionOptions.__annotations__.keys()):
             raise TypeError(f"SessionManager takes no {', '.join(unknown)}")
+        if not callable(storage_for):
+            kind = type(storage_for).__name__
+            raise TypeError(
+                f"storage_for must be a function that gives the storage of a key, not a {kind} for everybody"
+            )
+        OAuthSession(oauth, MemoryTokenStorage(), **options)  # says what is wrong with them, here and not later
         self._oauth = oauth
         self._storage_for = storage_for
         self._options = options
-        self._live: WeakValueDictionary[K, OAuthSession] = WeakValueDictionary()
+        self._live: WeakValueDictionary[tuple[K, int], OAuthSession] = WeakValueDictionary()
+        self._ledgers: WeakValueDictionary[K, Ledger] = WeakValueDictionary()
+        self._unstored: set[Ledger] = set()
 
     def __getitem__(self, user: K) -> OAuthSession:
-        session = self._live.get(user)
-        if session is None:
-            session = OAuthSession(self._oauth, self._storage_for(user), **self._options)
-            self._live[user] = session
+        """The session of `user` for the event loop that asks; ValueError for a key that stands for nobody."""
+        if user is None or (isinstance(user, Sized) and not len(user)):
+            raise ValueError(f"a key must name a user, and {user!r} would stand for everybody who has none")
+        loop = _loop()
+        for key in ((user, id(loop)), (user, id(None))):  # the latter was asked for before any loop ran
+            session = self._live.get(key)
+            if session is not None and session.serves(loop):
+                break
+        else:
+            session = self._new(user)
+            session.serves(loop)
+        self._live[user, id(loop)] = session
         return session
 
+    def _new(self, user: K) -> OAuthSession:
+        storage = self._storage_for(user)
+        checked_methods(storage, "what storage_for gives", "get_tokens", "set_tokens", "clear_tokens")
+        ledger = ledger_of(user, self._ledgers, self._unstored)
+        return OAuthSession(self._oauth, storage, ledger=ledger, **self._options)
+
     async def aclose(self) -> None:
-        """Close every live session, whatever becomes of the others; raise what the first of them raised."""
-        failures: list[AuthError] = []
-        for session in list(self._live.values()):
+        """Close every live session of this event loop, whatever becomes of the others; raise what the first raised.
+
+        What the sessions of event loops that are over could not store is stored too.
+        """
+        loop, failures = _loop(), list[AuthError]()
+        sessions = [session for reference in self._live.valuerefs() if (session := reference())]
+        users = [ref.key for ref in self._ledgers.valuerefs() if (ledger := ref()) and ledger in self._unstored]
+        mine = [session for session in sessions if session.serves(loop)]
+        for session in dict.fromkeys((*mine, *(self[user] for user in users))):
             try:
                 await session.aclose()
             except AuthError as error:
@@ -70,3 +108,14 @@ class SessionManager(Generic[K]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a SessionManager can be neither pickled nor copied: make one in each process")
+
+
+def _loop() -> object:
+    """The event loop that runs here, None if none does."""
+    try:
+        return running_loop()
+    except RuntimeError:
+        return None

@@ -2,230 +2,304 @@
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from weakref import ref
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import anyio
+from anyio.lowlevel import RunVar
+from attrs import evolve, field, frozen
 
+from prisma_mgmt.auth.ledger import Ledger, mark
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
 from prisma_mgmt.auth.tokens import Tokens, same
+from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, PrismaError
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 10.0  # seconds for one call of a storage
-_LOCK_PATIENCE = 30.0  # seconds for its lock to come: longer than any of our own storages waits for theirs
-_owners: dict["Vault", object] = {}  # of the pairs that are in memory only
+T = TypeVar("T")
+
+_PLAIN = ("get_tokens", "set_tokens", "clear_tokens")
+_SHARED = ("refresh_lock", "set_tokens_if_current", "clear_tokens_if_current")
+_gates: RunVar[dict[tuple[str, int], anyio.Semaphore]] = RunVar("prisma_mgmt.auth.vault")
+
+
+def _seconds(_: "Patience", attribute: Any, value: float) -> None:
+    checked_seconds(value, f"patience.{attribute.name}")
+
+
+def _count(_: "Patience", attribute: Any, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"patience.{attribute.name} must be a whole number, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"patience.{attribute.name} must be at least 1, not {value}")
+
+
+@frozen(kw_only=True)
+class Patience:
+    """How long a session waits for its storage, and how much it asks of it at once.
+
+    storage: seconds for one call of a storage.
+    lock: seconds for its lock to come; longer than any of our own storages waits for theirs.
+    drain: seconds that closing waits for a refresh under way, which has a deadline under that.
+    calls: how many calls of storages run at once in one event loop, and as many waits for locks beside them.
+    """
+
+    storage: float = field(default=10.0, validator=_seconds)
+    lock: float = field(default=30.0, validator=_seconds)
+    drain: float = field(default=10.0, validator=_seconds)
+    calls: int = field(default=40, validator=_count)
 
 
 class Vault:
-    """One storage. Whoever writes holds `writing`, so that a check and the write it is for are one step.
+    """One storage. Whoever writes holds `writing()`, so that a check and the write it is for are one step."""
 
-    owner: what lives on, though nobody holds it, for as long as a pair could not be stored.
-    """
-
-    def __init__(self, storage: TokenStorage, owner: object) -> None:
-        self.writing = anyio.Lock(fast_acquire=True)
-        self._owner = ref(owner)
+    def __init__(self, storage: TokenStorage, ledger: Ledger | None = None, patience: Patience | None = None) -> None:
         self._storage = storage
-        self._shared = storage if isinstance(storage, SharedTokenStorage) else None
-        # what the storage holds, and what it should hold; twice the same pair where it could not say what it holds
-        self._unsaved: tuple[Tokens | None, Tokens | None] | None = None
+        self._shared = _shared(storage)
+        self._ledger = ledger or Ledger()
+        self._patience = patience or Patience()
+        self._lock = anyio.Lock(fast_acquire=True)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncGenerator[None]:
+        async with self._lock, self._ledger.claim(b"writing"):
+            yield
+
+    # Reading
 
     async def read(self) -> Tokens | None:
         """The stored tokens, or what could not be stored; this is the next chance to store it."""
-        if self._unsaved is None:
-            return await self._get()
-        async with self.writing:
+        if self._ledger.unsaved is None:
+            return self._believed(await self._get())
+        async with self.writing():
             return await self.latest()
 
     async def latest(self) -> Tokens | None:
-        """As read(), for whoever holds `writing`."""
+        """As read(), for whoever holds `writing()`."""
         try:
             return await self._settle()
         except AuthError as error:
-            if self._unsaved is None:
+            if self._ledger.unsaved is None:
                 raise
             self._report_unsaved(error)
-            return self._unsaved[1]
+            return self._ledger.unsaved.wanted
+
+    def _believed(self, stored: Tokens | None) -> Tokens | None:
+        """`stored`, unless it is a pair that was replaced from here: then the storage lags behind."""
+        ledger = self._ledger
+        if stored is None or mark(stored) not in ledger.spent:
+            return stored
+        if ledger.ours is not None and mark(ledger.ours) in ledger.spent:
+            raise AuthError("the token storage lags behind: it gives tokens that have been replaced")
+        return ledger.ours
 
     async def _get(self) -> Tokens | None:
-        with _faults():
-            found = await self._storage.get_tokens()
+        found = await self._asked(self._storage.get_tokens)
         if found is None or isinstance(found, Tokens):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is user code
             return found
         kind = type(found).__name__
         del found  # a traceback would show it
         raise AuthError(f"get_tokens() of the token storage must give Tokens or None, not {kind}")
 
+    # Writing
+
     async def _settle(self) -> Tokens | None:
-        """Bring the storage to what it should hold, unless somebody else has written since; what it holds then."""
-        stored = await self._get()
-        if self._unsaved is None:
-            return stored
-        before, wanted = self._unsaved
-        if self._awaits(stored):
-            with _faults():
-                if wanted is not None:
-                    await self._storage.set_tokens(wanted)
-                elif self._shared is not None and before is not None:
-                    await self._shared.clear_tokens_if_current(before)
-                else:
-                    await self._storage.clear_tokens()
-            stored = wanted
-        self._remember(None)
+        """Bring the storage to what it should hold, if that is still due; gives what it holds then."""
+        stored, unsaved = await self._get(), self._ledger.unsaved
+        if unsaved is None:
+            return self._believed(stored)
+        if unsaved.due(stored):
+            written = await self._bring(unsaved.wanted, stored)
+            stored = unsaved.wanted if written else await self._get()
+            if not written and evolve(unsaved, blind=False).due(stored):  # it lags behind; another chance will come
+                return unsaved.wanted
+        self._ledger.settle(stored)
         return stored
 
-    def _awaits(self, stored: Tokens | None) -> bool:
-        """Whether a storage that holds `stored` is still to be brought to what it should hold."""
-        if self._unsaved is None:
-            return False
-        before, wanted = self._unsaved
-        return same(stored, before) or (wanted is not None and before is wanted)
-
-    async def holds(self, tokens: Tokens) -> bool:
-        """Whether the storage holds `tokens`, or what they could not yet replace; yes where it cannot say."""
-        try:
-            stored = await self._get()
-        except AuthError:  # the rotated pair at hand is worth more than a storage's fault
+    async def _bring(self, wanted: Tokens | None, stored: Tokens | None) -> bool:
+        """Bring the storage from `stored` to `wanted`; False if somebody else was faster."""
+        if self._shared is None or stored is None or same(stored, wanted):
+            await self._set(wanted)
             return True
-        return same(stored, tokens) or (self._unsaved is not None and same(stored, self._unsaved[0]))
+        shared = self._shared
+        if wanted is None:
+            return bool(await self._asked(lambda: shared.clear_tokens_if_current(stored)))
+        return bool(await self._asked(lambda: shared.set_tokens_if_current(wanted, stored)))
+
+    async def _set(self, wanted: Tokens | None) -> None:
+        storage = self._storage
+        await self._asked(storage.clear_tokens if wanted is None else lambda: storage.set_tokens(wanted))
 
     async def replace(self, old: Tokens, new: Tokens) -> bool:
-        """Store a rotated pair in place of `old`, as keep() does; False where somebody else has stored since."""
-        swap = getattr(self._storage, "set_tokens_if_current", None)
-        if swap is None or self._unsaved is not None:
-            if not await self.holds(old):
-                return False
-            await self.keep(old, new)
-            return True
-        try:
-            with _faults():
-                return bool(await swap(new, old))
-        except AuthError as error:
-            self._keep_in_memory(old, new, error)
-            return True
+        """Store a rotated pair in place of `old`; False if somebody else has stored since.
 
-    async def keep(self, old: Tokens | None, new: Tokens) -> None:
-        """Store a rotated pair in place of `old`; where that fails, remember it and say so in the log."""
+        If that fails, the pair is remembered and the log says so. It is worth more than a storage's fault.
+        """
+        unsaved = self._ledger.replacing(old, new)
+        stored: Tokens | None = old
+        self._ledger.spend(old, keep=new)
         try:
-            with _faults():
-                await self._storage.set_tokens(new)
+            if self._shared is None or self._ledger.unsaved is not None:
+                found = await self._get()
+                if not unsaved.due(found):
+                    self._ledger.settle(found)
+                    return False
+                stored = found
+            replaced = await self._bring(new, stored)
         except AuthError as error:
-            self._keep_in_memory(old, new, error)
-        else:
-            self._remember(None)
-
-    def _keep_in_memory(self, old: Tokens | None, new: Tokens, error: AuthError) -> None:
-        self._remember((self._unsaved[0] if self._unsaved else old, new))
-        self._report_unsaved(error)
+            self._ledger.remember(unsaved)
+            self._report_unsaved(error)
+            return True
+        self._ledger.settle(new if replaced else old)
+        return replaced
 
     async def put(self, tokens: Tokens) -> None:
-        """Store a login's tokens; where that fails they are remembered, and it is an AuthError."""
-        try:
-            with _faults():
-                await self._storage.set_tokens(tokens)
-        except AuthError:
-            self._remember((tokens, tokens))
-            with suppress(AuthError):
-                self._remember((await self._get(), tokens))
-            raise
-        self._remember(None)
+        """Store a login's tokens. If that fails they are remembered, and it is an AuthError."""
+        await self._overwrite(tokens, None)
 
     async def clear(self, known: Tokens | None = None) -> None:
-        """Forget the tokens; where that fails it is an AuthError, and `known`, if stored still, are cleared later."""
-        before = self._unsaved[0] if self._unsaved else known
-        self._remember(None)
+        """Forget the tokens. If that fails it is remembered, and it is an AuthError; `known` is what was in use."""
+        await self._overwrite(None, known)
+
+    async def _overwrite(self, wanted: Tokens | None, known: Tokens | None) -> None:
+        """Bring the storage to `wanted`, whatever it holds."""
+        ledger = self._ledger
         try:
-            with _faults():
-                await self._storage.clear_tokens()
+            stored, blind = await self._get(), False
         except AuthError:
-            if before is not None:
-                self._remember((before, None))
-            raise
+            stored, blind = known, True
+        unsaved = ledger.replacing(stored, wanted, blind=blind)
+        pending = ledger.unsaved.wanted if ledger.unsaved else None
+        ledger.spend(stored, known, pending, keep=wanted)
+        ledger.remember(unsaved)  # before it is tried: from here on nobody is given what it replaces
+        await self._set(wanted)
+        ledger.settle(wanted)
 
     async def clear_refused(self, tokens: Tokens) -> Tokens | None:
         """Forget `tokens`, which the server refused, and no newer ones, which it gives; if that fails, once more later.
 
-        Raises AuthError where the storage cannot be read.
+        Raises AuthError if the storage cannot be read.
         """
-        stored = await self._get()
-        ours = same(stored, tokens) or self._awaits(stored)
-        self._remember((stored, None) if ours else None)
-        return await self.latest() if ours else stored
-
-    @asynccontextmanager
-    async def refresh_lock(self) -> AsyncGenerator[bool, None]:
-        """One process at a time; whether others may have written before, so that the tokens want reading again."""
-        if self._shared is None:
-            yield False
-            return
-        held, failure = False, None
-        try:
-            # one scope for all of it: the lock may hold a scope or a task group of its own from its start to its end
-            with _translated("the token storage's refresh lock"), anyio.fail_after(_LOCK_PATIENCE) as scope:
-                lock = self._shared.refresh_lock()
-                await lock.__aenter__()
-                held, scope.deadline = True, math.inf
-                try:
-                    with anyio.CancelScope(shield=True):  # whatever becomes of the lock, a refresh runs to its end
-                        yield True
-                except BaseException as error:  # raised again once the lock is released
-                    failure = error
-                scope.deadline = anyio.current_time() + _PATIENCE
-                await lock.__aexit__(None, None, None)
-        except AuthError as error:
-            if not held:
-                raise
-            _report("the refresh lock could not be released", error)  # what it was for is done, and it ends by itself
-        if failure is not None:
-            raise failure
+        stored, unsaved = await self._get(), self._ledger.replacing(tokens, None)
+        if not unsaved.due(stored):
+            self._ledger.settle(stored)
+            return stored
+        self._ledger.spend(tokens)
+        self._ledger.remember(unsaved)
+        return await self.latest()
 
     async def flush(self) -> None:
-        """Store what could not be stored before; AuthError where it still cannot be, or not in time."""
+        """Store what could not be stored before; AuthError if it still cannot be, or not in time."""
+        patience = self._patience.storage
         try:
-            with anyio.fail_after(_PATIENCE):
-                async with self.writing:
-                    if self._unsaved is not None:
+            with anyio.fail_after(patience):
+                async with self.writing():
+                    if self._ledger.unsaved is not None:
                         await self._settle()
         except TimeoutError as error:
             name = type(self._storage).__name__
-            raise AuthError(f"the token storage {name} did not take the tokens within {_PATIENCE:g} s") from error
+            raise AuthError(f"the token storage {name} did not take the tokens within {patience:g} s") from error
+
+    # The refresh lock
+
+    @asynccontextmanager
+    async def refresh_lock(self, tokens: Tokens) -> AsyncGenerator[bool]:
+        """One process, and one event loop, refreshes `tokens` at a time.
+
+        Gives True if others may have written before, so that the tokens want reading again.
+        """
+        if self._shared is None:
+            async with self._ledger.claim(mark(tokens)) as waited:
+                yield waited
+        else:
+            async with self._locked(self._shared):
+                yield True
+
+    @asynccontextmanager
+    async def _locked(self, shared: SharedTokenStorage) -> AsyncGenerator[None]:
+        """Hold the storage's own lock. What is done under it runs to its end, whatever becomes of the lock."""
+        held, failure, gate = False, None, self._gate("locks")
+        await gate.acquire()
+        try:
+            # one scope for all of it: the lock may hold a scope or a task group of its own from its start to its end
+            with anyio.fail_after(self._patience.lock) as scope:
+                try:
+                    lock = shared.refresh_lock()
+                    await lock.__aenter__()
+                finally:
+                    gate.release()  # whoever holds the lock waits for nobody who waits for it
+                held, scope.deadline = True, math.inf
+                try:
+                    with anyio.CancelScope(shield=True):
+                        yield
+                except BaseException as error:  # raised again once the lock is released
+                    failure = error
+                async with self._release_gate():
+                    scope.deadline = anyio.current_time() + self._patience.storage
+                    await lock.__aexit__(None, None, None)
+        except Exception as error:  # a lock is user code, and may raise anything
+            if held:
+                _report(
+                    "the refresh lock could not be released", error
+                )  # what it was for is done, and it ends by itself
+            elif isinstance(error, PrismaError):
+                raise
+            else:
+                raise AuthError(f"the token storage's refresh lock failed: {type(error).__name__}") from error
+        if failure is not None:
+            raise failure
+
+    # Asking the storage
+
+    async def _asked(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What one call of the storage gives. Whatever it raises, and its silence, is an AuthError with the cause."""
+        async with self._gate("calls"):
+            try:
+                with anyio.fail_after(self._patience.storage):
+                    return await call()
+            except PrismaError:
+                raise
+            except Exception as error:  # a storage is user code, and may raise anything
+                raise AuthError(f"the token storage failed: {type(error).__name__}") from error
+
+    def _gate(self, kind: str) -> anyio.Semaphore:
+        """What bounds the calls at once: a shared client's pool of connections is bounded too, and raises."""
+        gates = _gates.get(None)
+        if gates is None:
+            _gates.set(gates := {})
+        key = (kind, self._patience.calls)
+        if key not in gates:
+            gates[key] = anyio.Semaphore(self._patience.calls, fast_acquire=True)
+        return gates[key]
+
+    @asynccontextmanager
+    async def _release_gate(self) -> AsyncGenerator[None]:
+        """The gate for calls, waited for even by one whose lock was cut: it has to be left all the same."""
+        gate = self._gate("calls")
+        with anyio.CancelScope(shield=True):
+            await gate.acquire()
+        try:
+            yield
         finally:
-            _owners.pop(self, None)
+            gate.release()
 
     def _report_unsaved(self, error: AuthError) -> None:
-        if self._unsaved is not None and self._unsaved[1] is None:
+        if self._ledger.unsaved is not None and self._ledger.unsaved.wanted is None:
             _report("the tokens could not be cleared; that is tried again", error)
         else:
             _report("new tokens could not be stored; they are kept in memory", error)
 
-    def _remember(self, unsaved: tuple[Tokens | None, Tokens | None] | None) -> None:
-        self._unsaved = unsaved
-        if unsaved is None:
-            _owners.pop(self, None)
-        else:
-            _owners[self] = self._owner()
+
+def _shared(storage: TokenStorage) -> SharedTokenStorage | None:
+    """The storage, if processes may share it; TypeError if it lacks methods that it needs."""
+    checked_methods(storage, "storage", *_PLAIN)
+    if any(hasattr(storage, name) for name in _SHARED):
+        checked_methods(storage, "storage, since processes share it,", *_PLAIN, *_SHARED)
+    return storage if isinstance(storage, SharedTokenStorage) else None
 
 
-def _report(problem: str, error: AuthError) -> None:
+def _report(problem: str, error: Exception) -> None:
     # no traceback: it would show frames of user code that hold the tokens
     logger.error("%s (%s)", problem, type(error.__cause__ or error).__name__)
-
-
-@contextmanager
-def _faults() -> Generator[None, None, None]:
-    """Turn whatever one call of a storage raises, and its silence, into an AuthError; its cause tells the rest."""
-    with _translated("the token storage"), anyio.fail_after(_PATIENCE):
-        yield
-
-
-@contextmanager
-def _translated(what: str) -> Generator[None, None, None]:
-    try:
-        yield
-    except PrismaError:
-        raise
-    except Exception as error:  # a storage is user code, and may raise anything
-        raise AuthError(f"{what} failed: {type(error).__name__}") from error

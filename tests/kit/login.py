@@ -3,12 +3,16 @@
 import hashlib
 import json
 from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 from attrs import define, field
 
 from prisma_mgmt.auth import OAuthClient, OAuthSession, Tokens, TokenStorage
 from prisma_mgmt.auth.storage import MemoryTokenStorage
+from prisma_mgmt.auth.tokens import same
 from tests.conftest import FakeClock
 from tests.kit.rig import Drop, Gate, Reply, Request
 
@@ -17,6 +21,9 @@ def jwt(**claims: Any) -> str:
     """An access token as the login server makes them; nobody here verifies a signature."""
     parts = [json.dumps(part).encode() for part in ({"alg": "none"}, claims)]
     return ".".join(urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts) + ".signature"
+
+
+_worlds = count(1)
 
 
 @define
@@ -42,6 +49,7 @@ class Prisma:
     seen: list[str | None] = field(factory=list)  # the token of each API call
     refused: int = 0
     pairs: int = 0
+    world: int = field(factory=lambda: next(_worlds))  # so that no two tests see the same token
 
     @property
     def refreshes(self) -> int:
@@ -49,7 +57,7 @@ class Prisma:
 
     def new_pair(self, workspace: str = "wksp_1", **extra: Any) -> dict[str, Any]:
         self.pairs += 1
-        access = jwt(workspace_id=workspace, jti=self.pairs)
+        access = jwt(workspace_id=workspace, jti=f"{self.world}-{self.pairs}")
         pair = {"access_token": access, "refresh_token": f"refresh-{self.pairs}", "token_type": "Bearer"}
         pair = {**pair, "expires_in": 3600, "scope": "workspace:admin offline_access", **self.grant, **extra}
         pair = {key: value for key, value in pair.items() if value is not None}
@@ -145,6 +153,26 @@ class CountingStorage(MemoryTokenStorage):
     async def clear_tokens(self) -> None:
         self.clears += 1
         await super().clear_tokens()
+
+
+class SharedStorage(CountingStorage):
+    """One that processes share; its lock cannot fail."""
+
+    @asynccontextmanager
+    async def refresh_lock(self) -> AsyncIterator[None]:
+        yield
+
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        if not same(self._tokens, current):
+            return False
+        await self.set_tokens(tokens)
+        return True
+
+    async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
+        if not same(self._tokens, tokens):
+            return False
+        await self.clear_tokens()
+        return True
 
 
 def oauth_at(url: str, **options: Any) -> OAuthClient:

@@ -77,6 +77,7 @@ async def test_a_failed_renewal_ahead_of_expiry_leaves_a_good_token_in_use(prism
         clock.time += 60
         with pytest.raises(AuthError):
             await world.call()
+        clock.time += 2
         await world.call()
     assert prisma.refreshes == 3
 
@@ -163,7 +164,8 @@ async def test_a_logout_during_the_write_of_a_refresh_ends_logged_out(world: Wor
     async with anyio.create_task_group() as group:
 
         async def renew() -> None:
-            await session.renew(old)
+            with pytest.raises(LoginRequiredError):
+                await session.renew(old)
 
         group.start_soon(renew)
         await writing.arrived.wait()
@@ -362,6 +364,33 @@ async def test_a_slow_read_does_not_bring_an_old_pair_back(world: World) -> None
         new = await session.renew(old)
         gate.release()
     assert await session.access_token() == new != old
+
+
+async def test_a_slow_read_gives_nobody_what_was_replaced_meanwhile(world: World) -> None:
+    reading, results = Gate(open_=True), list[str]()
+
+    class Slow(CountingStorage):
+        async def get_tokens(self) -> Tokens | None:
+            found = await super().get_tokens()
+            await reading()
+            return found
+
+    storage = Slow(world.storage.current)
+    session = session_at(world.server.url, storage, snapshot_ttl=0)
+    old = await session.access_token()
+    reading = gate = Gate()
+
+    async def ask() -> None:
+        results.append(await session.access_token())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await gate.arrived.wait()
+        reading = Gate(open_=True)
+        await storage.set_tokens(newer := world.prisma.tokens())  # by another process
+        assert await session.renew(old) == newer.access_token
+        gate.release()
+    assert results == [newer.access_token]
 
 
 async def test_network_faults_of_the_login_server_surface_as_what_they_are() -> None:

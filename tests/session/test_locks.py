@@ -9,18 +9,19 @@ import anyio
 import pytest
 
 from prisma_mgmt import AuthError
-from prisma_mgmt.auth import Tokens, vault
+from prisma_mgmt.auth import Tokens
 from prisma_mgmt.auth.storage import locks
-from prisma_mgmt.auth.tokens import same
-from prisma_mgmt.auth.vault import Vault
-from tests.kit.login import CountingStorage, session_at
+from prisma_mgmt.auth.vault import Patience, Vault
+from tests.kit.login import SharedStorage, session_at
 from tests.kit.rig import Gate, Reply
 from tests.kit.world import World, together
 
 pytestmark = pytest.mark.anyio
 
+TOKENS = Tokens("wksp_1", "access", "refresh")
 
-class Locking(CountingStorage):
+
+class Locking(SharedStorage):
     """A shared storage whose lock cannot fail."""
 
     held = False
@@ -30,12 +31,6 @@ class Locking(CountingStorage):
         self.held = True
         yield
         self.held = False
-
-    async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
-        current = same(self._tokens, tokens)
-        if current:
-            self._tokens = None
-        return current
 
 
 class WithScope(Locking):
@@ -100,13 +95,10 @@ async def test_a_lock_may_hold_a_scope_or_a_task_group_of_its_own(world: World, 
 
 
 @pytest.mark.parametrize("kind", [Locking, WithScope, WithTaskGroup, NeverReleased])
-async def test_what_a_refresh_raises_under_a_lock_passes_unchanged(
-    kind: type[Locking], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vault, "_PATIENCE", 0.01)
+async def test_what_a_refresh_raises_under_a_lock_passes_unchanged(kind: type[Locking]) -> None:
     storage, raised = kind(), KeyError("mine")
     with pytest.raises(KeyError) as caught:
-        async with Vault(storage, storage).refresh_lock():
+        async with Vault(storage, patience=Patience(storage=0.01)).refresh_lock(TOKENS):
             raise raised
     assert caught.value is raised
 
@@ -114,15 +106,12 @@ async def test_what_a_refresh_raises_under_a_lock_passes_unchanged(
 @pytest.mark.parametrize("kind", [Locking, WithTaskGroup])
 async def test_what_is_done_under_a_lock_has_no_deadline_of_the_lock(kind: type[Locking]) -> None:
     storage = kind()
-    async with Vault(storage, storage).refresh_lock():
+    async with Vault(storage).refresh_lock(TOKENS):
         assert anyio.current_effective_deadline() == math.inf
 
 
-async def test_a_lock_that_never_comes_fails_all_who_wait_and_spends_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vault, "_LOCK_PATIENCE", 0.01)
-    session = session_at(world.server.url, NeverThere(world.storage.current))
+async def test_a_lock_that_never_comes_fails_all_who_wait_and_spends_nothing(world: World) -> None:
+    session = session_at(world.server.url, NeverThere(world.storage.current), patience=Patience(lock=0.01))
     old = await session.access_token()
     results = await together(5, lambda: session.renew(old))
     assert [type(error) for error in results] == [AuthError] * 5
@@ -132,15 +121,14 @@ async def test_a_lock_that_never_comes_fails_all_who_wait_and_spends_nothing(
 
 
 def test_our_own_storages_give_up_on_a_lock_first() -> None:
-    assert vault._LOCK_PATIENCE >= locks.LONGEST_WAIT + 5
+    assert Patience().lock >= locks.LONGEST_WAIT + 5
 
 
 async def test_a_lock_that_is_never_released_costs_nobody_the_refresh(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session = session_at(world.server.url, NeverReleased(world.storage.current))
+    session = session_at(world.server.url, NeverReleased(world.storage.current), patience=Patience(storage=0.5))
     old = await session.access_token()
-    monkeypatch.setattr(vault, "_PATIENCE", 0.5)
     assert await session.renew(old) != old
     assert "the refresh lock could not be released (TimeoutError)" in caplog.messages
 

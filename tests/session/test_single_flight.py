@@ -69,7 +69,12 @@ async def test_a_call_that_waits_for_a_connection_waits_for_the_refresh_too(worl
     assert world.prisma.refreshes == 1
 
 
-async def test_a_failed_refresh_fails_those_who_wait_for_a_connection_too(world: World) -> None:
+async def test_a_failed_refresh_fails_those_who_wait_for_a_connection_too(prisma: Prisma, clock: FakeClock) -> None:
+    async with started(prisma, clock=clock) as world:
+        await _fail_those_who_wait(world, clock)
+
+
+async def _fail_those_who_wait(world: World, clock: FakeClock) -> None:
     gate = world.prisma.token_gate = Gate()
     world.prisma.replies = [Reply(503)]
     world.prisma.expire()
@@ -88,6 +93,7 @@ async def test_a_failed_refresh_fails_those_who_wait_for_a_connection_too(world:
         assert {type(result) for result in results} == {AuthError}
         assert len({id(result) for result in results}) == 20
         assert len(world.prisma.seen) == 2
+        clock.time += 1
         assert (await client.request("GET", "/v1/me")).status == 200
 
 
@@ -291,7 +297,14 @@ async def test_a_refresh_sees_no_context_of_the_caller(world: World) -> None:
 # S4: a failed refresh
 
 
-async def test_a_failed_refresh_fails_all_who_waited_once_each_with_its_own_exception(world: World) -> None:
+async def test_a_failed_refresh_fails_all_who_waited_once_each_with_its_own_exception(
+    prisma: Prisma, clock: FakeClock
+) -> None:
+    async with started(prisma, clock=clock) as world:
+        await _fail_all(world, clock)
+
+
+async def _fail_all(world: World, clock: FakeClock) -> None:
     gate = world.prisma.token_gate = Gate()
     world.prisma.replies = [Reply(503, {"error": "temporarily_unavailable"}, headers={"retry-after": "7"})]
     world.prisma.expire()
@@ -310,6 +323,7 @@ async def test_a_failed_refresh_fails_all_who_waited_once_each_with_its_own_exce
     assert all(type(error) is AuthError and error.retry_after == 7 for error in results)
     assert len({id(error) for error in results}) == 50
     assert all(isinstance(error.__cause__, AuthenticationError) for error in results)
+    clock.time += 7
     assert (await world.call())["token"] in world.prisma.live
     assert world.storage.clears == 0
 

@@ -1,19 +1,17 @@
 """S5, S10 and S13: storages that fail, hang or lie, at a refusal, at a logout and at the end."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
 
 from prisma_mgmt import AuthError, LoginRequiredError
-from prisma_mgmt.auth import Tokens, session, vault
+from prisma_mgmt.auth import OAuthSession, Tokens
 from prisma_mgmt.auth.storage import MemoryTokenStorage
-from prisma_mgmt.auth.tokens import same
+from prisma_mgmt.auth.vault import Patience
 from tests.conftest import FakeClock
 from tests.kit.canaries import leaks
-from tests.kit.login import CountingStorage, Prisma, session_at
+from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
 from tests.kit.rig import Gate
 from tests.kit.world import World, started
 
@@ -32,16 +30,8 @@ class Faulty(CountingStorage):
         await super().clear_tokens()
 
 
-class SharedFaulty(Faulty):
-    @asynccontextmanager
-    async def refresh_lock(self) -> AsyncIterator[None]:
-        yield
-
-    async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
-        current = same(self._tokens, tokens)
-        if current:
-            await self.clear_tokens()
-        return current
+class SharedFaulty(Faulty, SharedStorage):
+    pass
 
 
 # Closing
@@ -57,15 +47,13 @@ async def test_closing_undoes_nothing_that_another_process_did(world: World, log
     assert world.storage.current == newer
 
 
-async def test_closing_says_that_the_storage_hangs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_says_that_the_storage_hangs(world: World) -> None:
     storage = Faulty(world.storage.current)
-    mine = session_at(world.server.url, storage)
+    mine = session_at(world.server.url, storage, patience=Patience(storage=0.05, drain=0.05))
     storage.failures = 1
     await mine.renew(await mine.access_token())
     storage.writing = Gate()
-    with monkeypatch.context() as patch, pytest.raises(AuthError, match="Faulty did not take the tokens within"):
-        patch.setattr(vault, "_PATIENCE", 0.05)
-        patch.setattr(session, "_DRAIN", 0.05)
+    with pytest.raises(AuthError, match="Faulty did not take the tokens within"):
         await mine.aclose()
     storage.writing = None
     await mine.aclose()
@@ -189,3 +177,85 @@ async def test_what_is_no_tokens_is_refused_by_its_type_and_not_shown(world: Wor
         with pytest.raises(AuthError, match=f"must give Tokens or None, not {type(found).__name__}") as caught:
             await call()
         assert leaks(caught.value) == []
+
+
+# Logins and logouts while the storage is down
+
+
+class Down(CountingStorage):
+    """Fails whatever it is asked while `down`."""
+
+    down = False
+
+    def _check(self) -> None:
+        if self.down:
+            raise ConnectionError("down")
+
+    async def get_tokens(self) -> Tokens | None:
+        self._check()
+        return await super().get_tokens()
+
+    async def set_tokens(self, tokens: Tokens) -> None:
+        self._check()
+        await super().set_tokens(tokens)
+
+    async def clear_tokens(self) -> None:
+        self._check()
+        await super().clear_tokens()
+
+
+class SharedDown(Down, SharedStorage):
+    pass
+
+
+async def _log_in(world: World, mine: OAuthSession) -> None:
+    login = oauth_at(world.server.url).login_url()
+    with pytest.raises(AuthError, match="ConnectionError"):
+        await mine.handle_callback(f"/callback?code=abc&state={login.state}", login)
+
+
+@pytest.mark.parametrize("kind", [Down, SharedDown])
+async def test_a_pair_that_a_refresh_brings_outlives_a_login_that_a_storage_could_not_take(
+    world: World, kind: type[Down]
+) -> None:
+    storage = kind(world.storage.current)
+    mine = session_at(world.server.url, storage, snapshot_ttl=0)
+    await mine.access_token()
+    storage.down = True
+    await _log_in(world, mine)
+    assert storage.current is not None
+    assert storage.current.refresh_token == "refresh-1"
+    gate, results = Gate(), list[Any]()
+    world.prisma.token_gate = gate
+
+    async def renew() -> None:
+        results.append(await mine.renew(await mine.access_token()))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(renew)
+        await gate.arrived.wait()
+        storage.down = False
+        gate.release()
+    assert results == [await mine.access_token()]
+    assert storage.current is not None
+    assert storage.current.refresh_token == "refresh-3"
+    mine.accepted(results[0])
+    assert await mine.renew(results[0]) != results[0]
+    assert world.prisma.refused == 0
+
+
+@pytest.mark.parametrize("kind", [Down, SharedDown])
+async def test_a_logout_after_a_login_leaves_nobody_logged_in_though_the_storage_took_neither(
+    world: World, kind: type[Down]
+) -> None:
+    storage = kind(world.storage.current)
+    mine = session_at(world.server.url, storage, snapshot_ttl=0)
+    storage.down = True
+    await _log_in(world, mine)
+    with pytest.raises(AuthError, match="ConnectionError"):
+        await mine.logout()
+    with pytest.raises(LoginRequiredError):
+        await mine.access_token()
+    storage.down = False
+    assert await mine.tokens() is None
+    assert storage.current is None

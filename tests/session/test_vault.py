@@ -11,19 +11,16 @@ import anyio
 import pytest
 
 from prisma_mgmt import AuthError
-from prisma_mgmt.auth import SharedTokenStorage, Tokens, TokenStorage, vault
+from prisma_mgmt.auth import SharedTokenStorage, Tokens, TokenStorage
+from prisma_mgmt.auth.ledger import Ledger
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.auth.tokens import same
-from prisma_mgmt.auth.vault import Vault
-from tests.kit.login import CountingStorage
+from prisma_mgmt.auth.vault import Patience, Vault
+from tests.kit.login import CountingStorage, SharedStorage
 
 pytestmark = pytest.mark.anyio
 
 OLD, NEW, OTHER = (Tokens("wksp_1", f"access-{name}", f"refresh-{name}") for name in ("old", "new", "other"))
-
-
-class Owner:
-    pass
 
 
 class FaultyStorage(CountingStorage):
@@ -48,7 +45,7 @@ class FaultyStorage(CountingStorage):
             raise ConnectionError("canary")
 
 
-class SharedFaultyStorage(FaultyStorage):
+class SharedFaultyStorage(FaultyStorage, SharedStorage):
     """With a lock that can fail at either end."""
 
     fails_at = ""
@@ -61,17 +58,10 @@ class SharedFaultyStorage(FaultyStorage):
         if self.fails_at == "exit":
             raise ConnectionError
 
-    async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
-        self._check()
-        current = same(self._tokens, tokens)
-        if current:
-            self._tokens = None
-        return current
 
-
-@pytest.fixture
-def owner() -> Owner:
-    return Owner()
+async def replace(kept: Vault, old: Tokens, new: Tokens) -> bool:
+    async with kept.writing():
+        return await kept.replace(old, new)
 
 
 @pytest.fixture
@@ -80,8 +70,8 @@ def storage() -> FaultyStorage:
 
 
 @pytest.fixture
-def kept(storage: FaultyStorage, owner: Owner) -> Vault:
-    return Vault(storage, owner)
+def kept(storage: FaultyStorage) -> Vault:
+    return Vault(storage)
 
 
 async def test_a_storages_fault_is_an_auth_error_that_names_its_kind(kept: Vault, storage: FaultyStorage) -> None:
@@ -100,20 +90,20 @@ async def test_a_storages_fault_is_an_auth_error_that_names_its_kind(kept: Vault
         assert not caught.value.refresh_token_invalid
 
 
-async def test_an_auth_error_of_the_storage_is_passed_on(owner: Owner) -> None:
+async def test_an_auth_error_of_the_storage_is_passed_on() -> None:
     class Refusing(MemoryTokenStorage):
         async def get_tokens(self) -> Tokens | None:
             raise AuthError("tokens.json holds no tokens")
 
     with pytest.raises(AuthError, match=r"tokens\.json holds no tokens"):
-        await Vault(Refusing(), owner).read()
+        await Vault(Refusing()).read()
 
 
 async def test_a_pair_that_cannot_be_stored_serves_and_is_stored_at_the_next_read(
     kept: Vault, storage: FaultyStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage.failures = 2
-    await kept.keep(OLD, NEW)
+    await replace(kept, OLD, NEW)
     assert storage.current == OLD
     assert await kept.read() == NEW
     assert storage.current == OLD
@@ -125,7 +115,7 @@ async def test_a_pair_that_cannot_be_stored_serves_and_is_stored_at_the_next_rea
 
 async def test_a_pair_in_memory_serves_while_the_storage_is_down(kept: Vault, storage: FaultyStorage) -> None:
     storage.down = True
-    await kept.keep(OLD, NEW)
+    await replace(kept, OLD, NEW)
     assert await kept.read() == NEW
     storage.down = False
     assert await kept.read() == NEW
@@ -134,9 +124,9 @@ async def test_a_pair_in_memory_serves_while_the_storage_is_down(kept: Vault, st
 
 async def test_a_second_pair_in_memory_replaces_the_first(kept: Vault, storage: FaultyStorage) -> None:
     storage.failures = 2
-    await kept.keep(OLD, OTHER)
-    assert await kept.holds(OTHER), "the storage holds what OTHER could not yet replace"
-    await kept.keep(OTHER, NEW)
+    await replace(kept, OLD, OTHER)
+    assert storage.current == OLD, "the storage holds what OTHER could not yet replace"
+    await replace(kept, OTHER, NEW)
     assert await kept.read() == NEW
     assert storage.current == NEW
 
@@ -145,9 +135,8 @@ async def test_what_somebody_else_stored_meanwhile_wins_over_a_pair_in_memory(
     kept: Vault, storage: FaultyStorage
 ) -> None:
     storage.failures = 1
-    await kept.keep(OLD, NEW)
+    await replace(kept, OLD, NEW)
     await storage.set_tokens(OTHER)
-    assert not await kept.holds(OLD)
     assert await kept.read() == OTHER
     assert await kept.read() == OTHER
     assert storage.current == OTHER
@@ -168,7 +157,7 @@ async def test_a_login_that_cannot_be_stored_is_an_error_and_serves(
 @pytest.mark.parametrize("forget", [lambda kept: kept.clear(), lambda kept: kept.clear_refused(OLD)])
 async def test_forgetting_forgets_a_pair_in_memory_too(kept: Vault, storage: FaultyStorage, forget: Any) -> None:
     storage.failures = 1
-    await kept.keep(OLD, NEW)
+    await replace(kept, OLD, NEW)
     await forget(kept)
     assert await kept.read() is None
     assert storage.current is None
@@ -176,8 +165,8 @@ async def test_forgetting_forgets_a_pair_in_memory_too(kept: Vault, storage: Fau
 
 async def test_a_logout_beats_a_read_that_would_store_the_pair_in_memory(kept: Vault, storage: FaultyStorage) -> None:
     storage.failures = 1
-    await kept.keep(OLD, NEW)
-    async with anyio.create_task_group() as group, kept.writing:
+    await replace(kept, OLD, NEW)
+    async with anyio.create_task_group() as group, kept.writing():
         group.start_soon(kept.read)
         await anyio.wait_all_tasks_blocked()
         await kept.clear()
@@ -185,11 +174,11 @@ async def test_a_logout_beats_a_read_that_would_store_the_pair_in_memory(kept: V
 
 
 @pytest.mark.parametrize("kind", [FaultyStorage, SharedFaultyStorage])
-async def test_only_the_refused_pair_is_cleared(kind: type[FaultyStorage], owner: Owner) -> None:
+async def test_only_the_refused_pair_is_cleared(kind: type[FaultyStorage]) -> None:
     storage = kind(NEW)
-    await Vault(storage, owner).clear_refused(OLD)
+    await Vault(storage).clear_refused(OLD)
     assert storage.current == NEW
-    await Vault(storage, owner).clear_refused(NEW)
+    await Vault(storage).clear_refused(NEW)
     assert storage.current is None
 
 
@@ -197,7 +186,7 @@ async def test_closing_stores_what_is_left_or_says_that_it_cannot(kept: Vault, s
     await kept.flush()
     assert storage.writes == []
     storage.failures = 2
-    await kept.keep(OLD, NEW)
+    await replace(kept, OLD, NEW)
     with pytest.raises(AuthError):
         await kept.flush()
     await kept.flush()
@@ -209,7 +198,7 @@ async def test_closing_leaves_alone_what_somebody_else_has_done_since(
     kept: Vault, storage: FaultyStorage, stored: Tokens | None
 ) -> None:
     storage.failures = 1
-    await kept.keep(OLD, NEW)
+    await replace(kept, OLD, NEW)
     await storage.clear_tokens()
     if stored is not None:
         await storage.set_tokens(stored)
@@ -222,7 +211,7 @@ async def test_closing_says_that_a_storage_cannot_be_read_and_loses_nothing(
     kept: Vault, storage: FaultyStorage
 ) -> None:
     storage.down = True
-    await kept.keep(OLD, NEW)
+    await replace(kept, OLD, NEW)
     with pytest.raises(AuthError, match="ConnectionError"):
         await kept.flush()
     storage.down = False
@@ -231,22 +220,22 @@ async def test_closing_says_that_a_storage_cannot_be_read_and_loses_nothing(
     assert storage.current == OTHER
 
 
-async def test_an_owner_lives_for_as_long_as_a_pair_is_in_memory_only(storage: FaultyStorage) -> None:
-    owner = Owner()
-    kept, gone = Vault(storage, owner), ref(owner)
+async def test_a_ledger_lives_for_as_long_as_a_pair_is_in_memory_only(storage: FaultyStorage) -> None:
+    keep: set[Ledger] = set()
+    ledger = Ledger(keep=keep)
+    kept, gone = Vault(storage, ledger), ref(ledger)
     storage.failures = 1
-    await kept.keep(OLD, NEW)
-    del owner
+    await replace(kept, OLD, NEW)
+    del ledger, kept
     gc.collect()
     assert gone() is not None
-    await kept.read()
+    await Vault(storage, gone()).read()
+    assert not keep
     gc.collect()
     assert gone() is None
 
 
-async def test_a_storage_that_hangs_is_a_storage_that_fails(
-    owner: Owner, monkeypatch: pytest.MonkeyPatch, anyio_backend_name: str
-) -> None:
+async def test_a_storage_that_hangs_is_a_storage_that_fails() -> None:
     class Hanging(FaultyStorage):
         hangs = False
 
@@ -262,13 +251,12 @@ async def test_a_storage_that_hangs_is_a_storage_that_fails(
             await self.get_tokens()
             await super().set_tokens(tokens)
 
-    monkeypatch.setattr(vault, "_PATIENCE", 0.01)
     storage = Hanging(OLD)
-    kept = Vault(storage, owner)
+    kept = Vault(storage, patience=Patience(storage=0.01))
     storage.hangs = True
     with pytest.raises(AuthError, match="TimeoutError"):
         await kept.read()
-    await kept.keep(OLD, NEW)
+    await replace(kept, OLD, NEW)
     assert await kept.read() == NEW
     storage.hangs = False
     assert await kept.read() == NEW
@@ -279,29 +267,27 @@ async def test_a_storage_that_hangs_is_a_storage_that_fails(
 
 
 async def test_a_storage_of_ones_own_needs_no_lock(kept: Vault) -> None:
-    async with kept.refresh_lock() as others:
+    async with kept.refresh_lock(OLD) as others:
         assert not others
 
 
-async def test_a_lock_that_cannot_be_had_is_an_auth_error(owner: Owner) -> None:
+async def test_a_lock_that_cannot_be_had_is_an_auth_error() -> None:
     storage = SharedFaultyStorage(OLD)
     storage.fails_at = "enter"
     with pytest.raises(AuthError, match="ConnectionError"):
-        async with Vault(storage, owner).refresh_lock():
+        async with Vault(storage).refresh_lock(OLD):
             pytest.fail("the lock was not held")
 
 
-async def test_a_lock_that_cannot_be_released_costs_nobody_the_refresh(
-    owner: Owner, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_lock_that_cannot_be_released_costs_nobody_the_refresh(caplog: pytest.LogCaptureFixture) -> None:
     storage = SharedFaultyStorage(OLD)
     storage.fails_at = "exit"
-    async with Vault(storage, owner).refresh_lock() as others:
+    async with Vault(storage).refresh_lock(OLD) as others:
         assert others
     assert "the refresh lock could not be released (ConnectionError)" in caplog.messages
 
 
-def test_three_methods_make_a_storage_and_two_more_a_shared_one() -> None:
+def test_three_methods_make_a_storage_and_three_more_a_shared_one() -> None:
     assert isinstance(MemoryTokenStorage(), TokenStorage)
     assert not isinstance(MemoryTokenStorage(), SharedTokenStorage)
     assert isinstance(SharedFaultyStorage(), SharedTokenStorage)
@@ -324,24 +310,25 @@ def test_two_pairs_are_the_same_by_their_tokens(one: Tokens | None, other: Token
 async def test_a_storage_that_swaps_in_one_step_is_asked_to() -> None:
     swaps: list[tuple[Tokens, Tokens]] = []
 
-    class Swapping(MemoryTokenStorage):
-        current = True
+    class Swapping(SharedStorage):
+        answer: bool | None = True
 
         async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
             swaps.append((tokens, current))
-            if self.current is None:
+            if self.answer is None:
                 raise OSError("down")
-            return self.current
+            if self.answer:
+                await self.set_tokens(tokens)
+            return self.answer
 
-    storage = Swapping()
-    old, new = Tokens("wksp_1", "access-1", "refresh-1"), Tokens("wksp_1", "access-2", "refresh-2")
-    vault = Vault(storage, storage)
-    assert await vault.replace(old, new)
-    storage.current = False
-    assert not await vault.replace(old, new)
-    storage.current = None  # type: ignore[assignment]  # a storage that is down
-    assert await vault.replace(old, new), "the pair is kept"
-    assert swaps == [(new, old)] * 3
-    await storage.set_tokens(old)
-    assert await vault.read() == new, "and stored at the next chance"
-    assert await storage.get_tokens() == new
+    storage = Swapping(OLD)
+    vault = Vault(storage)
+    assert await replace(vault, OLD, NEW)
+    storage.answer = False
+    assert not await replace(vault, NEW, OTHER)
+    storage.answer = None
+    assert await replace(vault, NEW, OTHER), "the pair is kept"
+    assert swaps == [(NEW, OLD), (OTHER, NEW), (OTHER, NEW)]
+    storage.answer = True
+    assert await vault.read() == OTHER, "and stored at the next chance"
+    assert await storage.get_tokens() == OTHER

@@ -14,7 +14,7 @@ class TokenStorage(Protocol):
     """
 
     async def get_tokens(self) -> Tokens | None:
-        """The tokens, None where there are none. What cannot be read is an exception, never None."""
+        """Return the tokens, or None if there are none. What cannot be read is an exception, never None."""
         ...
 
     async def set_tokens(self, tokens: Tokens) -> None:
@@ -22,22 +22,25 @@ class TokenStorage(Protocol):
         ...
 
     async def clear_tokens(self) -> None:
-        """Forget the tokens; where there are none, nothing happens."""
+        """Forget the tokens. If there are none, nothing happens."""
         ...
 
 
 @runtime_checkable
 class SharedTokenStorage(TokenStorage, Protocol):
-    """A storage whose tokens several processes share.
+    """A storage whose tokens several processes share. The three methods come together or not at all.
 
-    One that also has `set_tokens_if_current(tokens, current) -> bool`, which stores `tokens` in one step if the stored
-    ones are still `current`, keeps even a logout in another process from being undone in the moment of a write.
+    With them, processes refresh one at a time, and none undoes what another has stored or cleared in the meantime.
     """
 
     def refresh_lock(self) -> AbstractAsyncContextManager[None]:
-        """Held by one process at a time, over a read, a refresh and a write; it ends with its process."""
+        """Give a lock for one process at a time, held over a read, a refresh and a write; it ends with its process."""
+        ...
+
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        """Store `tokens` if the stored ones are still `current`, in one step; return False if they are not."""
         ...
 
     async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
-        """Forget the tokens if they are still `tokens`, in one step; whether they were."""
+        """Forget the tokens if they are still `tokens`, in one step; return False if they are not."""
         ...

@@ -1,0 +1,72 @@
+"""The tokens in use, as one value that is replaced and never changed."""
+
+import math
+from typing import Self
+
+from attrs import evolve, frozen
+
+from prisma_mgmt.auth.tokens import Tokens, same, workspace_of
+from prisma_mgmt.errors import AuthError
+
+
+@frozen
+class Held:
+    """What a session last knew of its user's tokens.
+
+    tokens: None if nobody is logged in, or if nothing has been read yet.
+    read_at: when that was, on the monotonic clock.
+    renew_at: from when a token is renewed ahead of a call, in Unix seconds.
+    switched: True if the access token is for another workspace than the one that the user chose.
+    """
+
+    tokens: Tokens | None = None
+    read_at: float = -math.inf
+    renew_at: float = math.inf
+    switched: bool = False
+
+    def replaced(self, tokens: Tokens | None, *, read_at: float, now: float, leeway: float) -> Self:
+        """The value after `tokens` were read or stored. A pair that stays keeps its time to renew.
+
+        A token is renewed `leeway` seconds before its expiry, or a tenth of what it had left when it was first seen.
+        """
+        if same(tokens, self.tokens):
+            return evolve(self, read_at=read_at)
+        renew_at = math.inf
+        if tokens is not None and tokens.expires_at is not None and leeway:
+            renew_at = tokens.expires_at - min(leeway, max(0.0, tokens.expires_at - now) / 10)
+        return type(self)(tokens, read_at, renew_at, tokens is not None and switched(tokens))
+
+    def postponed(self, until: float) -> Self:
+        """The value after a renewal ahead of expiry has failed: the next one waits, but not past the expiry."""
+        expires_at = None if self.tokens is None else self.tokens.expires_at
+        return evolve(self, renew_at=until if expires_at is None else min(until, expires_at))
+
+    def fresh(self, now: float, ttl: float) -> bool:
+        """Return True if the tokens may serve without another read of the storage; `now` is on the monotonic clock."""
+        return self.tokens is not None and now - self.read_at < ttl
+
+    def due(self, now: float) -> bool:
+        """Return True if the token is to be renewed before it is sent."""
+        return now >= self.renew_at
+
+    def outdates(self, token: str) -> bool:
+        """Return True if `token` is not the one to send. Nothing is known before the first read."""
+        if self.tokens is None:
+            return self.read_at > -math.inf
+        return token != self.tokens.access_token
+
+
+def good(tokens: Tokens, now: float) -> bool:
+    """Return True unless the access token is known to have expired."""
+    return tokens.expires_at is None or now < tokens.expires_at
+
+
+def switched(tokens: Tokens) -> bool:
+    """Return True if the access token names another workspace than the one that the user chose."""
+    return workspace_of(tokens.access_token) not in (None, tokens.workspace_id)
+
+
+def refuse_switched(switched: bool) -> None:
+    """Raise AuthError if a refresh has switched the workspace."""
+    if switched:
+        raise AuthError("a refresh gave tokens of another workspace than the session's; log in again")

@@ -1,0 +1,151 @@
+"""What this process knows of one user's stored tokens, whichever of its event loops asks."""
+
+import os
+import threading
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+import anyio
+from attrs import define, field, frozen
+
+from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.loops import running_loop
+
+K = TypeVar("K")
+
+_SPENT = 100  # pairs that are remembered as replaced
+_POLL = 0.01  # seconds between two looks at what another event loop holds
+_LEASE = 60.0  # seconds after which an event loop that holds something is taken for dead; a refresh takes less
+
+
+def mark(tokens: Tokens | None) -> bytes:
+    """What stands for a pair where the pair itself must not stand."""
+    if tokens is None:
+        return b""
+    return sha256(f"{tokens.access_token}\0{tokens.refresh_token}".encode(errors="surrogatepass")).digest()
+
+
+@frozen
+class Unsaved:
+    """What the storage should hold and does not hold yet.
+
+    before: the marks of what it may be holding still: all that was replaced here.
+    wanted: the tokens that it should hold, None if it should hold none.
+    blind: True if the storage could not say what it held when a login or a logout replaced that: whatever it holds is
+        older.
+    """
+
+    before: frozenset[bytes]
+    wanted: Tokens | None
+    blind: bool = False
+
+    def due(self, stored: Tokens | None) -> bool:
+        """Return True if a storage that holds `stored` is still to be brought to `wanted`.
+
+        If it holds anything else, somebody else has stored since, or logged out, and that stands.
+        """
+        return self.blind or mark(stored) in self.before
+
+
+@define(eq=False)
+class Ledger:
+    """The knowledge that all sessions of one user in this process share. Its values are replaced, never changed.
+
+    ours: what the storage was last brought to hold from here, as far as is known.
+    spent: the marks of the pairs that were replaced from here, the latest last. They are never used again.
+    unsaved: what could not be stored yet.
+    unproven: when the latest refreshes were, on the monotonic clock, if the API has accepted nothing since.
+    keep: where a ledger of unsaved tokens is kept, so that it lives on though no session does.
+    """
+
+    ours: Tokens | None = None
+    spent: tuple[bytes, ...] = ()
+    unsaved: Unsaved | None = None
+    unproven: tuple[float, ...] = ()
+    keep: set["Ledger"] | None = field(default=None, repr=False)
+    _claims: dict[bytes, "_Claim"] = field(factory=dict, init=False)
+
+    def replacing(self, old: Tokens | None, wanted: Tokens | None, *, blind: bool | None = None) -> Unsaved:
+        """What is still to be written if `wanted` cannot be stored in place of `old`; `blind` stays if it is None."""
+        unsaved = self.unsaved
+        before = unsaved.before if unsaved else frozenset[bytes]()
+        replaced = {mark(old)} | ({mark(unsaved.wanted)} if unsaved and unsaved.wanted else set[bytes]())
+        if blind is None:
+            blind = unsaved is not None and unsaved.blind
+        return Unsaved(before | replaced | frozenset(self.spent), wanted, blind)
+
+    def spend(self, *pairs: Tokens | None, keep: Tokens | None = None) -> None:
+        """Note pairs that are replaced by `keep`."""
+        kept = mark(keep)
+        marks = dict.fromkeys((*self.spent, *(mark(tokens) for tokens in pairs if tokens is not None)))
+        marks.pop(kept, None)
+        self.spent = tuple(marks)[-_SPENT:]
+
+    def remember(self, unsaved: Unsaved) -> None:
+        """Keep what could not be stored."""
+        self.unsaved, self.ours = unsaved, unsaved.wanted
+        if self.keep is not None:
+            self.keep.add(self)
+
+    def settle(self, held: Tokens | None) -> None:
+        """Note that nothing is to be written, and what the storage holds."""
+        self.unsaved, self.ours = None, held
+        if self.keep is not None:
+            self.keep.discard(self)
+
+    @asynccontextmanager
+    async def claim(self, name: bytes) -> AsyncGenerator[bool]:
+        """Hold `name` alone among all event loops of this process; gives True if it had to be waited for."""
+        mine, waited = _Claim(running_loop()), False
+        while not self._take(name, mine):
+            waited = True
+            await anyio.sleep(_POLL)
+        try:
+            yield waited
+        finally:
+            with _guard:
+                if self._claims.get(name) is mine:
+                    del self._claims[name]
+
+    def _take(self, name: bytes, mine: "_Claim") -> bool:
+        with _guard:
+            holder = self._claims.get(name)
+            if holder is not None and holder.lives():
+                return False
+            self._claims[name] = mine
+            return True
+
+
+@define(eq=False)
+class _Claim:
+    """An event loop that holds something. One that was closed, or left behind by a fork, holds nothing."""
+
+    loop: object
+    process: int = field(factory=os.getpid)
+    since: float = field(factory=time.monotonic)
+
+    def lives(self) -> bool:
+        closed = getattr(self.loop, "is_closed", bool)()
+        return not closed and self.process == os.getpid() and time.monotonic() - self.since < _LEASE
+
+
+def ledger_of(user: K, ledgers: "WeakValueDictionary[K, Ledger]", keep: set[Ledger]) -> Ledger:
+    """The one ledger of a user among `ledgers`; `keep` is where those live on that have unsaved tokens."""
+    with _guard:
+        return ledgers.setdefault(user, Ledger(keep=keep))
+
+
+def _renew_guard() -> None:
+    global _guard
+    _guard = threading.RLock()
+
+
+_guard = (
+    threading.RLock()
+)  # for the moment in which a claim or a ledger changes hands; garbage collection may come in between
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_guard)  # another thread may have held it

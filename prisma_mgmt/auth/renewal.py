@@ -1,0 +1,222 @@
+"""The refresh: what carries one, when it is not worth while, and what may write when its answer is back."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Protocol, TypeGuard, TypeVar
+from weakref import WeakKeyDictionary
+
+import anyio
+from attrs import field, frozen
+
+from prisma_mgmt.auth.endpoint import bearer
+from prisma_mgmt.auth.held import good
+from prisma_mgmt.auth.ledger import Ledger, mark
+from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.auth.vault import Vault
+from prisma_mgmt.auth.work import Work, fresh, tell
+from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
+from prisma_mgmt.masks import strip
+
+T = TypeVar("T")
+
+_FRUITLESS = 10.0  # seconds in which a token that a refresh gave, and the API has not accepted, is not refreshed again
+_MOST = 2  # refreshes in that time of which nothing was accepted: processes must not go on outdoing each other
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
+_REMEMBERED = 10_000  # tokens, of all users together
+
+
+class Flight:
+    """A refresh under way. It carries its own fences: login and logout mark it, and nobody compares numbers.
+
+    token: the access token that it is to replace.
+    rejected: True if the API has rejected that token, so that to send it would only earn another 401.
+    overtaken: True once a login or a logout has come: it may not write, and nobody gets what it brings.
+    revoke: True if a logout asked the server to forget the login: what the refresh brings is to be forgotten too.
+    """
+
+    def __init__(self, token: str, owner: object, renew: Callable[["Flight"], Awaitable[Tokens | None]]) -> None:
+        self.token = token
+        self.rejected = self.overtaken = self.revoke = False
+        self._over = anyio.Event()
+        self._work = Work(owner, lambda: self._fly(renew), name="the refresh")
+
+    async def _fly(self, renew: Callable[["Flight"], Awaitable[Tokens | None]]) -> Tokens | None:
+        try:
+            return await renew(self)
+        finally:
+            self._over.set()
+
+    @property
+    def under_way(self) -> bool:
+        return not self._work.done.is_set()
+
+    def overtake(self, *, revoke: bool = False) -> None:
+        """Mark that a login or a logout has come; all who wait are sent on to ask anew."""
+        self.overtaken = True
+        self.revoke = self.revoke or revoke
+        self._over.set()
+
+    async def tokens(self) -> Tokens | None:
+        """What the refresh brought, None if it was overtaken. What it raised is raised as an error of one's own."""
+        if not self._over.is_set():
+            self._work.refuse_owner()
+            await self._over.wait()
+        if self.overtaken:
+            return None
+        try:
+            tokens = await self._work.wait()
+        except (AuthError, NetworkError):
+            if self.overtaken:
+                return None
+            raise
+        return None if self.overtaken else tokens
+
+
+@frozen
+class Trouble:
+    """What the token endpoint last said instead of new tokens, and until when it is not asked again."""
+
+    error: AuthError | NetworkError = field(repr=False)
+    pause: float
+    until: float  # on the monotonic clock
+
+    @classmethod
+    def after(cls, error: AuthError | NetworkError, before: "Trouble | None", now: float) -> "Trouble":
+        """The server's own Retry-After counts, else a pause twice as long as the one before."""
+        strip(error)  # our frames hold tokens
+        pause = min(_LONGEST_PAUSE, before.pause * 2) if before else _FIRST_PAUSE
+        asked = error.retry_after if isinstance(error, AuthError) else None
+        return cls(error, pause, now + (asked or pause))
+
+
+@frozen
+class Means:
+    """What a refresh works with."""
+
+    oauth: "Refresher" = field(repr=False)
+    vault: Vault = field(repr=False)
+    ledger: Ledger = field(repr=False)
+    now: Callable[[], float]  # Unix seconds
+    monotonic: Callable[[], float]
+    on_refreshed: Callable[[Tokens], object] | None = None
+    on_signed_out: Callable[[], object] | None = None
+
+
+class Refresher(Protocol):
+    """An OAuthClient, as far as a refresh needs it."""
+
+    async def refresh(self, tokens: Tokens) -> Tokens: ...
+
+    async def revoke(self, tokens: Tokens) -> bool: ...
+
+
+async def renewed(flight: Flight, owner: object, means: Means) -> Tokens | None:
+    """Tokens that are not `flight.token`, if there is a way to any; None if nobody is logged in any more.
+
+    Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if the refresh fails.
+    """
+    tokens = await means.vault.read()
+    if not _worth_while(tokens, flight, means):
+        return tokens
+    async with means.vault.refresh_lock(tokens) as others:
+        if others:
+            tokens = await means.vault.read()
+            if not _worth_while(tokens, flight, means):
+                return tokens
+        return await _refreshed(flight, tokens, owner, means)
+
+
+def _worth_while(tokens: Tokens | None, flight: Flight, means: Means) -> TypeGuard[Tokens]:
+    """Return True if the tokens are those to replace, and a refresh may help."""
+    if tokens is None or flight.overtaken or tokens.access_token != flight.token:
+        return False
+    since = means.monotonic() - _FRUITLESS
+    young = _given.get(_hash(tokens.access_token), -math.inf) > since
+    often = len(means.ledger.unproven) == _MOST and means.ledger.unproven[0] > since
+    return not ((young or often) and good(tokens, means.now()))
+
+
+async def _refreshed(flight: Flight, old: Tokens, owner: object, means: Means) -> Tokens | None:
+    """Spend the refresh token; keep what comes unless a login, a logout or another process was faster."""
+    try:
+        new = await _asked(old, means)
+    except LoginRequiredError as error:
+        if not error.refresh_token_invalid:
+            raise
+        return await _after_refusal(flight, old, error, owner, means)
+    _remember(_given, _hash(new.access_token), means.monotonic())
+    means.ledger.unproven = (*means.ledger.unproven, means.monotonic())[-_MOST:]
+    async with means.vault.writing():
+        if not flight.overtaken and await means.vault.replace(old, new):
+            tell(owner, means.on_refreshed, new)
+            return new
+    if flight.revoke:
+        Work(owner, lambda: means.oauth.revoke(new))  # as far as the server lets it; nobody waits for it
+    return await means.vault.read()
+
+
+async def _after_refusal(
+    flight: Flight, refused: Tokens, error: LoginRequiredError, owner: object, means: Means
+) -> Tokens | None:
+    """A pair that somebody else has stored meanwhile; if there is none, the session is over."""
+    async with means.vault.writing():  # a login may be about to store its tokens
+        if not flight.overtaken:
+            stored = await means.vault.clear_refused(refused)
+            if stored is not None:
+                return stored
+            tell(owner, means.on_signed_out)
+            raise error
+    return await means.vault.read()
+
+
+async def _asked(old: Tokens, means: Means) -> Tokens:
+    """New tokens from the token endpoint, which is not asked while it is in trouble over these."""
+    if not old.refresh_token:
+        raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
+    troubles, key, now = _troubles.setdefault(means.oauth, OrderedDict()), mark(old), means.monotonic()
+    trouble = troubles.get(key)
+    if trouble is not None and now < trouble.until:
+        raise fresh(trouble.error) from trouble.error.__cause__
+    try:
+        new = await means.oauth.refresh(old)
+    except LoginRequiredError:
+        raise
+    except (AuthError, NetworkError) as error:
+        _remember(troubles, key, Trouble.after(error, trouble, means.monotonic()))
+        raise fresh(error) from error.__cause__
+    troubles.pop(key, None)
+    try:
+        bearer(new.access_token)
+    except AuthError as error:  # it is kept and not used, and a server that gives such a one is not asked by every call
+        _remember(troubles, mark(new), Trouble.after(error, trouble, means.monotonic()))
+    return new
+
+
+def paused(tokens: Tokens, means: Means) -> float:
+    """The seconds for which the token endpoint is not asked for the successors of these tokens; 0 if it may be."""
+    trouble = _troubles.get(means.oauth, OrderedDict[bytes, Trouble]()).get(mark(tokens))
+    return 0.0 if trouble is None else max(0.0, trouble.until - means.monotonic())
+
+
+def proven(token: str, ledger: Ledger) -> None:
+    """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
+    _given.pop(_hash(token), None)
+    ledger.unproven = ()
+
+
+def _hash(token: str) -> bytes:
+    return sha256(token.encode(errors="surrogatepass")).digest()
+
+
+def _remember(record: OrderedDict[bytes, T], key: bytes, value: T) -> None:
+    record[key] = value
+    record.move_to_end(key)
+    if len(record) > _REMEMBERED:
+        record.popitem(last=False)
+
+
+# Sessions come and go with the requests that they serve, so what counts for longer is not theirs. Both hold hashes.
+_given: OrderedDict[bytes, float] = OrderedDict()  # access tokens that a refresh gave and the API has not yet accepted
+_troubles: WeakKeyDictionary["Refresher", OrderedDict[bytes, Trouble]] = WeakKeyDictionary()  # by pair

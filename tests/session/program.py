@@ -1,0 +1,149 @@
+"""A program that ends in the middle of a refresh: `python -m tests.session.program <ending> <backend> <tokens> <url>`.
+
+Nothing in it closes a session by hand, but for `uvicorn`, whose lifespan closes the manager. It prints a line when it
+has gone as far as it goes by itself: from then on only what waits for the refresh keeps it.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+
+from prisma_mgmt.auth import OAuthClient, OAuthSession, SessionManager
+from prisma_mgmt.auth.storage import FileTokenStorage
+
+
+class Plain:
+    """A storage with the three methods only."""
+
+    def __init__(self, path: str) -> None:
+        storage = FileTokenStorage(path)
+        self.get_tokens, self.set_tokens = storage.get_tokens, storage.set_tokens
+        self.clear_tokens = storage.clear_tokens
+
+
+def session_of(tokens: str, url: str, storage: type[Plain] | type[FileTokenStorage]) -> OAuthSession:
+    return OAuthSession(OAuthClient("client", "https://app.example/callback", auth_base_url=url), storage(tokens))
+
+
+async def renew(session: OAuthSession) -> None:
+    await session.renew(await session.access_token())
+
+
+def say(word: str) -> None:
+    print(word, flush=True)
+
+
+async def told() -> None:
+    """Wait for a line on the standard input."""
+    await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+
+
+async def give_up(call: Callable[[], Awaitable[None]]) -> None:
+    """Cancel `call` when told to, as a timeout does."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        await told()
+        group.cancel_scope.cancel()
+
+
+async def timeout(session: OAuthSession) -> None:
+    await give_up(lambda: renew(session))
+    say("over")
+
+
+async def at_once(session: OAuthSession) -> None:
+    token = await session.access_token()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await session.renew(token)
+    say("over")
+
+
+async def native_timeout(session: OAuthSession) -> None:
+    async def expire(deadline: asyncio.Timeout) -> None:
+        await told()
+        deadline.reschedule(0)
+
+    try:
+        async with asyncio.timeout(None) as deadline:
+            watcher = asyncio.ensure_future(expire(deadline))
+            await renew(session)
+    except TimeoutError:
+        await watcher
+        say("over")
+
+
+async def sibling(session: OAuthSession) -> None:
+    async def fail() -> None:
+        await told()
+        raise KeyError("sibling")
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(renew, session)
+            group.start_soon(fail)
+    finally:
+        say("over")
+
+
+async def signal(session: OAuthSession) -> None:
+    try:
+        await renew(session)
+    finally:
+        say("over")
+
+
+def application(tokens: str, url: str, *, closing: bool) -> Callable[..., Awaitable[None]]:
+    """A server whose one request waits for the refresh; if the lifespan closes the manager, until it is told not to."""
+    manager = SessionManager(
+        OAuthClient("client", "https://app.example/callback", auth_base_url=url), lambda _: FileTokenStorage(tokens)
+    )
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while True:
+                message = await receive()
+                if message["type"] == "lifespan.shutdown":
+                    if closing:
+                        say("over")
+                        await manager.aclose()
+                    await send({"type": "lifespan.shutdown.complete"})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+        if closing:
+            await give_up(lambda: renew(manager["ada"]))
+        else:
+            say("over")
+            await renew(manager["ada"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        say("answered")
+
+    return app
+
+
+def serve(tokens: str, url: str, *, closing: bool) -> None:
+    import socket
+
+    import uvicorn
+
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    say(str(listener.getsockname()[1]))
+    app = application(tokens, url, closing=closing)
+    uvicorn.Server(uvicorn.Config(app, log_level="critical", loop="asyncio")).run([listener])
+
+
+if __name__ == "__main__":
+    ending, backend, *place = sys.argv[1:]
+    if ending.startswith("uvicorn"):
+        serve(place[0], place[1], closing=ending == "uvicorn")
+    else:
+        endings = {"timeout": timeout, "plain timeout": timeout, "at once": at_once, "native timeout": native_timeout}
+        work = {**endings, "sibling": sibling, "signal": signal}[ending]
+        storage = Plain if ending.startswith("plain") else FileTokenStorage
+        anyio.run(work, session_of(place[0], place[1], storage), backend=backend)

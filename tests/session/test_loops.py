@@ -1,0 +1,387 @@
+"""S10 and S11: a manager in many event loops, threads and processes; sessions that nobody holds; wrong arguments."""
+
+import asyncio
+import copy
+import gc
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from weakref import ref
+
+import anyio
+import pytest
+
+from prisma_mgmt import AuthError, LoginRequiredError
+from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
+from prisma_mgmt.auth.storage import MemoryTokenStorage
+from prisma_mgmt.auth.vault import Patience
+from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
+from tests.kit.rig import Gate, serve
+from tests.kit.world import World, started, together
+
+
+class Rotating:
+    """A login server without a network, for any event loop: takes nothing twice, and holds answers at `gate`."""
+
+    gate: Gate | None = None
+
+    def __init__(self) -> None:
+        self.prisma = Prisma("strict")
+        self.storage = CountingStorage(self.prisma.tokens())
+        self.spent: list[str] = []
+
+    def now(self) -> float:
+        return 0.0
+
+    async def refresh(self, tokens: Tokens) -> Tokens:
+        assert tokens.refresh_token not in self.spent, "replayed"
+        self.spent.append(str(tokens.refresh_token))
+        new = self.prisma.tokens()
+        if self.gate is not None:
+            await self.gate()
+        await anyio.sleep(0.01)
+        return new
+
+    async def revoke(self, tokens: Tokens) -> bool:
+        return True
+
+    async def exchange_callback(self, *_: Any, **__: Any) -> Tokens:
+        return self.prisma.tokens()
+
+
+def manager_of(oauth: Rotating, **options: Any) -> SessionManager:
+    return SessionManager(oauth, lambda _: oauth.storage, **options)  # type: ignore[arg-type]  # it does what one does
+
+
+async def renewed(manager: SessionManager) -> str:
+    session = manager["ada"]
+    token = await session.access_token()
+    session.accepted(token)
+    return str(await session.renew(token))
+
+
+# Event loops
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_manager_serves_one_event_loop_after_another(backend: str) -> None:
+    oauth = Rotating()
+    manager = manager_of(oauth)
+    kept = []
+
+    async def job() -> str:
+        kept.append(manager["ada"])  # so that nothing is collected in between
+        return await renewed(manager)
+
+    tokens = [anyio.run(job, backend=backend) for _ in range(3)]
+    assert len(set(tokens)) == len(oauth.spent) == 3
+    assert len(set(kept)) == 3
+
+
+def test_threads_with_event_loops_of_their_own_spend_a_refresh_token_once() -> None:
+    oauth = Rotating()
+    manager = manager_of(oauth, snapshot_ttl=0)
+    old = str(oauth.storage.current and oauth.storage.current.access_token)
+    barrier, results = threading.Barrier(20), []
+
+    async def job() -> None:
+        session = manager["ada"]
+        results.append(await session.renew(old))
+
+    def thread() -> None:
+        barrier.wait(20)
+        anyio.run(job, backend="asyncio")
+
+    threads = [threading.Thread(target=thread) for _ in range(20)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(30)
+    assert len(results) == 20
+    assert len(set(results)) == 1
+    assert len(oauth.spent) == 1
+
+
+def test_a_loop_that_was_closed_in_the_middle_of_a_refresh_holds_up_nobody() -> None:
+    oauth = Rotating()
+    manager = manager_of(oauth)
+    session, gate = manager["ada"], Gate()
+    oauth.gate = gate
+    loop = asyncio.new_event_loop()
+
+    async def job() -> None:
+        task = asyncio.ensure_future(renewed(manager))
+        await gate.arrived.wait()
+        task.cancel()
+
+    loop.run_until_complete(job())
+    loop.close()
+    oauth.gate, oauth.spent = None, []  # the answer was lost with the loop; here the server forgives that
+    assert anyio.run(renewed, manager) == str(oauth.storage.current and oauth.storage.current.access_token)
+    assert session is not None
+
+
+def test_what_a_dead_loop_could_not_store_is_handed_on() -> None:
+    oauth = Rotating()
+    manager = manager_of(oauth)
+
+    async def job() -> str:
+        oauth.storage.failures = 1
+        return await renewed(manager)
+
+    async def next_job() -> str:
+        return await manager["ada"].access_token()
+
+    token = anyio.run(job)
+    gc.collect()
+    assert oauth.storage.writes == []
+    assert anyio.run(next_job) == token
+    assert [tokens.access_token for tokens in oauth.storage.writes] == [token]
+    anyio.run(job)
+    anyio.run(manager.aclose)
+    assert len(oauth.storage.writes) == 2, "closing does it too"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_during_a_refresh_has_sessions_that_work() -> None:
+    oauth = Rotating()
+    manager = manager_of(oauth)
+
+    async def job() -> int:
+        gate = oauth.gate = Gate()
+        async with anyio.create_task_group() as group:
+            group.start_soon(renewed, manager)
+            await gate.arrived.wait()
+            if (child := os.fork()) == 0:
+                _exit_with(lambda: in_child(oauth, manager))
+            status = await anyio.to_thread.run_sync(os.waitpid, child, 0)
+            gate.release()
+        return os.waitstatus_to_exitcode(status[1])
+
+    assert anyio.run(job) == 0
+
+
+def in_child(oauth: Rotating, manager: SessionManager) -> None:
+    oauth.gate, oauth.spent = None, []  # the parent's answer is the parent's
+
+    async def job() -> None:
+        with anyio.fail_after(10):
+            await renewed(manager)
+
+    asyncio.run(job())
+
+
+def _exit_with(work: Any) -> None:
+    code = 1
+    try:
+        work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def test_a_session_that_was_asked_for_before_any_loop_ran_is_the_one_of_the_first_loop() -> None:
+    oauth = Rotating()
+    manager = manager_of(oauth)
+    session = manager["ada"]
+    assert manager["ada"] is session
+
+    async def ask() -> OAuthSession:
+        return manager["ada"]
+
+    assert anyio.run(ask) is session
+    assert anyio.run(ask) is not session
+
+
+# What is left of a session
+
+
+@contextmanager
+def without_the_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+async def _renew(session: OAuthSession, world: World) -> None:
+    await session.renew(await session.access_token())
+
+
+async def _fail(session: OAuthSession, world: World) -> None:
+    world.prisma.refresh_tokens.clear()
+    for _ in range(2):
+        with suppress(AuthError):
+            await _renew(session, world)
+
+
+async def _log_in_and_out(session: OAuthSession, world: World) -> None:
+    login = oauth_at(world.server.url).login_url()
+    await session.handle_callback(f"/callback?code=abc&state={login.state}", login)
+    await session.logout()
+
+
+async def _bad_storage(session: OAuthSession, world: World) -> None:
+    world.storage.unreadable = True
+    for _ in range(2):
+        with suppress(AuthError):
+            await session.access_token()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("use", [_renew, _fail, _log_in_and_out, _bad_storage])
+async def test_no_cycle_keeps_a_session_that_nobody_holds(use: Any) -> None:
+    async with started(Prisma()) as world:
+        with without_the_collector():
+            session = session_at(world.server.url, world.storage)
+            await use(session, world)
+            await session.drain()
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+            gone = ref(session)
+            del session
+            await anyio.lowlevel.checkpoint()
+            assert gone() is None
+
+
+@pytest.mark.parametrize(
+    "thing", [OAuthSession(oauth_at("http://127.0.0.1:1"), MemoryTokenStorage()), manager_of(Rotating())]
+)
+@pytest.mark.parametrize("how", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_sessions_are_neither_pickled_nor_copied(thing: Any, how: Any) -> None:
+    with pytest.raises(TypeError, match="can be neither pickled nor copied"):
+        how(thing)
+
+
+# What cannot be right
+
+
+@pytest.mark.parametrize("key", [None, "", b"", ()])
+def test_a_key_must_name_a_user(key: Any) -> None:
+    with pytest.raises(ValueError, match="a key must name a user"):
+        manager_of(Rotating())[key]
+
+
+class Half(MemoryTokenStorage):
+    async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
+        return True
+
+
+OAUTH = oauth_at("http://127.0.0.1:1")
+WRONG: list[tuple[str, Any]] = [
+    ("oauth must be an object with the methods", lambda: OAuthSession("client-id", MemoryTokenStorage())),  # type: ignore[arg-type]
+    ("storage must be an object with the methods", lambda: OAuthSession(OAUTH, "tokens.json")),  # type: ignore[arg-type]
+    ("storage must be an object with the methods", lambda: OAuthSession(OAUTH, MemoryTokenStorage)),  # type: ignore[arg-type]
+    ("since processes share it, must be", lambda: OAuthSession(OAUTH, Half())),
+    ("on_refreshed must be a function", lambda: OAuthSession(OAUTH, MemoryTokenStorage(), on_refreshed=7)),  # type: ignore[arg-type]
+    ("leeway must be a number of seconds", lambda: OAuthSession(OAUTH, MemoryTokenStorage(), leeway="60")),  # type: ignore[arg-type]
+    ("oauth must be an object with the methods", lambda: SessionManager("client-id", lambda _: MemoryTokenStorage())),  # type: ignore[arg-type]
+    ("storage_for must be a function", lambda: SessionManager(OAUTH, MemoryTokenStorage())),  # type: ignore[arg-type]
+    ("leeway must be a number", lambda: SessionManager(OAUTH, lambda _: MemoryTokenStorage(), leeway="60")),  # type: ignore[arg-type]
+    ("what storage_for gives must be", lambda: SessionManager(OAUTH, lambda _: None)["ada"]),  # type: ignore[arg-type, return-value]
+    ("patience.calls must be a whole number", lambda: Patience(calls=1.5)),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("said", "make"), WRONG, ids=[str(number) for number in range(len(WRONG))])
+def test_what_cannot_be_right_is_a_type_error_where_it_is_given(said: str, make: Any) -> None:
+    with pytest.raises(TypeError, match=said):
+        make()
+
+
+# How much is asked of a storage at once
+
+
+class Pool:
+    """A server whose pool of connections raises at its limit, as redis-py's does."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.used, self.most = limit, 0, 0
+
+    async def __call__(self) -> None:
+        self.used += 1
+        self.most = max(self.most, self.used)
+        try:
+            if self.used > self.limit:
+                raise ConnectionError("Too many connections")
+            await anyio.lowlevel.checkpoint()
+        finally:
+            self.used -= 1
+
+
+class Pooled(SharedStorage):
+    pool: Pool
+
+    async def get_tokens(self) -> Tokens | None:
+        await self.pool()
+        return await super().get_tokens()
+
+    async def set_tokens(self, tokens: Tokens) -> None:
+        await self.pool()
+        await super().set_tokens(tokens)
+
+    def refresh_lock(self) -> Any:
+        return _Lock(self.pool)
+
+
+class _Lock:
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    async def __aenter__(self) -> None:
+        await self.pool()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.pool()
+
+
+@pytest.mark.anyio
+async def test_five_hundred_users_at_once_stay_below_the_limit_of_a_pool() -> None:
+    pool, oauth = Pool(100), Rotating()
+    storages: dict[int, Pooled] = {}
+    for user in range(500):
+        storages[user] = Pooled(oauth.prisma.tokens())
+        storages[user].pool = pool
+    manager = SessionManager(oauth, lambda user: storages[user])  # type: ignore[arg-type, var-annotated]
+    results: list[Any] = []
+
+    async def call(user: int) -> None:
+        session = manager[user]
+        results.extend(await together(1, lambda: _renew_only(session)))
+
+    with anyio.fail_after(50):
+        async with anyio.create_task_group() as group:
+            for user in range(500):
+                group.start_soon(call, user)
+    assert [result for result in results if isinstance(result, Exception)] == []
+    assert len(oauth.spent) == 500
+    assert 40 <= pool.most <= 100
+
+
+async def _renew_only(session: OAuthSession) -> str | None:
+    return await session.renew(await session.access_token())
+
+
+@pytest.mark.anyio
+async def test_a_bound_of_one_call_at_once_deadlocks_no_refresh() -> None:
+    async with serve(Prisma().handle):
+        oauth = Rotating()
+        manager = manager_of(oauth, patience=Patience(calls=1))
+        sessions = [manager["ada"]]
+        with anyio.fail_after(20):
+            assert await _renew_only(sessions[0])
+
+
+@pytest.mark.anyio
+async def test_nobody_is_logged_in_is_no_reason_to_refresh() -> None:
+    oauth = Rotating()
+    await oauth.storage.clear_tokens()
+    with pytest.raises(LoginRequiredError):
+        await manager_of(oauth)["ada"].renew("anything")
+    assert oauth.spent == []

@@ -1,0 +1,83 @@
+"""Each promise's test can fail: the line that keeps the promise is broken in a copy, and the test is seen to fail.
+
+It takes a while, so it runs if PRISMA_MUTATIONS is set, as `nox -s soak` does.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.skipif("PRISMA_MUTATIONS" not in os.environ, reason="set PRISMA_MUTATIONS to run it"),
+    pytest.mark.timeout(300),
+]
+
+ROOT = Path(__file__).parents[2]
+MUTATIONS = [  # promise, file, what stands there, what is put there, the test that must fail
+    ("S1", "session ledger", "flight.overtaken or not flight.under_way; holder is not None and holder.lives()",
+     "True; False", "single_flight.py -k share_one_refresh"),
+    ("S1 in threads", "ledger", "holder is not None and holder.lives()", "False", "loops.py -k threads_with"),
+    ("S2", "renewal", "young = _given.get(_hash(tokens.access_token), -math.inf) > since", "young = False",
+     "trouble.py -k though_the_session_is_collected"),
+    ("S2 processes", "renewal", "not ((young or often)", "not (young", "trouble.py -k outdoing_each_other"),
+    (
+        "S2 elsewhere",
+        "renewal",
+        "_given.get(_hash(tokens.access_token), -math.inf) > since",
+        "bool(_given)",
+        "trouble.py -k another_processs_login",
+    ),
+    ("S3", "renewal", "await self._over.wait()", "await self._work._task", "single_flight.py -k that_started"),
+    ("S4", "renewal", "if trouble is not None and now < trouble.until:", "if False:", "trouble.py -k hundred_calls"),
+    ("S4 cause", "work", "raise fresh(self._error) from self._error.__cause__", "raise fresh(self._error) from None",
+     "trouble.py -k the_cause_of"),
+    ("S5", "ledger", "self.blind or mark(stored) in self.before", "True", "single_flight.py -k does_not_destroy"),
+    ("S7", "held", "tokens.expires_at - min(leeway,", "math.inf - min(leeway,", "fences.py -k renewed_before_the_call"),
+    ("S8", "session", "await self.drain()", "pass", "fences.py -k leaves_nothing_behind"),
+    ("S9", "renewal", "        self.overtaken = True", "        self.overtaken = False", "trouble.py -k never_gets"),
+    ("S9 place", "held", "return self.read_at > -math.inf", "return False", "trouble.py -k wait_for_a_place"),
+    ("S10", "vault", "            self._ledger.remember(unsaved)\n            self._report", "            self._report",
+     "fences.py -k is_used_and_stored_later"),
+    ("S10 blind", "ledger", "blind = unsaved is not None and unsaved.blind", "blind = False",
+     "storage_faults.py -k outlives_a_login"),
+    ("S10 logout", "vault", "stored, blind = known, True", "stored, blind = known, False",
+     "storage_faults.py -k leaves_nobody"),
+    ("S11", "ledger", 'closed = getattr(self.loop, "is_closed", bool)()', "closed = False",
+     "loops.py -k was_closed_in_the_middle"),
+    ("S11 cycles", "work", "self.owner = self._function = self._task = None", "pass", "loops.py -k no_cycle"),
+    ("S11 handed on", "manager", "ledger = ledger_of(user, self._ledgers, self._unstored)", "ledger = None",
+     "loops.py -k handed_on"),
+    ("S15", "held", "now - self.read_at < ttl", "False", "fences.py -k serves_for_a_second"),
+    ("S16", "vault", "mark(stored) not in ledger.spent", "True", "trouble.py -k never_used_again"),
+    ("S17", "work", "if self.get_loop().is_running() else False", "if True else False",
+     "ends.py -k timeout-asyncio-None"),
+    ("S17 trio", "work", "shield=self._lasting", "shield=False", "ends.py -k plain"),
+    ("S9 slow read", "session", "if self._held is before:", "if True:", "fences.py -k gives_nobody"),
+    ("S18", "renewal", "        self.overtaken = True", "        self.overtaken = False", "model.py -k asyncio-own"),
+    ("storage calls", "vault", "anyio.Semaphore(self._patience.calls,", "anyio.Semaphore(10_000,",
+     "loops.py -k five_hundred"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "broken", "test"), [one[1:] for one in MUTATIONS], ids=[m[0] for m in MUTATIONS]
+)
+def test_a_broken_line_is_noticed(file: str, line: str, broken: str, test: str, tmp_path: Path) -> None:
+    for folder in ("prisma_mgmt", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "spec", "data"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name, found, put in zip(file.split(), line.split("; "), broken.split("; "), strict=True):
+        source = tmp_path / "prisma_mgmt" / "auth" / f"{name}.py"
+        text = source.read_text(encoding="utf-8")
+        assert found in text, "the line is not there any more"
+        source.write_text(text.replace(found, put), encoding="utf-8")
+    name, *chosen = test.split()
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--timeout", "20", f"tests/session/test_{name}", *chosen]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    assert run.returncode == 1, f"nothing failed: {run.stdout[-500:]} {run.stderr[-500:]}"
+    assert "failed" in run.stdout

@@ -1,0 +1,293 @@
+"""S2, S4, S9, S16: everlasting 401s, a token endpoint in trouble, what logins and logouts end, storages that lag."""
+
+import gc
+from typing import Any
+
+import anyio
+import pytest
+
+from prisma_mgmt import AuthError, LoginRequiredError, ManagementClient, NetworkError, RetryPolicy
+from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
+from prisma_mgmt.auth.storage import MemoryTokenStorage
+from prisma_mgmt.credentials import TrackedCredentials
+from tests.conftest import FakeClock
+from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
+from tests.kit.rig import Gate, Reply
+from tests.kit.world import World, rounds, started, together
+
+pytestmark = pytest.mark.anyio
+
+
+async def log_in(world: World, session: OAuthSession) -> Tokens:
+    login = oauth_at(world.server.url).login_url()
+    return await session.handle_callback(f"/callback?code=abc&state={login.state}", login)
+
+
+# S2: a 401 for ever
+
+
+async def test_a_401_for_ever_costs_one_refresh_though_the_session_is_collected_between_calls(world: World) -> None:
+    manager = SessionManager(oauth_at(world.server.url), lambda _: world.storage, snapshot_ttl=0)
+    old = await manager["ada"].access_token()
+    new = await manager["ada"].renew(old)
+    for _ in range(5):
+        gc.collect()
+        assert await manager["ada"].renew(str(new)) is None
+    assert world.prisma.refreshes == 1
+
+
+async def test_a_401_for_another_processs_login_is_renewed_though_we_have_just_refreshed(world: World) -> None:
+    await world.session.renew(await world.session.access_token())
+    elsewhere = world.prisma.tokens()
+    await MemoryTokenStorage.set_tokens(world.storage, elsewhere)
+    renewed = await world.session.renew(elsewhere.access_token)
+    assert renewed not in (None, elsewhere.access_token)
+    assert world.prisma.refreshes == 2
+
+
+async def test_two_processes_do_not_go_on_outdoing_each_other_while_the_api_says_401_for_ever(
+    clock: FakeClock,
+) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        for _ in range(9):
+            elsewhere = world.prisma.tokens()  # what the other process refreshed
+            await MemoryTokenStorage.set_tokens(world.storage, elsewhere)
+            await world.session.renew(elsewhere.access_token)
+        assert world.prisma.refreshes == 2
+        clock.time += 10
+        await world.session.renew(elsewhere.access_token)
+        assert world.prisma.refreshes == 3
+
+
+# S4: a token endpoint in trouble
+
+TROUBLES = [
+    (Reply(503, content=b"<html>"), 1.0),
+    (Reply(401, {"error": "invalid_client"}), 1.0),
+    (Reply(502, content=b"<html>"), 1.0),
+    (Reply(429, {"error": "slow_down"}, headers={"retry-after": "60"}), 60.0),
+]
+
+
+@pytest.mark.parametrize(("reply", "pause"), TROUBLES)
+async def test_a_token_endpoint_in_trouble_is_asked_once_by_a_hundred_calls(
+    clock: FakeClock, reply: Reply, pause: float
+) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        old = await world.session.access_token()
+        world.prisma.replies = [reply]
+        errors = [error for _ in range(100) for error in await together(1, lambda: world.session.renew(old))]
+        assert {(type(error), str(error)) for error in errors} == {(AuthError, str(errors[0]))}
+        assert len({id(error) for error in errors}) == 100
+        assert world.prisma.refreshes == 1
+        clock.time += pause
+        assert await world.session.renew(old) != old
+        assert world.prisma.refreshes == 2
+
+
+async def test_the_pause_doubles_up_to_half_a_minute(clock: FakeClock) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        old = await world.session.access_token()
+        world.prisma.replies = [Reply(503)] * 7
+        for pause in (1, 2, 4, 8, 16, 30, 30):
+            await together(3, lambda: world.session.renew(old))
+            clock.time += pause - 0.01
+            before = world.prisma.refreshes
+            await together(1, lambda: world.session.renew(old))
+            assert world.prisma.refreshes == before
+            clock.time += 0.01
+        assert world.prisma.refreshes == 7
+        assert await world.session.renew(old) != old
+
+
+async def test_a_pause_holds_though_the_session_is_collected_between_calls(clock: FakeClock) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        oauth = oauth_at(world.server.url, now=clock.now)
+        manager = SessionManager(oauth, lambda _: world.storage, monotonic=clock.monotonic)
+        old = await manager["ada"].access_token()
+        world.prisma.replies = [Reply(503)] * 9
+        for _ in range(9):
+            gc.collect()
+            with pytest.raises(AuthError, match="503"):
+                await manager["ada"].renew(old)
+    assert world.prisma.refreshes == 1
+
+
+async def test_a_login_ends_the_pause_of_the_login_before(clock: FakeClock) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        world.prisma.replies = [Reply(503, headers={"retry-after": "3600"})]
+        await together(
+            1, lambda: world.session.renew(str(world.storage.current and world.storage.current.access_token))
+        )
+        mine = await log_in(world, world.session)
+        assert await world.session.renew(mine.access_token) != mine.access_token
+
+
+async def test_the_cause_of_a_failure_reaches_all_who_wait(world: World) -> None:
+    class Full(SharedStorage):
+        async def get_tokens(self) -> Tokens | None:
+            if self.failures:
+                raise OSError(28, "No space left on device")
+            return await super().get_tokens()
+
+    storage = Full(world.storage.current)
+    session = session_at(world.server.url, storage)
+    old = await session.access_token()
+    storage.failures = 1
+    errors = await together(5, lambda: session.renew(old))
+    assert [str(error.__cause__) for error in errors] == ["[Errno 28] No space left on device"] * 5
+    errors[0].add_note("mine")
+    assert not hasattr(errors[1], "__notes__")
+
+
+async def test_a_network_fault_pauses_too(clock: FakeClock) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        world.prisma.drop = 9
+        old = await world.session.access_token()
+        errors = [error for _ in range(4) for error in await together(1, lambda: world.session.renew(old))]
+        assert [type(error) for error in errors] == [NetworkError] * 4
+        assert world.prisma.refreshes == 2, "a lost answer is asked for once more, and then no more"
+
+
+# S9: logins and logouts
+
+
+@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize("ends", ["logout", "login"])
+async def test_who_waits_for_a_renewal_ahead_of_expiry_never_gets_the_old_logins_token(
+    clock: FakeClock, ends: str, fails: bool
+) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        await world.storage.set_tokens(world.prisma.tokens(expires_at=clock.time + 1000))
+        old = await world.session.access_token()
+        clock.time += 950
+        gate = world.prisma.token_gate = Gate()
+        world.prisma.replies = [Reply(503)] if fails else []
+        results: list[Any] = []
+
+        async def wait() -> None:
+            results.extend(await together(3, world.session.access_token))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await gate.arrived.wait()
+            world.prisma.token_gate, world.prisma.replies = Gate(open_=True), []
+            if ends == "logout":
+                await world.session.logout()
+            else:
+                new = (await log_in(world, world.session)).access_token
+            await rounds()
+            told = list(results)
+            gate.release()
+    assert told == results, "nobody waits for the old login's refresh"
+    if ends == "logout":
+        assert [type(result) for result in results] == [LoginRequiredError] * 3
+    else:
+        assert results == [new] * 3
+        assert old not in results
+
+
+async def test_calls_that_wait_for_a_place_when_a_logout_returns_are_not_sent(world: World) -> None:
+    gate = world.prisma.api_gate = Gate()
+    client = ManagementClient(
+        world.session, base_url=world.server.url, retry=RetryPolicy(attempts=1), max_connections=1
+    )
+    results: list[Any] = []
+
+    async def call() -> None:
+        results.extend(await together(4, lambda: client.request("GET", "/v1/me")))
+
+    async with client, anyio.create_task_group() as group:
+        group.start_soon(call)
+        await gate.arrived.wait()
+        await rounds()
+        await world.session.logout()
+        gate.release()
+    assert len(world.prisma.seen) == 1
+    assert sorted(type(result).__name__ for result in results) == ["LoginRequiredError"] * 3 + ["Response"]
+
+
+async def test_every_token_but_the_current_one_is_outdated(world: World) -> None:
+    assert not world.session.outdated("anything"), "nothing is known before the first read"
+    token = await world.session.access_token()
+    assert not world.session.outdated(token)
+    assert world.session.outdated("another")
+    await world.session.logout()
+    assert world.session.outdated(token)
+
+
+# S16: a storage that lags
+
+
+class Lagging(CountingStorage):
+    """Gives what it held before its last write while `lags`."""
+
+    lags = False
+    before: Tokens | None = None
+
+    async def get_tokens(self) -> Tokens | None:
+        return self.before if self.lags else await super().get_tokens()
+
+    async def set_tokens(self, tokens: Tokens) -> None:
+        self.before = self._tokens if not self.lags else self.before
+        await super().set_tokens(tokens)
+
+    async def clear_tokens(self) -> None:
+        self.before = self._tokens if not self.lags else self.before
+        await super().clear_tokens()
+
+
+class LaggingShared(Lagging, SharedStorage):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Lagging, LaggingShared])
+async def test_a_pair_that_was_replaced_here_is_never_used_again(world: World, kind: type[Lagging]) -> None:
+    storage = kind(world.storage.current)
+    session = session_at(world.server.url, storage, snapshot_ttl=0)
+    first = await session.access_token()
+    second = await session.renew(first)
+    storage.lags = True
+    assert await session.access_token() == second
+    session.accepted(str(second))
+    third = await session.renew(str(second))
+    assert third not in (first, second)
+    assert await session.access_token() == third
+    mine = await log_in(world, session)
+    assert await session.access_token() == mine.access_token
+    await session.logout()
+    with pytest.raises(LoginRequiredError):
+        await session.access_token()
+    assert (world.prisma.refreshes, world.prisma.refused) == (2, 0)
+
+
+async def test_no_secret_stands_in_what_a_session_keeps(world: World) -> None:
+    world.storage.failures = 1
+    await world.session.renew(await world.session.access_token())
+    vault = vars(world.session)["_vault"]
+    shown = repr([vars(vault), vars(world.session), [getattr(vault._ledger, name) for name in ("unsaved", "spent")]])
+    assert "refresh-" not in shown
+    assert "eyJ" not in shown
+
+
+# The seam
+
+
+async def test_draining_waits_for_a_refresh_under_way_and_leaves_the_session_in_use(world: World) -> None:
+    assert isinstance(world.session, TrackedCredentials)
+    gate = world.prisma.token_gate = Gate()
+    old, done = await world.session.access_token(), list[str]()
+
+    async def drain() -> None:
+        await world.session.drain()
+        done.append("drained")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.session.renew, old)
+        await gate.arrived.wait()
+        group.start_soon(drain)
+        await rounds()
+        assert done == []
+        gate.release()
+    assert done == ["drained"]
+    assert await world.session.access_token() != old

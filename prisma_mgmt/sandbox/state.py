@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from prisma_mgmt.sandbox.backing import Backing
+
 REGIONS = {
     "us-east-1": "US East (N. Virginia)",
     "us-west-1": "US West (N. California)",
@@ -26,6 +28,13 @@ def timestamp(seconds: float) -> str:
 
 def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid.uuid4().hex[:24]}"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: str
+    name: str
+    email: str
 
 
 @dataclass(slots=True)
@@ -88,6 +97,10 @@ class World:
         self.clock = clock
         self.api_url = ""
         self.counts: Counter[str] = Counter()
+        self.backing: Backing | None = None
+        self.approval_id = new_id("apr")
+        self.users: dict[str, User] = {}
+        self.owners: dict[str, User | None] = {}
         self.workspaces: dict[str, Workspace] = {}
         self.projects: dict[str, Project] = {}
         self.databases: dict[str, Database] = {}
@@ -98,8 +111,19 @@ class World:
     def now(self) -> str:
         return timestamp(self.clock())
 
-    def create_workspace(self, name: str) -> Workspace:
+    def create_user(self, name: str, email: str | None = None, *, id: str | None = None) -> User:
+        user = User(id or new_id("usr"), name, email or f"user{len(self.users) + 1}@sandbox.invalid")
+        self.users[user.id] = user
+        return user
+
+    def members(self, workspace: Workspace) -> list[User]:
+        owner = self.owners[workspace.id]
+        return [owner] if owner else list(self.users.values())
+
+    def create_workspace(self, name: str, owner: User | None = None, *, id: str | None = None) -> Workspace:
         workspace = Workspace(*self._head("wksp", name))
+        workspace.id = id or workspace.id
+        self.owners[workspace.id] = owner
         self.workspaces[workspace.id] = workspace
         return workspace
 
@@ -123,7 +147,9 @@ class World:
         self.connections[connection.id] = connection
         return connection
 
-    def let_in(self, client_id: str, client_name: str, workspace_id: str, scopes: list[str]) -> None:
+    def let_in(
+        self, client_id: str, client_name: str, workspace_id: str, scopes: list[str], user_id: str | None = None
+    ) -> None:
         """Record that an app was let into a workspace; a second login of the same app is the same integration."""
         for integration in self.integrations.values():
             if (integration.client_id, integration.workspace_id) == (client_id, workspace_id):

@@ -1,0 +1,109 @@
+"""The sandbox's own routes: the start page, and what programs in other processes ask of the sandbox itself."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, cast
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from prisma_mgmt.sandbox.door import is_loopback, serves
+from prisma_mgmt.sandbox.faults import FIELDS, Fault
+
+if TYPE_CHECKING:
+    from prisma_mgmt.sandbox.server import Sandbox
+
+LONGEST_BODY = 64 * 1024  # bytes
+_IN_PROCESS = "testclient"  # where Starlette's test client says that it is
+
+Action = Callable[["Sandbox", dict[str, object]], object]
+
+
+def application(sandbox: "Sandbox", start_page: Callable[[], Response]) -> Starlette:
+    """The routes `/` and `/_sandbox/…`."""
+
+    async def start(_request: Request) -> Response:
+        return start_page()
+
+    async def icon(_request: Request) -> Response:
+        return Response(status_code=204)
+
+    table: list[tuple[str, str, Action]] = [
+        ("GET", "requests", lambda it, _: [one.describe() for one in it.requests]),
+        ("GET", "faults", lambda it, _: [one.describe() for one in it.faults]),
+        ("POST", "faults", _add_fault),
+        ("POST", "advance", _advance),
+        ("POST", "reset", lambda it, _: it.reset()),
+    ]
+    routes = [
+        Route(f"/_sandbox/{name}", _endpoint(sandbox, action), methods=[method]) for method, name, action in table
+    ]
+    routes += [Route("/", start), Route("/favicon.ico", icon)]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+
+
+def _endpoint(sandbox: "Sandbox", action: Action) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        _check_caller(request)
+        body = await _read_body(request) if request.method == "POST" else {}
+        try:
+            value = action(sandbox, body)
+        except (TypeError, ValueError) as error:
+            raise HTTPException(422, str(error)) from None
+        return Response(status_code=204) if value is None else JSONResponse({"data": value})
+
+    return answer
+
+
+def _add_fault(sandbox: "Sandbox", body: dict[str, object]) -> object:
+    _check_keys(body, required=("route", "kind"), known=FIELDS)
+    values = {FIELDS[key]: value for key, value in body.items() if value is not None}
+    return sandbox.add_fault(Fault(**values)).describe()  # type: ignore[arg-type]  # Fault checks what it is given
+
+
+def _advance(sandbox: "Sandbox", body: dict[str, object]) -> None:
+    _check_keys(body, required=("seconds",), known=("seconds",))
+    sandbox.advance(cast("float", body["seconds"]))  # which checks it
+
+
+def _check_keys(body: dict[str, object], required: tuple[str, ...], known: "tuple[str, ...] | dict[str, str]") -> None:
+    for key in required:
+        if key not in body:
+            raise ValueError(f"{key} is required")
+    for key in body:
+        if key not in known:
+            raise ValueError(f"{key!r} is not known; there are {', '.join(known)}")
+
+
+def _check_caller(request: Request) -> None:
+    """Refuse other machines, and pages of other sites in a browser on this one."""
+    client = request.client
+    if client is not None and client.host != _IN_PROCESS and not is_loopback(client.host):
+        raise HTTPException(403, "The control routes answer to this machine only.")
+    origin = request.headers.get("origin")
+    if origin is not None and not serves("localhost", origin.partition("://")[2]):
+        raise HTTPException(403, "The control routes do not answer to other sites' pages.")
+
+
+async def _read_body(request: Request) -> dict[str, object]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LONGEST_BODY:
+            raise HTTPException(413, f"The body is larger than {LONGEST_BODY} bytes.")
+    try:
+        value: object = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "The body is not valid JSON.") from None
+    if not isinstance(value, dict):
+        raise HTTPException(422, "The body must be a JSON object.")
+    return cast("dict[str, object]", value)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    known = error.detail if error.status_code not in {404, 405} else f"{request.method} {request.url.path} is no route."
+    return JSONResponse({"error": {"code": "sandbox", "message": known}}, error.status_code, error.headers)

@@ -1,0 +1,125 @@
+"""Faults on request: answers that fail, come late or are cut off, so that users can test how their code bears them."""
+
+import re
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields
+from typing import Literal, get_args
+
+Kind = Literal["fail", "delay", "cut"]
+LONGEST = 1e9  # seconds
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
+CODES = {
+    400: "client-error",
+    401: "authentication-failed",
+    403: "permission-denied",
+    404: "resource-not-found",
+    409: "conflict",
+    422: "validation-error",
+    429: "rate-limit-exceeded",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Fault:
+    """A fault that was asked for: `left` is how often it will still happen, `met` how often it did."""
+
+    route: str
+    kind: Kind
+    times: int = 1
+    status: int = 503
+    retry_after: float | None = None
+    code: str | None = None
+    seconds: float = 0.0
+    left: int = field(init=False)
+    met: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind is fail, delay or cut, not {self.kind!r}")
+        _check(_whole(self.times) and self.times >= 1, "times is a whole number from 1", self.times)
+        _check(_whole(self.status) and 400 <= self.status <= 599, "status is from 400 to 599", self.status)
+        _check(_seconds(self.seconds), "seconds is a number from 0", self.seconds)
+        _check(
+            self.retry_after is None or _seconds(self.retry_after), "retry_after is a number from 0", self.retry_after
+        )
+        _check(self.code is None or isinstance(self.code, str), "code is text", self.code)
+        self.left = self.times
+
+    @property
+    def error_code(self) -> str:
+        """The code that a failing answer carries."""
+        return self.code or CODES.get(self.status, "client-error" if self.status < 500 else "internal-server-error")
+
+    def describe(self) -> dict[str, object]:
+        """The fault as the control routes show and accept it."""
+        shown = {_JSON_NAMES.get(one.name, one.name): getattr(self, one.name) for one in fields(self)}
+        return {key: value for key, value in shown.items() if value is not None}
+
+
+_JSON_NAMES = {"retry_after": "retryAfter"}
+FIELDS = {_JSON_NAMES.get(one.name, one.name): one.name for one in fields(Fault) if one.init}
+
+
+class Faults:
+    """The faults that are still to happen, in the order in which they were asked for."""
+
+    def __init__(self, known: Callable[[str, str], bool]) -> None:
+        """`known` tells if a method and a path are a route of the sandbox: a fault elsewhere would never happen."""
+        self._known = known
+        self._lock = threading.Lock()
+        self._waiting: list[Fault] = []
+
+    def add(self, fault: Fault) -> Fault:
+        method, _, path = fault.route.partition(" ") if isinstance(fault.route, str) else ("", "", "")
+        if fault.route != "*" and (method not in METHODS or not path.startswith("/")):
+            raise ValueError(f'route is "*" or such as "GET /v1/projects", not {fault.route!r}')
+        if fault.route != "*" and not self._known(method, path):
+            raise ValueError(f"the sandbox has no route {fault.route!r}")
+        with self._lock:
+            self._waiting.append(fault)
+        return fault
+
+    def meet(self, names: Collection[str]) -> list[Fault]:
+        """The faults that happen to a request of these names now: at most one delay, then one failure or cut."""
+        with self._lock:
+            due = [one for one in self._waiting if one.left and (one.route == "*" or _bare(one.route) in names)]
+            delay = next((one for one in due if one.kind == "delay"), None)
+            end = next((one for one in due if one.kind != "delay"), None)
+            met = [one for one in (delay, end) if one is not None]
+            for one in met:
+                one.left -= 1
+                one.met += 1
+            self._waiting = [one for one in self._waiting if one.left]
+            return met
+
+    def waiting(self) -> list[Fault]:
+        with self._lock:
+            return list(self._waiting)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._waiting = []
+
+
+def names_of(method: str, *paths: str | None) -> set[str]:
+    """What a request is called in faults: its paths as sent and as templates, with and without the API's prefix."""
+    return {_bare(f"{method} {path}") for path in paths if path is not None}
+
+
+def _bare(route: str) -> str:
+    """A route without the names of its parameters: faults may name them as they like."""
+    return re.sub(r"\{[^{}/]*\}", "{}", route)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST
+
+
+def _check(good: bool, rule: str, value: object) -> None:
+    if not good:
+        raise ValueError(f"{rule}, not {value!r}")

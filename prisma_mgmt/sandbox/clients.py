@@ -21,8 +21,14 @@ class Clients(ABC):
 
     client_id: str
     confidential_client_id: str
-    client_secret: str
-    service_token: str
+
+    @property
+    @abstractmethod
+    def client_secret(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def service_token(self) -> str: ...
 
     @property
     @abstractmethod

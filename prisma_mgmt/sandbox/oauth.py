@@ -130,7 +130,7 @@ class LoginServer:
         if self._auto_approve:
             decision = {"decision": "approve", "account": chosen}
         if not decision:
-            shown = [(key, f"{user.name} ({user.email})", one.name) for key, (user, one) in accounts.items()]
+            shown = [(key, user.name, f"{one.name} ({user.email})") for key, (user, one) in accounts.items()]
             return pages.consent(client.name, scope, shown, chosen)
         account = accounts.get(_account_key(decision, accounts) or chosen)
         if decision.get("decision") != "approve" or account is None:
@@ -140,7 +140,7 @@ class LoginServer:
 
     def _approve(self, client: Client, asked: Mapping[str, str], account: Account) -> str:
         user, workspace = account
-        grant = Grant(client, user.id, workspace.id, _check_request(client, asked))
+        grant = Grant(client, workspace.id, _check_request(client, asked), user.id)
         code = self._tokens.issue_code(grant, asked["redirect_uri"], asked.get("code_challenge"))
         return self._callback(asked, {"code": code})
 

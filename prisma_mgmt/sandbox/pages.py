@@ -41,8 +41,10 @@ h1 { margin: 0 0 .75rem; font-size: 1.4rem; line-height: 1.25; text-wrap: balanc
 h2 { margin: 1.75rem 0 .5rem; font-size: 1rem }
 p { margin: 0 0 1rem } ul { margin: 0 0 1rem; padding-left: 1.2rem } li { margin: .15rem 0 }
 a { color: var(--main) } .soft { color: var(--soft) } small { color: var(--soft); font-size: .875rem }
-code, pre { font: .875em/1.6 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere }
-pre { margin: 0 0 1rem; padding: .75rem 1rem; background: var(--wash); border-radius: 8px; white-space: pre-wrap }
+code, pre { font: .875em/1.6 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace }
+code { overflow-wrap: anywhere }
+pre { margin: 0 0 1rem; padding: .75rem 1rem; background: var(--wash); border-radius: 8px;
+  overflow-x: auto } .in > :last-child { margin-bottom: 0 }
 dl { margin: 0; display: grid; grid-template-columns: minmax(9rem, max-content) 1fr; gap: .3rem 1.25rem }
 dt { color: var(--soft) } dd { margin: 0; min-width: 0; overflow-wrap: anywhere }
 fieldset { margin: 0 0 1rem; padding: 0; border: 0 } legend { padding: 0 0 .4rem; font-weight: 600 }
@@ -64,7 +66,7 @@ label:has(:focus-visible) { outline: 3px solid var(--main); outline-offset: 2px 
 </head>
 <body>
 <main>
-<p class="note">This is a sandbox on your own machine: nothing here reaches Prisma.</p>
+<p class="note">This is a sandbox: nothing here reaches Prisma.</p>
 <div class="in">
 <h1>$title</h1>
 $content
@@ -81,11 +83,11 @@ SCOPES = {
 
 
 def consent(client: str, scope: str, accounts: Iterable[tuple[str, str, str]], chosen: str) -> Response:
-    """Ask the user; an account is its value in the form, the user's name, and the workspace's."""
+    """Ask the user; an account is its value in the form, the user's name, and where it leads."""
     rows = "".join(
         f'<label><input type="radio" name="account" value="{_text(value)}" required{" checked" * (value == chosen)}>'
-        f"<span>{_text(user)} <small>{_text(workspace)}</small></span></label>\n"
-        for value, user, workspace in accounts
+        f"<span>{_text(user)} <small>{_text(place)}</small></span></label>\n"
+        for value, user, place in accounts
     )
     scopes = "".join(f"<li>{_text(SCOPES.get(one, one))}</li>" for one in scope.split())
     content = f"""<p><strong>{_text(client)}</strong> asks to</p>
@@ -128,7 +130,7 @@ def start(urls: Mapping[str, str], environment: Mapping[str, str], users: Iterab
     content = f"""<p>A local Prisma, for tests and first steps. It forgets everything when it ends.</p>
 <dl>{places}</dl>
 <h2>For the programs that use it</h2>
-<pre>{_text(exports)}</pre>
+<pre tabindex="0">{_text(exports)}</pre>
 <h2>Who can log in</h2>
 <ul>{people}</ul>
 <h2>From outside</h2>

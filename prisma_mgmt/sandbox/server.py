@@ -59,6 +59,9 @@ class Sandbox(Clients):
     clock: gives Unix seconds; see `advance`.
     """
 
+    client_id = "sandbox-app"
+    confidential_client_id = "sandbox-web-app"
+
     def __init__(
         self,
         *,
@@ -73,13 +76,13 @@ class Sandbox(Clients):
         postgres: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        _check(isinstance(host, str) and bool(host), "host is a name or an address", host)
         _check(personality in get_args(Personality), "personality is strict or grace", personality)
         _check(isinstance(port, int) and 0 <= port <= 65535, "port is a number from 0 to 65535", port)
         _check(token_lifetime > 0, "token_lifetime is a number of seconds above 0", token_lifetime)
-        self.client_id, self.confidential_client_id = "sandbox-app", "sandbox-web-app"
-        self.client_secret = secrets.token_urlsafe(24)
+        self._client_secret = secrets.token_urlsafe(24)
         uris = _texts(redirect_uris, "redirect_uris")
-        web = Client(self.confidential_client_id, "Sandbox web app", uris, self.client_secret)
+        web = Client(self.confidential_client_id, "Sandbox web app", uris, self._client_secret)
         self._clients = {self.client_id: Client(self.client_id, "Sandbox app", uris), web.id: web}
         self._users = {new_id("usr"): (name, new_id("wksp")) for name in _texts(users, "users")}
         self._login_options = {"auto_approve": auto_approve, "revocation": revocation}
@@ -186,6 +189,11 @@ class Sandbox(Clients):
         return self.api_url + "/auth"
 
     @property
+    def client_secret(self) -> str:
+        """The secret of the confidential client."""
+        return self._client_secret
+
+    @property
     def workspace_id(self) -> str:
         """The workspace of the first user and of the service token."""
         return next(iter(self._users.values()))[1]
@@ -267,6 +275,10 @@ class Sandbox(Clients):
     def faults(self) -> list[Fault]:
         """The faults that are still to happen."""
         return self._faults.waiting()
+
+    def now(self) -> float:
+        """The sandbox's clock: Unix seconds."""
+        return self._clock()
 
     def advance(self, seconds: float) -> None:
         """Set the sandbox's clock forward: tokens expire, databases get ready, backups are made."""

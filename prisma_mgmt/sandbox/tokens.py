@@ -44,9 +44,9 @@ class Grant:
     """What a user allowed at one login; revoked, it takes every token that came from it along."""
 
     client: Client
-    user_id: str
     workspace_id: str
     scope: str
+    user_id: str = "usr_sandbox"
     revoked: bool = False
 
 

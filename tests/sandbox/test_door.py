@@ -132,7 +132,8 @@ def test_options_that_cannot_be_right_are_errors(options: dict[str, Any]) -> Non
 NAMES = """
 api_url postgres_url data_platform_url auth_url client_id confidential_client_id client_secret service_token
 workspace_id approval_id client postgres_client data_platform_client oauth_client session requests counts
-expire_access_tokens revoke_refresh_tokens advance now reset fail delay cut app environment issue_service_token on_request faults
+expire_access_tokens revoke_refresh_tokens advance now reset fail delay cut app environment issue_service_token
+on_request faults
 """
 
 

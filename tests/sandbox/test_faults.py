@@ -1,5 +1,6 @@
 """Faults on request: what fails, comes late or is cut off, for callers in this process and in others."""
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -43,12 +44,7 @@ def test_a_failure_comes_as_often_as_was_asked(local: Sandbox, caller: httpx.Cli
     assert statuses(caller, "/projects", "/regions", "/projects", "/projects") == [500, 200, 500, 200]
     assert (fault.met, fault.left, local.faults) == (2, 0, [])
     assert local.counts["faults"] == 2
-    assert [(one.status, one.fault) for one in local.requests] == [
-        (500, "fail"),
-        (200, None),
-        (500, "fail"),
-        (200, None),
-    ]
+    assert [(one.status, one.fault) for one in local.requests] == [(500, "fail"), (200, None)] * 2
 
 
 def test_a_failure_carries_what_was_asked_for(local: Sandbox, caller: httpx.Client) -> None:
@@ -165,7 +161,7 @@ def test_a_connection_is_cut(local: Sandbox, caller: httpx.Client, caplog: pytes
 async def test_our_own_client_bears_what_it_promises_to(local: Sandbox) -> None:
     local.fail("GET /v1/regions", 503, retry_after=0)
     local.cut("GET /v1/regions")
-    async with local.client(retry=RetryPolicy(attempts=3, initial_delay=0.01)) as prisma:
+    async with local.client() as prisma:
         assert [one async for one in prisma.regions.list()]
     assert local.counts["faults"] == 2
 
@@ -177,24 +173,16 @@ async def test_a_fault_is_the_same_with_and_without_a_socket(local: Sandbox, way
     assert sandbox.app
     sandbox.fail("GET /v1/me", 500)
     sandbox.cut("GET /v1/me")
-    sandbox.delay("GET /v1/me", 30)
     async with sandbox.client(retry=ONCE, timeout=0.3) as prisma:
+        with pytest.raises(ServerError):
+            await prisma.me.get()
         with pytest.raises(NetworkError):
             await prisma.me.get()
-        with pytest.raises(ServerError if way == "socket" else NetworkError):
-            await prisma.me.get()
-    assert [one.fault for one in sandbox.requests][:1] == ["delay"]
-
-
-@pytest.mark.anyio
-async def test_a_cut_connection_is_a_network_error_in_process(anyio_backend: str) -> None:
-    sandbox = Sandbox()
-    assert sandbox.app
-    sandbox.cut("GET /v1/me")
-    async with sandbox.client(retry=ONCE) as prisma:
-        with pytest.raises(NetworkError, match="cut"):
+        sandbox.delay("GET /v1/me", 30)
+        with pytest.raises(NetworkError):
             await prisma.me.get()
         await prisma.me.get()
+    assert [one.fault for one in sandbox.requests] == ["fail", "cut", "delay", None]
 
 
 # From other processes
@@ -226,12 +214,8 @@ def test_the_clock_and_the_world_are_moved_over_http(local: Sandbox, other: http
 def test_requests_are_told_over_http(caller: httpx.Client, other: httpx.Client, local: Sandbox) -> None:
     caller.post("/projects", json={"name": "shop"})
     (told,) = other.get("/requests").json()["data"]
-    assert (told["method"], told["path"], told["status"], told["body"]) == (
-        "POST",
-        "/v1/projects",
-        201,
-        {"name": "shop"},
-    )
+    assert (told["method"], told["path"], told["status"]) == ("POST", "/v1/projects", 201)
+    assert told["body"] == {"name": "shop"}
     assert local.service_token not in str(told)
 
 
@@ -254,8 +238,6 @@ def test_requests_are_told_over_http(caller: httpx.Client, other: httpx.Client, 
     ],
 )
 def test_a_mistake_is_named(other: httpx.Client, path: str, body: Any, status: int, words: str) -> None:
-    import json
-
     answer = other.post(path, content=json.dumps(body))
     assert answer.status_code == status
     assert words in answer.json()["error"]["message"]

@@ -35,7 +35,6 @@ class PostgresBacking:
             raise ImportError("a sandbox with a PostgreSQL needs asyncpg: install prisma-mgmt[sandbox,postgres]")
         self._dsn = cluster.dsn() if dsn == "auto" else dsn
         self._owner = f"sandbox_{secrets.token_hex(8)}"
-        self._where = _where(self._dsn)
         self._users: dict[str, Address] = {}  # by connection
         self._worker = _Worker()
         try:
@@ -93,6 +92,7 @@ class PostgresBacking:
     # What runs in the worker's thread
 
     async def _open(self) -> None:
+        self._where = _where(self._dsn)
         self._admin = await asyncpg.connect(self._dsn, timeout=10)
         owner = _name(self._owner)
         await self._execute(f"CREATE ROLE {owner} NOLOGIN CREATEDB", f"GRANT {owner} TO CURRENT_USER")

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, get_args
 
@@ -18,16 +18,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prisma_mgmt.sandbox import databases, workspaces
-from prisma_mgmt.sandbox.api import endpoint
+from prisma_mgmt.sandbox.api import api_application
 from prisma_mgmt.sandbox.oauth import LoginServer
 from prisma_mgmt.sandbox.state import World
 from prisma_mgmt.sandbox.tokens import Client, Personality, Tokens
 from prisma_mgmt.sandbox.wire import ApiError
-from prisma_mgmt.spec import load
 
 REDIRECT_URIS = (
     "http://localhost/callback",
@@ -169,23 +167,17 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _application(world: World, tokens: Tokens, login: LoginServer) -> Starlette:
-    table = (*workspaces.ROUTES, *databases.ROUTES)
-    api = [Route(path, endpoint(world, tokens, handler), methods=[method]) for method, path, handler in table]
-    return Starlette(
-        routes=[*login.routes(), *api, *_unmodelled()],
+    app = Starlette(
+        routes=[
+            *login.routes(),
+            Mount("/postgres", api_application(world, tokens, "postgres")),
+            Mount("/data-platform", api_application(world, tokens, "data_platform")),
+        ],
         middleware=[Middleware(_RequestId)],
         exception_handlers={ApiError: _refuse, HTTPException: _refuse_route},
     )
-
-
-def _unmodelled() -> Iterator[Route]:
-    """The routes of the API that nothing here answers; those above come first."""
-    for path, operations in load("management")["paths"].items():
-        yield Route(path, _not_here, methods=[method.upper() for method in operations])
-
-
-async def _not_here(request: Request) -> Response:
-    return ApiError(501, f"The sandbox does not model {request.method} {request.url.path}.").response()
+    app.router.default = api_application(world, tokens, "management")  # what is none of the routes above
+    return app
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:

@@ -122,7 +122,7 @@ class Call:
 
     @property
     def user(self) -> User:
-        return self.world.user(getattr(self.principal, "user_id", None))
+        return self.world.user(self.principal.user_id)
 
     @property
     def workspace(self) -> Thing:

@@ -105,8 +105,16 @@ class World:
         kinds = [kind] if kind is not None else list(self._things)
         return [it for one in kinds for it in self._things[one].values() if it.inside(parent) and it is not parent]
 
-    def add(self, kind: str, parent: Thing | None, values: Values | None = None, hidden: Values | None = None) -> Thing:
-        now, id = self.clock(), new_id(PREFIXES.get(kind, kind.rstrip("s")))
+    def add(
+        self,
+        kind: str,
+        parent: Thing | None,
+        values: Values | None = None,
+        hidden: Values | None = None,
+        *,
+        id: str | None = None,
+    ) -> Thing:
+        now, id = self.clock(), id or new_id(PREFIXES.get(kind, kind.rstrip("s")))
         thing = Thing(kind, id, next(self._sequence), now, now, parent, values or {}, hidden or {})
         self._things[kind][id] = thing
         return thing
@@ -121,9 +129,8 @@ class World:
     def workspaces(self) -> dict[str, Thing]:
         return self._things["workspaces"]
 
-    def create_user(self, name: str, email: str | None = None) -> User:
-        number = len(self.users) + 1
-        user = User(f"usr_{number}_{secrets.token_hex(4)}", name, email or f"user{number}@sandbox.invalid")
+    def create_user(self, name: str, email: str | None = None, *, id: str | None = None) -> User:
+        user = User(id or new_id("usr"), name, email or f"user{len(self.users) + 1}@sandbox.invalid")
         self.users[user.id] = user
         return user
 
@@ -131,9 +138,9 @@ class World:
         """The user of an id; the first one, or a developer of the sandbox's own, for no id."""
         return self.users.get(user_id or "") or next(iter(self.users.values()), DEVELOPER)
 
-    def create_workspace(self, name: str, owner: User | None = None) -> Thing:
+    def create_workspace(self, name: str, owner: User | None = None, *, id: str | None = None) -> Thing:
         """Create a workspace; without an owner it belongs to every user."""
-        return self.add("workspaces", None, {"name": name}, {"owner": owner})
+        return self.add("workspaces", None, {"name": name}, {"owner": owner}, id=id)
 
     def members(self, workspace: Thing) -> list[User]:
         owner: User | None = workspace.hidden["owner"]

@@ -32,10 +32,11 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whom a live access token speaks for: an app (OAuth), or the workspace itself (a service token)."""
+    """Whom a live access token speaks for: a user through an app (OAuth), or the workspace itself (a service token)."""
 
     workspace_id: str
     client: Client | None = None
+    user_id: str | None = None
 
 
 @dataclass(slots=True, eq=False)

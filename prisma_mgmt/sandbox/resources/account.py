@@ -75,7 +75,8 @@ class Workspaces(Resource):
 def create_workspace(call: Call) -> Thing:
     if call.principal.client is not None:
         raise ApiError(403, "An integration may not create workspaces.", hint="Use a service token.")
-    return call.world.create_workspace(call.fields.get("displayName", "My workspace"))
+    owner = call.workspace.hidden["owner"]  # a service token acts for whoever owns its workspace
+    return call.world.create_workspace(call.fields.get("displayName", "My workspace"), owner)
 
 
 @answers("management:workspaces.subscription")

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -55,11 +54,9 @@ class Local:
         self.token = self.tokens.issue_service_token(self.workspace_id)
         self.apps = {api: api_application(self.world, self.tokens, api) for api in APIS}
 
-    @contextmanager
-    def client(self, api: str = "management", token: str | None = None) -> Iterator[httpx.Client]:
+    def client(self, api: str = "management", token: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
-        with httpx.Client(transport=InProcess(self.apps[api]), base_url=f"{BASE}/v1", headers=headers) as client:
-            yield client
+        return httpx.Client(transport=InProcess(self.apps[api]), base_url=f"{BASE}/v1", headers=headers)
 
     def log_in(self, client_id: str = "sandbox-app") -> str:
         """An access token, as the login server gives it to an app."""

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from prisma_mgmt.sandbox import pages
-from prisma_mgmt.sandbox.state import User, Workspace, World
+from prisma_mgmt.sandbox.state import Thing, User, World
 from prisma_mgmt.sandbox.tokens import Client, Grant, InvalidGrantError, Tokens
 
 SCOPES = ("workspace:admin", "offline_access")
@@ -22,7 +22,7 @@ DISCOVERY = "/.well-known/oauth-authorization-server"
 ROUTES = {"/authorize": ("GET", "POST"), "/token": ("POST",), "/revoke": ("POST",), DISCOVERY: ("GET",)}
 LONGEST_FORM = 64 * 1024  # bytes
 
-Account = tuple[User, Workspace]
+Account = tuple[User, Thing]
 
 
 class OAuthError(Exception):

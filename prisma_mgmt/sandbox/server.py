@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from prisma_mgmt.sandbox import control, oauth, pages
-from prisma_mgmt.sandbox.adapter import api_application, template_of
+from prisma_mgmt.sandbox.api import api_application, template_of
 from prisma_mgmt.sandbox.clients import Clients
 from prisma_mgmt.sandbox.door import IN_PROCESS_HOST, OWN, Door, Place
 from prisma_mgmt.sandbox.faults import Fault, Faults
@@ -91,7 +91,7 @@ class Sandbox(Clients):
         self._postgres = postgres
         self._backing: PostgresBacking | None = None
         self._server: Server | None = None
-        self._service_token = ""
+        self._service_token, self._approval_id = "", new_id("apr")
         self._clock = Clock(clock)
         self._faults = Faults(_is_route)
         self._places: dict[str, ASGIApp] = {OWN: control.application(self, self._start_page)}
@@ -101,7 +101,7 @@ class Sandbox(Clients):
 
     def _begin(self) -> None:
         """Make a world that nothing has happened in, with the same users, workspaces and service token as before."""
-        self._world = World(self._clock)
+        self._world = World(self._clock, self._approval_id)
         self._world.backing = self._backing
         self._tokens = Tokens(self._world, *self._token_options)
         for id, (name, workspace_id) in self._users.items():
@@ -201,7 +201,7 @@ class Sandbox(Clients):
     @property
     def approval_id(self) -> str:
         """An agent approval to look up."""
-        return self._world.approval_id
+        return self._approval_id
 
     @property
     def service_token(self) -> str:

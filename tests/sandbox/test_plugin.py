@@ -38,7 +38,7 @@ from prisma_mgmt import ManagementClient
 async def work(sandbox):
     async with sandbox.client() as prisma:
         await prisma.projects.create(name="shop")
-    assert sandbox.requests[0].body == {"name": "shop"}
+    assert sandbox.requests[-1].body == {"name": "shop"}
 """
 ANYIO = f"""
 import pytest

@@ -1,14 +1,14 @@
-"""Clients of prisma_mgmt that are set up for a sandbox.
+"""Sandbox: a local Prisma, and clients of prisma_mgmt that are set up for it.
 
 This is the one file of the sandbox that knows the rest of the package.
 """
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
+
+from prisma_mgmt.sandbox.server import LocalPrisma
 
 if TYPE_CHECKING:
     import httpx
-    from starlette.types import ASGIApp
 
     from prisma_mgmt import DataPlatformClient, ManagementClient, PostgresClient
     from prisma_mgmt.auth import OAuthClient, OAuthSession
@@ -16,44 +16,24 @@ if TYPE_CHECKING:
 REDIRECT_URI = "http://127.0.0.1/callback"
 
 
-class Clients(ABC):
-    """What a sandbox hands out to a program in Python."""
+class Sandbox(LocalPrisma):
+    """A local Prisma: its three APIs and its login server on one port, from entering to leaving.
 
-    client_id: str
-    confidential_client_id: str
+    `with Sandbox() as sandbox:` and `async with Sandbox() as sandbox:` serve it from a thread, on a loopback socket;
+    `sandbox.app` serves it in this process without one, through `httpx.ASGITransport(sandbox.app)`.
 
-    @property
-    @abstractmethod
-    def client_secret(self) -> str: ...
-
-    @property
-    @abstractmethod
-    def service_token(self) -> str: ...
-
-    @property
-    @abstractmethod
-    def api_url(self) -> str: ...
-
-    @property
-    @abstractmethod
-    def postgres_url(self) -> str: ...
-
-    @property
-    @abstractmethod
-    def data_platform_url(self) -> str: ...
-
-    @property
-    @abstractmethod
-    def auth_url(self) -> str: ...
-
-    @abstractmethod
-    def _register(self, client_id: str, redirect_uri: str) -> None: ...
-
-    @abstractmethod
-    def _approve(self, login_url: str, user: str | None) -> str: ...
-
-    @abstractmethod
-    def _in_process(self) -> "ASGIApp | None": ...
+    host, port: where it listens; port 0 is a free one.
+    users: the names of those who may log in, each with a workspace.
+    redirect_uris: where apps may send them back to; a loopback address may have any port.
+    personality: `strict` revokes a whole login if one of its refresh tokens is used twice; `grace` forgives one reuse
+        within ten seconds.
+    auto_approve: log in without the consent page.
+    token_lifetime: how long an access token lives, in seconds.
+    revocation: serve the login server's revocation endpoint (RFC 7009).
+    postgres: the DSN of a PostgreSQL that backs the sandbox's databases, or "auto" to start one; without it the
+        hosts in database URLs resolve nowhere.
+    clock: gives Unix seconds; see `advance`.
+    """
 
     def client(self, **options: Any) -> "ManagementClient":
         """A client of the Management API with the service token; `options` are ManagementClient's, `auth` included."""
@@ -83,7 +63,7 @@ class Clients(ABC):
         from prisma_mgmt.auth import OAuthClient
 
         client_id = self.confidential_client_id if confidential else self.client_id
-        self._register(client_id, redirect_uri)
+        self._login.register(client_id, redirect_uri)
         secret = {"client_secret": self.client_secret} if confidential else {}
         options = {"auth_base_url": self.auth_url, **secret, **self._transport(), **options}
         return OAuthClient(client_id, redirect_uri, **options)
@@ -98,7 +78,7 @@ class Clients(ABC):
 
         oauth = self.oauth_client()
         login = oauth.login_url()
-        callback_url = self._approve(login.url, user)
+        callback_url = self._login.approve(login.url, user)
         session = OAuthSession(oauth, MemoryTokenStorage())
         await session.handle_callback(callback_url, login)
         return session
@@ -107,12 +87,12 @@ class Clients(ABC):
         return {"auth": self.service_token, "base_url": base_url, **self._transport(), **options}
 
     def _transport(self) -> "dict[str, httpx.ASGITransport]":
-        app = self._in_process()
-        if app is None:
+        """How to reach a sandbox that is served in this process."""
+        if self._server is not None:
             return {}
         import httpx
 
-        return {"transport": httpx.ASGITransport(app)}
+        return {"transport": httpx.ASGITransport(self.app)}
 
 
 def cut_off() -> Exception:

@@ -14,15 +14,15 @@ from prisma_mgmt.sandbox.door import is_loopback, serves
 from prisma_mgmt.sandbox.faults import FIELDS, Fault
 
 if TYPE_CHECKING:
-    from prisma_mgmt.sandbox.server import Sandbox
+    from prisma_mgmt.sandbox.server import LocalPrisma
 
 LONGEST_BODY = 64 * 1024  # bytes
 _IN_PROCESS = "testclient"  # where Starlette's test client says that it is
 
-Action = Callable[["Sandbox", dict[str, object]], object]
+Action = Callable[["LocalPrisma", dict[str, object]], object]
 
 
-def application(sandbox: "Sandbox", start_page: Callable[[], Response]) -> Starlette:
+def application(sandbox: "LocalPrisma", start_page: Callable[[], Response]) -> Starlette:
     """The routes `/` and `/_sandbox/…`."""
 
     async def start(_request: Request) -> Response:
@@ -45,7 +45,7 @@ def application(sandbox: "Sandbox", start_page: Callable[[], Response]) -> Starl
     return Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
 
 
-def _endpoint(sandbox: "Sandbox", action: Action) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(sandbox: "LocalPrisma", action: Action) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         _check_caller(request)
         body = await _read_body(request) if request.method == "POST" else {}
@@ -58,13 +58,13 @@ def _endpoint(sandbox: "Sandbox", action: Action) -> Callable[[Request], Awaitab
     return answer
 
 
-def _add_fault(sandbox: "Sandbox", body: dict[str, object]) -> object:
+def _add_fault(sandbox: "LocalPrisma", body: dict[str, object]) -> object:
     _check_keys(body, required=("route", "kind"), known=FIELDS)
     values = {FIELDS[key]: value for key, value in body.items() if value is not None}
     return sandbox.add_fault(Fault(**values)).describe()  # type: ignore[arg-type]  # Fault checks what it is given
 
 
-def _advance(sandbox: "Sandbox", body: dict[str, object]) -> None:
+def _advance(sandbox: "LocalPrisma", body: dict[str, object]) -> None:
     _check_keys(body, required=("seconds",), known=("seconds",))
     sandbox.advance(cast("float", body["seconds"]))  # which checks it
 

@@ -5,6 +5,8 @@ They need nothing from elsewhere, no script included, and follow the browser's l
 
 import html
 from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
 from string import Template
 from urllib.parse import quote
 
@@ -17,64 +19,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-
-PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>$title</title>
-<style>
-:root { --ink: #1a202c; --soft: #5b6678; --page: #f3f5f9; --card: #fff; --line: #d8dee9; --main: #4250c9; --on: #fff;
-  --wash: #eef0fd; --note: #7a4b00; --note-wash: #fff4dc }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf2; --soft: #a2adbf; --page: #0e131c; --card: #171e2a;
-  --line: #313c4f; --main: #a3b0ff; --on: #10152b; --wash: #222b45; --note: #ffd58a; --note-wash: #33280f } }
-* { box-sizing: border-box }
-body { margin: 0; min-height: 100vh; padding: 1rem; display: grid; place-items: center; background: var(--page);
-  color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif }
-main { width: 100%; max-width: $width; background: var(--card); border: 1px solid var(--line); border-radius: 14px;
-  overflow: hidden; box-shadow: 0 8px 30px rgb(0 0 0 / .07) }
-.note { margin: 0; padding: .5rem 1.75rem; background: var(--note-wash); color: var(--note); font-size: .875rem }
-.in { padding: 1.5rem 1.75rem 1.75rem }
-h1 { margin: 0 0 .75rem; font-size: 1.4rem; line-height: 1.25; text-wrap: balance }
-h2 { margin: 1.75rem 0 .5rem; font-size: 1rem }
-p { margin: 0 0 1rem } ul { margin: 0 0 1rem; padding-left: 1.2rem } li { margin: .15rem 0 }
-a { color: var(--main) } .soft { color: var(--soft) } small { color: var(--soft); font-size: .875rem }
-code, pre { font: .875em/1.6 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace }
-code { overflow-wrap: anywhere }
-pre { margin: 0 0 1rem; padding: .75rem 1rem; background: var(--wash); border-radius: 8px;
-  overflow-x: auto } .in > :last-child { margin-bottom: 0 }
-dl { margin: 0; display: grid; grid-template-columns: minmax(9rem, max-content) 1fr; gap: .3rem 1.25rem }
-dt { color: var(--soft) } dd { margin: 0; min-width: 0; overflow-wrap: anywhere }
-fieldset { margin: 0 0 1rem; padding: 0; border: 0 } legend { padding: 0 0 .4rem; font-weight: 600 }
-label { display: flex; gap: .75rem; align-items: center; padding: .6rem .85rem; margin-bottom: .5rem; cursor: pointer;
-  border: 1px solid var(--line); border-radius: 9px }
-label:hover { border-color: var(--main) } label:has(:checked) { border-color: var(--main); background: var(--wash) }
-label span { min-width: 0; overflow-wrap: anywhere } label small { display: block }
-input { accent-color: var(--main); width: 1.1rem; height: 1.1rem; margin: 0; flex: none }
-.buttons { display: flex; flex-wrap: wrap; gap: .75rem; margin-top: 1.25rem }
-button { flex: 1 1 8rem; font: inherit; font-weight: 600; padding: .65rem 1rem; border-radius: 9px; cursor: pointer;
-  border: 1px solid var(--line); background: transparent; color: inherit }
-button.main { background: var(--main); border-color: var(--main); color: var(--on) }
-button:hover { filter: brightness(1.08) } button:not(.main):hover { border-color: var(--main) }
-:focus-visible { outline: 3px solid var(--main); outline-offset: 2px }
-label:has(:focus-visible) { outline: 3px solid var(--main); outline-offset: 2px } input:focus-visible { outline: none }
-@media (max-width: 34rem) { dl { grid-template-columns: 1fr; gap: 0 } dd { margin-bottom: .6rem }
-  .in { padding: 1.25rem } .note { padding: .5rem 1.25rem } }
-</style>
-</head>
-<body>
-<main>
-<p class="note">This is a sandbox: nothing here reaches Prisma.</p>
-<div class="in">
-<h1>$title</h1>
-$content
-</div>
-</main>
-</body>
-</html>
-""")
 
 SCOPES = {
     "workspace:admin": "see and change everything in the workspace",
@@ -142,7 +86,12 @@ def start(urls: Mapping[str, str], environment: Mapping[str, str], users: Iterab
 
 
 def _page(title: str, content: str, status: int = 200, width: str = "28rem") -> HTMLResponse:
-    return HTMLResponse(PAGE.substitute(title=_text(title), content=content, width=width), status, HEADERS)
+    return HTMLResponse(_template().substitute(title=_text(title), content=content, width=width), status, HEADERS)
+
+
+@cache
+def _template() -> Template:
+    return Template((files(__package__) / "page.html").read_text("utf-8"))
 
 
 def _text(text: str) -> str:

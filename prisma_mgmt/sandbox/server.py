@@ -13,7 +13,6 @@ from starlette.types import ASGIApp
 
 from prisma_mgmt.sandbox import control, oauth, pages
 from prisma_mgmt.sandbox.api import api_application, template_of
-from prisma_mgmt.sandbox.clients import Clients
 from prisma_mgmt.sandbox.door import IN_PROCESS_HOST, OWN, Door, Place
 from prisma_mgmt.sandbox.faults import Fault, Faults
 from prisma_mgmt.sandbox.postgres import PostgresBacking
@@ -40,24 +39,8 @@ _NOT_STARTED = (
 )
 
 
-class Sandbox(Clients):
-    """A local Prisma: its three APIs and its login server on one port, from entering to leaving.
-
-    `with Sandbox() as sandbox:` and `async with Sandbox() as sandbox:` serve it from a thread, on a loopback socket;
-    `sandbox.app` serves it in this process without one, through `httpx.ASGITransport(sandbox.app)`.
-
-    host, port: where it listens; port 0 is a free one.
-    users: the names of those who may log in, each with a workspace.
-    redirect_uris: where apps may send them back to; a loopback address may have any port.
-    personality: `strict` revokes a whole login if one of its refresh tokens is used twice; `grace` forgives one reuse
-        within ten seconds.
-    auto_approve: log in without the consent page.
-    token_lifetime: how long an access token lives, in seconds.
-    revocation: serve the login server's revocation endpoint (RFC 7009).
-    postgres: the DSN of a PostgreSQL that backs the sandbox's databases, or "auto" to start one; without it the
-        hosts in database URLs resolve nowhere.
-    clock: gives Unix seconds; see `advance`.
-    """
+class LocalPrisma:
+    """All of a sandbox but the clients that it hands out; see Sandbox, which has the arguments explained."""
 
     client_id = "sandbox-app"
     confidential_client_id = "sandbox-web-app"
@@ -142,6 +125,7 @@ class Sandbox(Clients):
         server, self._server, self._door.hang_up = self._server, None, lambda _: False
         if server is not None:
             server.stop()
+        self._name("")
         self._close_backing()
 
     async def __aenter__(self) -> Self:
@@ -160,9 +144,6 @@ class Sandbox(Clients):
                 raise RuntimeError("a sandbox with a PostgreSQL must be entered, so that it can leave that clean")
             self._name(f"http://{IN_PROCESS_HOST}")
         return self._door
-
-    def _in_process(self) -> ASGIApp | None:
-        return self._door if self._origin and self._server is None else None
 
     # What is where
 
@@ -310,12 +291,6 @@ class Sandbox(Clients):
             self._door.kept.clear()
 
     # Within
-
-    def _register(self, client_id: str, redirect_uri: str) -> None:
-        self._login.register(client_id, redirect_uri)
-
-    def _approve(self, login_url: str, user: str | None) -> str:
-        return self._login.approve(login_url, user)
 
     def _count(self, what: str) -> None:
         with self._world.lock:

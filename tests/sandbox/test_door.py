@@ -37,9 +37,13 @@ def test_a_sandbox_serves_on_a_free_port_and_stops_without_a_trace() -> None:
         assert sandbox.postgres_url == sandbox.api_url + "/postgres"
         assert sandbox.data_platform_url == sandbox.api_url + "/data-platform"
         assert status_of(sandbox, sandbox.service_token) == 200
+        url = sandbox.api_url
     assert threading.active_count() == before
     with pytest.raises(httpx.ConnectError):
-        httpx.get(sandbox.api_url)
+        httpx.get(url)
+    with pytest.raises(RuntimeError, match="not started"):
+        sandbox.client()
+    assert sandbox.counts["api"] == 1
 
 
 @pytest.mark.anyio

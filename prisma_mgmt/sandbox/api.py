@@ -1,8 +1,8 @@
 """The three APIs over ASGI: what a request has to pass before its operation is carried out, and what comes back."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import cached_property, partial
 from urllib.parse import unquote
 
 import anyio
@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
-from prisma_mgmt.sandbox.checks import path_of, read_body_of, read_query, segments_of
-from prisma_mgmt.sandbox.description import Operation, describe
+from prisma_mgmt.sandbox.checks import check_headers, path_of, read_body_of, read_query, segments_of
+from prisma_mgmt.sandbox.description import Description, Operation, describe
 from prisma_mgmt.sandbox.engine import Call, envelope
 from prisma_mgmt.sandbox.logs import Log, read
 from prisma_mgmt.sandbox.resources.deployments import upload
@@ -24,12 +24,15 @@ from prisma_mgmt.sandbox.tokens import Principal, Tokens
 from prisma_mgmt.sandbox.wire import ApiError, missing, read_body
 
 NDJSON = "application/x-ndjson"
-LINKS = {"uploads": ("PUT", "/uploads/{deploymentId}"), "github": ("GET", "/github/install/{intentId}")}  # in answers
+LINKS = {  # what answers give out besides: the beginning of the path, the method, the route
+    ("uploads",): ("PUT", "/uploads/{deploymentId}"),
+    ("github", "install"): ("GET", "/github/install/{intentId}"),
+}
 
 
 def api_application(world: World, tokens: Tokens, api: str) -> ASGIApp:
     """One of the APIs: "management", "postgres" or "data_platform"; the routes of each begin with /v1/."""
-    return _Api(world, tokens, api)
+    return Application(world, tokens, partial(describe, api))
 
 
 def template_of(api: str, method: str, path: str) -> str | None:
@@ -38,15 +41,21 @@ def template_of(api: str, method: str, path: str) -> str | None:
     operation = describe(api).find(segments).get(method)
     if operation is not None:
         return operation.template
-    known, template = LINKS.get(segments[0], (None, None)) if segments and api == "management" else (None, None)
-    return template if known == method else None
+    known, template = LINKS.get(tuple(segments[:-1]), (None, None))
+    return template if known == method and api == "management" else None
 
 
-class _Api:
-    def __init__(self, world: World, tokens: Tokens, api: str) -> None:
+class Application:
+    """An API that is carried out as its description says; the description is read when it is first asked for."""
+
+    def __init__(self, world: World, tokens: Tokens, description: Callable[[], Description]) -> None:
         self._world = world
         self._tokens = tokens
-        self._api = api
+        self._described = description
+
+    @cached_property
+    def _description(self) -> Description:
+        return self._described()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -61,15 +70,16 @@ class _Api:
 
     async def _answer(self, request: Request) -> Response:
         segments = segments_of(request)
-        if self._api == "management" and segments[0] in LINKS:
-            return await self._link(request, segments)
-        methods = describe(self._api).find(segments)
+        methods = self._description.find(segments)
+        if tuple(segments[:-1]) in LINKS:
+            return await self._link(request, segments[-1], LINKS[tuple(segments[:-1])][0])
         operation = methods.get(request.method)
         if operation is None:
-            return _no_route(request, methods)
+            return _no_route(request, list(methods))
         body = await read_body(request)
         with self._world.lock:
             call = self._call(request, operation, segments)
+            check_headers(operation, request.headers)
             call.query = read_query(call.description, operation, request.url.query)
             call.body = read_body_of(call.description, operation, body, request.headers)
             result = call.perform()
@@ -80,20 +90,15 @@ class _Api:
             status, shown = envelope(call, result)
         return Response(status_code=204) if status == 204 else JSONResponse(shown, status)
 
-    async def _link(self, request: Request, segments: Sequence[str]) -> Response:
-        """Serve the URLs that answers give out, which need no token."""
-        method, template = LINKS[segments[0]]
-        if len(segments) + 1 != len(template.split("/")) or segments[:-1] != template.split("/")[1:-1]:
-            return _no_route(request, {})
+    async def _link(self, request: Request, id: str, method: str) -> Response:
+        """Serve a URL that an answer gave out, which needs no token."""
         if request.method != method:
-            return _no_route(request, {method: None})
-        if segments[0] == "uploads":
-            return await upload(self._world, request, segments[-1])
-        return install(self._world, segments[-1])
+            return _no_route(request, [method])
+        return await upload(self._world, request, id) if method == "PUT" else install(self._world, id)
 
     def _call(self, connection: HTTPConnection, operation: Operation, segments: Sequence[str]) -> Call:
         """Find out who asks, and for what."""
-        path, description = path_of(operation, segments), describe(self._api)
+        path, description = path_of(operation, segments), self._description
         base = str(connection.base_url).rstrip("/")
         principal, token = Principal(""), ""
         if not operation.is_open:
@@ -125,7 +130,7 @@ class _Api:
         try:
             return call.find(kind, id, inside=call.target)
         except ApiError:
-            if call.operation.method == "GET" and 404 not in call.operation.errors:
+            if call.lists and 404 not in call.operation.errors:
                 return None  # the description knows no such refusal: the list is empty
             raise
 
@@ -133,7 +138,7 @@ class _Api:
         """Send a log as messages, one a record, until it is over or the other side leaves."""
         try:
             segments = segments_of(socket)
-            operation = describe(self._api).find(segments).get("GET")
+            operation = self._description.find(segments).get("GET")
             if operation is None or 101 not in operation.answers:
                 raise missing(socket.url.path)
             with self._world.lock:
@@ -154,9 +159,8 @@ class _Api:
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(send)
-            with suppress(WebSocketDisconnect):
-                while True:
-                    await socket.receive_text()
+            while (await socket.receive())["type"] != "websocket.disconnect":
+                pass
             tasks.cancel_scope.cancel()
 
 
@@ -172,7 +176,7 @@ async def _lines(world: World, log: Log) -> AsyncIterator[str]:
         yield f"{line}\n"
 
 
-def _no_route(request: Request, methods: dict[str, Any]) -> Response:
+def _no_route(request: Request, methods: Sequence[str]) -> Response:
     what = f"{request.method} {request.url.path}"
     if not methods:
         return ApiError(404, f"{what} is not a route of this API.").response()

@@ -35,6 +35,12 @@ def _refused(operation: Operation, message: str, hint: str | None = None) -> Api
     return ApiError(operation.refusal, message, hint=hint)
 
 
+def check_headers(operation: Operation, headers: Mapping[str, str]) -> None:
+    for name in operation.headers:
+        if name not in headers:
+            raise _refused(operation, f"The header {name} is required.")
+
+
 def read_query(description: Description, operation: Operation, query: str) -> Values:
     """The query parameters, each as its schema wants it."""
     try:

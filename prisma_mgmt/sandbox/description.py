@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from prisma_mgmt.sandbox.schema import Schema, Schemas
 from prisma_mgmt.spec import load
@@ -11,8 +11,7 @@ from prisma_mgmt.spec import load
 OPEN = {"management:state.version", "management:github_actions.exchange_token"}  # operations without a token
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """A path parameter that names a thing, and the kind of thing that it names."""
 
     parameter: str
@@ -100,8 +99,7 @@ class Operation:
 class Description:
     """One API: its schemas, its operations, and the tree of their paths."""
 
-    def __init__(self, api: str) -> None:
-        spec = load(api)
+    def __init__(self, api: str, spec: Mapping[str, Any]) -> None:
         self.schemas = Schemas(spec["components"]["schemas"])
         self.operations = [
             Operation(api, method.upper(), path if path.startswith("/v1/") else f"/v1{path}", raw)
@@ -153,4 +151,4 @@ def plural(word: str) -> str:
 @cache
 def describe(api: str) -> Description:
     """The description of an API, read once in a process."""
-    return Description(api)
+    return Description(api, load(api))

@@ -169,17 +169,21 @@ class Call:
         """Carry out an operation by its method and its path alone."""
         operation, last = self.operation, self.operation.segments[-1]
         if operation.method == "GET":
-            return self.listed() if not last.startswith("{") and self._lists() else self.it
+            return self.listed() if self.lists else self.it
         if operation.method == "POST" and not last.startswith("{") and self.description.creates(operation):
             return Reply(self.create(operation.kind), secrets=True)
         if operation.method == "DELETE":
             return self.delete(self.it)
         return self.change(self.it) if operation.method in {"PATCH", "PUT"} and self.target else self.target or MISSING
 
-    def _lists(self) -> bool:
+    @property
+    def lists(self) -> bool:
+        """Tell if the operation lists the things of a kind."""
+        if self.operation.method != "GET" or self.operation.segments[-1].startswith("{"):
+            return False
         schema = next(iter(self.operation.answers.values())) or {}
         data = self.description.schemas.resolve(schema.get("properties", {}).get("data", schema))
-        return data.get("type") == "array"
+        return bool(data.get("type") == "array")
 
     def listed(self, kind: str | None = None) -> list[Thing]:
         """What a list holds: everything that is there and that the query asks for."""

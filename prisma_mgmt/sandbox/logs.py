@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import anyio
 
 from prisma_mgmt.sandbox.state import Values, World
+from prisma_mgmt.sandbox.wire import write_cursor
 
 PAUSE = 0.05  # seconds between two looks at a log that is followed
 SEGMENT = 600.0  # seconds after which the end of a segment is told, and its reader comes again
@@ -15,27 +16,32 @@ SEGMENT = 600.0  # seconds after which the end of a segment is told, and its rea
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A log to be read from a place on; all of it is asked under the world's lock."""
+    """A log to be read from a place on; each of its records names the place after it, by a cursor or its last byte."""
 
     records: Sequence[Values]  # grows
     place: int
-    over: Callable[[], bool]
-    end: Callable[[Values | None], Values]  # the terminal record, by the last record that was read
+    cursor: str | None  # of that place
+    ended: Callable[[], str | None]  # how it ended, None as long as it goes on; asked under the world's lock
     follow: bool = False
 
 
 async def read(world: World, log: Log, *, follow: bool = False) -> AsyncIterator[str]:
-    """The lines of a log; one that is followed goes on until the log is over or the segment has lasted long enough."""
-    place, deadline = log.place, time.monotonic() + SEGMENT
+    """The lines of a log; one that is followed goes on until the log ends or the segment has lasted long enough."""
+    place, cursor, deadline = log.place, log.cursor, time.monotonic() + SEGMENT
     while True:
         with world.lock:
-            over = log.over() or not (follow or log.follow) or time.monotonic() > deadline
-            lines = list(log.records[place:])
-            last = log.records[place + len(lines) - 1] if place + len(lines) > log.place else None
-            end = {"type": "terminal", **log.end(last)} if over else None
-        place += len(lines)
-        for record in [*lines, *([end] if end else ())]:
+            ended, records = log.ended(), list(log.records[place:])
+        for record in records:
             yield json.dumps(record, ensure_ascii=False)
-        if end:
+            cursor = record.get("cursor") or write_cursor(record["byteEnd"])
+        place += len(records)
+        if ended or not (follow or log.follow) or time.monotonic() > deadline:
+            yield json.dumps(_end(ended, cursor))
             return
         await anyio.sleep(PAUSE)
+
+
+def _end(ended: str | None, cursor: str | None) -> Values:
+    code, message = (ended, f"The log has ended: {ended}.") if ended else ("segment-end", "There may be more to come.")
+    end = {"kind": "end", "code": code, "message": message, "retryable": not ended}
+    return {"type": "terminal", **end, "cursor": cursor}

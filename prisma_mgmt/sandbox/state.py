@@ -65,6 +65,17 @@ class Thing:
             it = it.parent
         return it
 
+    def above(self, kind: str) -> "Thing":
+        """What of a kind holds the thing, which is known to be held by one."""
+        found = self.up(kind)
+        assert found is not None, f"{self.id} is in none of the {kind}"
+        return found
+
+    @property
+    def holder(self) -> "Thing":
+        assert self.parent is not None, f"nothing holds {self.id}"
+        return self.parent
+
     def inside(self, other: "Thing") -> bool:
         it: Thing | None = self
         while it is not None and it is not other:

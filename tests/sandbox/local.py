@@ -97,17 +97,21 @@ def assert_error(response: httpx.Response, status: int, code: str, words: str = 
     return error
 
 
+def make_project(api: httpx.Client, **body: object) -> dict[str, Any]:
+    return made(api.post("/projects", json=body))
+
+
+def read(api: httpx.Client, path: str) -> Any:
+    """What a path tells."""
+    response = api.get(path)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    return answer.get("data", answer)
+
+
 def made(response: httpx.Response) -> dict[str, Any]:
     """What a request has made."""
     assert response.status_code in {200, 201, 202}, response.text
     answer: dict[str, Any] = response.json()
     data: dict[str, Any] = answer.get("data", answer)
     return data
-
-
-def listed(client: httpx.Client, path: str) -> list[Any]:
-    response = client.get(path)
-    assert response.status_code == 200, response.text
-    answer = response.json()
-    found: list[Any] = answer["data"] if isinstance(answer, dict) else answer
-    return found

@@ -1,39 +1,6 @@
 """What the resources do beyond being stored, a file for each; importing this makes all of them known."""
 
-from prisma_mgmt.sandbox.resources import (
-    account,
-    alchemy,
-    branches,
-    buckets,
-    builds,
-    connections,
-    databases,
-    deployments,
-    domains,
-    environments,
-    github,
-    projects,
-    service_tokens,
-    services,
-    topology,
-    variables,
-)
-
-__all__ = [
-    "account",
-    "alchemy",
-    "branches",
-    "buckets",
-    "builds",
-    "connections",
-    "databases",
-    "deployments",
-    "domains",
-    "environments",
-    "github",
-    "projects",
-    "service_tokens",
-    "services",
-    "topology",
-    "variables",
-]
+from prisma_mgmt.sandbox.resources import (  # noqa: F401, I001  # each of them registers what it does
+    account, alchemy, branches, buckets, builds, connections, databases, deployments, domains, environments, github,
+    projects, service_tokens, services, topology, variables,
+)  # fmt: skip

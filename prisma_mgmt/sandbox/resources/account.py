@@ -97,8 +97,7 @@ def list_members(call: Call) -> list[Values]:
 @resource("integrations")
 class Integrations(Resource):
     def gone(self, call: Call, thing: Thing) -> None:
-        assert thing.parent is not None
-        call.tokens.revoke_app(thing.values["clientId"], thing.parent.id)
+        call.tokens.revoke_app(thing.values["clientId"], thing.holder.id)
 
     def show(self, sight: Sight, thing: Thing) -> Values:
         user = thing.hidden["user"]

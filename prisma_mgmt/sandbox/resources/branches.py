@@ -12,9 +12,8 @@ NO_GIT_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[/.-]|[/.]$|\.l
 @resource("branches")
 class Branches(Resource):
     def made(self, call: Call, thing: Thing) -> None:
-        project, values = thing.parent, thing.values
-        assert project is not None
-        others = [it for it in call.world.inside(project, "branches") if it is not thing]
+        values = thing.values
+        others = [it for it in call.world.inside(thing.holder, "branches") if it is not thing]
         if NO_GIT_NAME.search(values["gitName"]):
             raise call.refuse("gitName is not a name that git takes for a branch.")
         taken = next((it for it in others if it.values["gitName"] == values["gitName"]), None)
@@ -28,8 +27,7 @@ class Branches(Resource):
     def changed(self, call: Call, thing: Thing, changes: Values) -> None:
         if changes.get("isDefault") is not True:
             raise call.refuse("isDefault can only be set to true.")
-        assert thing.parent is not None
-        _make_default(thing, call.world.inside(thing.parent, "branches"))
+        _make_default(thing, call.world.inside(thing.holder, "branches"))
 
     def leaving(self, world: World, thing: Thing, asked: bool) -> None:
         if not asked:

@@ -32,12 +32,10 @@ class Keys(Resource):
         thing.hidden.update(id=new_id("AK"), secret=secrets.token_urlsafe(30))
 
     def show(self, sight: Sight, thing: Thing) -> Values:
-        bucket = thing.parent
-        assert bucket is not None
         return {
             "valueHint": f"…{thing.hidden['secret'][-4:]}",
             "secretAccessKey": thing.hidden["secret"] if sight.secrets else None,
             "accessKeyId": thing.hidden["id"],
             "endpoint": "https://buckets.prisma-sandbox.invalid",
-            "bucketName": bucket.name,
+            "bucketName": thing.holder.name,
         }

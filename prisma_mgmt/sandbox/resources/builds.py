@@ -1,7 +1,5 @@
 """Builds: reported by whoever runs them; one that is left alone goes on by itself, until it has succeeded."""
 
-from typing import Any
-
 from prisma_mgmt.sandbox.engine import Call, Resource, answers, resource
 from prisma_mgmt.sandbox.logs import Log
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
@@ -102,14 +100,8 @@ def logs(call: Call) -> Log:
     if after is None:
         raise ApiError(404, "cursor is not one that this API gave out.")
 
-    def over() -> bool:
+    def ended() -> str | None:
         Builds().settle(call.world, build)
-        return build.values["state"] in ENDED
+        return build.values["state"] if build.values["state"] in ENDED else None
 
-    def end(last: Values | None) -> Values:
-        done = over()
-        code, message = (build.values["state"], "The build has ended.") if done else ("so_far", "The build goes on.")
-        at: Any = last["cursor"] if last else cursor
-        return {"kind": "end", "code": code, "message": message, "retryable": not done, "cursor": at}
-
-    return Log(build.hidden["log"], after, over, end, follow=call.query.get("follow", False))
+    return Log(build.hidden["log"], after, cursor, ended, follow=call.query.get("follow", False))

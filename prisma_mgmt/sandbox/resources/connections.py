@@ -15,14 +15,11 @@ DIRECT, POOLED, ACCELERATE = (f"{name}.prisma-sandbox.invalid" for name in ("db"
 @resource("connections")
 class Connections(Resource):
     def made(self, call: Call, thing: Thing) -> None:
-        assert thing.parent is not None
-        others = len(call.world.inside(thing.parent, "connections"))
-        thing.values.setdefault("name", f"Connection {others}")
+        thing.values.setdefault("name", f"Connection {len(call.world.inside(thing.holder, 'connections'))}")
         _new_credentials(call, thing)
 
     def gone(self, call: Call, thing: Thing) -> None:
-        database = thing.parent
-        assert database is not None
+        database = thing.holder
         if database.values.get("defaultConnectionId") == thing.id:
             database.values["defaultConnectionId"] = None
         if call.world.backing is not None:
@@ -45,8 +42,7 @@ class Connections(Resource):
 
 
 def _new_credentials(call: Call, connection: Thing) -> None:
-    assert connection.parent is not None
-    backing, database_id = call.world.backing, connection.parent.id
+    backing, database_id = call.world.backing, connection.holder.id
     renewed = "address" in connection.hidden
     connection.hidden["key"] = f"sk_{secrets.token_urlsafe(24)}"
     if backing is None:

@@ -20,8 +20,7 @@ STATUSES = {"provisioning": "provisioning", "recovering": "provisioning", "ready
 @resource("databases")
 class Databases(Placed):
     def made(self, call: Call, thing: Thing) -> None:
-        values, project = thing.values, thing.up("projects")
-        assert project is not None
+        values, project = thing.values, thing.above("projects")
         siblings = [it for it in call.world.inside(project, "databases") if it is not thing]
         default = next((it for it in siblings if it.values["isDefault"]), None)
         if values.setdefault("isDefault", False) and default is not None:
@@ -116,9 +115,7 @@ def restore(call: Call) -> Thing:
 
 @answers("postgres:databases.restore_backup")
 def restore_backup(call: Call) -> Values:
-    database = call.it.parent
-    assert database is not None
-    _restore(call, {"type": "backup", "databaseId": database.id, "backupId": call.it.id})
+    _restore(call, {"type": "backup", "databaseId": call.it.holder.id, "backupId": call.it.id})
     return {"status": "restoring", "message": "The database is being restored."}
 
 
@@ -160,20 +157,17 @@ def usage(call: Call) -> Values:
     operations = sum(count for day, count in used.items() if str(start.date()) <= day <= str(end.date()))
     backing = call.world.backing
     size = EMPTY_SIZE if backing is None else backing.size(call.it.id)
-    if call.operation.api == "postgres":
-        period: Values = {"startDate": str(start.date()), "endDate": str(end.date())}
-        connections = len(call.world.inside(call.it, "connections"))
-        return {
-            "databaseId": call.it.id,
-            "period": period,
-            "storage": {"usedBytes": size},
-            "queries": {"totalCount": operations},
-            "connections": {"peakCount": connections},
-        }
     period = {"start": timestamp(start.timestamp()), "end": timestamp(end.timestamp())}
     storage = {"used": size / 2**30, "unit": "GiB"}
-    metrics = {"operations": {"used": operations, "unit": "ops"}, "storage": storage}
-    return {"period": period, "metrics": metrics, "generatedAt": call.world.now()}
+    return {  # in the words of both APIs, of which each shows its own
+        "databaseId": call.it.id,
+        "period": {**period, "startDate": str(start.date()), "endDate": str(end.date())},
+        "metrics": {"operations": {"used": operations, "unit": "ops"}, "storage": storage},
+        "storage": {"usedBytes": size},
+        "queries": {"totalCount": operations},
+        "connections": {"peakCount": len(call.world.inside(call.it, "connections"))},
+        "generatedAt": call.world.now(),
+    }
 
 
 def _date(call: Call, key: str, otherwise: datetime) -> datetime:

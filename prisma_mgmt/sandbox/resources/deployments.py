@@ -1,7 +1,6 @@
 """Deployments: new, starting, running, stopping, stopped; their code is uploaded to a URL, and they keep a log."""
 
 import secrets
-from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
@@ -21,14 +20,13 @@ TAIL = 100
 @resource("deployments")
 class Deployments(Resource):
     def made(self, call: Call, thing: Thing) -> None:
-        service, reuses = thing.parent, thing.values.pop("skipCodeUpload", False)
-        assert service is not None
+        service, reuses = thing.holder, thing.values.pop("skipCodeUpload", False)
         promoted = service.hidden["promoted"]
         if service.values["branchId"] is None:
             raise call.refuse("The service is on no branch.")
         if reuses and promoted is None:
             raise call.refuse("Nothing is promoted whose code could be reused.", hint="Leave skipCodeUpload out.")
-        variables = call.world.inside(_project(service), "environment-variables")
+        variables = call.world.inside(service.above("projects"), "environment-variables")
         branch = service.values["branchId"]
         names = sorted(it.values["key"] for it in variables if it.values["branchId"] in {None, branch})
         thing.values.update(foundryVersionId=new_id("ver"), envVars=dict.fromkeys(names, "[redacted]"))
@@ -40,9 +38,8 @@ class Deployments(Resource):
             raise ApiError(409, f"{thing.id} is {state(thing)}.", hint="Stop it and wait until it has stopped.")
 
     def gone(self, call: Call, thing: Thing) -> None:
-        assert thing.parent is not None
-        if thing.parent.hidden["promoted"] is thing:
-            thing.parent.hidden["promoted"] = None
+        if thing.holder.hidden["promoted"] is thing:
+            thing.holder.hidden["promoted"] = None
 
     def settle(self, world: World, thing: Thing) -> None:
         if thing.hidden["state"] in {"starting", "stopping"} and world.clock() >= thing.hidden["done_at"]:
@@ -59,12 +56,6 @@ class Deployments(Resource):
             "portMapping": mapping,
             "uploadUrl": signature and f"{sight.base}/uploads/{thing.id}?signature={signature}",
         }
-
-
-def _project(service: Thing) -> Thing:
-    project = service.up("projects")
-    assert project is not None
-    return project
 
 
 def state(deployment: Thing) -> str:
@@ -135,7 +126,8 @@ async def upload(world: World, request: Request, deployment_id: str) -> Response
 def _log(deployment: Thing, at: float, text: str) -> None:
     records, line = deployment.hidden["log"], f"{timestamp(at)} {text}\n"
     start = records[-1]["byteEnd"] if records else 0
-    records.append({"type": "log", "text": line, "byteStart": start, "byteEnd": start + len(line.encode())})
+    end = start + len(line.encode())
+    records.append({"type": "log", "text": line, "byteStart": start, "byteEnd": end})
 
 
 @answers("management:deployments.logs")
@@ -151,17 +143,9 @@ def logs(call: Call) -> Log:
             raise ApiError(404, "cursor is not one that this API gave out.")
         place, first = after, sum(one["byteEnd"] <= after for one in records)
 
-    def over() -> bool:
+    def ended() -> str | None:
         Deployments().settle(call.world, deployment)
         gone = deployment.id not in call.world.things("deployments")
-        return gone or state(deployment) == "stopped"
+        return "stopped" if gone or state(deployment) == "stopped" else None
 
-    def end(last: Values | None) -> Values:
-        done = over()
-        code, message = (
-            ("stopped", "The deployment has stopped.") if done else ("segment_end", "There is more to come.")
-        )
-        cursor: Any = write_cursor(last["byteEnd"] if last else place)
-        return {"kind": "end", "code": code, "message": message, "retryable": not done, "cursor": cursor}
-
-    return Log(records, max(first, 0), over, end)
+    return Log(records, max(first, 0), write_cursor(place), ended)

@@ -32,9 +32,8 @@ class Domains(Resource):
         thing.hidden["status"] = status
 
     def show(self, sight: Sight, thing: Thing) -> Values:
-        status, service = thing.hidden["status"], thing.parent
+        status, service = thing.hidden["status"], thing.holder
         failed, active = status == "failed", status == "active"
-        assert service is not None
         record = {"type": "CNAME", "name": thing.values["hostname"], "ttl": 300}
         target = f"{service.values['region']}.cname.prisma-sandbox.invalid"
         return {

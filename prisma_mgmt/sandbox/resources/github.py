@@ -71,8 +71,7 @@ def install(world: World, intent_id: str) -> Response:
 @resource("source-repositories")
 class SourceRepositories(Resource):
     def made(self, call: Call, thing: Thing) -> None:
-        number, project = thing.values.pop("providerRepositoryId"), thing.parent
-        assert project is not None
+        number, project = thing.values.pop("providerRepositoryId"), thing.holder
         installation = self._installation(call, project, thing.values.pop("installationId", None))
         seen = _seen(call.world, installation, "id", number)
         if seen is None:
@@ -84,8 +83,7 @@ class SourceRepositories(Resource):
         thing.values.update(repoFullName=seen.values["fullName"], status="active", installationId=installation.id)
 
     def _installation(self, call: Call, project: Thing, id: str | None) -> Thing:
-        workspace = project.up("workspaces")
-        assert workspace is not None
+        workspace = project.above("workspaces")
         if id is not None:
             return call.find("scm-installations", id, inside=workspace)
         installations = call.world.inside(workspace, "scm-installations")

@@ -10,11 +10,9 @@ from prisma_mgmt.sandbox.wire import ApiError
 
 class Placed(Resource):
     def made(self, call: Call, thing: Thing) -> None:
-        values, project = thing.values, thing.up("projects")
-        assert project is not None, "only a project's things stand on branches"
-        if values.get("branchGitName") is not None and {"branchId", "logicalId"} & {
-            key for key, value in values.items() if value is not None
-        }:
+        values, project = thing.values, thing.above("projects")
+        given = {key for key in ("branchId", "logicalId") if values.get(key) is not None}
+        if values.get("branchGitName") is not None and given:
             raise call.refuse("branchGitName cannot go together with branchId or logicalId.")
         values.setdefault("logicalId", None)
         self._place(call, thing, values, default_branch(call.world, project))
@@ -31,8 +29,7 @@ class Placed(Resource):
 
     def _place(self, call: Call, thing: Thing, values: Values, otherwise: str | None) -> None:
         """Find the branch that is asked for by its id or its git name, and make it if need be."""
-        project, git_name = thing.up("projects"), values.pop("branchGitName", None)
-        assert project is not None
+        project, git_name = thing.above("projects"), values.pop("branchGitName", None)
         if git_name is not None:
             values["branchId"] = branch_named(call, project, git_name).id
         elif values.setdefault("branchId", otherwise) is not None:
@@ -45,9 +42,7 @@ class Placed(Resource):
                 raise self.conflict(call, other, "logicalId")
 
     def beside(self, world: World, thing: Thing, branch_id: str | None) -> list[Thing]:
-        project = thing.up("projects")
-        assert project is not None
-        things = world.inside(project, thing.kind)
+        things = world.inside(thing.above("projects"), thing.kind)
         return [it for it in things if it is not thing and it.values.get("branchId") == branch_id]
 
     def conflict(self, call: Call, other: Thing, key: str) -> ApiError:

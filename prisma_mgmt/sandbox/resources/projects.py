@@ -11,10 +11,9 @@ from prisma_mgmt.sandbox.wire import ApiError, missing
 @resource("projects")
 class Projects(Resource):
     def made(self, call: Call, thing: Thing) -> None:
-        values, workspace = thing.values, thing.parent
-        assert workspace is not None
+        values = thing.values
         values.pop("workspaceId", None)
-        others = [it for it in call.world.inside(workspace, "projects") if it is not thing]
+        others = [it for it in call.world.inside(thing.holder, "projects") if it is not thing]
         taken = next((it for it in others if it.values["logicalId"] == values.get("logicalId")), None)
         if values.setdefault("logicalId", None) is not None and taken is not None:
             raise ApiError(409, f"logicalId {values['logicalId']!r} is taken by {taken.id}.", id=taken.id)

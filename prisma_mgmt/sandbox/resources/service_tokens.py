@@ -8,8 +8,7 @@ from prisma_mgmt.sandbox.views import Sight
 @resource("service-tokens")
 class ServiceTokens(Resource):
     def made(self, call: Call, thing: Thing) -> None:
-        assert thing.parent is not None
-        thing.hidden["value"] = call.tokens.issue_service_token(thing.parent.id)
+        thing.hidden["value"] = call.tokens.issue_service_token(thing.holder.id)
         thing.values.setdefault("expiresAt", None)
 
     def gone(self, call: Call, thing: Thing) -> None:

@@ -14,9 +14,7 @@ from prisma_mgmt.sandbox.wire import ApiError, missing
 @resource("services")
 class Services(Placed):
     def made(self, call: Call, thing: Thing) -> None:
-        project = thing.up("projects")
-        assert project is not None
-        thing.values.setdefault("region", project.values["region"] or DEFAULT_REGION)
+        thing.values.setdefault("region", thing.above("projects").values["region"] or DEFAULT_REGION)
         thing.hidden["promoted"] = None
         super().made(call, thing)
 

@@ -13,8 +13,7 @@ SCOPE = ("class", "branchId", "key")
 @resource("environment-variables")
 class EnvironmentVariables(Resource):
     def made(self, call: Call, thing: Thing) -> None:
-        project, values = thing.parent, thing.values
-        assert project is not None
+        project, values = thing.holder, thing.values
         if not KEY.fullmatch(values["key"]):
             raise call.refuse("key is no name for an environment variable.", hint="Use letters, digits and _.")
         if values.setdefault("branchId", None) is not None:

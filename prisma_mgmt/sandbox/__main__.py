@@ -45,16 +45,7 @@ def _exports(sandbox: "Sandbox") -> str:
 
 
 def _banner(sandbox: "Sandbox") -> str:
-    told = {
-        "Start page": sandbox.api_url + "/",
-        "Management API": sandbox.api_url,
-        "Postgres API": sandbox.postgres_url,
-        "Data Platform API": sandbox.data_platform_url,
-        "Login server": sandbox.auth_url,
-        "Client id": sandbox.client_id,
-        "Service token": sandbox.service_token,
-    }
-    return "\n".join(f"{name:<19}{value}" for name, value in told.items())
+    return "\n".join(f"{name:<21}{value}" for name, value in sandbox.places.items())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -33,7 +33,7 @@ def application(sandbox: "LocalPrisma", start_page: Callable[[], Response]) -> S
 
     table: list[tuple[str, str, Action]] = [
         ("GET", "requests", lambda it, _: [one.describe() for one in it.requests]),
-        ("GET", "faults", lambda it, _: [one.describe() for one in it.faults]),
+        ("GET", "faults", lambda it, _: [one.describe() for one in it.faults.waiting()]),
         ("POST", "faults", _add_fault),
         ("POST", "advance", _advance),
         ("POST", "reset", lambda it, _: it.reset()),
@@ -61,7 +61,7 @@ def _endpoint(sandbox: "LocalPrisma", action: Action) -> Callable[[Request], Awa
 def _add_fault(sandbox: "LocalPrisma", body: dict[str, object]) -> object:
     _check_keys(body, required=("route", "kind"), known=FIELDS)
     values = {FIELDS[key]: value for key, value in body.items() if value is not None}
-    return sandbox.add_fault(Fault(**values)).describe()  # type: ignore[arg-type]  # Fault checks what it is given
+    return sandbox.faults.add(Fault(**values)).describe()  # type: ignore[arg-type]  # Fault checks what it is given
 
 
 def _advance(sandbox: "LocalPrisma", body: dict[str, object]) -> None:

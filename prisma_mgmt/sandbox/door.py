@@ -108,7 +108,7 @@ class Door:
         template_of: Callable[[str, str, str], str | None],
     ) -> None:
         self.kept: deque[Exchange] = deque(maxlen=KEPT)
-        self.hang_up: Callable[[Scope], bool] = lambda _: False
+        self.hang_up: Callable[[Scope], bool] | None = None  # cuts the connection of a request, if it knows it
         self.on_fault: Callable[[Fault], object] = lambda _: None
         self.on_request: Callable[[RecordedRequest], object] | None = None
         self._places, self._faults = places, faults
@@ -165,7 +165,7 @@ class Door:
         if scope["type"] == "websocket":
             await exchange.send({"type": "websocket.accept"})  # cut off in the middle, as logs are
         exchange.end(None)
-        if not self.hang_up(scope):  # the caller is in our own process
+        if self.hang_up is None or not self.hang_up(scope):  # the caller is in our own process
             from prisma_mgmt.sandbox.clients import cut_off
 
             raise cut_off()

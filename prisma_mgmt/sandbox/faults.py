@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
+from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole
+
 Kind = Literal["fail", "delay", "cut"]
-LONGEST = 1e9  # seconds
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 CODES = {
     400: "client-error",
     401: "authentication-failed",
@@ -35,15 +35,16 @@ class Fault:
     met: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"kind is fail, delay or cut, not {self.kind!r}")
-        _check(_whole(self.times) and self.times >= 1, "times is a whole number from 1", self.times)
-        _check(_whole(self.status) and 400 <= self.status <= 599, "status is from 400 to 599", self.status)
-        _check(_seconds(self.seconds), "seconds is a number from 0", self.seconds)
-        _check(
-            self.retry_after is None or _seconds(self.retry_after), "retry_after is a number from 0", self.retry_after
-        )
-        _check(self.code is None or isinstance(self.code, str), "code is text", self.code)
+        check(self.kind in get_args(Kind), "kind is fail, delay or cut", self.kind)
+        check(is_whole(self.times, 1, 10**9), "times is a whole number from 1", self.times)
+        check(is_whole(self.status, 400, 599), "status is from 400 to 599", self.status)
+        check(is_number(self.seconds, 0, LONGEST), "seconds is a number from 0", self.seconds)
+        soon = self.retry_after is None or is_number(self.retry_after, 0, LONGEST)
+        check(soon, "retry_after is a number from 0", self.retry_after)
+        check(self.code is None or is_text(self.code), "code is text", self.code)
+        route = self.route if is_text(self.route) else ""
+        good = route == "*" or re.fullmatch("(GET|POST|PUT|PATCH|DELETE) /.*", route) is not None
+        check(good, 'route is "*" or such as "GET /v1/projects"', self.route)
         self.left = self.times
 
     @property
@@ -71,9 +72,7 @@ class Faults:
         self._waiting: list[Fault] = []
 
     def add(self, fault: Fault) -> Fault:
-        method, _, path = fault.route.partition(" ") if isinstance(fault.route, str) else ("", "", "")
-        if fault.route != "*" and (method not in METHODS or not path.startswith("/")):
-            raise ValueError(f'route is "*" or such as "GET /v1/projects", not {fault.route!r}')
+        method, _, path = fault.route.partition(" ")
         if fault.route != "*" and not self._known(method, path):
             raise ValueError(f"the sandbox has no route {fault.route!r}")
         with self._lock:
@@ -110,16 +109,3 @@ def names_of(method: str, *paths: str | None) -> set[str]:
 def _bare(route: str) -> str:
     """A route without the names of its parameters: faults may name them as they like."""
     return re.sub(r"\{[^{}/]*\}", "{}", route)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST
-
-
-def _check(good: bool, rule: str, value: object) -> None:
-    if not good:
-        raise ValueError(f"{rule}, not {value!r}")

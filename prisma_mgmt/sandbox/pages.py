@@ -91,7 +91,7 @@ def _page(title: str, content: str, status: int = 200, width: str = "28rem") -> 
 
 @cache
 def _template() -> Template:
-    return Template((files(__package__) / "page.html").read_text("utf-8"))
+    return Template((files("prisma_mgmt.sandbox") / "page.html").read_text("utf-8"))
 
 
 def _text(text: str) -> str:

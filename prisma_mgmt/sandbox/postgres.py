@@ -7,13 +7,10 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+import asyncpg
+
 from prisma_mgmt.sandbox import cluster
 from prisma_mgmt.sandbox.backing import Address
-
-try:
-    import asyncpg
-except ModuleNotFoundError:  # pragma: no cover
-    asyncpg = None  # type: ignore[assignment]  # the sandbox is whole without
 
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds for one change
@@ -29,10 +26,8 @@ class PostgresBacking:
     def __init__(self, dsn: str) -> None:
         """Open a server by the DSN of a role that may make databases and roles, or "auto" for one of our own.
 
-        Raises ImportError without asyncpg, OSError for a server that cannot be opened.
+        Raises OSError for a server that cannot be opened.
         """
-        if asyncpg is None:
-            raise ImportError("a sandbox with a PostgreSQL needs asyncpg: install prisma-mgmt[sandbox,postgres]")
         self._dsn = cluster.dsn() if dsn == "auto" else dsn
         self._owner = f"sandbox_{secrets.token_hex(8)}"
         self._users: dict[str, Address] = {}  # by connection
@@ -197,7 +192,10 @@ def _where(dsn: str) -> tuple[str, int]:
     """The host and the port of a server."""
     parts = urlsplit(dsn)
     query = dict(parse_qsl(parts.query))
-    return parts.hostname or query.get("host", "localhost"), parts.port or int(query.get("port", 5432))
+    host = parts.hostname or query.get("host", "localhost")
+    if host.startswith("/"):
+        raise ValueError("a URL names a host, so the DSN must do so too, and no folder of a socket")
+    return host, parts.port or int(query.get("port", 5432))
 
 
 def _name(identifier: str) -> str:

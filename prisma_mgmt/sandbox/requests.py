@@ -36,7 +36,7 @@ class RecordedRequest:
     method: str
     path: str
     route: str | None
-    query: dict[str, object]
+    query: dict[str, str | list[str]]
     headers: dict[str, str]
     body: object
     status: int | None
@@ -51,9 +51,9 @@ class RecordedRequest:
     def line(self) -> str:
         """The request as one line of a log."""
         at = datetime.fromtimestamp(self.at).astimezone().strftime("%H:%M:%S")
-        pairs = (
-            (key, one) for key, value in self.query.items() for one in (value if isinstance(value, list) else [value])
-        )
+        pairs = [
+            (key, one) for key, value in self.query.items() for one in ([value] if isinstance(value, str) else value)
+        ]
         query = "&".join(f"{key}={one}" for key, one in pairs)
         target = _printable(f"{self.path}?{query}" if query else self.path)
         status = "cut" if self.status is None else str(self.status)
@@ -72,10 +72,13 @@ def masked(value: object, key: str = "") -> object:
     return _IN_TEXT.sub(MASK, value) if isinstance(value, str) else value
 
 
-def masked_query(query: str) -> dict[str, object]:
+def masked_query(query: str) -> dict[str, str | list[str]]:
     """Parameters by name: a text, or a list if one came more than once."""
-    pairs = parse_qs(query, keep_blank_values=True)
-    return {key: masked(values[0] if len(values) == 1 else values, key) for key, values in pairs.items()}
+    shown: dict[str, str | list[str]] = {}
+    for key, values in parse_qs(query, keep_blank_values=True).items():
+        told = [str(masked(value, key)) for value in values]
+        shown[key] = told[0] if len(told) == 1 else told
+    return shown
 
 
 def masked_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -6,30 +6,29 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self, get_args
+from typing import TYPE_CHECKING, Self, get_args
 
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from prisma_mgmt.sandbox import control, oauth, pages
 from prisma_mgmt.sandbox.api import api_application, template_of
+from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole, texts
 from prisma_mgmt.sandbox.door import IN_PROCESS_HOST, OWN, Door, Place
 from prisma_mgmt.sandbox.faults import Fault, Faults
-from prisma_mgmt.sandbox.postgres import PostgresBacking
 from prisma_mgmt.sandbox.requests import RecordedRequest
 from prisma_mgmt.sandbox.serving import Server, listen
 from prisma_mgmt.sandbox.state import World, new_id
 from prisma_mgmt.sandbox.tokens import Client, Personality, Tokens
 
+if TYPE_CHECKING:
+    from prisma_mgmt.sandbox.postgres import PostgresBacking
+
 APIS = ("management", "postgres", "data_platform")
 DEFAULT_USERS = ("Sandbox Developer",)
+LOOPBACK = [f"http://{it}" for it in ("localhost", "127.0.0.1", "[::1]")]
 REDIRECT_URIS = (
-    "http://localhost/callback",
-    "http://localhost/auth/callback",
-    "http://127.0.0.1/callback",
-    "http://127.0.0.1/auth/callback",
-    "http://[::1]/callback",
-    "http://[::1]/auth/callback",
+    *(f"{it}{path}callback" for it in LOOPBACK for path in ("/", "/auth/")),
     "https://app.example/callback",
 )
 _LAST_MOMENT = 100e9  # Unix seconds: the year 5138; dates end not much later
@@ -59,15 +58,16 @@ class LocalPrisma:
         postgres: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        _check(isinstance(host, str) and bool(host), "host is a name or an address", host)
-        _check(personality in get_args(Personality), "personality is strict or grace", personality)
-        _check(isinstance(port, int) and 0 <= port <= 65535, "port is a number from 0 to 65535", port)
-        _check(token_lifetime > 0, "token_lifetime is a number of seconds above 0", token_lifetime)
+        check(is_text(host), "host is a name or an address", host)
+        check(personality in get_args(Personality), "personality is strict or grace", personality)
+        check(is_whole(port, 0, 65535), "port is a number from 0 to 65535", port)
+        lives = is_number(token_lifetime, 0, LONGEST) and token_lifetime > 0
+        check(lives, "token_lifetime is a number of seconds above 0", token_lifetime)
         self._client_secret = secrets.token_urlsafe(24)
-        uris = _texts(redirect_uris, "redirect_uris")
+        uris = texts(redirect_uris, "redirect_uris")
         web = Client(self.confidential_client_id, "Sandbox web app", uris, self._client_secret)
         self._clients = {self.client_id: Client(self.client_id, "Sandbox app", uris), web.id: web}
-        self._users = {new_id("usr"): (name, new_id("wksp")) for name in _texts(users, "users")}
+        self._users = {new_id("usr"): (name, new_id("wksp")) for name in texts(users, "users")}
         self._login_options = {"auto_approve": auto_approve, "revocation": revocation}
         self._token_options: tuple[Personality, float] = (personality, token_lifetime)
         self._host, self._port, self._origin = host, port, ""
@@ -76,9 +76,9 @@ class LocalPrisma:
         self._server: Server | None = None
         self._service_token, self._approval_id = "", new_id("apr")
         self._clock = Clock(clock)
-        self._faults = Faults(_is_route)
+        self.faults = Faults(_is_route)
         self._places: dict[str, ASGIApp] = {OWN: control.application(self, self._start_page)}
-        self._door = Door(self._places, self._faults, host, self._clock, _template_of)
+        self._door = Door(self._places, self.faults, host, self._clock, _template_of)
         self._door.on_fault = lambda _: self._count("faults")
         self._begin()
 
@@ -122,7 +122,7 @@ class LocalPrisma:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        server, self._server, self._door.hang_up = self._server, None, lambda _: False
+        server, self._server, self._door.hang_up = self._server, None, None
         if server is not None:
             server.stop()
         self._name("")
@@ -191,7 +191,7 @@ class LocalPrisma:
 
     @service_token.setter
     def service_token(self, token: str) -> None:
-        _check(re.fullmatch("[!-~]+", token) is not None, "a service token is of visible ASCII characters", token)
+        check(re.fullmatch("[!-~]+", token) is not None, "a service token is of visible ASCII characters", token)
         with self._world.lock:
             self._tokens.service_tokens.pop(self._service_token, None)
             self._service_token = self._tokens.issue_service_token(self.workspace_id, token)
@@ -207,6 +207,21 @@ class LocalPrisma:
             "PRISMA_AUTH_URL": self.auth_url,
             "PRISMA_CLIENT_ID": self.client_id,
             "PRISMA_WORKSPACE_ID": self.workspace_id,
+        }
+
+    @property
+    def places(self) -> dict[str, str]:
+        """What is where, for people to read."""
+        return {
+            "Start page": self.api_url + "/",
+            "Management API": self.api_url,
+            "Postgres API": self.postgres_url,
+            "Data Platform API": self.data_platform_url,
+            "Login server": self.auth_url,
+            "Client id": self.client_id,
+            "Web app's client id": self.confidential_client_id,
+            "Web app's secret": self.client_secret,
+            "Service token": self.service_token,
         }
 
     # What happened
@@ -238,24 +253,15 @@ class LocalPrisma:
 
         The fault that comes back tells `met`, how often it happened. Raises ValueError for a route that is none.
         """
-        return self._faults.add(Fault(route, "fail", times, status, retry_after, code))
+        return self.faults.add(Fault(route, "fail", times, status, retry_after, code))
 
     def delay(self, route: str, seconds: float, times: int = 1) -> Fault:
         """Answer the next `times` requests of a route late, by real seconds and not the clock's."""
-        return self._faults.add(Fault(route, "delay", times, seconds=seconds))
+        return self.faults.add(Fault(route, "delay", times, seconds=seconds))
 
     def cut(self, route: str, times: int = 1) -> Fault:
         """Cut the connection of the next `times` requests of a route, in place of an answer."""
-        return self._faults.add(Fault(route, "cut", times))
-
-    def add_fault(self, fault: Fault) -> Fault:
-        """Ask for a fault that is made already."""
-        return self._faults.add(fault)
-
-    @property
-    def faults(self) -> list[Fault]:
-        """The faults that are still to happen."""
-        return self._faults.waiting()
+        return self.faults.add(Fault(route, "cut", times))
 
     def now(self) -> float:
         """The sandbox's clock: Unix seconds."""
@@ -286,7 +292,7 @@ class LocalPrisma:
             if self._backing is not None:
                 self._backing.clear()
             self._clock.reset()
-            self._faults.clear()
+            self.faults.clear()
             self._begin()
             self._door.kept.clear()
 
@@ -297,21 +303,21 @@ class LocalPrisma:
             self._world.counts[what] += 1
 
     def _start_page(self) -> Response:
-        urls = {
-            "Management API": self.api_url,
-            "Postgres API": self.postgres_url,
-            "Data Platform API": self.data_platform_url,
-            "Login server": self.auth_url,
-            "Web app's client id": self.confidential_client_id,
-            "Web app's secret": self.client_secret,
-        }
         with self._world.lock:
             people = [(user.name, one.name) for user, one in self._login.accounts()]
-        return pages.start(urls, self.environment, people)
+        return pages.start(self.places, self.environment, people)
 
     def _open_backing(self) -> None:
-        if self._postgres is not None:
-            self._backing = self._world.backing = PostgresBacking(self._postgres)
+        if self._postgres is None:
+            return
+        try:
+            from prisma_mgmt.sandbox.postgres import PostgresBacking
+        except ModuleNotFoundError as error:
+            if error.name != "asyncpg":
+                raise
+            message = "a sandbox with a PostgreSQL needs asyncpg: install prisma-mgmt[sandbox,postgres]"
+            raise ImportError(message) from None
+        self._backing = self._world.backing = PostgresBacking(self._postgres)
 
     def _close_backing(self) -> None:
         backing, self._backing, self._world.backing = self._backing, None, None
@@ -329,8 +335,8 @@ class Clock:
         return self._base() + self._ahead
 
     def advance(self, seconds: float) -> None:
-        good = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        _check(good and 0 <= seconds <= _LAST_MOMENT - self(), "seconds is a number from 0, to the year 5138", seconds)
+        good = is_number(seconds, 0, _LAST_MOMENT - self())
+        check(good, "seconds is a number from 0, to the year 5138", seconds)
         self._ahead += seconds
 
     def reset(self) -> None:
@@ -353,17 +359,3 @@ def _origin(host: str, port: int) -> str:
     """Where a server is reached on its own machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # listening everywhere, if told to
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _texts(values: Sequence[str], name: str) -> tuple[str, ...]:
-    """Some texts, each of them once, that can be shown; ValueError for anything else."""
-    _check(not isinstance(values, str) and len(values) > 0, f"{name} is a list of texts", values)
-    for one in values:
-        good = isinstance(one, str) and one.strip() and one.isprintable()
-        _check(bool(good) and list(values).count(one) == 1, f"{name} are different texts, none of them blank", one)
-    return tuple(values)
-
-
-def _check(good: bool, rule: str, value: object) -> None:
-    if not good:
-        raise ValueError(f"{rule}, not {value!r}")

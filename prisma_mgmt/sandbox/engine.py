@@ -169,7 +169,7 @@ class Call:
         """Carry out an operation by its method and its path alone."""
         operation, last = self.operation, self.operation.segments[-1]
         if operation.method == "GET":
-            return self.listed() if self.lists else self.it
+            return self.listed() if self.lists else self.target or MISSING
         if operation.method == "POST" and not last.startswith("{") and self.description.creates(operation):
             return Reply(self.create(operation.kind), secrets=True)
         if operation.method == "DELETE":

@@ -24,7 +24,9 @@ from prisma_mgmt.sandbox.tokens import Principal, Tokens
 from prisma_mgmt.sandbox.wire import ApiError, missing, read_body
 
 NDJSON = "application/x-ndjson"
-LINKS = {  # what answers give out besides: the beginning of the path, the method, the route
+LINKS: dict[
+    tuple[str, ...], tuple[str, str]
+] = {  # what answers give out besides: the beginning of the path, the method, the route
     ("uploads",): ("PUT", "/uploads/{deploymentId}"),
     ("github", "install"): ("GET", "/github/install/{intentId}"),
 }
@@ -41,7 +43,7 @@ def template_of(api: str, method: str, path: str) -> str | None:
     operation = describe(api).find(segments).get(method)
     if operation is not None:
         return operation.template
-    known, template = LINKS.get(tuple(segments[:-1]), (None, None))
+    known, template = LINKS.get(tuple(segments[:-1]), ("", ""))
     return template if known == method and api == "management" else None
 
 

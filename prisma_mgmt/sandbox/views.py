@@ -74,8 +74,7 @@ class Sight:
             holder = thing.up(plural(key.removesuffix("Id")))
             if holder is not None and holder is not thing:
                 return holder.id if key.endswith("Id") else holder
-            held = self.world.inside(thing, key) if self.world.things(key) else MISSING
-            return held or MISSING
+            return self.world.inside(thing, key) if self.world.things(key) else MISSING
 
         return find
 

@@ -148,7 +148,8 @@ management: agent_approvals.get branches.create branches.delete branches.get bra
     source_repositories.get source_repositories.list workspaces.delete_integration workspaces.get workspaces.list
     workspaces.list_integrations
 postgres: connections.create connections.delete connections.list databases.create databases.create_backup
-    databases.delete databases.get databases.list_backups integrations.list projects.delete projects.get projects.list workspaces.get workspaces.list
+    databases.delete databases.get databases.list_backups integrations.list
+    projects.delete projects.get projects.list workspaces.get workspaces.list
 """
 
 

@@ -24,7 +24,8 @@ from prisma_mgmt.sandbox.tokens import Principal, Tokens
 from prisma_mgmt.sandbox.wire import ApiError, missing, read_body
 
 NDJSON = "application/x-ndjson"
-LINKS = {  # what answers give out besides: the beginning of the path, the method, the route
+# The URLs that answers give out besides, by the beginning of their path: the method, and the route.
+LINKS: dict[tuple[str, ...], tuple[str, str]] = {
     ("uploads",): ("PUT", "/uploads/{deploymentId}"),
     ("github", "install"): ("GET", "/github/install/{intentId}"),
 }
@@ -41,7 +42,7 @@ def template_of(api: str, method: str, path: str) -> str | None:
     operation = describe(api).find(segments).get(method)
     if operation is not None:
         return operation.template
-    known, template = LINKS.get(tuple(segments[:-1]), (None, None))
+    known, template = LINKS.get(tuple(segments[:-1]), ("", ""))
     return template if known == method and api == "management" else None
 
 
@@ -100,14 +101,12 @@ class Application:
         """Find out who asks, and for what."""
         path, description = path_of(operation, segments), self._description
         base = str(connection.base_url).rstrip("/")
-        principal, token = Principal(""), ""
-        if not operation.is_open:
-            principal, token = self._authenticate(connection)
+        principal, token = (Principal(""), "") if operation.is_open else self._authenticate(connection)
         call = Call(
             self._world, self._tokens, description, operation, principal, token, base, path, {}, connection.headers
         )
-        for lookup in () if operation.is_open else operation.lookups:
-            call.target = self._look_up(call, lookup.kind, path[lookup.parameter])
+        for parameter, kind in () if operation.is_open else operation.lookups:
+            call.target = self._look_up(call, kind, path[parameter])
         database = call.target and call.target.up("databases")
         if database is not None:  # what is asked about a database is what it is used for here
             used, today = database.hidden["used"], self._world.now()[:10]

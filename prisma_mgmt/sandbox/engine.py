@@ -24,7 +24,7 @@ class Resource:
     def changed(self, call: "Call", thing: Thing, changes: Values) -> None:
         """Check changes before they are made, and drop those that were made here."""
 
-    def leaving(self, world: World, thing: Thing, asked: bool) -> None:
+    def leaving(self, call: "Call", thing: Thing, asked: bool) -> None:
         """Raise ApiError to refuse a deletion, `asked` for this thing itself and not for what holds it."""
 
     def gone(self, call: "Call", thing: Thing) -> None:
@@ -155,10 +155,9 @@ class Call:
     # What the operations of the description do where nothing else is said
 
     def perform(self) -> Any:
-        if self.operation.body:
-            for key, value in self.fields.items():
-                if self.names(key) and value is not None and self.operation.id != "management:builds.create":
-                    self.find(plural(key[:-2]), value)
+        for key, value in self.fields.items() if self.operation.body else ():
+            if self.names(key) and value is not None:
+                self.find(plural(key[:-2]), value)
         return OWN.get(self.operation.id, Call.stored)(self)
 
     def names(self, key: str) -> bool:
@@ -169,12 +168,14 @@ class Call:
         """Carry out an operation by its method and its path alone."""
         operation, last = self.operation, self.operation.segments[-1]
         if operation.method == "GET":
-            return self.listed() if self.lists else self.it
+            return self.listed() if self.lists else self.target or MISSING
         if operation.method == "POST" and not last.startswith("{") and self.description.creates(operation):
             return Reply(self.create(operation.kind), secrets=True)
-        if operation.method == "DELETE":
-            return self.delete(self.it)
-        return self.change(self.it) if operation.method in {"PATCH", "PUT"} and self.target else self.target or MISSING
+        if self.target is not None and operation.method == "DELETE":
+            return self.delete(self.target)
+        if self.target is not None and operation.method in {"PATCH", "PUT"}:
+            return self.change(self.target)
+        return self.target or MISSING
 
     @property
     def lists(self) -> bool:
@@ -185,12 +186,12 @@ class Call:
         data = self.description.schemas.resolve(schema.get("properties", {}).get("data", schema))
         return bool(data.get("type") == "array")
 
-    def listed(self, kind: str | None = None) -> list[Thing]:
+    def listed(self) -> list[Thing]:
         """What a list holds: everything that is there and that the query asks for."""
         inside = self.target if self.operation.lookups else None
         if self.operation.lookups and inside is None:
             return []
-        found = self.every(kind or self.operation.kind, inside)
+        found = self.every(self.operation.kind, inside)
         for key, wanted in self.query.items():
             if key not in {"cursor", "limit"}:
                 found = [it for it in found if resource_of(it).matches(self.world, it, key, wanted)]
@@ -208,7 +209,7 @@ class Call:
 
     def _named_parent(self) -> Thing:
         """What a new thing belongs to, by the body: the first thing that it has to name, else a workspace."""
-        required = (self.operation.body or {}).get("required", ())
+        required = self.description.schemas.resolve(self.operation.body or {}).get("required", ())
         key = next((one for one in [*required, "workspaceId"] if self.names(one) and one in self.fields), None)
         return self.workspace if key is None else self.find(plural(key[:-2]), self.fields[key])
 
@@ -225,7 +226,7 @@ class Call:
             resource_of(it).settle(self.world, it)
         doomed = [thing, *self.world.inside(thing)]
         for it in doomed:
-            resource_of(it).leaving(self.world, it, it is thing)
+            resource_of(it).leaving(self, it, it is thing)
         for it in reversed(doomed):
             self.world.remove(it)
             resource_of(it).gone(self, it)

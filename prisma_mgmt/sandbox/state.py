@@ -109,7 +109,7 @@ class World:
 
     def things(self, kind: str) -> dict[str, Thing]:
         """Everything of a kind by its id, in the order of creation."""
-        return self._things[kind]
+        return self._things.get(kind, {})
 
     def inside(self, parent: Thing, kind: str | None = None) -> list[Thing]:
         """Everything, or everything of a kind, that a thing holds."""

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from prisma_mgmt.sandbox.description import plural
@@ -25,9 +25,6 @@ class Sight:
     base: str  # the URL that the caller reached this API by
     facts: Callable[["Sight", Thing], Values]  # what is to be said of a thing beyond its values
     secrets: bool = False
-
-    def telling_secrets(self) -> "Sight":
-        return replace(self, secrets=True)
 
     def show(self, schema: Schema, value: Any, name: str = "") -> Any:
         schema = self.schemas.resolve(schema)
@@ -74,8 +71,7 @@ class Sight:
             holder = thing.up(plural(key.removesuffix("Id")))
             if holder is not None and holder is not thing:
                 return holder.id if key.endswith("Id") else holder
-            held = self.world.inside(thing, key) if self.world.things(key) else MISSING
-            return held or MISSING
+            return self.world.inside(thing, key) if self.world.things(key) else MISSING
 
         return find
 

@@ -104,8 +104,11 @@ def test_a_project_is_transferred_to_the_workspace_of_a_token(local: Local, api:
     assert api.post(f"{url}/transfer", json={"recipientAccessToken": token}).status_code == 204
     assert_error(api.get(url), 404, "resource-not-found")
     with local.client(token=token) as receiver:
+        made(receiver.post("/projects", json={"logicalId": "shop"}))
+        taken = make_project(api, logicalId="shop")["id"]
+        assert_error(api.post(f"/projects/{taken}/transfer", json={"recipientAccessToken": token}), 409, "conflict")
         assert read(receiver, url)["workspace"]["name"] == "My workspace"
-        assert len(read(receiver, "/connections")) == 1
+        assert len(read(receiver, "/connections")) == 2
 
 
 def test_one_world_is_seen_through_all_three_apis(
@@ -291,12 +294,13 @@ def test_inherit_falls_back_to_the_region_of_the_default_database(api: httpx.Cli
     assert made(api.post("/databases", json=body))["region"]["id"] == "ap-northeast-1"
 
 
-def test_the_default_database_is_protected(api: httpx.Client) -> None:
+def test_the_default_database_is_protected(api: httpx.Client, postgres: httpx.Client) -> None:
     project = make_project(api)
     assert_error(api.delete(f"/databases/{project['database']['id']}"), 403, "permission-denied")
     extra = made(api.post(f"/projects/{project['id']}/databases"))
     assert api.delete(f"/databases/{extra['id']}").status_code == 204
     assert_error(api.get(f"/connections/{extra['defaultConnectionId']}"), 404, "resource-not-found")
+    assert postgres.delete(f"/databases/{project['database']['id']}").status_code == 204  # which knows no default
 
 
 def test_backups_exist_after_days_of_the_clock(local: Local, api: httpx.Client, postgres: httpx.Client) -> None:

@@ -48,6 +48,15 @@ def test_an_installation_exists_after_its_url_was_visited(local: Local, api: htt
     assert_error(api.get(late["installUrl"]), 404, "resource-not-found", "expired")
 
 
+def test_an_account_is_linked_once_however_often_it_is_installed(local: Local, api: httpx.Client) -> None:
+    first = install(api, local.workspace_id)
+    before = read(api, f"/scm-installations/{first}/repositories")
+    assert install(api, local.workspace_id, "acme/blog") == first
+    after = read(api, f"/scm-installations/{first}/repositories")
+    assert [one["fullName"] for one in after] == ["acme/shop", "acme/docs", "acme/blog"]
+    assert after[:2] == before
+
+
 def test_an_intent_is_refused_to_an_integration_and_for_nonsense(local: Local, api: httpx.Client) -> None:
     body = {"provider": "github", "workspaceId": local.workspace_id}
     url = "/scm-installations/install-intents"

@@ -29,12 +29,12 @@ class Branches(Resource):
             raise call.refuse("isDefault can only be set to true.")
         _make_default(thing, call.world.inside(thing.holder, "branches"))
 
-    def leaving(self, world: World, thing: Thing, asked: bool) -> None:
+    def leaving(self, call: Call, thing: Thing, asked: bool) -> None:
         if not asked:
             return
         if thing.values["isDefault"] or thing.values["role"] == "production":
             raise ApiError(422, "The default branch and the production branch cannot be deleted.")
-        left = [it for kind in ("services", "databases", "buckets") for it in _on(world, thing, kind)]
+        left = [it for kind in ("services", "databases", "buckets") for it in _on(call.world, thing, kind)]
         if left:
             raise ApiError(409, f"Something lives on this branch: {left[0].id}.", hint="Move or delete it first.")
 

@@ -38,8 +38,8 @@ class Databases(Placed):
         _fill(call.world, thing)
         values["defaultConnectionId"] = call.create("connections", thing, {"name": "Default"}).id
 
-    def leaving(self, world: World, thing: Thing, asked: bool) -> None:
-        if asked and thing.values["isDefault"]:
+    def leaving(self, call: Call, thing: Thing, asked: bool) -> None:
+        if asked and thing.values["isDefault"] and 403 in call.operation.errors:
             raise ApiError(403, "The default database is protected.", hint="Delete its project.")
 
     def gone(self, call: Call, thing: Thing) -> None:

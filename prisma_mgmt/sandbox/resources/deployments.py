@@ -33,7 +33,7 @@ class Deployments(Resource):
         thing.hidden.update(code=reuses, signature=None if reuses else secrets.token_urlsafe(24), state="new", log=[])
         _log(thing, thing.made_at, "Created")
 
-    def leaving(self, world: World, thing: Thing, asked: bool) -> None:
+    def leaving(self, call: Call, thing: Thing, asked: bool) -> None:
         if state(thing) in BUSY:
             raise ApiError(409, f"{thing.id} is {state(thing)}.", hint="Stop it and wait until it has stopped.")
 

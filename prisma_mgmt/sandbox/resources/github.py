@@ -59,12 +59,16 @@ def install(world: World, intent_id: str) -> Response:
         world.remove(intent)
         repository: str = intent.hidden["repository"]
         owner, name = repository.split("/")
-        numbers = {"installationId": secrets.randbelow(10**8), "accountId": secrets.randbelow(10**8)}
-        values = {"provider": "github", "accountLogin": owner, "accountType": "organization", "suspended": False}
-        installation = world.add("scm-installations", intent.parent, {**values, **numbers})
-        for each in dict.fromkeys((name, "shop", "docs")):
-            seen = {"id": secrets.randbelow(10**9), "fullName": f"{owner}/{each}", "defaultBranch": "main"}
-            world.add("repositories", installation, {**seen, "isPrivate": True})
+        known = world.inside(intent.holder, "scm-installations")
+        installation = next((it for it in known if it.values["accountLogin"] == owner), None)
+        if installation is None:
+            values = {"provider": "github", "accountLogin": owner, "accountType": "organization", "suspended": False}
+            numbers = {key: secrets.randbelow(10**8) for key in ("installationId", "accountId")}
+            installation = world.add("scm-installations", intent.parent, {**values, **numbers})
+        for full_name in (f"{owner}/{each}" for each in (name, "shop", "docs")):
+            if _seen(world, installation, "fullName", full_name) is None:
+                values = {"id": secrets.randbelow(10**9), "fullName": full_name, "defaultBranch": "main"}
+                world.add("repositories", installation, {**values, "isPrivate": True})
     return HTMLResponse("<!doctype html><title>Linked</title><p>The account is linked. You may close this page.")
 
 

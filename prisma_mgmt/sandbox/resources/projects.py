@@ -13,16 +13,14 @@ class Projects(Resource):
     def made(self, call: Call, thing: Thing) -> None:
         values = thing.values
         values.pop("workspaceId", None)
-        others = [it for it in call.world.inside(thing.holder, "projects") if it is not thing]
-        taken = next((it for it in others if it.values["logicalId"] == values.get("logicalId")), None)
-        if values.setdefault("logicalId", None) is not None and taken is not None:
-            raise ApiError(409, f"logicalId {values['logicalId']!r} is taken by {taken.id}.", id=taken.id)
+        values.setdefault("logicalId", None)
+        _check_free(call, thing, thing.holder)
         values.setdefault("name", "My project")
         values.setdefault("region", None)
         call.create("branches", thing, {"gitName": "main"})
 
     def changed(self, call: Call, thing: Thing, changes: Values) -> None:
-        thing.hidden["settings"] = changes.pop("settings", None)
+        changes.pop("settings", None)  # no operation shows them
 
     def show(self, sight: Sight, thing: Thing) -> Values:
         shown: Values = {"defaultRegion": thing.values["region"]}
@@ -36,6 +34,13 @@ def _alone(sight: Sight, database: Thing) -> Values:
     """A database as it is shown inside its new project, which it does not name."""
     connections = sight.world.inside(database, "connections")
     return {**database.values, **facts(sight, database), "connections": connections}
+
+
+def _check_free(call: Call, project: Thing, workspace: Thing) -> None:
+    logical_id = project.values["logicalId"]
+    for other in call.world.inside(workspace, "projects"):
+        if other is not project and logical_id is not None and other.values["logicalId"] == logical_id:
+            raise ApiError(409, f"logicalId {logical_id!r} is taken by {other.id}.", id=other.id)
 
 
 @answers("management:projects.create", "postgres:projects.create")
@@ -58,4 +63,6 @@ def transfer(call: Call) -> Any:
         raise missing("The workspace of recipientAccessToken")
     if recipient.workspace_id == call.it.workspace_id:
         raise ApiError(409, "The project is in that workspace already.")
-    call.it.parent = call.world.workspaces[recipient.workspace_id]
+    workspace = call.world.workspaces[recipient.workspace_id]
+    _check_free(call, call.it, workspace)
+    call.it.parent = workspace

@@ -4,10 +4,12 @@ import asyncio
 import errno
 import socket
 import threading
+from contextlib import suppress
 from importlib.util import find_spec
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.utils import ClientDisconnected
 
 
 class Server(uvicorn.Server):
@@ -83,12 +85,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _quiet(app: ASGIApp) -> ASGIApp:
-    """The application, whose requests may be cancelled at the end without uvicorn logging that as their failure."""
+    """The application, without what uvicorn would log of it as a failure: requests that are cancelled at the end, and
+    WebSockets that are refused with an answer."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
+        with suppress(asyncio.CancelledError):
             await app(scope, receive, send)
-        except asyncio.CancelledError:
-            return
+        if scope["type"] == "websocket":
+            raise ClientDisconnected
 
     return serve

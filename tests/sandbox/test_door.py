@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import json
 import os
 import re
 import signal
@@ -18,6 +19,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as websockets_connect
 
 from prisma_mgmt.sandbox import Sandbox
 from prisma_mgmt.sandbox.door import serves
@@ -281,6 +285,52 @@ def test_every_answer_of_the_apis_has_a_request_id(shared: Sandbox) -> None:
     paths = ("/v1/me", "/v1/nonsense", "/postgres/v1/projects", "/data-platform/x", "/auth/token")
     ids = [httpx.get(shared.api_url + path).headers["x-request-id"] for path in paths]
     assert len(set(ids)) == len(paths)
+
+
+# Logs over a WebSocket
+
+
+def log_of(sandbox: Sandbox) -> str:
+    """Where the log of a new deployment is followed."""
+    with connect(sandbox, sandbox.service_token) as api:
+        project = api.post("/projects", json={"createDatabase": False}).json()["data"]["id"]
+        made = api.post("/apps", json={"projectId": project, "displayName": "web"})
+        deployment = api.post(f"/apps/{made.json()['data']['id']}/deployments", json={}).json()["data"]
+    return f"{sandbox.api_url.replace('http', 'ws', 1)}/v1/deployments/{deployment['id']}/logs"
+
+
+def follow(sandbox: Sandbox, url: str) -> ClientConnection:
+    return websockets_connect(url, additional_headers={"Authorization": f"Bearer {sandbox.service_token}"}, proxy=None)
+
+
+def test_a_log_is_followed_over_a_websocket(sandbox: Sandbox) -> None:
+    with follow(sandbox, log_of(sandbox)) as socket:
+        assert json.loads(socket.recv(timeout=5))["type"] == "log"
+    asked = sandbox.requests[-1]
+    assert (asked.method, asked.status, asked.route) == ("GET", 101, "/v1/deployments/{deploymentId}/logs")
+
+
+def test_a_websocket_meets_faults_too(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    url = log_of(sandbox)
+    sandbox.fail("GET /v1/deployments/{id}/logs", 503)
+    with pytest.raises(InvalidStatus) as refused, follow(sandbox, url):
+        pass
+    assert refused.value.response.status_code == 503
+    sandbox.cut("GET /v1/deployments/{id}/logs")
+    with follow(sandbox, url) as socket, pytest.raises(ConnectionClosedError):
+        socket.recv(timeout=5)
+    assert [one.fault for one in sandbox.requests[-2:]] == ["fail", "cut"]
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno > 20]
+
+
+def test_a_websocket_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    sandbox = Sandbox()
+    sandbox.__enter__()
+    with follow(sandbox, log_of(sandbox)) as socket, pytest.raises(ConnectionClosedError):
+        sandbox.__exit__(None, None, None)
+        while True:
+            socket.recv(timeout=5)
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno > 20]
 
 
 # What was asked

@@ -107,9 +107,8 @@ def run(folder: Path, *options: str, **files: str) -> str:
         (ASYNCIO_TOO, ASYNCIO, 1),
         ((*ASYNCIO_TOO, *ANYIO_ONLY, "-o", "asyncio_mode=auto"), ASYNCIO, 1),
         ((), OPTIONS, 2),
-        (("-p", "xdist.plugin", "-n", "2"), PLAIN, 2),
     ],
-    ids=["plain", "anyio", "pytest-asyncio", "both", "options", "xdist"],
+    ids=["plain", "anyio", "pytest-asyncio", "both", "options"],
 )
 def test_a_suite_gets_a_fresh_sandbox_for_each_test(
     tmp_path: Path, options: tuple[str, ...], test: str, passed: int

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prisma_mgmt.sandbox import Sandbox
-from tests.servers import program
+from tests.kit.servers import program
 
 HERE = Path(__file__).parent
 PACKAGES = HERE.parents[1] / "benchmarks" / "node"

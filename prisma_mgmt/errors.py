@@ -27,7 +27,20 @@ from typing import Any
 
 
 class PrismaError(Exception):
-    """Base of every exception of this package."""
+    """Base of every exception of this package.
+
+    `method` and `url` name the call that it is about, if there was one, and `attempts` says how often it was sent.
+    """
+
+    method: str = ""
+    url: str = ""
+    attempts: int = 1
+
+    @property
+    def _call(self) -> str:
+        """The call, for the error's text."""
+        call = f": {self.method} {self.url}" if self.url else ""
+        return f"{call} (tried {self.attempts} times)" if self.attempts > 1 else call
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Most subclasses take keyword-only arguments, which Exception's own pickling cannot give back.
@@ -45,7 +58,10 @@ class APIError(PrismaError):
 
     `status` is the HTTP status. `code`, `message`, `hint` and `details` are the API's own words, where it gave any.
     `body` is the parsed answer; it is kept off the message, since it may hold more than a log should.
+    `retry_after` is the wait the API asked for, in seconds, or None.
     """
+
+    retry_after: float | None = None
 
     def __init__(
         self,
@@ -77,7 +93,7 @@ class APIError(PrismaError):
         code = f" {self.code}" if self.code else ""
         hint = f" ({self.hint})" if self.hint else ""
         request_id = f" [request {self.request_id}]" if self.request_id else ""
-        return f"{self.status}{code}: {self.message}{hint}: {self.method} {self.url}{request_id}"
+        return f"{self.status}{code}: {self.message}{hint}{self._call}{request_id}"
 
 
 class BadRequestError(APIError):
@@ -109,12 +125,7 @@ class UnprocessableEntityError(APIError):
 
 
 class RateLimitError(APIError):
-    """429: too many requests, or a quota reached.
-
-    `retry_after` is the wait the API asked for, in seconds, or None.
-    """
-
-    retry_after: float | None = None
+    """429: too many requests, or a quota reached."""
 
 
 class ServerError(APIError):
@@ -145,6 +156,10 @@ class NetworkError(PrismaError):
         self.status = status
         self.request_id = request_id
 
+    def __str__(self) -> str:
+        request_id = f" [request {self.request_id}]" if self.request_id else ""
+        return f"{super().__str__()}{self._call}{request_id}"
+
 
 class RequestTimeoutError(NetworkError):
     """No whole answer within the time allowed."""
@@ -157,12 +172,25 @@ class DecodeError(PrismaError):
     """
 
     def __init__(
-        self, message: str, *, status: int | None = None, request_id: str | None = None, path: str = ""
+        self,
+        message: str,
+        *,
+        method: str = "",
+        url: str = "",
+        status: int | None = None,
+        request_id: str | None = None,
+        path: str = "",
     ) -> None:
         super().__init__(message)
+        self.method = method
+        self.url = url
         self.status = status
         self.request_id = request_id
         self.path = path
+
+    def __str__(self) -> str:
+        request_id = f" [request {self.request_id}]" if self.request_id else ""
+        return f"{super().__str__()}{self._call}{request_id}"
 
 
 class StreamError(PrismaError):

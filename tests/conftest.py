@@ -7,8 +7,8 @@ import pytest
 from attrs import define, field
 
 if TYPE_CHECKING:
-    from tests.login import Prisma
-    from tests.world import World
+    from tests.kit.login import Prisma
+    from tests.kit.world import World
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -51,14 +51,14 @@ def clock() -> FakeClock:
 @pytest.fixture(params=["strict", "grace"])
 def prisma(request: pytest.FixtureRequest) -> "Prisma":
     """Both accounts of the login server."""
-    from tests.login import Prisma
+    from tests.kit.login import Prisma
 
     return Prisma(request.param)
 
 
 @pytest.fixture
 async def world(prisma: "Prisma") -> "AsyncGenerator[World, None]":
-    from tests.world import started
+    from tests.kit.world import started
 
     async with started(prisma) as world:
         yield world

@@ -15,7 +15,7 @@ from prisma_mgmt import CallbackError, ManagementClient
 from prisma_mgmt.auth import OAuthClient, log_in_with_browser
 from prisma_mgmt.auth.storage import FileTokenStorage
 from prisma_mgmt.sandbox import Sandbox
-from tests.servers import free_port, program
+from tests.kit.servers import free_port, program
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 

@@ -24,9 +24,9 @@ from prisma_mgmt.auth import (
 )
 from prisma_mgmt.auth.storage import FileTokenStorage, MemoryTokenStorage
 from prisma_mgmt.auth.storage.form import Form
-from tests.canaries import CANARY, described, leaks, logged
-from tests.login import jwt
-from tests.rig import Drop, Reply, Request, Server, serve
+from tests.kit.canaries import CANARY, described, leaks, logged
+from tests.kit.login import jwt
+from tests.kit.rig import Drop, Reply, Request, Server, serve
 
 pytestmark = pytest.mark.anyio
 

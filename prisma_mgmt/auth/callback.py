@@ -3,8 +3,8 @@
 import hmac
 from urllib.parse import parse_qsl, urlsplit
 
-from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import CallbackError
+from prisma_mgmt.masks import Secret
 
 _LONGEST = 16_384
 _OWN = ("code", "state", "iss", "error", "error_description", "error_uri")

@@ -9,8 +9,8 @@ import anyio
 import httpx
 
 from prisma_mgmt.auth.callback import clean
-from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError, RequestTimeoutError
+from prisma_mgmt.masks import Secret
 
 _LARGEST = 64 * 1024
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}

@@ -18,8 +18,8 @@ from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
 from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.session import OAuthSession
 from prisma_mgmt.auth.storage.protocol import TokenStorage
-from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError, CallbackError
+from prisma_mgmt.masks import Secret
 
 _HOSTS = {"127.0.0.1": ["127.0.0.1"], "::1": ["::1"], "localhost": ["127.0.0.1", "::1"]}
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # a machine without IPv6

@@ -13,8 +13,9 @@ from prisma_mgmt.auth.callback import read_callback
 from prisma_mgmt.auth.endpoint import TokenEndpoint
 from prisma_mgmt.auth.pkce import LoginRequest, challenge, checked_verifier, new_secret
 from prisma_mgmt.auth.tokens import Tokens, expiry, workspace_of
-from prisma_mgmt.credentials import Secret, checked_origin
+from prisma_mgmt.checks import checked_origin
 from prisma_mgmt.errors import AuthError, CallbackError, LoginRequiredError, NetworkError
+from prisma_mgmt.masks import Secret
 
 if TYPE_CHECKING:
     import httpx

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from attrs import field, frozen
 
-from prisma_mgmt.credentials import Secret, secret
+from prisma_mgmt.masks import Secret, secret
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 

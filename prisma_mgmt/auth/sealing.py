@@ -13,8 +13,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from prisma_mgmt.auth.pkce import LoginRequest
-from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import CallbackError
+from prisma_mgmt.masks import Secret
 
 _VERSION = "v1."
 _NONCE = 12  # bytes

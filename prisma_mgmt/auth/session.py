@@ -20,9 +20,9 @@ from prisma_mgmt.auth.storage.protocol import TokenStorage
 from prisma_mgmt.auth.tokens import Tokens, same, workspace_of
 from prisma_mgmt.auth.vault import Vault
 from prisma_mgmt.auth.work import Work, drain, tell
-from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.loops import LoopGuard
+from prisma_mgmt.masks import Secret
 
 _FRUITLESS = 10.0  # seconds in which a token that a refresh has just given, and nobody took, is not refreshed again
 _COOL_DOWN = 5.0  # seconds after a failed renewal ahead of expiry

@@ -8,7 +8,7 @@ from typing import Any, cast
 from attrs import field, frozen
 from attrs.converters import optional
 
-from prisma_mgmt.credentials import secret
+from prisma_mgmt.masks import secret
 
 _LONGEST = 366 * 24 * 3600.0  # an access token that claims to live longer than a year claims nothing
 _LATEST = 1e15  # Unix seconds, or even milliseconds

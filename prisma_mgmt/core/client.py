@@ -1,22 +1,23 @@
 """The client that every API's client builds on: configuration, lifecycle, and the way to any route."""
 
-import re
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 from attrs import evolve, field, frozen
 
 from prisma_mgmt._version import __version__
+from prisma_mgmt.checks import TOKEN, checked_headers, checked_origin
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
 from prisma_mgmt.core.pipeline import Call, Head, Pipeline
 from prisma_mgmt.core.retry import RetryPolicy
 from prisma_mgmt.core.streaming import LogStream
 from prisma_mgmt.core.transport import Stream, Transport
 from prisma_mgmt.core.wire import Answer, encode, fill, query_string, read_json
-from prisma_mgmt.credentials import Credentials, Secret, ServiceToken, checked_origin
+from prisma_mgmt.credentials import Credentials, ServiceToken
+from prisma_mgmt.environment import SERVICE_TOKEN, variable
+from prisma_mgmt.masks import Secret
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.events import Hook, Observer
@@ -30,7 +31,6 @@ Query: TypeAlias = Mapping[str, Any]
 _DEFAULT_HEADERS = {"Accept": "application/json", "User-Agent": f"prisma_mgmt/{__version__}"}
 _DEFAULT_RETRY = RetryPolicy()
 _LONGEST_URL = 65_536  # characters; httpx takes no more
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 @frozen
@@ -96,8 +96,8 @@ class BaseClient:
         """
         auth = Secret(auth) if isinstance(auth, str) else auth  # before anything can raise with it in sight
         self._allow_http = allow_http
-        self.base_url = _checked_base(base_url or self.base_url, allow_http=allow_http)
-        sent = {**_DEFAULT_HEADERS, **_checked_headers(headers)}
+        self.base_url = checked_origin(base_url or self.base_url, "base_url", allow_http=allow_http)
+        sent = {**_DEFAULT_HEADERS, **checked_headers(headers)}
         seconds, credentials, observer = _checked_timeout(timeout), _credentials(auth), _observer(on_event)
         self._options = _Options(self.base_url, sent, seconds, retry, credentials, observer)
         pool = Transport(max_connections=max_connections, transport=transport, http_client=http_client, http2=http2)
@@ -123,9 +123,9 @@ class BaseClient:
         if auth is not UNSET:
             options = evolve(options, credentials=None if auth is None else _credentials(auth))
         if base_url is not UNSET:
-            options = evolve(options, base_url=_checked_base(base_url, allow_http=self._allow_http))
+            options = evolve(options, base_url=checked_origin(base_url, "base_url", allow_http=self._allow_http))
         if headers is not UNSET:
-            options = evolve(options, headers={**options.headers, **_checked_headers(headers)})
+            options = evolve(options, headers={**options.headers, **checked_headers(headers)})
         if timeout is not UNSET:
             options = evolve(options, timeout=_checked_timeout(timeout))
         if retry is not UNSET:
@@ -155,7 +155,7 @@ class BaseClient:
         `path` starts with a slash; its `{name}` parts are filled from `path_params`, quoted. `body` is sent as JSON:
         None as null, left out as no body. Raises APIError, NetworkError, DecodeError, AuthError.
         """
-        if not _TOKEN.fullmatch(method):
+        if not TOKEN.fullmatch(method):
             raise ValueError(f"{method!r} is no HTTP method")
         exchange = self.exchange(method.upper(), fill(path, path_params or {}), query, headers, body)
         del headers, body  # they may hold secrets, and a traceback of what follows may show our locals
@@ -203,7 +203,7 @@ class BaseClient:
         if len(options.base_url) + len(path) + len(text) > _LONGEST_URL:
             raise ValueError(f"a URL of more than {_LONGEST_URL:,} characters: an id or the query is too long")
         if headers:
-            head = Head(options.base_url, {**options.headers, **_checked_headers(headers)})
+            head = Head(options.base_url, {**options.headers, **checked_headers(headers)})
         return Call(
             method,
             options.base_url,
@@ -238,7 +238,8 @@ async def _refuse(error: Exception) -> NoReturn:
 
 def _credentials(auth: Auth) -> Credentials | None:
     if auth is None:
-        return ServiceToken.from_environment()
+        token = variable(SERVICE_TOKEN)
+        return None if token is None else ServiceToken(Secret(token), SERVICE_TOKEN)
     if isinstance(auth, str):
         return ServiceToken(auth)
     if not isinstance(auth, Credentials):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
@@ -260,38 +261,6 @@ def _observer(on_event: "Hook | None") -> "Observer | None":
     from prisma_mgmt.core.events import Observer
 
     return Observer(on_event)
-
-
-def _checked_headers(headers: Headers | None) -> dict[str, str]:
-    """The headers under their usual names, their values masked."""
-    checked: dict[str, str] = {}
-    for name, value in (headers or {}).items():
-        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError(f"the value of the header {name} must be a string, not {type(value).__name__}")
-        value = Secret(value.strip())
-        if not _TOKEN.fullmatch(name):
-            raise ValueError(f"{name!r} is no header name")
-        if name.lower() in ("content-length", "transfer-encoding"):
-            raise ValueError(f"the header {name} comes with the body, and cannot be given")
-        if not re.fullmatch(r"[\t\x20-\x7e]*", value):
-            raise ValueError(f"the header {name} holds characters that no header can carry")
-        checked[name.title()] = value
-    return checked
-
-
-def _checked_base(url: str, *, allow_http: bool) -> str:
-    """`url` without its trailing slash; ValueError where it is no base URL, or none that a request could go to."""
-    url = checked_origin(url, "base_url", allow_http=allow_http)
-    try:
-        httpx.URL(url)
-        parts = urlsplit(url)
-        names = (parts.hostname or "").removesuffix(".").split(".")
-        sound = parts.port != 0 and all(0 < len(name) < 64 for name in names)  # a port past 65535 is a ValueError
-    except (ValueError, httpx.InvalidURL):
-        sound = False
-    if not sound:
-        raise ValueError(f"base_url has a host or port that cannot be: {url[:200]!r}")
-    return url
 
 
 def _checked_timeout(timeout: float | None) -> float | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Union
 
 import attrs
 
-from prisma_mgmt.credentials import Secret
+from prisma_mgmt.masks import Secret
 
 if TYPE_CHECKING:
     from cattrs import Converter

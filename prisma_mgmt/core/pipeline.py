@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import httpx
 from attrs import define, field
 
+from prisma_mgmt.checks import checked_token
 from prisma_mgmt.core.retry import Budget, Clock, RetryPolicy
 from prisma_mgmt.core.transport import Stream, Transport
 from prisma_mgmt.core.wire import Answer, Body, api_error, retry_after
-from prisma_mgmt.credentials import SERVICE_TOKEN_VARIABLE, Credentials, Secret, checked_token
+from prisma_mgmt.credentials import Credentials
+from prisma_mgmt.environment import SERVICE_TOKEN
 from prisma_mgmt.errors import APIError, LoginRequiredError, NetworkError, PrismaError, RateLimitError
+from prisma_mgmt.masks import Secret
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.events import Observer
@@ -208,7 +211,7 @@ class Pipeline:
         if call.credentials is not None:
             return _sound(await call.credentials.access_token())
         if "Authorization" not in call.head.headers:
-            raise LoginRequiredError(f"no token: pass auth= to the client, or set {SERVICE_TOKEN_VARIABLE}")
+            raise LoginRequiredError(f"no token: pass auth= to the client, or set {SERVICE_TOKEN}")
         return None
 
     async def _renew(self, call: Call, token: str, answer: Answer | None = None) -> str | None:

@@ -8,7 +8,7 @@ from prisma_mgmt.core.listing import Listing, Page, read_listing
 from prisma_mgmt.core.paging import Pager
 from prisma_mgmt.core.streaming import LogStream
 from prisma_mgmt.core.wire import Answer, choice, path, read, read_json, read_list
-from prisma_mgmt.credentials import Secret
+from prisma_mgmt.masks import Secret
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import BaseClient

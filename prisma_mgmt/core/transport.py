@@ -4,7 +4,6 @@ httpx's own pool costs more the more calls wait in it, and keeps the slot of a c
 connection that was used last, and one that was cut short is closed and forgotten.
 """
 
-import re
 import ssl
 import time
 import warnings
@@ -16,15 +15,15 @@ import anyio
 import httpx
 
 from prisma_mgmt.core.connection import Connection, Origin, TheirClient
-from prisma_mgmt.core.proxies import proxy_for
 from prisma_mgmt.core.reading import Pieces, abandon, packed, read_whole
 from prisma_mgmt.core.wire import Answer
-from prisma_mgmt.errors import NetworkError, PrismaError, RequestTimeoutError
+from prisma_mgmt.environment import proxy_for
+from prisma_mgmt.errors import NetworkError, RequestTimeoutError
+from prisma_mgmt.faults import network_error
 from prisma_mgmt.loops import LoopGuard
 
 _KEEPALIVE = 30.0  # seconds
 _ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEPALIVE)
-_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class Stream:
@@ -106,7 +105,7 @@ class Transport:
         self._max_connections = max_connections
         self._slots: anyio.Semaphore | None = None
         self._idle: list[tuple[float, Connection]] = []  # since when; the last used comes last
-        self._proxies: dict[Origin, httpx.Proxy | None] = {}
+        self._proxies: dict[Origin, str | None] = {}
         self._http2 = http2
         self._ssl: ssl.SSLContext | None = None
         self._loop = LoopGuard("client")
@@ -184,7 +183,7 @@ class Transport:
         if self._ssl is None:
             self._ssl = httpx.create_ssl_context()
         if origin not in self._proxies:
-            self._proxies[origin] = proxy_for(url)
+            self._proxies[origin] = proxy_for(str(url))
         http2 = self._http2 and not live  # which has no upgrades
         made = httpx.AsyncHTTPTransport(verify=self._ssl, limits=_ONE, http2=http2, proxy=self._proxies[origin])
         return Connection(made, origin)
@@ -229,25 +228,10 @@ def _failure(
     request: httpx.Request,
     response: httpx.Response | None,
 ) -> NetworkError | None:
-    """What an error of sending or reading amounts to; None for one that is not the network's.
-
-    Over our own connections nothing runs but httpx, httpcore, ssl, h2 and websockets, and not all that they raise over
-    what a server sends is an httpx error: ssl.SSLError after the handshake, h2's errors, a status that is no number.
-    """
-    if not isinstance(error, httpx.RequestError):
-        if not isinstance(connection, Connection) or isinstance(error, PrismaError | RuntimeError | MemoryError):
-            return None
-        # others quote what they stumble over
-        known = isinstance(error, OSError) or type(error).__module__.startswith("h2.")
-        error = httpx.RemoteProtocolError(type(error).__name__ + (f": {error}" if known else ""))
-    kind = RequestTimeoutError if isinstance(error, httpx.TimeoutException) else NetworkError
-    said, why = _text(error), error.__cause__ or error.__context__
-    while not said and isinstance(why, Exception):  # httpcore maps some errors without their words
-        said, why = _text(why), why.__cause__ or why.__context__
-    message = f"{type(error).__name__}: {said}".removesuffix(": ")
-    failed = kind(message, unsent=isinstance(error, _UNSENT), **_where(request, response))
-    failed.__cause__ = _bare(error)
-    return failed
+    """What an error of sending or reading amounts to; None for one that is not the network's."""
+    if isinstance(error, NetworkError):
+        return None
+    return network_error(error, ours=isinstance(connection, Connection), **_where(request, response))
 
 
 def _where(request: httpx.Request, response: httpx.Response | None) -> dict[str, Any]:
@@ -257,15 +241,3 @@ def _where(request: httpx.Request, response: httpx.Response | None) -> dict[str,
         "status": None if response is None else response.status_code,
         "request_id": None if response is None else response.headers.get("x-request-id"),
     }
-
-
-def _text(error: Exception) -> str:
-    """What an error says, without the bytes that h11 quotes: they may be a token or a part of an answer."""
-    return re.sub(r"\W*\b(bytearray\()?b['\"].*", "", str(error), flags=re.DOTALL)
-
-
-def _bare(error: httpx.RequestError) -> httpx.RequestError:
-    """`error` to be a cause: without the frames below us, whose locals hold requests and answers, secrets and all."""
-    error.args = (_text(error),)
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)

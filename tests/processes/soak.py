@@ -25,8 +25,8 @@ import httpx
 from prisma_mgmt import AuthError, LoginRequiredError
 from prisma_mgmt.auth import OAuthClient, OAuthSession
 from prisma_mgmt.sandbox import Sandbox
+from tests.kit.servers import postgres_server, redis_server
 from tests.processes.worker import CLIENT_ID, REDIRECT_URI, storage_at
-from tests.servers import postgres_server, redis_server
 
 STORAGES = ("file", "redis", "postgres")
 WORKER = [sys.executable, "-m", "tests.processes.worker"]

@@ -13,8 +13,8 @@ from anyio import to_thread
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import file_lock, held_file
 from prisma_mgmt.auth.tokens import Tokens, same
-from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError
+from prisma_mgmt.masks import Secret
 
 _POSIX = os.name == "posix"
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)

@@ -6,8 +6,8 @@ from typing import Protocol
 from attrs import field, frozen
 
 from prisma_mgmt.auth.tokens import Tokens
-from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError
+from prisma_mgmt.masks import Secret
 
 _LONGEST = 1_000_000  # characters
 

@@ -18,8 +18,8 @@ from attrs.validators import instance_of, le
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import file_lock, held_file
 from prisma_mgmt.auth.tokens import Tokens, same
-from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError
+from prisma_mgmt.masks import Secret
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ import anyio
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import until
 from prisma_mgmt.auth.tokens import Tokens, same
-from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError
+from prisma_mgmt.masks import Secret
 
 _TABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*")
 _UNDEFINED_TABLE = "42P01"

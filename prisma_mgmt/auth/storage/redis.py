@@ -13,8 +13,8 @@ from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import until
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.auth.work import Work
-from prisma_mgmt.credentials import Secret
 from prisma_mgmt.errors import AuthError
+from prisma_mgmt.masks import Secret
 
 _LEASE = 5_000  # milliseconds after which a lock ends by itself, well within those in which the server forgives a reuse
 _EXTEND_IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"

@@ -1,0 +1,112 @@
+"""What may stand in a header, and where a token may go."""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from prisma_mgmt.masks import Secret
+
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2: a method, or a header's name
+
+_LONGEST = 60_000  # characters of a base URL; httpx takes few more, with a path
+
+
+def checked_token(token: str, name: str) -> Secret:
+    """`token` without the white space around it.
+
+    Raises ValueError, naming `name`, if it cannot be sent in a header, and TypeError if it is no string.
+    """
+    if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"{name} must be a string, not {type(token).__name__}")
+    token = Secret(token.strip())
+    if not token:
+        raise ValueError(f"{name} is blank; give it a token, or leave it unset")
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise ValueError(f"{name} holds spaces or characters that no token has")
+    return token
+
+
+def checked_origin(url: str, name: str, *, allow_http: bool = False) -> str:
+    """`url` as a base to append paths to, without its trailing slash.
+
+    Raises ValueError, naming `name`, unless it is https, or http to this machine (or `allow_http` was given).
+    """
+    if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"{name} must be a string such as https://api.prisma.io, not {type(url).__name__}")
+    if "@" in url:
+        raise ValueError(f"{name} must not hold a user name or password")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:  # a port past 65535, half of an IPv6 literal
+        raise ValueError(f"{name} has a host or port that cannot be: {url[:200]!r}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError(f"{name} must be an http(s) URL such as https://api.prisma.io, not {url!r}")
+    if parts.query or parts.fragment or re.search(r"[^\x21-\x7e]|\\", url):
+        raise ValueError(f"{name} must be scheme, host and path only, not {url!r}")
+    if port == 0 or len(url) > _LONGEST or not _is_host(host, "[" in parts.netloc):
+        raise ValueError(f"{name} has a host or port that cannot be: {url[:200]!r}")
+    if parts.scheme == "http" and not (allow_http or is_loopback(host)):
+        raise ValueError(f"{name} would send tokens over plain http to {host}; use https")
+    return url.rstrip("/")
+
+
+def _is_host(host: str, literal: bool) -> bool:
+    labels = host.removesuffix(".").split(".")
+    if not literal and not labels[-1].isdecimal():
+        return all(0 < len(label) < 64 for label in labels)
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    """If `host` is this machine, by its name or by its address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The headers under their usual names, their values masked; TypeError or ValueError for what cannot be sent."""
+    if headers is not None and not isinstance(headers, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"headers must be a mapping of names to values, not {type(headers).__name__}")
+    checked: dict[str, str] = {}
+    for name, value in (headers or {}).items():
+        if not isinstance(name, str) or not TOKEN.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+            raise ValueError(f"{name!r} is no header name")
+        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+            raise TypeError(f"the value of the header {name} must be a string, not {type(value).__name__}")
+        value = Secret(value.strip())
+        if name.lower() in ("content-length", "transfer-encoding"):
+            raise ValueError(f"the header {name} comes with the body, and cannot be given")
+        if not re.fullmatch(r"[\t\x20-\x7e]*", value):
+            raise ValueError(f"the header {name} holds characters that no header can carry")
+        checked[name.title()] = value
+    return checked
+
+
+def checked_seconds(value: Any, name: str, *, least: float = 0.0) -> float:
+    """`value`, a number of seconds of at least `least`; TypeError or ValueError, naming `name`, for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if not least <= value < float("inf"):
+        raise ValueError(f"{name} must be at least {least:g} seconds, not {value!r}")
+    return float(value)
+
+
+def checked_methods(value: Any, name: str, *methods: str) -> None:
+    """TypeError, naming `name` and what is missing, unless `value` is an object with these methods."""
+    missing = [method for method in methods if not callable(getattr(value, method, None))]
+    if missing or isinstance(value, type):
+        raise TypeError(f"{name} must be an object with the methods {', '.join(methods)}, not {_named(value)}")
+
+
+def _named(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

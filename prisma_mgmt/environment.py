@@ -1,0 +1,128 @@
+"""What the environment says of the network: read tolerantly, once for the client and for the login.
+
+An entry that means nothing is skipped. What cannot be used is a NetworkError that names the variable.
+"""
+
+import os
+import ssl
+import threading
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import httpx
+from anyio import to_thread
+
+from prisma_mgmt.errors import NetworkError
+
+SERVICE_TOKEN = "PRISMA_SERVICE_TOKEN"  # noqa: S105  # its name, not a token
+API_URL = "PRISMA_MANAGEMENT_API_URL"
+
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+_contexts: dict[tuple[str, str], ssl.SSLContext] = {}
+_reading = threading.Lock()
+
+
+def variable(name: str) -> str | None:
+    """A variable's value without the white space around it, None if it is not set; "" if it is set but blank."""
+    value = os.environ.get(name)
+    return None if value is None else value.strip()
+
+
+def proxy_for(url: str) -> str | None:
+    """The URL of the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY name for `url`, unless NO_PROXY spares its host.
+
+    Raises NetworkError, naming the variable, for a proxy that cannot be used.
+    """
+    target, found = urlsplit(url), getproxies()
+    for kind in (target.scheme, "all"):
+        if proxy := found.get(kind, "").strip():
+            spared = any(_spares(entry, target.scheme, target.hostname or "", target.port) for entry in _entries(found))
+            return None if spared else _checked_proxy(proxy, kind)
+    return None
+
+
+def _entries(found: dict[str, str]) -> list[str]:
+    return found.get("no", "").replace(",", " ").split()
+
+
+def _checked_proxy(proxy: str, kind: str) -> str:
+    name = next((one for one in (f"{kind}_proxy", f"{kind}_PROXY".upper()) if one in os.environ), f"the {kind} proxy")
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"
+    try:
+        parts = urlsplit(proxy)
+        scheme, known = parts.scheme.lower(), bool(parts.hostname) and parts.port != 0
+        httpx.Proxy(proxy)
+        if scheme.startswith("socks"):
+            import socksio as socksio
+    except ImportError:
+        raise NetworkError(f"{name} names a SOCKS proxy: install httpx[socks] for it", unsent=True) from None
+    except (ValueError, httpx.InvalidURL):
+        scheme, known = "", False
+    if scheme not in _PROXY_SCHEMES or not known:  # its text may hold a password
+        raise NetworkError(f"{name} is no proxy that can be used: it must be such as http://host:port", unsent=True)
+    return proxy
+
+
+def _spares(entry: str, scheme: str, host: str, port: int | None) -> bool:
+    """If an entry of NO_PROXY covers a host: `*`, an address, a network, a domain with what is under it, or a URL."""
+    wanted, mark, rest = entry.rpartition("://")
+    if wanted not in ("", "all", scheme):
+        return False
+    if rest == "*" or (mark and not rest):
+        return True
+    address = _address(host)
+    if address is not None:
+        with suppress(ValueError):  # for what is no network and no address
+            return address in ip_network(rest.replace("[", "").replace("]", ""), strict=False)
+    try:
+        parts = urlsplit(f"//{rest.removeprefix('*')}")
+        name, only = parts.hostname or "", parts.port
+        bare = name.removeprefix(".").encode("idna").decode().lower()
+    except ValueError:  # neither a host nor a port: it spares nothing
+        return False
+    if not bare or only not in (None, port or {"http": 80, "https": 443}.get(scheme)):
+        return False
+    if address is not None:
+        return _address(bare) == address
+    return host.endswith(f".{bare}") or (host == bare and not name.startswith("."))
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+async def ssl_context() -> ssl.SSLContext:
+    """The trusted certificates: of SSL_CERT_FILE or SSL_CERT_DIR, else certifi's.
+
+    They are read in a worker thread, once a process. Raises NetworkError, naming the variable, if they cannot be read.
+    """
+    named = os.environ.get("SSL_CERT_FILE", "").strip(), os.environ.get("SSL_CERT_DIR", "").strip()
+    found = _contexts.get(named)
+    return found if found is not None else await to_thread.run_sync(_read, named)
+
+
+def _read(named: tuple[str, str]) -> ssl.SSLContext:
+    with _reading:
+        if named not in _contexts:
+            _contexts[named] = _fresh(*named)
+        return _contexts[named]
+
+
+def _fresh(file: str, folders: str) -> ssl.SSLContext:
+    if folders and not any(Path(one).is_dir() for one in folders.split(os.pathsep)):
+        raise NetworkError(f"SSL_CERT_DIR names no folder that is there: {folders!r}", unsent=True)
+    if not (file or folders):
+        return httpx.create_ssl_context(trust_env=False)
+    try:
+        return ssl.create_default_context(cafile=file or None, capath=folders or None)
+    except OSError as error:  # an ssl.SSLError is one
+        problem = NetworkError(f"SSL_CERT_FILE names no file of certificates: {file!r}", unsent=True)
+        problem.__cause__ = error.with_traceback(None)
+    raise problem

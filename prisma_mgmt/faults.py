@@ -1,0 +1,65 @@
+"""What httpx, ssl and the libraries below them raise, as a NetworkError."""
+
+import re
+
+import httpx
+
+from prisma_mgmt.errors import NetworkError, PrismaError, RequestTimeoutError
+
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_LIBRARIES = ("h2.", "h11", "hpack.", "httpcore", "httptools")
+
+
+def network_error(
+    error: Exception,
+    *,
+    method: str,
+    url: str,
+    status: int | None = None,
+    request_id: str | None = None,
+    ours: bool = True,
+) -> NetworkError | None:
+    """What an error of sending or reading amounts to; None for one that is not the network's.
+
+    `ours` says that nothing but our own connection ran. Then not all that is raised over what a server sends is an
+    httpx error: ssl.SSLError after the handshake, h2's errors, a status that is no number. Over a transport of the
+    user's only httpx's own errors count. The cause keeps the kind and the words of `error`, without frames or requests.
+    """
+    if not isinstance(error, httpx.RequestError):
+        if not ours or isinstance(error, PrismaError | RuntimeError | MemoryError):
+            return None
+        # others quote what they stumble over
+        quotable = isinstance(error, OSError) or type(error).__module__.startswith(_LIBRARIES)
+        error = httpx.RemoteProtocolError(type(error).__name__ + (f": {error}" if quotable else ""))
+    kind = RequestTimeoutError if isinstance(error, httpx.TimeoutException) else NetworkError
+    message = f"{type(error).__name__}: {_told(error)}".removesuffix(": ")
+    unsent = isinstance(error, _UNSENT)
+    failed = kind(message, method=method, url=url, status=status, request_id=request_id, unsent=unsent)
+    failed.__cause__ = _clean(error, httpx.Request(method, url))
+    return failed
+
+
+def _told(error: BaseException) -> str:
+    """What an error says, with the words of those below it that say more: an errno and an address, if there are any."""
+    said: list[str] = []
+    why: BaseException | None = error
+    while why is not None and len(said) < 3:
+        inner = why.exceptions[0] if isinstance(why, BaseExceptionGroup) else None
+        text = _text(why)
+        if text and not any(text in one for one in said):
+            said.append(text)
+        why = inner or why.__cause__ or why.__context__
+    return ": ".join(said)
+
+
+def _text(error: BaseException) -> str:
+    """What an error says, without the bytes that h11 quotes: they may be a token or a part of an answer."""
+    return re.sub(r"\W*\b(bytearray\()?b['\"].*", "", str(error), flags=re.DOTALL)
+
+
+def _clean(error: httpx.RequestError, request: httpx.Request) -> httpx.RequestError:
+    """`error` to be a cause: without the frames below us and its own request, secrets and all."""
+    error.args = (_text(error),)
+    error.request = request
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

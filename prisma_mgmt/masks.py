@@ -1,0 +1,131 @@
+"""Text and bytes that do not show themselves, and errors that leave without the frames that held secrets."""
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+_INSIDE = frozenset(  # the packages whose frames hold requests and answers
+    "anyio asyncio cattrs h11 h2 hpack httpcore httptools httpx json orjson prisma_mgmt ssl trio websockets".split()  # noqa: SIM905  # a list of words
+)
+
+
+class Secret(str):
+    """A string that does not show itself in a repr, nor does a piece cut from it.
+
+    It is an ordinary string for whoever sends or prints it. Reporters that show locals, and logs of objects, see a
+    mask.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'**********'" if self else "''"
+
+    def __radd__(self, other: str) -> "Secret":
+        return Secret(str.__add__(other, self))
+
+
+class SecretBytes(bytes):
+    """Bytes that do not show themselves in a repr, nor does a piece cut from them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+    def __str__(self) -> str:
+        return bytes.decode(self, "latin-1")  # as hpack makes bytes of its headers
+
+    def __radd__(self, other: bytes) -> "SecretBytes":
+        return SecretBytes(bytes.__add__(other, self))
+
+
+def secret(value: str) -> Secret:
+    """`value`, masked; TypeError for what is no string, such as the None of an empty column."""
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"a secret must be a string, not {type(value).__name__}")
+    return Secret(value)
+
+
+def masked(value: Any) -> Any:
+    """`value`, and what a list or a tuple holds of text and bytes, masked."""
+    kind: Any = value.__class__
+    if kind is str:
+        return Secret(value)
+    if kind is bytes:
+        return SecretBytes(value)
+    if kind is list or kind is tuple:
+        return kind(masked(one) for one in value)
+    return value
+
+
+def _keep_masked(kind: type[str] | type[bytes], names: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Methods of `kind` whose results stay masked."""
+    for name in names.split():
+        method = getattr(kind, name)
+
+        def cut(self: Any, *args: Any, _method: Callable[..., Any] = method, **options: Any) -> Any:
+            return masked(_method(self, *args, **options))
+
+        yield name, cut
+
+
+# `replace` and `encode` give plain values. Every driver that is given a database URL calls urlsplit, which begins with
+# the one, and asyncpg refuses subclasses of str; libraries in C are given the other, and refuse subclasses of bytes.
+_CUTS = (
+    "__add__ __getitem__ __mul__ __rmul__ capitalize center expandtabs join ljust lower lstrip partition removeprefix "
+    "removesuffix rjust rpartition rsplit rstrip split splitlines strip swapcase title translate upper zfill"
+)
+for _name, _method in _keep_masked(str, f"{_CUTS} casefold"):
+    setattr(Secret, _name, _method)
+for _name, _method in _keep_masked(bytes, f"{_CUTS} decode"):
+    setattr(SecretBytes, _name, _method)
+
+
+class _Bare:
+    """`with bare:` lets an error leave without our frames, and those of the libraries below us, in its traceback.
+
+    Their locals hold bodies and tokens, and reporters show locals. What is inside may so be written as plain functions
+    that return and raise. The frames of callers, and of callers' code that is called from inside, stay.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            strip(error)
+
+
+bare = _Bare()
+
+
+def strip(error: BaseException) -> None:
+    """Take our frames out of an error's traceback, and out of those of all that it drags along."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.__traceback__ = _foreign(one.__traceback__)
+        inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        waiting += [other for other in (one.__cause__, one.__context__, *inner) if other is not None]
+
+
+def _foreign(traceback: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that is neither ours nor below us."""
+    kept: list[TracebackType] = []
+    while traceback is not None:
+        module = traceback.tb_frame.f_globals.get("__name__") or ""
+        if module.partition(".")[0] not in _INSIDE:
+            kept.append(traceback)
+        traceback = traceback.tb_next
+    rebuilt: TracebackType | None = None
+    for one in reversed(kept):
+        rebuilt = TracebackType(rebuilt, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return rebuilt

@@ -1,0 +1,414 @@
+"""JSON to models and back, with orjson and without: what fits, what does not and where, and that nothing is coerced."""
+
+import dataclasses
+import importlib.util
+import json
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Literal
+
+import orjson
+import pytest
+from attrs import asdict, define, field
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prisma_mgmt.core import codec
+from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, json_key, parse, structure
+from prisma_mgmt.core.encoding import dump
+from prisma_mgmt.masks import Secret
+
+pytestmark = pytest.mark.usefixtures("json_library")
+
+
+@pytest.fixture(params=["orjson", "json"])
+def json_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(codec, "_orjson", orjson if request.param == "orjson" else None)
+    return str(request.param)
+
+
+State = Literal["ready", "gone"] | str
+
+
+@define
+class Part:
+    name: str
+    size: int | None = None
+
+
+@define
+class Backup:
+    backup_id: str
+    type: Literal["backup"] = "backup"
+
+
+@define
+class Clone:
+    database: Part
+    type: Literal["clone"] = "clone"
+
+
+@define
+class Thing:
+    id: str
+    count: int
+    ratio: float
+    is_default: bool
+    created_at: datetime
+    password: Secret
+    state: State
+    kind: Literal["thing"]
+    part: Part
+    parts: list[Part]
+    labels: dict[str, str]
+    nested: dict[str, list[Part]]
+    free: JSON
+    owner: str | None
+    class_: str = field(metadata={"key": "klass"})
+    hint: str | None = None
+    from_: str | None = None
+    at: datetime | None = None
+    source: Backup | Clone | dict[str, JSON] | None = None
+    secret: Secret | None = None
+    ratios: list[float] | None = None
+    pair: Part | None = None
+
+
+WHOLE: dict[str, Any] = {
+    "id": "x",
+    "count": 3,
+    "ratio": 0.5,
+    "isDefault": True,
+    "createdAt": "2026-01-02T03:04:05.678Z",
+    "password": "hunter2",
+    "state": "ready",
+    "kind": "thing",
+    "part": {"name": "p"},
+    "parts": [{"name": "a", "size": 1}, {"name": "b", "size": None}],
+    "labels": {"a": "b"},
+    "nested": {"k": [{"name": "z"}]},
+    "free": {"any": [1, None, "x"]},
+    "owner": None,
+    "klass": "c",
+}
+
+
+def read(**changes: Any) -> Thing:
+    return structure(parse(json.dumps({**WHOLE, **changes}).encode()), Thing)
+
+
+def test_a_whole_model() -> None:
+    thing = read()
+    assert (thing.id, thing.count, thing.ratio, thing.is_default) == ("x", 3, 0.5, True)
+    assert thing.created_at == datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+    assert thing.parts == [Part("a", 1), Part("b")]
+    assert thing.nested == {"k": [Part("z")]}
+    assert thing.free == {"any": [1, None, "x"]}
+    assert (thing.owner, thing.class_, thing.hint, thing.source) == (None, "c", None, None)
+    assert type(thing.password) is Secret
+    assert "hunter2" not in repr(thing)
+
+
+def test_unknown_fields_values_and_members_pass() -> None:
+    thing = read(more=1, state="molten", kind="other", source={"type": "new", "x": 1}, part={"name": "p", "extra": []})
+    assert (thing.state, thing.kind, thing.source) == ("molten", "other", {"type": "new", "x": 1})
+    assert read(source={"x": 1}).source == {"x": 1}
+    assert read(source={"type": 5}).source == {"type": 5}
+    assert read(source={"type": ["backup"]}).source == {"type": ["backup"]}
+
+
+def test_members_of_a_union_are_told_apart_by_their_type() -> None:
+    assert read(source={"type": "backup", "backupId": "b"}).source == Backup("b")
+    assert read(source={"type": "clone", "database": {"name": "d"}}).source == Clone(Part("d"))
+
+
+def test_null_for_an_optional_field_is_none() -> None:
+    nothing = dict.fromkeys(("hint", "from", "at", "source", "secret", "ratios", "pair", "owner"))
+    thing = read(**nothing)
+    assert asdict(thing) == asdict(read())
+
+
+def test_optional_fields_when_they_are_there() -> None:
+    thing = read(**{"from": "f"}, at="2026-01-01T00:00:00+02:00", secret="s", ratios=[1, 2.5], pair={"name": "q"})
+    assert thing.at == datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=2)))
+    assert (thing.from_, thing.secret, thing.ratios, thing.pair) == ("f", "s", [1, 2.5], Part("q"))
+    assert type(thing.secret) is Secret
+
+
+MISFITS: list[tuple[dict[str, Any], str, str]] = [
+    ({"id": None}, "id", "expected a string, got null"),
+    ({"id": 5}, "id", "expected a string, got a number"),
+    ({"id": 5.5}, "id", "expected a string, got a number"),
+    ({"id": True}, "id", "expected a string, got a boolean"),
+    ({"id": ["x"]}, "id", "expected a string, got an array"),
+    ({"id": {}}, "id", "expected a string, got an object"),
+    ({"count": "3"}, "count", "expected a whole number, got a string"),
+    ({"count": 3.0}, "count", "expected a whole number, got a number"),
+    ({"count": True}, "count", "expected a whole number, got a boolean"),
+    ({"ratio": "0.5"}, "ratio", "expected a number, got a string"),
+    ({"ratio": True}, "ratio", "expected a number, got a boolean"),
+    ({"isDefault": "false"}, "isDefault", "expected a boolean, got a string"),
+    ({"isDefault": 0}, "isDefault", "expected a boolean, got a number"),
+    ({"createdAt": 1700000000}, "createdAt", "expected a date and time, got a number"),
+    ({"createdAt": "yesterday"}, "createdAt", "expected an ISO 8601 date and time"),
+    ({"password": 5}, "password", "expected a string, got a number"),
+    ({"password": None}, "password", "expected a string, got null"),
+    ({"state": 5}, "state", "expected a string, got a number"),
+    ({"kind": None}, "kind", "expected a string, got null"),
+    ({"part": None}, "part", "expected an object, got null"),
+    ({"part": "p"}, "part", "expected an object, got a string"),
+    ({"part": {}}, "part.name", "missing"),
+    ({"part": {"name": "p", "size": "1"}}, "part.size", "expected a whole number, got a string"),
+    ({"parts": {}}, "parts", "expected an array, got an object"),
+    ({"parts": [{"name": "a"}, {"name": 1}]}, "parts[1].name", "expected a string, got a number"),
+    ({"parts": [None]}, "parts[0]", "expected an object, got null"),
+    ({"labels": []}, "labels", "expected an object, got an array"),
+    ({"labels": {"a": None}}, "labels.a", "expected a string, got null"),
+    ({"nested": {"k": [{"name": "z"}, {}]}}, "nested.k[1].name", "missing"),
+    ({"klass": 1}, "klass", "expected a string, got a number"),
+    ({"hint": 1}, "hint", "expected a string, got a number"),
+    ({"at": 1}, "at", "expected a date and time, got a number"),
+    ({"source": "backup"}, "source", "expected an object, got a string"),
+    ({"source": {"type": "backup"}}, "source.backupId", "missing"),
+    ({"source": {"type": "clone", "database": {"name": 1}}}, "source.database.name", "expected a string, got a number"),
+    ({"ratios": [1, "2"]}, "ratios[1]", "expected a number, got a string"),
+]
+
+
+@pytest.mark.parametrize(("changes", "path", "problem"), MISFITS, ids=lambda value: str(value)[:40])
+def test_misfits_are_named(changes: dict[str, Any], path: str, problem: str) -> None:
+    with pytest.raises(Mismatch) as caught:
+        read(**changes)
+    assert (caught.value.path, caught.value.problem) == (path, problem)
+
+
+@pytest.mark.parametrize("key", WHOLE.keys() - {"free", "owner"})
+def test_required_fields_are_required(key: str) -> None:
+    with pytest.raises(Mismatch) as caught:
+        structure({name: value for name, value in WHOLE.items() if name != key}, Thing)
+    assert (caught.value.path, caught.value.problem) == (key, "missing")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=3))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_is_coerced(value: Any) -> None:
+    kinds: dict[str, tuple[type, ...]] = {
+        "id": (str,),
+        "count": (int,),
+        "ratio": (int, float),
+        "isDefault": (bool,),
+        "owner": (str, type(None)),
+        "state": (str,),
+    }
+    for key, kind in kinds.items():
+        changed = {**WHOLE, key: value}
+        if type(value) in kind:
+            name = {"isDefault": "is_default"}.get(key, key)
+            found = getattr(structure(changed, Thing), name)
+            assert found == value or value != value
+        else:
+            with pytest.raises(Mismatch):
+                structure(changed, Thing)
+
+
+def test_a_number_too_large_for_a_float_is_no_crash() -> None:
+    thing = structure({**WHOLE, "ratio": 10**400, "ratios": [10**400]}, Thing)
+    assert thing.ratio == 10**400
+
+
+@pytest.mark.parametrize(
+    "bad", [b"", b"{", b"nul", b"NaN", b"[Infinity]", b"-Infinity", b"'a'", b'"\xff"', b"{}{}", b'{"a": 1,}']
+)
+def test_what_is_no_json(bad: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # each library has its own words
+        parse(bad)
+
+
+@pytest.mark.parametrize("bad", [b"1e400", b"[-1e999]", b'"\\ud800"', b'{"\\uDFFF": 1}', b'"\\ud83c\\ud83c"'])
+def test_what_is_json_but_no_value(bad: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # each library has its own words
+        parse(bad)
+    assert parse(b'["\\ud83c\\udf0d", "\\\\ud800", 1e300, 1E-999]') == ["🌍", "\\ud800", 1e300, 0.0]
+
+
+def test_other_shapes_at_the_top() -> None:
+    assert structure([1, 2], list[int]) == [1, 2]
+    assert structure({"a": {"name": "x"}}, dict[str, Part]) == {"a": Part("x")}
+    assert structure("x", str) == "x"
+    assert structure(["a", "z"], list[State]) == structure(["a", "z"], list[Literal["a"]]) == ["a", "z"]
+    both: Any = list[Backup | Clone]
+    assert structure([{"type": "backup", "backupId": "b"}, {"type": "new"}], both) == [Backup("b"), {"type": "new"}]
+    assert structure(None, JSON) is None
+    assert structure([{"a": 1}], list[dict[str, Any]]) == [{"a": 1}]
+    for value, model in (("x", int), (None, str), ([1, "2"], list[int])):
+        with pytest.raises(Mismatch):
+            structure(value, model)
+
+
+def test_the_standard_library_serves_where_orjson_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    spec = importlib.util.spec_from_file_location("codec_alone", codec.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    alone = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(alone)
+    assert alone._orjson is None
+
+
+# The way out
+
+
+@define
+class Edit:
+    name: str | Unset = UNSET
+    note: str | Unset | None = UNSET
+    since: datetime | Unset = UNSET
+    part: Part | None = None
+    from_start: bool = field(default=False, metadata={"key": "from_start"})
+
+
+def test_bodies_of_models() -> None:
+    assert json.loads(dump(Edit())) == {"from_start": False}
+    edit = Edit(name="n", note=None, since=datetime(2026, 1, 1, tzinfo=UTC), part=Part("p"), from_start=True)
+    assert json.loads(dump({"edits": [edit], "one": Backup("b"), "secret": Secret("s"), "t": (1, 2)})) == {
+        "edits": [
+            {
+                "name": "n",
+                "note": None,
+                "since": "2026-01-01T00:00:00+00:00",
+                "part": {"name": "p"},
+                "from_start": True,
+            }
+        ],
+        "one": {"backupId": "b", "type": "backup"},
+        "secret": "s",
+        "t": [1, 2],
+    }
+
+
+def test_bodies_round_trip() -> None:
+    thing = read(source={"type": "backup", "backupId": "b"}, hint="h")
+    assert structure(parse(dump(thing)), Thing) == thing
+
+
+def test_a_model_with_unset_fields_can_be_read() -> None:
+    assert structure({}, Edit) == Edit()
+    assert structure({"name": "n", "note": None, "since": "2026-01-01T00:00:00Z"}, Edit).note is None
+    with pytest.raises(Mismatch) as caught:
+        structure({"name": None}, Edit)
+    assert caught.value.path == "name"
+
+
+@pytest.mark.parametrize("bad", [{"a": datetime(2026, 1, 1)}, {"a": object()}, [Decimal(1)], {"a": b"x"}])
+def test_bodies_that_are_refused(bad: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        dump(bad)
+
+
+@define
+class Measured:
+    value: float
+    maybe: float | None = None
+    many: list[float] = field(factory=list)
+    named: dict[str, float] = field(factory=dict)
+    free: JSON = None
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_none_are_refused_wherever_they_stand(bad: float) -> None:
+    bodies: list[Any] = [bad, [bad], {"a": bad}, {"a": [{"b": (bad,)}]}, Measured(bad), Measured(1, maybe=bad)]
+    bodies += [Measured(1, many=[bad]), Measured(1, named={"a": bad}), Measured(1, free=[bad]), [Measured(bad)]]
+    for body in bodies:
+        with pytest.raises(ValueError, match="NaN"):
+            dump(body)
+    good = Measured(1, 2.5, [1, 2.5], {"a": 1}, [1.5])
+    assert json.loads(dump(good)) == asdict(good)
+
+
+@dataclasses.dataclass
+class Plain:
+    count: int
+    anything: object = None
+
+
+def test_dataclasses() -> None:
+    assert json.loads(dump([Plain(1, Plain(2))])) == [{"count": 1, "anything": {"count": 2, "anything": None}}]
+    assert json.loads(dump(Plain(1, UNSET))) == {"count": 1}
+    nan: Any = float("nan")
+    for bad in (
+        Plain(nan),
+        Plain(1, nan),
+        Plain(1, [nan]),
+        {"a": (Plain(1, {"b": nan}),)},
+        Measured(1, free=Plain(nan)),
+    ):
+        with pytest.raises(ValueError, match="NaN"):
+            dump(bad)
+
+
+def test_unset_is_no_member_of_a_list() -> None:
+    bodies: list[Any] = [
+        [UNSET],
+        {"a": [1, UNSET]},
+        {"a": (UNSET,)},
+        {"a": [[{"b": (UNSET,)}]]},
+        Measured(1, free=[UNSET]),
+    ]
+    for body in bodies:
+        with pytest.raises(TypeError, match="UNSET"):
+            dump(body)
+    assert dump({"a": [{"b": UNSET}]}) == b'{"a":[{}]}'
+
+
+def test_bodies_that_hold_themselves_or_go_too_deep() -> None:
+    ring: list[Any] = []
+    ring.append({"a": ring})
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for body in (ring, {"a": ring}, deep):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            dump(body)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\udf0d\ud83c"])
+def test_halves_of_surrogate_pairs_are_refused_without_a_word_of_the_body(text: str) -> None:
+    for body in (text, {"a": [text], "b": "canary"}, {text: "canary"}):
+        with pytest.raises(ValueError, match="surrogate") as caught:
+            dump(body)
+        assert not isinstance(caught.value, UnicodeError)
+        assert "canary" not in repr(caught.value)
+        assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("key", [1, None, True, 1.5, ("a",), b"a"])
+def test_keys_that_are_no_strings_are_refused_wherever_they_stand(key: Any) -> None:
+    inner: Any = {key: 1}
+    for body in (inner, [inner], {"a": inner}, {"a": [(inner,)]}, Measured(1, named=inner), Measured(1, free=inner)):
+        with pytest.raises(TypeError, match="strings"):
+            dump(body)
+    assert dump({Secret("a"): Secret("b")}) == b'{"a":"b"}'
+
+
+def test_text_goes_out_as_utf_8() -> None:
+    assert dump({"a": "ü🌍"}) == '{"a":"ü🌍"}'.encode()
+
+
+@define
+class Names:
+    id: int
+    database_id: int
+    class_: int
+    from_start: int = field(metadata={"key": "from_start"})
+    a1_b2: int = 0
+
+
+def test_keys() -> None:
+    keys = [json_key(attribute) for attribute in Names.__attrs_attrs__]
+    assert keys == ["id", "databaseId", "class", "from_start", "a1B2"]
+
+
+def test_unset_is_falsy_and_says_its_name() -> None:
+    assert not UNSET
+    assert repr(UNSET) == "UNSET"

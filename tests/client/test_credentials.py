@@ -1,0 +1,153 @@
+"""Tokens, and the masks they wear."""
+
+import copy
+import pickle
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+
+from prisma_mgmt import ManagementClient, ServiceToken
+from prisma_mgmt.checks import checked_origin, checked_token
+from prisma_mgmt.masks import Secret, SecretBytes
+from tests.kit.rig import Gate, Reply, Request, serve
+from tests.kit.script import CONNECTION, Renewing
+from tests.kit.world import rounds
+
+
+@pytest.mark.anyio
+async def test_a_service_token_is_sent_as_it_is_and_never_renewed() -> None:
+    token = ServiceToken("  abc.DEF-123_~+/= \n")
+    assert await token.access_token() == "abc.DEF-123_~+/="
+    assert await token.renew("abc") is None
+    assert "abc" not in repr(token) + str(token)
+
+
+@pytest.mark.parametrize("bad", ["", "   ", "\n", "a b", "a\nb", "tökén", "a\x00b", "a\x7f"])
+def test_tokens_that_are_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match="the service token") as caught:
+        ServiceToken(bad)
+    assert not bad.strip() or bad not in str(caught.value)
+
+
+def test_a_secret_is_a_string_that_does_not_show_itself() -> None:
+    secret = Secret("hunter2")
+    assert secret == "hunter2"
+    assert str(secret) == f"{secret}" == "hunter2"
+    assert repr(secret) == "'**********'"
+    assert "hunter2" not in repr([secret, {"a": secret}])
+    assert repr(Secret("")) == "''"
+    for twin in (copy.copy(secret), pickle.loads(pickle.dumps(secret))):
+        assert (type(twin), twin) == (Secret, secret)
+
+
+def test_a_checked_token_is_masked() -> None:
+    assert repr(checked_token(" a ", "it")) == "'**********'"
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("https://api.prisma.io", "https://api.prisma.io"),
+        ("https://api.prisma.io/", "https://api.prisma.io"),
+        ("https://api.prisma.io:8443/a/b//", "https://api.prisma.io:8443/a/b"),
+        ("HTTPS://API.prisma.io", "HTTPS://API.prisma.io"),
+        ("http://[::1]:80", "http://[::1]:80"),
+    ],
+)
+def test_origins(url: str, base: str) -> None:
+    assert checked_origin(url, "it") == base
+
+
+class Broken(Renewing):
+    """Credentials whose methods of courtesy fail."""
+
+    def __init__(self, *which: str) -> None:
+        super().__init__("token")
+        self.which = which
+
+    def accepted(self, token: str) -> None:
+        if "accepted" in self.which:
+            raise LookupError("a fault of the user's")
+        super().accepted(token)
+
+    def outdated(self, token: str) -> bool:
+        if "outdated" in self.which:
+            raise LookupError("a fault of the user's")
+        return not token
+
+
+@pytest.mark.anyio
+async def test_credentials_that_fail_cost_no_place() -> None:
+    gate = Gate()
+
+    async def reply(_: Request) -> Reply:
+        await gate()
+        return Reply(body={"data": CONNECTION})
+
+    async with serve(reply) as server:
+        auth = Broken("outdated")
+        async with ManagementClient(auth, base_url=server.url, max_connections=1) as client:
+
+            async def fail() -> None:
+                with pytest.raises(LookupError):
+                    await client.connections.get("con_1")
+
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(client.connections.get, "con_1")
+                    await gate.arrived.wait()
+                    for _ in range(3):
+                        group.start_soon(fail)
+                    await rounds()
+                    gate.release()
+                auth.which = ()
+                assert (await client.connections.get("con_1")).name == "n"
+
+
+@pytest.mark.anyio
+async def test_credentials_that_fail_when_a_log_opens_leave_it_closed() -> None:
+    async def lines() -> AsyncIterator[bytes]:
+        yield b""
+
+    async def reply(request: Request) -> Reply:
+        return Reply(chunks=lines()) if "logs" in request.path else Reply(body={"data": CONNECTION})
+
+    async with serve(reply) as server:
+        auth = Broken("accepted")
+        async with ManagementClient(auth, base_url=server.url, max_connections=1) as client:
+            with anyio.fail_after(20):
+                for _ in range(3):
+                    with pytest.raises(LookupError):
+                        await anext(client.builds.logs("bld_1"))
+                auth.which = ()
+                assert (await client.connections.get("con_1")).name == "n"
+
+
+@pytest.mark.parametrize("length", [1, 20, 80, 2000])
+def test_a_piece_of_a_secret_is_a_secret(length: int) -> None:
+    text = "canary"[:length] * (length // 6 or 1)
+    secret, data = Secret(text), SecretBytes(text.encode())
+    pieces: list[object] = [
+        secret[:80],
+        secret[1:],
+        secret[0],
+        secret.strip(),
+        secret.lower(),
+        secret + "x",
+        "x" + secret,
+    ]
+    pieces += [secret.split("x"), secret.partition("n"), Secret("").join([secret, secret]), secret * 2, 2 * secret]
+    pieces += [data, data[:80], data.strip(), data + b"x", b"x" + data, data.split(b"x"), data.decode(), data * 2]
+    for piece in pieces:
+        assert "c" not in repr(piece).replace("Secret", "")
+        assert "anar" not in repr(piece)
+
+
+def test_drivers_can_take_a_secret_apart() -> None:
+    """asyncpg refuses subclasses of str, and begins with urlsplit."""
+    parts = urlsplit(Secret("postgresql://user:pass@host:5432/name?x=1"))
+    taken: list[object] = [parts.username, parts.password, parts.hostname, parts.path[1:], parts.query]
+    assert {type(one) for one in taken} == {str}
+    assert type(Secret("a").encode()) is bytes

@@ -1,0 +1,199 @@
+"""Lists in pages: the first page, every item, every page, and lists that go wrong."""
+
+import gc
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from prisma_mgmt import DecodeError, Page, Pager, ServerError
+from tests.conftest import FakeClock
+from tests.kit.rig import Gate
+from tests.kit.script import CONNECTION, Renewing, Script, answer, scripted
+
+pytestmark = pytest.mark.anyio
+
+
+def page(*names: str, cursor: str | None = None, more: bool | None = None, **extras: Any) -> httpx.Response:
+    pagination = {"nextCursor": cursor, "hasMore": cursor is not None if more is None else more}
+    return answer(200, {"data": [{**CONNECTION, "name": name} for name in names], "pagination": pagination, **extras})
+
+
+async def names(pager: Any) -> list[str]:
+    return [item.name async for item in pager]
+
+
+async def test_awaiting_gives_the_first_page() -> None:
+    client, script = scripted(page("a", "b", cursor="c1", meta={"total": 5}, hint="h"))
+    pager = client.connections.list(limit=2)
+    assert isinstance(pager, Pager)
+    assert script.requests == []
+    first = await pager
+    assert isinstance(first, Page)
+    assert [item.name for item in first.items] == ["a", "b"]
+    assert (first.next_cursor, first.has_more, first.extras) == ("c1", True, {"meta": {"total": 5}, "hint": "h"})
+    assert [str(request.url.query, "ascii") for request in script.requests] == ["limit=2"]
+
+
+async def test_walking_gives_every_item_of_every_page() -> None:
+    client, script = scripted(page("a", "b", cursor="c1"), page(cursor="c/2"), page("c"))
+    assert await names(client.connections.list(database_id="db_1")) == ["a", "b", "c"]
+    assert [dict(request.url.params) for request in script.requests] == [
+        {"databaseId": "db_1"},
+        {"databaseId": "db_1", "cursor": "c1"},
+        {"databaseId": "db_1", "cursor": "c/2"},
+    ]
+
+
+async def test_walking_pages() -> None:
+    client, _ = scripted(page("a", cursor="c1"), page("b", meta=1))
+    found = [one async for one in client.connections.list().pages()]
+    assert [[item.name for item in one.items] for one in found] == [["a"], ["b"]]
+    assert [one.extras for one in found] == [{}, {"meta": 1}]
+
+
+async def test_a_walk_may_start_anywhere_and_starts_again_each_time() -> None:
+    client, script = scripted(page("a", cursor="c9"), page("b"), page("a", cursor="c9"), page("b"))
+    pager = client.connections.list(cursor="c5")
+    assert await names(pager) == await names(pager) == ["a", "b"]
+    assert [request.url.params["cursor"] for request in script.requests] == ["c5", "c9"] * 2
+
+
+async def test_an_empty_list() -> None:
+    client, _ = scripted(page())
+    assert await names(client.connections.list()) == []
+    walk = aiter(client.connections.list())
+    for _ in range(2):
+        with pytest.raises(StopAsyncIteration):
+            await anext(walk)
+
+
+async def test_an_item_that_does_not_fit_is_an_error_when_a_walk_comes_to_it() -> None:
+    wrong = {"data": [CONNECTION, {**CONNECTION, "name": 1}, CONNECTION], "pagination": {"hasMore": False}}
+    client, script = scripted(answer(200, wrong))
+    walk = aiter(client.connections.list())
+    assert (await anext(walk)).id == "con_1"
+    with pytest.raises(DecodeError, match="expected a string, got a number") as caught:
+        await anext(walk)
+    assert (caught.value.path, caught.value.request_id) == ("data[1].name", "req_1")
+    assert (await anext(walk)).id == "con_1"
+    assert len(script.requests) == 1
+
+
+async def test_an_item_that_does_not_fit_is_an_error_of_its_whole_page() -> None:
+    wrong = {"data": [CONNECTION, {**CONNECTION, "name": 1}], "pagination": {"hasMore": False}}
+    client, script = scripted(answer(200, wrong))
+    pages = client.connections.list().pages()
+    for whole in (client.connections.list, lambda: anext(pages), lambda: anext(pages)):
+        with pytest.raises(DecodeError) as caught:
+            await whole()
+        assert caught.value.path == "data[1].name"
+    assert len(script.requests) == 3, "a page that could not be read is asked for again"
+
+
+@pytest.mark.parametrize("cursor", [None, ""])
+async def test_more_without_a_cursor_is_an_error(cursor: str | None) -> None:
+    client, script = scripted(page("a", cursor=cursor, more=True))
+    walk = aiter(client.connections.list())
+    assert (await anext(walk)).name == "a"
+    for _ in range(2):
+        with pytest.raises(DecodeError, match="no cursor") as caught:
+            await anext(walk)
+        assert caught.value.path == "pagination.nextCursor"
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("cursors", [["c1", "c1"], ["c1", "c2", "c1"], ["start"]])
+async def test_a_repeated_cursor_is_an_error(cursors: list[str]) -> None:
+    client, script = scripted(*(page("a", cursor=cursor) for cursor in cursors))
+    with pytest.raises(DecodeError, match="gave before"):
+        await names(client.connections.list(cursor="start"))
+    assert len(script.requests) == len(cursors)
+
+
+async def test_the_last_page_may_carry_a_cursor() -> None:
+    client, _ = scripted(page("a", cursor="c1", more=False))
+    assert await names(client.connections.list()) == ["a"]
+
+
+async def test_a_list_of_one_page_does_not_go_on() -> None:
+    body = {"data": [CONNECTION], "pagination": {"hasMore": True, "limit": 1}, "meta": {}}
+    client, script = scripted(answer(200, body))
+    pager = client.connections._single_page(dict[str, Any], "/v1/x", {"limit": 1})
+    assert (await pager).has_more
+    assert len([one async for one in pager]) == 1
+    assert len(script.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"data": []}, "pagination"),
+        ({"data": [], "pagination": {}}, "pagination.hasMore"),
+        ({"data": [], "pagination": {"hasMore": "false"}}, "pagination.hasMore"),
+        ({"data": [], "pagination": {"hasMore": True, "nextCursor": 5}}, "pagination.nextCursor"),
+        ({"data": {}, "pagination": {"hasMore": False}}, "data"),
+        ({"data": [CONNECTION, {**CONNECTION, "name": 1}], "pagination": {"hasMore": False}}, "data[1].name"),
+        ({"data": [{**CONNECTION, "database": {}}], "pagination": {"hasMore": False}}, "data[0].database.id"),
+    ],
+)
+async def test_pages_that_do_not_fit(body: Any, path: str) -> None:
+    client, _ = scripted(answer(200, body))
+    with pytest.raises(DecodeError) as caught:
+        await client.connections.list()
+    assert (caught.value.path, caught.value.status, caught.value.request_id) == (path, 200, "req_1")
+
+
+async def test_a_walk_goes_on_after_a_page_that_could_not_be_had(clock: FakeClock) -> None:
+    client, script = scripted(page("a", cursor="c1"), answer(400), answer(404), page("b", cursor="c2"), page("c"))
+    walk = aiter(client.connections.list())
+    assert (await anext(walk)).name == "a"
+    for _ in range(2):
+        with pytest.raises(Exception, match=r"40[04]"):
+            await anext(walk)
+    assert [(await anext(walk)).name for _ in range(2)] == ["b", "c"]
+    assert [request.url.params.get("cursor") for request in script.requests] == [None, "c1", "c1", "c1", "c2"]
+
+
+async def test_each_page_is_a_call_of_its_own() -> None:
+    auth = Renewing("old", "new")
+    client, script = scripted(
+        page("a", cursor="c1"), answer(401), page("b", cursor="c2"), answer(503), page("c"), auth=auth
+    )
+    assert await names(client.connections.list()) == ["a", "b", "c"]
+    assert script.tokens == ["old", "old", "new", "new", "new"]
+    client, _ = scripted(page("a", cursor="c1"), answer(500))
+    with pytest.raises(ServerError):
+        await names(client.connections.list())
+
+
+async def test_an_abandoned_walk_leaves_nothing_behind() -> None:
+    client, script = scripted(page("a", "b", cursor="c1"))
+    async for item in client.connections.list():
+        assert item.name == "a"
+        break
+    walk = client.connections.list().pages()
+    await anext(walk)
+    del walk
+    gc.collect()
+    assert len(script.requests) == 2
+    await client.aclose()
+
+
+async def test_an_iterator_is_for_one_task() -> None:
+    class Held(Script):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await gate()
+            return await super().handle_async_request(request)
+
+    client, _ = scripted(answer())
+    client._pipeline.transport._theirs = Held(page("a"))
+    for walk in (aiter(client.connections.list()), client.connections.list().pages()):
+        gate = Gate()
+        async with anyio.create_task_group() as group:
+            group.start_soon(anext, walk)
+            await gate.arrived.wait()
+            with pytest.raises(RuntimeError, match="another task"):
+                await anext(walk)
+            gate.release()

@@ -1,0 +1,54 @@
+"""Revocation (RFC 7009), where the login server's metadata (RFC 8414) publishes a way to."""
+
+from typing import Any
+
+import pytest
+
+from prisma_mgmt import AuthError
+from prisma_mgmt.auth import Tokens
+from tests.kit.login import oauth_at
+from tests.kit.rig import Reply, Request, serve
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("endpoint", [None, 7, ["canary"], {}])
+async def test_without_a_published_endpoint_nothing_is_revoked(endpoint: Any) -> None:
+    async def handle(request: Request) -> Reply:
+        assert request.method == "GET"
+        return Reply(body={"issuer": server.url, "revocation_endpoint": endpoint})
+
+    async with serve(handle) as server:
+        assert not await oauth_at(server.url).revoke(Tokens("w", "a", "r"))
+
+
+@pytest.mark.parametrize("endpoint", ["https://evil.example/revoke", "http://[", "/revoke", "", "{url}.evil.example/"])
+async def test_no_token_goes_to_an_endpoint_on_another_host(endpoint: str) -> None:
+    async def handle(request: Request) -> Reply:
+        assert request.method == "GET"
+        return Reply(body={"issuer": server.url, "revocation_endpoint": endpoint.replace("{url}", server.url)})
+
+    async with serve(handle) as server:
+        with pytest.raises(AuthError, match="another server's"):
+            await oauth_at(server.url).revoke(Tokens("w", "a", "r"))
+
+
+@pytest.mark.parametrize(("refresh_token", "hint"), [("r", "refresh_token"), (None, "access_token")])
+async def test_a_revocation_and_its_form(refresh_token: str | None, hint: str) -> None:
+    async def handle(request: Request) -> Reply:
+        if request.method == "GET":
+            return Reply(body={"issuer": server.url, "revocation_endpoint": f"{server.url}/revoke"})
+        return Reply(503 if len(server.requests) > 2 else 200, content=b"")
+
+    async with serve(handle) as server:
+        oauth = oauth_at(server.url, client_secret="secret")
+        assert await oauth.revoke(Tokens("w", "a", refresh_token))
+        form = {
+            "token": refresh_token or "a",
+            "token_type_hint": hint,
+            "client_id": "client",
+            "client_secret": "secret",
+        }
+        assert server.requests[-1].form == form
+        with pytest.raises(AuthError, match="503"):
+            await oauth.revoke(Tokens("w", "a", refresh_token))

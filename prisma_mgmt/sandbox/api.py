@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
-from prisma_mgmt.sandbox.checks import check_headers, path_of, read_body_of, read_query, segments_of
+from prisma_mgmt.sandbox.checks import check_parameters, path_of, read_body_of, read_query, segments_of
 from prisma_mgmt.sandbox.description import Description, Operation, describe
 from prisma_mgmt.sandbox.engine import Call, envelope
 from prisma_mgmt.sandbox.logs import Log, read
@@ -80,7 +80,7 @@ class Application:
         body = await read_body(request)
         with self._world.lock:
             call = self._call(request, operation, segments)
-            check_headers(operation, request.headers)
+            check_parameters(call.description, operation, call.path, request.headers)
             call.query = read_query(call.description, operation, request.url.query)
             call.body = read_body_of(call.description, operation, body, request.headers)
             result = call.perform()

@@ -35,7 +35,13 @@ def _refused(operation: Operation, message: str, hint: str | None = None) -> Api
     return ApiError(operation.refusal, message, hint=hint)
 
 
-def check_headers(operation: Operation, headers: Mapping[str, str]) -> None:
+def check_parameters(
+    description: Description, operation: Operation, path: Mapping[str, str], headers: Mapping[str, str]
+) -> None:
+    """Check what stands in the path, beyond what it names, and that no header is missing."""
+    for name, value in path.items():
+        for problem in description.schemas.problems(operation.path.get(name, {}), value, name):
+            raise _refused(operation, *problem)
     for name in operation.headers:
         if name not in headers:
             raise _refused(operation, f"The header {name} is required.")

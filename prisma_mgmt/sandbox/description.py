@@ -54,6 +54,10 @@ class Operation:
         return {one["name"]: one for one in self.raw["parameters"] if one["in"] == "query"}
 
     @cached_property
+    def path(self) -> Mapping[str, Schema]:
+        return {one["name"]: one["schema"] for one in self.raw["parameters"] if one["in"] == "path"}
+
+    @cached_property
     def headers(self) -> Sequence[str]:
         return [one["name"] for one in self.raw["parameters"] if one["in"] == "header" and one["required"]]
 
@@ -71,10 +75,6 @@ class Operation:
             media = next(iter(answer.get("content", {}).values()), None)
             found[int(status)] = None if media is None else media.get("schema", {})
         return {status: found[status] for status in sorted(found, reverse=True)}  # 201 before 200, 200 before 101
-
-    def parameter(self, name: str) -> Mapping[str, Any]:
-        """What the description says of a parameter."""
-        return next(one for one in self.raw["parameters"] if one["name"] == name)
 
     @property
     def is_open(self) -> bool:

@@ -388,5 +388,5 @@ def test_a_build_remembers_the_strongest_action(api: httpx.Client) -> None:
     (resource,) = read(api, url)["resources"]
     assert (resource["resourceType"], resource["action"]) == ("database", "created")
     assert_error(api.put(path, json={"action": "lost"}), 422, "validation-error", "acted_on")
-    assert_error(api.put(f"{url}/resources/table/x", json={"action": "created"}), 404, "resource-not-found")
+    assert_error(api.put(f"{url}/resources/table/x", json={"action": "created"}), 422, "validation-error", "database")
     assert_error(api.put(f"{url}/resources/branch/x", json={"action": "created"}), 404, "resource-not-found")

@@ -4,7 +4,7 @@ from prisma_mgmt.sandbox.engine import Call, Resource, answers, resource
 from prisma_mgmt.sandbox.logs import Log
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
 from prisma_mgmt.sandbox.views import Sight
-from prisma_mgmt.sandbox.wire import ApiError, missing, read_cursor, write_cursor
+from prisma_mgmt.sandbox.wire import ApiError, read_cursor, write_cursor
 
 ENDED = {"succeeded", "failed", "cancelled"}
 ONCE = ("projectId", "branchId", "deployedUrl", "applicationTopologyContentHash")
@@ -82,9 +82,6 @@ def create(call: Call) -> Thing:
 def report_resource(call: Call) -> None:
     type, id = call.path["resourceType"], call.path["resourceId"]
     kind = KINDS.get(type, f"{type}es" if type == "branch" else f"{type}s")
-    schema = call.operation.parameter("resourceType")["schema"]
-    for problem in call.description.schemas.problems(schema, type, "resourceType"):
-        raise missing(f"{type} ({problem.message})")
     call.find(kind, id)
     resources, action = call.it.hidden["resources"], call.fields["action"]
     known = resources.get((type, id))

@@ -16,6 +16,7 @@ from prisma_mgmt.sandbox.faults import FIELDS, Fault
 if TYPE_CHECKING:
     from prisma_mgmt.sandbox.server import LocalPrisma
 
+COUNTS = ("left", "met")  # told of a fault, and not listened to, so that what was told can be asked for again
 LONGEST_BODY = 64 * 1024  # bytes
 _IN_PROCESS = "testclient"  # where Starlette's test client says that it is
 
@@ -33,7 +34,7 @@ def application(sandbox: "LocalPrisma", start_page: Callable[[], Response]) -> S
 
     table: list[tuple[str, str, Action]] = [
         ("GET", "requests", lambda it, _: [one.describe() for one in it.requests]),
-        ("GET", "faults", lambda it, _: [one.describe() for one in it.faults.waiting()]),
+        ("GET", "faults", lambda it, _: [one.describe() for one in it.faults.asked()]),
         ("POST", "faults", _add_fault),
         ("POST", "advance", _advance),
         ("POST", "reset", lambda it, _: it.reset()),
@@ -59,8 +60,8 @@ def _endpoint(sandbox: "LocalPrisma", action: Action) -> Callable[[Request], Awa
 
 
 def _add_fault(sandbox: "LocalPrisma", body: dict[str, object]) -> object:
-    _check_keys(body, required=("route", "kind"), known=FIELDS)
-    values = {FIELDS[key]: value for key, value in body.items() if value is not None}
+    _check_keys(body, required=("route", "kind"), known=(*FIELDS, *COUNTS))
+    values = {name: body[key] for key, name in FIELDS.items() if body.get(key) is not None}
     return sandbox.faults.add(Fault(**values)).describe()  # type: ignore[arg-type]  # Fault checks what it is given
 
 
@@ -69,7 +70,7 @@ def _advance(sandbox: "LocalPrisma", body: dict[str, object]) -> None:
     sandbox.advance(cast("float", body["seconds"]))  # which checks it
 
 
-def _check_keys(body: dict[str, object], required: tuple[str, ...], known: "tuple[str, ...] | dict[str, str]") -> None:
+def _check_keys(body: dict[str, object], required: tuple[str, ...], known: tuple[str, ...]) -> None:
     for key in required:
         if key not in body:
             raise ValueError(f"{key} is required")

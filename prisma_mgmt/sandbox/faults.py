@@ -63,42 +63,41 @@ FIELDS = {_JSON_NAMES.get(one.name, one.name): one.name for one in fields(Fault)
 
 
 class Faults:
-    """The faults that are still to happen, in the order in which they were asked for."""
+    """The faults that were asked for, in that order; those that have happened often enough stay, to be counted."""
 
     def __init__(self, known: Callable[[str, str], bool]) -> None:
         """`known` tells if a method and a path are a route of the sandbox: a fault elsewhere would never happen."""
         self._known = known
         self._lock = threading.Lock()
-        self._waiting: list[Fault] = []
+        self._asked: list[Fault] = []
 
     def add(self, fault: Fault) -> Fault:
         method, _, path = fault.route.partition(" ")
         if fault.route != "*" and not self._known(method, path):
             raise ValueError(f"the sandbox has no route {fault.route!r}")
         with self._lock:
-            self._waiting.append(fault)
+            self._asked.append(fault)
         return fault
 
     def meet(self, names: Collection[str]) -> list[Fault]:
         """The faults that happen to a request of these names now: at most one delay, then one failure or cut."""
         with self._lock:
-            due = [one for one in self._waiting if one.left and (one.route == "*" or _bare(one.route) in names)]
+            due = [one for one in self._asked if one.left and (one.route == "*" or _bare(one.route) in names)]
             delay = next((one for one in due if one.kind == "delay"), None)
             end = next((one for one in due if one.kind != "delay"), None)
             met = [one for one in (delay, end) if one is not None]
             for one in met:
                 one.left -= 1
                 one.met += 1
-            self._waiting = [one for one in self._waiting if one.left]
             return met
 
-    def waiting(self) -> list[Fault]:
+    def asked(self) -> list[Fault]:
         with self._lock:
-            return list(self._waiting)
+            return list(self._asked)
 
     def clear(self) -> None:
         with self._lock:
-            self._waiting = []
+            self._asked = []
 
 
 def names_of(method: str, *paths: str | None) -> set[str]:

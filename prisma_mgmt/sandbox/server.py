@@ -5,7 +5,6 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, get_args
 
 from starlette.responses import Response
@@ -119,9 +118,7 @@ class LocalPrisma:
         self._server, self._door.hang_up = server, server.hang_up
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         server, self._server, self._door.hang_up = self._server, None, None
         if server is not None:
             server.stop()
@@ -131,10 +128,8 @@ class LocalPrisma:
     async def __aenter__(self) -> Self:
         return self.__enter__()  # milliseconds: a cancellation finds it started or not, and nothing in between
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
 
     @property
     def app(self) -> ASGIApp:

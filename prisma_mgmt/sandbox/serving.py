@@ -85,8 +85,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _quiet(app: ASGIApp) -> ASGIApp:
-    """The application, without what uvicorn would log of it as a failure: requests that are cancelled at the end, and
-    WebSockets that are refused with an answer."""
+    """The application, without what uvicorn would log as its failure.
+
+    That is a request that is cancelled at the end, and a WebSocket that is refused with an answer.
+    """
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(asyncio.CancelledError):

@@ -327,7 +327,7 @@ def test_a_websocket_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture) 
     sandbox = Sandbox()
     sandbox.__enter__()
     with follow(sandbox, log_of(sandbox)) as socket, pytest.raises(ConnectionClosedError):
-        sandbox.__exit__(None, None, None)
+        sandbox.__exit__()
         while True:
             socket.recv(timeout=5)
     assert not [record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno > 20]
@@ -406,7 +406,7 @@ def test_a_reset_forgets_everything_but_what_programs_were_told() -> None:
             sandbox.fail("*")
             sandbox.reset()
             assert sandbox.environment == before
-            assert (sandbox.requests, sandbox.faults.waiting(), sandbox.counts) == ([], [], {})
+            assert (sandbox.requests, sandbox.faults.asked(), sandbox.counts) == ([], [], {})
             assert abs(sandbox.now() - time.time()) < 50
             assert api.get("/projects").json()["data"] == []
             assert api.get("/workspaces").json()["data"][0]["id"] == sandbox.workspace_id

@@ -42,7 +42,7 @@ def statuses(caller: httpx.Client, *paths: str) -> list[int]:
 def test_a_failure_comes_as_often_as_was_asked(local: Sandbox, caller: httpx.Client) -> None:
     fault = local.fail("GET /v1/projects", status=500, times=2)
     assert statuses(caller, "/projects", "/regions", "/projects", "/projects") == [500, 200, 500, 200]
-    assert (fault.met, fault.left, local.faults.waiting()) == (2, 0, [])
+    assert (fault.met, fault.left, local.faults.asked()) == (2, 0, [fault])
     assert local.counts["faults"] == 2
     assert [(one.status, one.fault) for one in local.requests] == [(500, "fail"), (200, None)] * 2
 
@@ -123,7 +123,7 @@ def test_a_prefix_names_one_of_the_apis(local: Sandbox, caller: httpx.Client) ->
 def test_a_fault_that_could_not_happen_is_an_error(local: Sandbox, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         local.fail(**{"route": "GET /v1/projects", **arguments})
-    assert local.faults.waiting() == []
+    assert local.faults.asked() == []
 
 
 def test_an_answer_comes_late(local: Sandbox, caller: httpx.Client) -> None:
@@ -195,10 +195,15 @@ def test_a_fault_is_asked_for_over_http(local: Sandbox, caller: httpx.Client, ot
     assert answer.json()["data"] == {**body, "seconds": 0.0, "left": 2, "met": 0}
     limited = caller.get("/projects")
     assert (limited.status_code, limited.headers["retry-after"], limited.json()["error"]["code"]) == (429, "3", "slow")
-    assert [(one["left"], one["met"]) for one in other.get("/faults").json()["data"]] == [(1, 1)]
+    (told,) = other.get("/faults").json()["data"]
+    assert (told["left"], told["met"]) == (1, 1)
+    assert caller.get("/projects").status_code == 429
+    assert other.post("/faults", json=told).status_code == 200  # the same once more
+    assert statuses(caller, "/projects", "/projects", "/projects") == [429, 429, 200]
+    assert [one["met"] for one in other.get("/faults").json()["data"]] == [2, 2]
     assert other.post("/faults", json={"route": "*", "kind": "delay", "seconds": 0.0}).status_code == 200
     assert other.post("/faults", json={"route": "*", "kind": "cut"}).status_code == 200
-    assert len(local.faults.waiting()) == 3
+    assert len(local.faults.asked()) == 4
 
 
 def test_the_clock_and_the_world_are_moved_over_http(local: Sandbox, other: httpx.Client) -> None:
@@ -207,7 +212,7 @@ def test_the_clock_and_the_world_are_moved_over_http(local: Sandbox, other: http
     assert local.now() - before >= 1000
     local.fail("*")
     assert other.post("/reset").status_code == 204
-    assert local.faults.waiting() == []
+    assert local.faults.asked() == []
     assert local.now() - before < 1000
 
 

@@ -1,6 +1,5 @@
 """The sandbox's own routes: the start page, and what programs in other processes ask of the sandbox itself."""
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
@@ -10,14 +9,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from prisma_mgmt.sandbox.arguments import check
 from prisma_mgmt.sandbox.door import is_loopback, serves
 from prisma_mgmt.sandbox.faults import FIELDS, Fault
+from prisma_mgmt.sandbox.wire import ApiError, parse_json, read_body
 
 if TYPE_CHECKING:
     from prisma_mgmt.sandbox.server import LocalPrisma
 
 COUNTS = ("left", "met")  # told of a fault, and not listened to, so that what was told can be asked for again
-LONGEST_BODY = 64 * 1024  # bytes
 _IN_PROCESS = "testclient"  # where Starlette's test client says that it is
 
 Action = Callable[["LocalPrisma", dict[str, object]], object]
@@ -43,17 +43,18 @@ def application(sandbox: "LocalPrisma", start_page: Callable[[], Response]) -> S
         Route(f"/_sandbox/{name}", _endpoint(sandbox, action), methods=[method]) for method, name, action in table
     ]
     routes += [Route("/", start), Route("/favicon.ico", icon)]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+    return Starlette(routes=routes, exception_handlers={ApiError: _refuse, HTTPException: _refuse_route})
 
 
 def _endpoint(sandbox: "LocalPrisma", action: Action) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         _check_caller(request)
-        body = await _read_body(request) if request.method == "POST" else {}
+        body = parse_json(await read_body(request) or b"{}")
         try:
+            check(isinstance(body, dict), "the body is an object", body)
             value = action(sandbox, body)
-        except (TypeError, ValueError) as error:
-            raise HTTPException(422, str(error)) from None
+        except ValueError as error:
+            raise ApiError(422, str(error)) from None
         return Response(status_code=204) if value is None else JSONResponse({"data": value})
 
     return answer
@@ -83,28 +84,17 @@ def _check_caller(request: Request) -> None:
     """Refuse other machines, and pages of other sites in a browser on this one."""
     client = request.client
     if client is not None and client.host != _IN_PROCESS and not is_loopback(client.host):
-        raise HTTPException(403, "The control routes answer to this machine only.")
+        raise ApiError(403, "The control routes answer to this machine only.")
     origin = request.headers.get("origin")
     if origin is not None and not serves("localhost", origin.partition("://")[2]):
-        raise HTTPException(403, "The control routes do not answer to other sites' pages.")
+        raise ApiError(403, "The control routes do not answer to other sites' pages.")
 
 
-async def _read_body(request: Request) -> dict[str, object]:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LONGEST_BODY:
-            raise HTTPException(413, f"The body is larger than {LONGEST_BODY} bytes.")
-    try:
-        value: object = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        raise HTTPException(400, "The body is not valid JSON.") from None
-    if not isinstance(value, dict):
-        raise HTTPException(422, "The body must be a JSON object.")
-    return cast("dict[str, object]", value)
+async def _refuse(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error.response()
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
+async def _refuse_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known = error.detail if error.status_code not in {404, 405} else f"{request.method} {request.url.path} is no route."
-    return JSONResponse({"error": {"code": "sandbox", "message": known}}, error.status_code, error.headers)
+    return ApiError(error.status_code, f"{request.method} {request.url.path} is no route of the sandbox.").response()

@@ -7,17 +7,9 @@ from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
 from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole
+from prisma_mgmt.sandbox.wire import CODES
 
 Kind = Literal["fail", "delay", "cut"]
-CODES = {
-    400: "client-error",
-    401: "authentication-failed",
-    403: "permission-denied",
-    404: "resource-not-found",
-    409: "conflict",
-    422: "validation-error",
-    429: "rate-limit-exceeded",
-}
 
 
 @dataclass(slots=True, eq=False)

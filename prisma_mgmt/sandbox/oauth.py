@@ -8,19 +8,19 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from prisma_mgmt.sandbox import pages
 from prisma_mgmt.sandbox.state import Thing, User, World
 from prisma_mgmt.sandbox.tokens import Client, Grant, InvalidGrantError, Tokens
+from prisma_mgmt.sandbox.wire import ApiError, read_body
 
 SCOPES = ("workspace:admin", "offline_access")
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 DISCOVERY = "/.well-known/oauth-authorization-server"
 ROUTES = {"/authorize": ("GET", "POST"), "/token": ("POST",), "/revoke": ("POST",), DISCOVERY: ("GET",)}
-LONGEST_FORM = 64 * 1024  # bytes
 
 Account = tuple[User, Thing]
 
@@ -238,14 +238,10 @@ def _any_port(uri: str) -> str:
 async def _read_form(request: Request) -> dict[str, str]:
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         raise OAuthError("invalid_request", "The body must be application/x-www-form-urlencoded.")
-    body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > LONGEST_FORM:
-                raise OAuthError("invalid_request", f"The form is larger than {LONGEST_FORM} bytes.", 413)
-    except ClientDisconnect:
-        raise OAuthError("invalid_request", "The client left before its form was complete.") from None
+        body = await read_body(request)
+    except ApiError as error:
+        raise OAuthError("invalid_request", error.message, error.status) from None
     return _unique(body.decode(errors="replace"))
 
 

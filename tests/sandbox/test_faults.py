@@ -234,7 +234,7 @@ def test_requests_are_told_over_http(caller: httpx.Client, other: httpx.Client, 
         ("/faults", {"route": "*", "kind": "fail", "retry_after": 1}, 422, "'retry_after' is not known"),
         ("/faults", {"route": "GET /nonsense", "kind": "fail"}, 422, "no route"),
         ("/faults", {"route": {}, "kind": "fail"}, 422, "route"),
-        ("/faults", {"route": "*", "kind": "delay", "seconds": 1e400}, 422, "seconds"),
+        ("/faults", {"route": "*", "kind": "delay", "seconds": 1e300}, 422, "seconds"),
         ("/faults", ["*"], 422, "object"),
         ("/advance", {}, 422, "seconds is required"),
         ("/advance", {"seconds": -1}, 422, "seconds"),
@@ -251,7 +251,7 @@ def test_a_mistake_is_named(other: httpx.Client, path: str, body: Any, status: i
 @pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 10_000, b'"\\ud800"'])
 def test_garbage_is_refused(other: httpx.Client, body: bytes) -> None:
     assert other.post("/faults", content=body).status_code in {400, 422}
-    assert other.post("/faults", content=b"x" * 1_000_000).status_code == 413
+    assert other.post("/faults", content=b"x" * 2_000_000).status_code == 413
     assert other.get("/nonsense").status_code == 404
     assert other.get("/reset").status_code == 405
 

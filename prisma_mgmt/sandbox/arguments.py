@@ -1,5 +1,6 @@
 """What may stand in the arguments that users give to a sandbox."""
 
+import reprlib
 from collections.abc import Sequence
 
 LONGEST = 1e9  # seconds
@@ -8,7 +9,7 @@ LONGEST = 1e9  # seconds
 def check(good: bool, rule: str, value: object) -> None:
     """Raise ValueError with the rule, and the value that breaks it, unless it is good."""
     if not good:
-        raise ValueError(f"{rule}, not {value!r}")
+        raise ValueError(f"{rule}, not {reprlib.repr(value)}")
 
 
 def is_number(value: object, least: float, most: float) -> bool:

@@ -300,12 +300,14 @@ def log_of(sandbox: Sandbox) -> str:
 
 
 def follow(sandbox: Sandbox, url: str) -> ClientConnection:
-    return websockets_connect(url, additional_headers={"Authorization": f"Bearer {sandbox.service_token}"}, proxy=None)
+    headers = {"Authorization": f"Bearer {sandbox.service_token}"}
+    line = socket.create_connection(("127.0.0.1", urlsplit(url).port))  # no proxy in between
+    return websockets_connect(url, additional_headers=headers, sock=line)
 
 
 def test_a_log_is_followed_over_a_websocket(sandbox: Sandbox) -> None:
-    with follow(sandbox, log_of(sandbox)) as socket:
-        assert json.loads(socket.recv(timeout=5))["type"] == "log"
+    with follow(sandbox, log_of(sandbox)) as log:
+        assert json.loads(log.recv(timeout=5))["type"] == "log"
     asked = sandbox.requests[-1]
     assert (asked.method, asked.status, asked.route) == ("GET", 101, "/v1/deployments/{deploymentId}/logs")
 
@@ -317,8 +319,8 @@ def test_a_websocket_meets_faults_too(sandbox: Sandbox, caplog: pytest.LogCaptur
         pass
     assert refused.value.response.status_code == 503
     sandbox.cut("GET /v1/deployments/{id}/logs")
-    with follow(sandbox, url) as socket, pytest.raises(ConnectionClosedError):
-        socket.recv(timeout=5)
+    with follow(sandbox, url) as log, pytest.raises(ConnectionClosedError):
+        log.recv(timeout=5)
     assert [one.fault for one in sandbox.requests[-2:]] == ["fail", "cut"]
     assert not [record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno > 20]
 
@@ -326,10 +328,10 @@ def test_a_websocket_meets_faults_too(sandbox: Sandbox, caplog: pytest.LogCaptur
 def test_a_websocket_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture) -> None:
     sandbox = Sandbox()
     sandbox.__enter__()
-    with follow(sandbox, log_of(sandbox)) as socket, pytest.raises(ConnectionClosedError):
+    with follow(sandbox, log_of(sandbox)) as log, pytest.raises(ConnectionClosedError):
         sandbox.__exit__()
         while True:
-            socket.recv(timeout=5)
+            log.recv(timeout=5)
     assert not [record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno > 20]
 
 

@@ -85,7 +85,7 @@ class Schemas:
             return
         tag = schema.get("discriminator", {}).get("propertyName")
         if tag is not None and is_object(value):
-            named = {one["properties"][tag]["const"]: one for one in members}
+            named = {one["properties"][tag].get("const"): one for one in members}
             chosen = named.get(value[tag]) if isinstance(value.get(tag), str) else None
             if chosen is None:
                 yield Problem(f"{where}.{tag} is missing or not known.", _listed("Use one of", named))

@@ -3,19 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from prisma_mgmt.sandbox.schema import Schema, Schemas
 from prisma_mgmt.spec import load
 
 OPEN = {"management:state.version", "management:github_actions.exchange_token"}  # operations without a token
-
-
-class Lookup(NamedTuple):
-    """A path parameter that names a thing, and the kind of thing that it names."""
-
-    parameter: str
-    kind: str
 
 
 @dataclass(frozen=True)
@@ -35,11 +28,11 @@ class Operation:
         return self.template.split("/")[1:]
 
     @cached_property
-    def lookups(self) -> list[Lookup]:
-        """Which things the path names, outermost first."""
+    def lookups(self) -> list[tuple[str, str]]:
+        """The path parameters that name things, outermost first, each with the kind of what it names."""
         pairs = zip(self.segments, self.segments[1:], strict=False)
         return [
-            Lookup(name[1:-1], kind_of(before))
+            (name[1:-1], kind_of(before))
             for before, name in pairs
             if name == "{id}" or (name.endswith("Id}") and not before.startswith("{"))
         ]
@@ -47,7 +40,7 @@ class Operation:
     @cached_property
     def kind(self) -> str:
         """The kind of thing that the path ends with."""
-        return self.lookups[-1].kind if self.segments[-1].startswith("{") else kind_of(self.segments[-1])
+        return self.lookups[-1][1] if self.segments[-1].startswith("{") else kind_of(self.segments[-1])
 
     @cached_property
     def query(self) -> Mapping[str, Mapping[str, Any]]:
@@ -106,7 +99,7 @@ class Description:
             for path, methods in spec["paths"].items()
             for method, raw in methods.items()
         ]
-        self.kinds = {lookup.kind for operation in self.operations for lookup in operation.lookups}
+        self.kinds = {kind for operation in self.operations for _, kind in operation.lookups}
         self._tree: dict[str, Any] = {}
         for operation in self.operations:
             node = self._tree

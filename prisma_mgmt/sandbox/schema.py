@@ -1,6 +1,6 @@
 """What a schema allows: a check that names what is wrong, for the part of JSON Schema that the descriptions use."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import urlsplit
@@ -85,7 +85,7 @@ class Schemas:
             return
         tag = schema.get("discriminator", {}).get("propertyName")
         if tag is not None and is_object(value):
-            named = {one["properties"][tag]["const"]: one for one in members}
+            named = {one["properties"][tag].get("const"): one for one in members}
             chosen = named.get(value[tag]) if isinstance(value.get(tag), str) else None
             if chosen is None:
                 yield Problem(f"{where}.{tag} is missing or not known.", _listed("Use one of", named))
@@ -115,19 +115,19 @@ def _is(value: object, name: str) -> bool:
     return isinstance(value, _TYPES[name][0]) and (name == "boolean" or not isinstance(value, bool))
 
 
+_FORMATS: dict[str, Callable[[str], object]] = {
+    "date-time": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "uri": lambda text: urlsplit(text).scheme,
+    "email": lambda text: "@" in text,
+}
+
+
 def _is_format(name: str | None, value: str) -> bool:
     try:
-        if name == "date-time":
-            datetime.fromisoformat(value)
-        elif name == "date":
-            date.fromisoformat(value)
-        elif name == "uri":
-            return bool(urlsplit(value).scheme)
-        elif name == "email":
-            return "@" in value
+        return name not in _FORMATS or bool(_FORMATS[name](value))
     except ValueError:
         return False
-    return True
 
 
 def _listed(words: str, names: Any) -> str:

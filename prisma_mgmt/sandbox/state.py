@@ -4,7 +4,7 @@ import itertools
 import secrets
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -58,12 +58,16 @@ class Thing:
     def name(self) -> str:
         return str(self.values.get("name", self.id))
 
+    def chain(self) -> "Iterator[Thing]":
+        """The thing, what holds it, and so on."""
+        it: Thing | None = self
+        while it is not None:
+            yield it
+            it = it.parent
+
     def up(self, kind: str) -> "Thing | None":
         """The nearest of a kind among the thing itself and what holds it."""
-        it: Thing | None = self
-        while it is not None and it.kind != kind:
-            it = it.parent
-        return it
+        return next((it for it in self.chain() if it.kind == kind), None)
 
     def above(self, kind: str) -> "Thing":
         """What of a kind holds the thing, which is known to be held by one."""
@@ -77,10 +81,7 @@ class Thing:
         return self.parent
 
     def inside(self, other: "Thing") -> bool:
-        it: Thing | None = self
-        while it is not None and it is not other:
-            it = it.parent
-        return it is other
+        return any(it is other for it in self.chain())
 
     @property
     def workspace_id(self) -> str | None:

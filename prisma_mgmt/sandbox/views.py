@@ -78,33 +78,22 @@ class Sight:
     def _example(self, schema: Schema, name: str) -> Any:
         """Make up a value for a schema."""
         kinds = schema.get("type", "null")
-        if "const" in schema:
-            return schema["const"]
+        for key in ("const", "default"):
+            if key in schema:
+                return schema[key]
         if "enum" in schema:
             return schema["enum"][0]
-        if "default" in schema:
-            return schema["default"]
         if "null" in kinds:
             return None
         if kinds == "object":
             return self._object(schema, lambda _: MISSING)
-        if kinds == "string":
-            return self._text(schema.get("format"), name)
-        others: Values = {"array": [], "boolean": False}
-        return others.get(kinds, 0)
+        made: Values = {"array": [], "boolean": False, "integer": 0, "number": 0}
+        return self._text(schema.get("format", name)) if kinds == "string" else made.get(kinds)
 
-    def _text(self, format: str | None, name: str) -> str:
-        if format == "date-time":
-            return self.world.now()
-        if format == "date":
-            return self.world.now()[:10]
-        if format == "uri":
-            return f"{self.base}/{name}"
-        if format == "email":
-            return "someone@sandbox.invalid"
-        if format == "password":
-            return f"sk_{secrets.token_urlsafe(24)}"
-        return new_id("id") if name == "id" else name
+    def _text(self, format: str) -> str:
+        now, secret = self.world.now(), f"sk_{secrets.token_urlsafe(24)}"
+        made = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "id": new_id("id")}
+        return {**made, "email": "someone@sandbox.invalid"}.get(format, format)
 
 
 def head(sight: Sight, thing: Thing) -> Values:

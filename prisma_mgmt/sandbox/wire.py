@@ -4,6 +4,8 @@ import base64
 import json
 import math
 import re
+from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -53,14 +55,23 @@ def missing(what: str) -> ApiError:
 
 async def read_body(request: Request) -> bytes:
     body = bytearray()
+    await read_chunks(request, MAX_BODY, body.extend)
+    return bytes(body)
+
+
+async def read_chunks(request: Request, limit: int, take: Callable[[bytes], object]) -> int:
+    """Hand a body on as it comes, and tell its size."""
+    size = 0
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise ApiError(413, f"The body is larger than {MAX_BODY} bytes.")
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > limit:
+                    raise ApiError(413, f"The body is larger than {limit} bytes.")
+                take(chunk)
     except ClientDisconnect:
         raise ApiError(400, "The client left before its body was complete.") from None
-    return bytes(body)
+    return size
 
 
 def parse_json(body: bytes) -> Any:

@@ -15,7 +15,20 @@ from tests.sandbox.local import APIS, BASE, InProcess, Local, assert_error, made
 
 WIDGET = {
     "type": "object",
-    "required": ["id", "type", "url", "name", "colour", "projectId", "createdAt", "size", "owner", "tags", "shape"],
+    "required": [
+        "id",
+        "type",
+        "url",
+        "name",
+        "colour",
+        "projectId",
+        "createdAt",
+        "size",
+        "owner",
+        "tags",
+        "shape",
+        "email",
+    ],
     "properties": {
         "id": {"type": "string"},
         "type": {"type": "string", "const": "widget"},
@@ -27,6 +40,7 @@ WIDGET = {
         "size": {"type": "integer"},
         "owner": {"type": ["string", "null"]},
         "tags": {"type": "array", "items": {"type": "string"}},
+        "email": {"type": "string", "format": "email"},
         "shape": {"anyOf": [{"$ref": "#/components/schemas/Round"}, {"type": "null"}]},
         "extra": {"type": "string"},
     },
@@ -110,7 +124,7 @@ def test_a_new_operation_answers_sensibly_with_no_code(local: Local, new: httpx.
     assert widget == {
         "id": widget["id"], "type": "widget", "url": f"{BASE}/v1{url}", "name": "one", "colour": "blue",
         "projectId": project, "createdAt": "2027-01-15T08:00:00.000Z", "size": 0, "owner": None, "tags": [],
-        "shape": {"radius": 0},
+        "shape": {"radius": 0}, "email": "someone@sandbox.invalid",
     }  # fmt: skip
     made(new.post(widgets, json={"name": "two", "colour": "red"}))
     assert read(new, url) == widget

@@ -108,11 +108,11 @@ class Fuzzed(Local):
         """Send a request as it was made up, or with ids in it that exist."""
         path, target = "/" + "/".join(operation.segments[1:]), None
         for name, value in case.path_parameters.items():
-            lookup = next((one for one in operation.lookups if one.parameter == name), None)
-            known = self.known(lookup.kind, target) if lookup is not None else []
-            if lookup is not None and known and choose([True, True, True, False]):
+            kind = dict(operation.lookups).get(name, "")
+            known = self.known(kind, target)
+            if known and choose([True, True, True, False]):
                 value = choose(known)
-                target = self.world.things(lookup.kind)[value]
+                target = self.world.things(kind)[value]
             path = path.replace(f"{{{name}}}", quote(str(value), safe=""))
         sent = case.as_transport_kwargs(base_url="http://x")
         body = sent.get("json")

@@ -130,6 +130,17 @@ def test_one_world_is_seen_through_all_three_apis(
     assert [it["email"] for it in read(platform, f"/workspaces/{local.workspace_id}/members")]
 
 
+def test_a_workspace_belongs_to_its_owner_or_to_everybody(local: Local, platform: httpx.Client) -> None:
+    ann, bob = (local.world.create_user(name) for name in ("Ann", "Bob"))
+    workspace = local.world.create_workspace("Ann's", ann, id="wksp_ann")
+    token = local.tokens.issue_service_token("wksp_ann")
+    assert [it["userId"] for it in read(platform, f"/workspaces/{local.workspace_id}/members")] == [ann.id, bob.id]
+    with local.client(token=token) as api, local.client("data_platform", token) as theirs:
+        assert [it["email"] for it in read(theirs, f"/workspaces/{workspace.id}/members")] == [ann.email]
+        created = made(api.post("/workspaces", json={"displayName": "Ann's second"}))
+    assert local.world.members(local.world.workspaces[created["id"]]) == [ann]
+
+
 def test_a_workspace_shows_itself_and_its_plan(local: Local, api: httpx.Client) -> None:
     (listed,) = read(api, "/workspaces")
     assert set(listed) == {"id", "type", "url", "name", "createdAt"}

@@ -7,6 +7,7 @@ import anyio
 import httpx
 import pytest
 
+from prisma_mgmt.sandbox.resources import deployments
 from tests.sandbox.local import BASE, Local, assert_error, made, make_project, read
 
 
@@ -64,6 +65,8 @@ def test_a_taken_name_or_logical_id_tells_which_service_has_it(api: httpx.Client
     assert made(api.post("/services", json={**body, "branchGitName": "next"}))["id"]
     other = make_service(api, projectId=project, displayName="other")
     assert_error(api.patch(f"/services/{other['id']}", json={"displayName": "web"}), 409, "app:already_exists")
+    both = {**body, "displayName": "third", "branchGitName": "next", "logicalId": "third"}
+    assert_error(api.post("/services", json=both), 422, "validation-error", "cannot go together")
     assert api.patch(f"/services/{other['id']}", json={"displayName": "other"}).status_code == 200
 
 
@@ -119,6 +122,31 @@ def test_whoever_has_the_signed_url_may_upload_and_nobody_else(local: Local, api
     assert "3000000 bytes" in api.get(f"/deployments/{deployment['id']}/logs").text
 
 
+@pytest.mark.anyio
+async def test_an_archive_that_is_cut_off_or_too_large_is_none(
+    local: Local, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployments, "MAX_ARCHIVE", 10)
+    deployment = await anyio.to_thread.run_sync(lambda: make_deployment(api, make_service(api)["id"], uploaded=False))
+    url = httpx.URL(deployment["uploadUrl"])
+    scope = {"type": "http", "method": "PUT", "path": url.path, "query_string": url.query, "headers": []}
+    for messages, status in (
+        ([{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}], 400),
+        ([{"type": "http.request", "body": b"x" * 11}], 413),
+    ):
+        sent: list[Any] = []
+
+        async def receive(messages: list[Any] = messages) -> Any:
+            return messages.pop(0)
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        await local.apps["management"](scope, receive, send)
+        assert sent[0]["status"] == status
+    assert local.world.things("deployments")[deployment["id"]].hidden["code"] is False
+
+
 def test_code_that_is_in_service_can_be_deployed_again(local: Local, api: httpx.Client) -> None:
     service = make_service(api)["id"]
     url = f"/services/{service}/deployments"
@@ -148,6 +176,8 @@ def test_a_rollback_starts_what_was_stopped(local: Local, api: httpx.Client) -> 
     made(api.post(rollback, json={"versionId": version}))
     assert read(api, f"/deployments/{first}")["status"] == "running"
     assert_error(api.post(rollback, json={"deploymentId": spare}), 404, "resource-not-found", "code")
+    api.post(f"/deployments/{first}/stop")
+    assert_error(api.post(rollback, json={"deploymentId": first}), 409, "conflict", "stopping")
     assert_error(api.post(rollback, json={"deploymentId": "dep_x"}), 404, "resource-not-found")
     assert_error(api.post(rollback, json={}), 422, "validation-error", "deploymentId")
 
@@ -207,14 +237,14 @@ def test_a_deployments_log_is_read_from_anywhere(local: Local, api: httpx.Client
 class Follower:
     """The client's side of a WebSocket, without a socket."""
 
-    def __init__(self, local: Local, path: str, token: str | None = None) -> None:
+    def __init__(self, local: Local, path: str, token: str | None = None, *, extensions: bool = True) -> None:
         self._app = local.apps["management"]
         token = local.token if token is None else token
         self._scope = {
             "type": "websocket", "path": path, "raw_path": path.encode(), "query_string": b"from_start=true",
             "root_path": "", "scheme": "ws", "server": ("sandbox.test", 80),
             "headers": [(b"authorization", f"Bearer {token}".encode()), (b"host", b"sandbox.test")],
-            "extensions": {"websocket.http.response": {}},
+            "extensions": {"websocket.http.response": {}} if extensions else {},
         }  # fmt: skip
         self.sent: list[Any] = []
         self._heard_send, self._heard = anyio.create_memory_object_stream[Any](10)
@@ -264,6 +294,13 @@ async def test_a_follower_may_leave(local: Local, api: httpx.Client) -> None:
         await follower.wait(4)
         await follower.leave()
     assert follower.records[-1]["type"] == "log"
+
+
+@pytest.mark.anyio
+async def test_a_refused_follower_is_at_least_told_no(local: Local) -> None:
+    follower = Follower(local, "/v1/nonsense", extensions=False)
+    await follower()
+    assert [one["type"] for one in follower.sent] == ["websocket.close"]
 
 
 @pytest.mark.anyio

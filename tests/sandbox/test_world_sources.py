@@ -81,7 +81,9 @@ def test_a_repository_is_linked_to_one_project(local: Local, api: httpx.Client) 
     report = {"source": "ci", "commitSha": "1", "branchName": "main", "runIdentity": run}
     assert made(api.post("/builds", json=report))["gitRepoId"] == linked["id"]
     assert api.delete(f"/source-repositories/{linked['id']}").status_code == 204
-    assert made(api.post("/source-repositories", json=again))["projectId"] == other
+    named = {**again, "installationId": linked["installationId"]}
+    assert_error(api.post("/source-repositories", json={**named, "installationId": "ins_x"}), 404, "resource-not-found")
+    assert made(api.post("/source-repositories", json=named))["projectId"] == other
 
 
 def test_a_workflow_of_a_linked_repository_gets_a_token_for_a_while(local: Local, api: httpx.Client) -> None:

@@ -16,6 +16,7 @@ REGIONS = {
     "ap-southeast-1": "Asia Pacific (Singapore)",
 }
 DEFAULT_REGION = "us-east-1"
+PRODUCTS = ("postgres", "accelerate")
 APPROVAL_LIFETIME = 600.0  # seconds
 
 
@@ -23,42 +24,35 @@ def region(id: str) -> Values:
     return {"id": id, "name": REGIONS.get(id, id)}  # the older APIs have regions of their own
 
 
-def _regions(product: str) -> list[Values]:
-    status = {"status": "available"} if product == "postgres" else {}
-    return [{**region(id), "type": "region", **status} for id in REGIONS]
-
-
-@answers("management:regions.list")
+@answers("management:regions.list", "management:regions.list_postgres", "management:regions.list_accelerate")
 def list_regions(call: Call) -> list[Values]:
-    products = [call.query["product"]] if "product" in call.query else ["postgres", "accelerate"]
-    return [{**one, "product": product} for product in products for one in _regions(product)]
-
-
-@answers("management:regions.list_postgres")
-def list_postgres_regions(_call: Call) -> list[Values]:
-    return _regions("postgres")
-
-
-@answers("management:regions.list_accelerate")
-def list_accelerate_regions(_call: Call) -> list[Values]:
-    return _regions("accelerate")
+    """The regions of every product, or of the one that the query or the path names; what is None is left out."""
+    last = call.operation.segments[-1]
+    wanted = call.query.get("product", last)
+    return [
+        {
+            **region(id),
+            "type": "region",
+            "product": product if last == "regions" else None,
+            "status": "available" if product == "postgres" else None,
+        }
+        for product in PRODUCTS
+        for id in REGIONS
+        if wanted in {product, "regions"}
+    ]
 
 
 @answers("management:me.get")
 def me(call: Call) -> Values:
-    principal, workspace = call.principal, call.workspace
-    place = {"id": workspace.id, "name": workspace.name}
+    principal, workspace, user = call.principal, call.workspace, None
     if principal.client is None:
         own = [it for it in call.world.inside(workspace, "service-tokens") if it.hidden["value"] == call.token]
-        id, name = (own[0].id, own[0].name) if own else (None, "Sandbox service token")
-        return {"user": None, "workspace": place, "credential": {"type": "service_token", "id": id, "name": name}}
-    user = call.user
-    credential = {"type": "oauth", "id": principal.client.id, "name": principal.client.name}
-    return {
-        "user": {"id": user.id, "email": user.email, "name": user.name},
-        "workspace": place,
-        "credential": credential,
-    }
+        credential: Values = {"type": "service_token", "id": None, "name": "Sandbox service token"}
+        credential |= {"id": own[0].id, "name": own[0].name} if own else {}
+    else:
+        credential = {"type": "oauth", "id": principal.client.id, "name": principal.client.name}
+        user = {"id": call.user.id, "email": call.user.email, "name": call.user.name}
+    return {"user": user, "workspace": workspace, "credential": credential}
 
 
 # Workspaces

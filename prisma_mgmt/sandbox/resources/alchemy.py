@@ -43,12 +43,13 @@ def _held(call: Call) -> Iterator[Stage]:
     return (stage for stage, lease in _live(call).items() if lease.id == call.headers.get(HEADER))
 
 
-def _stage(call: Call) -> Stage:
-    """The stage that the path names, for the holder of its lease alone."""
+def _stage(call: Call, *, write: bool = False) -> Values:
+    """What is stored of the stage that the path names, for the holder of its lease alone."""
     stage = call.path["stack"], call.path["stage"]
     if stage not in _held(call):
         raise ApiError(409, f"{HEADER} is no live lease on {stage[0]}/{stage[1]}.", hint="Acquire the lease first.")
-    return stage
+    nothing: Values = {"resources": {}, "output": None}
+    return _state(call).setdefault(stage, nothing) if write else _state(call).get(stage, nothing)
 
 
 def _lifetime(call: Call) -> int:
@@ -124,53 +125,47 @@ def list_stages(call: Call) -> list[str]:
     return sorted(stage for name, stage in _state(call) if name == stack)
 
 
-def _resources(call: Call) -> dict[str, Any]:
-    found: dict[str, Any] = _state(call).get(_stage(call), {}).get("resources", {})
-    return found
-
-
 def _fqn(call: Call) -> str:
     return unquote(call.path["fqn"])  # it is quoted twice on the wire
 
 
-def _write(call: Call) -> Values:
-    return _state(call).setdefault(_stage(call), {"resources": {}, "output": None})
+def _value(call: Call) -> Any:
+    return None if call.body is MISSING else call.body
 
 
 @answers("management:state.list_resources")
 def list_resources(call: Call) -> list[str]:
-    return sorted(_resources(call))
+    return sorted(_stage(call)["resources"])
 
 
 @answers("management:state.list_replaced_resources")
 def list_replaced_resources(call: Call) -> list[Any]:
-    states = (state for _, state in sorted(_resources(call).items()))
+    states = (state for _, state in sorted(_stage(call)["resources"].items()))
     return [state for state in states if is_object(state) and state.get("status") in REPLACED]
 
 
 @answers("management:state.get_resource")
 def get_resource(call: Call) -> Any:
-    return _resources(call).get(_fqn(call))
+    return _stage(call)["resources"].get(_fqn(call))
 
 
 @answers("management:state.set_resource")
 def set_resource(call: Call) -> Any:
-    value = None if call.body is MISSING else call.body
-    _write(call)["resources"][_fqn(call)] = value
-    return value
+    _stage(call, write=True)["resources"][_fqn(call)] = _value(call)
+    return _value(call)
 
 
 @answers("management:state.delete_resource")
 def delete_resource(call: Call) -> None:
-    _resources(call).pop(_fqn(call), None)
+    _stage(call)["resources"].pop(_fqn(call), None)
 
 
 @answers("management:state.get_output")
 def get_output(call: Call) -> Any:
-    return _state(call).get(_stage(call), {}).get("output")
+    return _stage(call)["output"]
 
 
 @answers("management:state.set_output")
 def set_output(call: Call) -> Any:
-    _write(call)["output"] = value = None if call.body is MISSING else call.body
-    return value
+    _stage(call, write=True)["output"] = _value(call)
+    return _value(call)

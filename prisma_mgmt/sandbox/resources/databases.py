@@ -97,26 +97,17 @@ def _source(call: Call, values: Values) -> Values:
     return dict(source)
 
 
-def _restore(call: Call, source: Values) -> Thing:
-    database = call.find("databases", call.it.id if call.it.kind == "databases" else source["databaseId"])
-    source = _source(call, {"source": source})
+@answers("management:databases.restore", "postgres:databases.restore_backup")
+def restore(call: Call) -> Thing:
+    database = call.find("databases", call.it.above("databases").id)
+    named = {"type": "backup", "databaseId": database.id, "backupId": call.it.id}
+    source = _source(call, {"source": call.fields.get("source", named)})
     if database.values["status"] != "ready":
         raise ApiError(409, f"The database is {database.values['status']}.", hint="Wait until it is ready.")
     database.values["source"] = source
     _fill(call.world, database)
     _work(call.world, database, "recovering")
     return database
-
-
-@answers("management:databases.restore")
-def restore(call: Call) -> Thing:
-    return _restore(call, call.fields["source"])
-
-
-@answers("postgres:databases.restore_backup")
-def restore_backup(call: Call) -> Values:
-    _restore(call, {"type": "backup", "databaseId": call.it.holder.id, "backupId": call.it.id})
-    return {"status": "restoring", "message": "The database is being restored."}
 
 
 @resource("backups")

@@ -3,14 +3,14 @@
 import secrets
 from urllib.parse import parse_qs
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, answers, resource
 from prisma_mgmt.sandbox.logs import Log
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
 from prisma_mgmt.sandbox.views import Sight
-from prisma_mgmt.sandbox.wire import ApiError, missing, read_cursor, write_cursor
+from prisma_mgmt.sandbox.wire import ApiError, missing, read_chunks, read_cursor, write_cursor
 
 BUSY = {"starting", "running", "stopping"}
 MAX_ARCHIVE = 512 * 1024 * 1024
@@ -104,14 +104,7 @@ async def upload(world: World, request: Request, deployment_id: str) -> Response
             raise ApiError(403, "The signature is missing or wrong.")
         if state(deployment) != "new":
             raise ApiError(409, f"The deployment is {state(deployment)}.")
-    size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > MAX_ARCHIVE:
-                raise ApiError(413, f"The archive is larger than {MAX_ARCHIVE} bytes.")
-    except ClientDisconnect:
-        raise ApiError(400, "The client left before its archive was complete.") from None
+    size = await read_chunks(request, MAX_ARCHIVE, len)
     if not size:
         raise ApiError(400, "The archive is empty.")
     with world.lock:

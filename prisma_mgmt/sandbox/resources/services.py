@@ -20,10 +20,9 @@ class Services(Placed):
 
     def check_free(self, call: Call, thing: Thing, values: Values) -> None:
         super().check_free(call, thing, values)
-        if thing.hidden["promoted"] is None or values["name"] != thing.name:
-            for other in self.beside(call.world, thing, values["branchId"]):
-                if other.name == values["name"]:
-                    raise self.conflict(call, other, "name")
+        for other in self.beside(call.world, thing, values["branchId"]):
+            if other.name == values["name"]:
+                raise self.conflict(call, other, "name")
 
     def conflict(self, call: Call, other: Thing, key: str) -> ApiError:
         branch = call.world.things("branches").get(other.values["branchId"])

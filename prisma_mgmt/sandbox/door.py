@@ -69,7 +69,10 @@ class Exchange:
         if message["type"] in {"http.response.start", "websocket.http.response.start", "websocket.accept"}:
             self.end(message.get("status", 101))
             message.setdefault("headers", [])
-            MutableHeaders(scope=message)["x-request-id"] = uuid.uuid4().hex
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = uuid.uuid4().hex
+            if self._scope["type"] == "websocket":
+                del headers["content-length"]  # uvicorn says it by itself, and its older releases would say it twice
         elif message["type"] == "websocket.close" and self._status is None:
             self.end(403)
         await self._send(message)

@@ -58,7 +58,8 @@ def _start(binaries: Path, folder: Path) -> str:
         raise OSError(f"initdb failed: {made.stderr.strip()}")
     server = [str(binaries / "postgres"), "-D", str(folder / "data"), "-p", str(port), *SETTINGS]
     command = ["/bin/sh", "-c", HOLD, str(folder), *server]
-    options: dict[str, Any] = {"stdin": subprocess.PIPE, "cwd": folder, "start_new_session": True, **owner}
+    quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    options: dict[str, Any] = {**quiet, "cwd": folder, "start_new_session": True, **owner}
     holder = subprocess.Popen(command, text=True, **options)  # noqa: S603  # our own arguments
     atexit.register(_stop, holder)
     _wait([str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)], folder / "log")

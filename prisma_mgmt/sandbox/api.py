@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
-from prisma_mgmt.sandbox.checks import check_parameters, path_of, read_body_of, read_query, segments_of
+from prisma_mgmt.sandbox.checks import check_parameters, path_of, read_fields, read_query, segments_of
 from prisma_mgmt.sandbox.description import Description, Operation, describe
 from prisma_mgmt.sandbox.engine import Call, envelope
 from prisma_mgmt.sandbox.logs import Log, read
@@ -80,9 +80,9 @@ class Application:
         body = await read_body(request)
         with self._world.lock:
             call = self._call(request, operation, segments)
-            check_parameters(call.description, operation, call.path, request.headers)
-            call.query = read_query(call.description, operation, request.url.query)
-            call.body = read_body_of(call.description, operation, body, request.headers)
+            check_parameters(call)
+            call.query = read_query(call, request.url.query)
+            call.body = read_fields(call, body)
             result = call.perform()
             if isinstance(result, Response):
                 return result
@@ -142,7 +142,7 @@ class Application:
                 raise missing(socket.url.path)
             with self._world.lock:
                 call = self._call(socket, operation, segments)
-                call.query = read_query(call.description, operation, socket.url.query)
+                call.query = read_query(call, socket.url.query)
                 log = call.perform()
         except ApiError as error:
             await _deny(socket, error)

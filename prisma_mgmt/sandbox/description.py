@@ -76,8 +76,7 @@ class Operation:
 
     @property
     def errors(self) -> Sequence[int]:
-        errors: Sequence[int] = self.raw["x-errors"]
-        return errors
+        return list(self.raw["x-errors"])
 
     @property
     def refusal(self) -> int:
@@ -111,8 +110,7 @@ class Description:
         """The operations of a path by their methods; none for a path that is unknown."""
         if segments[:1] != ["v1"]:
             segments = ["v1", *segments]
-        nothing: dict[str, Operation] = {}
-        return next(_walk(self._tree, segments), nothing)
+        return next(_walk(self._tree, segments), dict[str, Operation]())
 
     def creates(self, operation: Operation) -> bool:
         """Tell if a POST makes a thing: it says Created, or the same path lists such things."""

@@ -145,7 +145,7 @@ class Call:
             resource_of(it).settle(self.world, it)
         return seen
 
-    def refuse(self, message: str, *, hint: str | None = None) -> ApiError:
+    def refuse(self, message: str, hint: str | None = None) -> ApiError:
         """A request that does not fit, with the status that this operation has for that."""
         return ApiError(self.operation.refusal, message, hint=hint)
 
@@ -257,9 +257,7 @@ def _page(call: Call, things: Iterable[Thing]) -> tuple[list[Thing], Values]:
     if call.query.get("cursor") is not None:
         after = read_cursor(call.query["cursor"])
         if after is None:
-            raise call.refuse(
-                "cursor is not one that this API gave out.", hint="Pass the nextCursor of the page before."
-            )
+            raise call.refuse("cursor is not one that this API gave out.", "Pass the nextCursor of the page before.")
     rest = sorted(things, key=lambda it: it.sequence, reverse=newest_first)
     if after is not None:
         rest = [it for it in rest if (it.sequence < after if newest_first else it.sequence > after)]

@@ -72,10 +72,7 @@ def create(call: Call) -> Thing:
     """Take a report; the same run reported again is the same build."""
     run = call.fields.get("runIdentity")
     known = (it for it in call.every("builds") if run is not None and it.values.get("runIdentity") == run)
-    found = next(known, None)
-    if found is None:
-        found = call.create("builds", call.workspace)
-    return found
+    return next(known, None) or call.create("builds", call.workspace)
 
 
 @answers("management:builds.report_resource")

@@ -26,8 +26,7 @@ class Databases(Placed):
         if values.setdefault("isDefault", False) and default is not None:
             raise ApiError(400, f"The project has a default database already: {default.id}.")
         if values.setdefault("region", DEFAULT_REGION) == "inherit":
-            values["region"] = project.values["region"] or (default or thing).values["region"]
-            values["region"] = DEFAULT_REGION if values["region"] == "inherit" else values["region"]
+            values["region"] = project.values["region"] or (default.values["region"] if default else DEFAULT_REGION)
         values.setdefault("name", f"Database {len(siblings) + 1}")
         values["source"] = _source(call, values)
         super().made(call, thing)

@@ -59,8 +59,7 @@ class Deployments(Resource):
 
 
 def state(deployment: Thing) -> str:
-    found: str = deployment.hidden["state"]
-    return found
+    return str(deployment.hidden["state"])
 
 
 def preview(deployment: Thing) -> str:

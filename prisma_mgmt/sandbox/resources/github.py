@@ -101,13 +101,10 @@ def exchange(call: Call) -> Reply | Response:
     """Trade a workflow's OIDC token; any well-formed one will do for a repository that is linked."""
     claims = _claims(call.fields["token"])
     audience = claims.get("aud")
-    names = [claims.get("repository"), str(claims.get("repository_id"))]
-    linked = (
-        it
-        for it in call.world.things("source-repositories").values()
-        if it.values["repoFullName"] in names or str(it.values["repoId"]) in names
-    )
-    repository = next(linked, None)
+    names = {str(claims.get("repository")), str(claims.get("repository_id"))}
+    linked = call.world.things("source-repositories").values()
+    ours = (it for it in linked if names & {it.values["repoFullName"], str(it.values["repoId"])})
+    repository = next(ours, None)
     if AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
         return _unauthorized(f"The token's audience is not {AUDIENCE}, or it is no JSON Web Token.")
     if repository is None:

@@ -26,15 +26,10 @@ class Services(Placed):
 
     def conflict(self, call: Call, other: Thing, key: str) -> ApiError:
         branch = call.world.things("branches").get(other.values["branchId"])
-        more: Values = {
-            "code": "app:already_exists",
-            "existingAppId": other.id,
-            "name": other.name,
-            "branchGitName": "" if branch is None else branch.values["gitName"],
-            "conflict": key,
-            "logicalId": other.values["logicalId"],
-        }
-        return ApiError(409, f"The branch has a service with that {key}: {other.id}.", **more)
+        names = {"name": other.name, "logicalId": other.values["logicalId"]}
+        names["branchGitName"] = "" if branch is None else branch.values["gitName"]
+        told = f"The branch has a service with that {key}: {other.id}."
+        return ApiError(409, told, code="app:already_exists", existingAppId=other.id, conflict=key, **names)
 
     def show(self, sight: Sight, thing: Thing) -> Values:
         deployments = sight.world.inside(thing, "deployments")

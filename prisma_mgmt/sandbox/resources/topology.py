@@ -29,13 +29,15 @@ def _check(call: Call, graph: dict[str, list[Values]]) -> None:
     ports = {_port(one) for one in graph["ports"]}
     if len(nodes) < len(graph["nodes"]) or len(ports) < len(graph["ports"]):
         raise call.refuse("A node or a port is there twice.")
+    sound: set[str | None] = {None}
     for node in nodes.values():
         seen, parent = {node["logicalId"]}, node["parentLogicalId"]
-        while parent is not None:
+        while parent not in sound:
             if parent in seen or parent not in nodes:
                 raise call.refuse(f"nodes: {parent!r} is no node above {node['logicalId']!r}.")
             seen.add(parent)
             parent = nodes[parent]["parentLogicalId"]
+        sound |= seen
     for port in graph["ports"]:
         if port["logicalId"] not in nodes:
             raise call.refuse(f"ports: {port['logicalId']!r} is no node.")

@@ -81,6 +81,16 @@ def test_an_answer_that_is_delayed_does_not_hold_up_the_end(caplog: pytest.LogCa
     assert not [record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno > 20]
 
 
+def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
+    with Sandbox() as sandbox, connect(sandbox, sandbox.service_token) as api:
+        seconds = []
+        for _ in range(20):
+            started = time.perf_counter()
+            assert api.get("/me").status_code == 200
+            seconds.append(time.perf_counter() - started)
+    assert min(seconds[1:]) < 0.03  # Nagle's algorithm and a delayed acknowledgement together cost 40 ms
+
+
 def test_the_urls_are_not_known_before_the_start() -> None:
     sandbox = Sandbox()
     for ask in ("api_url", "postgres_url", "data_platform_url", "auth_url", "environment"):

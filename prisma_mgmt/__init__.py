@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from prisma_mgmt.core.client import Response
     from prisma_mgmt.core.codec import UNSET, Unset
     from prisma_mgmt.core.listing import Page
+    from prisma_mgmt.core.logs import LogStream
+    from prisma_mgmt.core.model import Model
     from prisma_mgmt.core.paging import Pager
     from prisma_mgmt.core.retry import RetryPolicy
-    from prisma_mgmt.core.streaming import LogStream
-    from prisma_mgmt.credentials import Credentials, ServiceToken
+    from prisma_mgmt.credentials import Credentials, ServiceToken, TrackedCredentials
     from prisma_mgmt.data_platform import DataPlatformClient
     from prisma_mgmt.errors import (
         APIError,
@@ -51,6 +52,7 @@ __all__ = [
     "LogStream",
     "LoginRequiredError",
     "ManagementClient",
+    "Model",
     "NetworkError",
     "NotFoundError",
     "Page",
@@ -66,6 +68,7 @@ __all__ = [
     "ServerError",
     "ServiceToken",
     "StreamError",
+    "TrackedCredentials",
     "UnprocessableEntityError",
     "Unset",
     "__version__",
@@ -75,14 +78,16 @@ _HOMES = {
     "UNSET": "core.codec",
     "Credentials": "credentials",
     "DataPlatformClient": "data_platform",
-    "LogStream": "core.streaming",
+    "LogStream": "core.logs",
     "ManagementClient": "management",
+    "Model": "core.model",
     "Page": "core.listing",
     "Pager": "core.paging",
     "PostgresClient": "postgres",
     "Response": "core.client",
     "RetryPolicy": "core.retry",
     "ServiceToken": "credentials",
+    "TrackedCredentials": "credentials",
     "Unset": "core.codec",
 }
 

@@ -42,6 +42,9 @@ class PrismaError(Exception):
         call = f": {self.method} {self.url}" if self.url else ""
         return f"{call} (tried {self.attempts} times)" if self.attempts > 1 else call
 
+    def __str__(self) -> str:
+        return f"{super().__str__()}{self._call}"
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Most subclasses take keyword-only arguments, which Exception's own pickling cannot give back.
         return _revive, (type(self), self.args), self.__dict__
@@ -56,7 +59,7 @@ def _revive(cls: type[PrismaError], args: tuple[Any, ...]) -> PrismaError:
 class APIError(PrismaError):
     """An answer of the API that is neither a success nor anything to go on with.
 
-    `status` is the HTTP status. `code`, `message`, `hint` and `details` are the API's own words, where it gave any.
+    `status` is the HTTP status. `code`, `message`, `hint` and `details` are the API's own words, if it gave any.
     `body` is the parsed answer; it is kept off the message, since it may hold more than a log should.
     `retry_after` is the wait the API asked for, in seconds, or None.
     """
@@ -101,7 +104,12 @@ class BadRequestError(APIError):
 
 
 class AuthenticationError(APIError):
-    """401: the token was refused, and no other was to be had."""
+    """401: the token was refused, and no other was to be had. `token_from` says where it came from."""
+
+    token_from: str = ""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} (the token was {self.token_from})" if self.token_from else super().__str__()
 
 
 class PermissionDeniedError(APIError):
@@ -135,7 +143,7 @@ class ServerError(APIError):
 class NetworkError(PrismaError):
     """No answer, or one that was cut short; `__cause__` says what happened.
 
-    `status` and `request_id` are set where the answer had begun. `unsent` is True where no connection was made, so that
+    `status` and `request_id` are set if the answer had begun. `unsent` is True if no connection was made, so that
     the server cannot have acted.
     """
 
@@ -158,7 +166,7 @@ class NetworkError(PrismaError):
 
     def __str__(self) -> str:
         request_id = f" [request {self.request_id}]" if self.request_id else ""
-        return f"{super().__str__()}{self._call}{request_id}"
+        return f"{super().__str__()}{request_id}"
 
 
 class RequestTimeoutError(NetworkError):
@@ -190,7 +198,7 @@ class DecodeError(PrismaError):
 
     def __str__(self) -> str:
         request_id = f" [request {self.request_id}]" if self.request_id else ""
-        return f"{super().__str__()}{self._call}{request_id}"
+        return f"{super().__str__()}{request_id}"
 
 
 class StreamError(PrismaError):
@@ -207,7 +215,7 @@ class StreamError(PrismaError):
 class AuthError(PrismaError):
     """A login, a refresh or the tokens themselves went wrong.
 
-    `refresh_token_invalid` is True where the login server refused the refresh token: a new login is needed.
+    `refresh_token_invalid` is True if the login server refused the refresh token: a new login is needed.
     `error` and `error_description` are the server's (RFC 6749 §5.2); the description is untrusted text.
     `retry_after` is the wait the server asked for, in seconds, or None.
     """

@@ -1,6 +1,7 @@
 """What httpx, ssl and the libraries below them raise, as a NetworkError."""
 
 import re
+from typing import Any
 
 import httpx
 
@@ -42,7 +43,7 @@ def network_error(
 def _told(error: BaseException) -> str:
     """What an error says, with the words of those below it that say more: an errno and an address, if there are any."""
     said: list[str] = []
-    why: BaseException | None = error
+    why: Any = error
     while why is not None and len(said) < 3:
         inner = why.exceptions[0] if isinstance(why, BaseExceptionGroup) else None
         text = _text(why)

@@ -1,6 +1,7 @@
 """One event loop for each object that owns connections or tasks."""
 
 import sys
+from typing import Any
 
 
 class LoopGuard:
@@ -22,6 +23,19 @@ class LoopGuard:
                 f"this {self._owner} was first used in {self._loop!r} and serves that event loop only, "
                 f"but it is now used in {loop!r}; make one for each loop"
             )
+
+    def over(self) -> bool:
+        """If the loop that it remembers will never run again."""
+        loop: Any = self._loop
+        if loop is None:
+            return False
+        if hasattr(loop, "is_closed"):
+            return bool(loop.is_closed())
+        try:
+            loop.run_sync_soon(int)  # trio's token; int() does nothing
+        except RuntimeError:
+            return True
+        return False
 
 
 def running_loop() -> object:

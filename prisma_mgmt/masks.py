@@ -37,7 +37,7 @@ class SecretBytes(bytes):
         return bytes.decode(self, "latin-1")  # as hpack makes bytes of its headers
 
     def __radd__(self, other: bytes) -> "SecretBytes":
-        return SecretBytes(bytes.__add__(other, self))
+        return SecretBytes(bytes.__add__(bytes(other), self))  # which may be a bytearray, as ASGI applications gather a body in
 
 
 def secret(value: str) -> Secret:
@@ -54,7 +54,7 @@ def masked(value: Any) -> Any:
         return Secret(value)
     if kind is bytes:
         return SecretBytes(value)
-    if kind is list or kind is tuple:
+    if kind in (list, tuple):
         return kind(masked(one) for one in value)
     return value
 
@@ -113,7 +113,8 @@ def strip(error: BaseException) -> None:
             continue
         seen.add(id(one))
         one.__traceback__ = _foreign(one.__traceback__)
-        inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        group: Any = one
+        inner = group.exceptions if isinstance(one, BaseExceptionGroup) else ()
         waiting += [other for other in (one.__cause__, one.__context__, *inner) if other is not None]
 
 

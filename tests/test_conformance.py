@@ -3,19 +3,21 @@
 import json
 import re
 from datetime import datetime
-from typing import Any
-from urllib.parse import parse_qsl, unquote
+from typing import Any, get_origin
+from urllib.parse import parse_qsl, quote, unquote
 
 import attrs
 import httpx
 import pytest
 
 import prisma_mgmt
-from prisma_mgmt import Page
+from prisma_mgmt import Page, Pager
 from prisma_mgmt.core.client import BaseClient
 from prisma_mgmt.core.resource import Secret
 from tests.operations import (
     APIS,
+    TOKENLESS,
+    TWICE,
     Recorder,
     arguments,
     as_route,
@@ -26,6 +28,7 @@ from tests.operations import (
     operations,
     routes,
     shape,
+    signature_of,
     use,
 )
 
@@ -55,10 +58,13 @@ async def test_what_is_sent(api: str, operation: Any, all_: bool) -> None:
     (request,) = recorder.requests
 
     assert len(ids) == len(operation["path_params"])
+    names = re.findall(r"{(\w+)}", operation["path"])
+    once = [quote(one, safe="") if name == TWICE else one for name, one in zip(names, ids, strict=True)]
     assert unquote(request.url.raw_path.decode().partition("?")[0]) == re.sub(
         r"\{\w+\}", "{}", httpx.URL(APIS[api]["base"]).path.rstrip("/") + operation["path"]
-    ).format(*ids)
-    assert request.headers["authorization"] == "Bearer token"
+    ).format(*once)
+    wants_token = operation["path"] not in TOKENLESS
+    assert request.headers.get("authorization") == ("Bearer token" if wants_token else None)
 
     query = dict(parse_qsl(request.url.query.decode(), keep_blank_values=True))
     wanted = {name for name, fact in operation["query_params"].items() if all_ or fact["required"]}
@@ -77,6 +83,14 @@ async def test_what_is_sent(api: str, operation: Any, all_: bool) -> None:
         assert set(body) == set(facts["fields"] if all_ else facts["required"])
         for key, value in body.items():
             assert fits(api, facts["fields"][key], value), key
+
+
+def is_list(api: str, answer: Any) -> bool:
+    """Whether an answer is a list, in an envelope or without."""
+    schema = answer["schema"]
+    if schema and "shape" in schema:
+        schema = shape(api, schema["shape"])["fields"].get("data")
+    return isinstance(schema, dict) and "list" in schema
 
 
 def as_json(text: str) -> Any:
@@ -121,9 +135,11 @@ def fits(api: str, schema: Any, value: Any) -> bool:
 
 
 @pytest.mark.parametrize("variant", range(3))
-@pytest.mark.parametrize("full", [True, False], ids=["full", "least"])
+@pytest.mark.parametrize(
+    ("full", "drift"), [(True, False), (False, False), (True, True)], ids=["full", "least", "drift"]
+)
 @pytest.mark.parametrize(("api", "operation"), operations())
-async def test_what_comes_back(api: str, operation: Any, full: bool, variant: int) -> None:
+async def test_what_comes_back(api: str, operation: Any, full: bool, drift: bool, variant: int) -> None:
     resource, method = method_for(api, operation)
     ids, keywords = arguments(api, resource, method, all_=False)
     for answer in operation["answers"]:
@@ -134,15 +150,19 @@ async def test_what_comes_back(api: str, operation: Any, full: bool, variant: in
         if answer["type"] == "application/x-ndjson":
             await _log(api, answer, recorder, client, (resource, method), ids, full=full)
             continue
-        payload = None if answer["schema"] is None else document(api, answer["schema"], full=full, variant=variant)
+        schema = answer["schema"]
+        payload = None if schema is None else document(api, schema, full=full, variant=variant, drift=drift)
         recorder.give(answer["status"], answer["type"], payload)
         result = await use(client, resource, method, ids, keywords)
         if answer["schema"] is None:
             assert result is None
+        elif isinstance(payload, list):
+            same(payload, list(result.items))
         elif isinstance(result, Page):
             same(payload["data"], list(result.items))
-            assert result.has_more == payload["pagination"]["hasMore"]
-            assert result.next_cursor == payload["pagination"].get("nextCursor")
+            pagination = payload.get("pagination", {"hasMore": False})
+            assert result.has_more == pagination["hasMore"]
+            assert result.next_cursor == pagination.get("nextCursor")
             assert result.extras == {key: one for key, one in payload.items() if key not in ("data", "pagination")}
         elif isinstance(payload, dict) and "data" in payload:
             rest = {key: one for key, one in payload.items() if key != "data"}
@@ -187,6 +207,33 @@ def same(wire: Any, decoded: Any) -> None:
 def key_of(attribute: "attrs.Attribute[Any]") -> str:
     head, *rest = attribute.name.rstrip("_").split("_")
     return str(attribute.metadata.get("key", head + "".join(word.capitalize() for word in rest)))
+
+
+LISTS = [one for one in operations() if any(is_list(one.values[0], answer) for answer in one.values[1]["answers"])]
+
+
+def test_there_are_lists() -> None:
+    assert len(LISTS) == 41
+
+
+@pytest.mark.parametrize(("api", "operation"), LISTS)
+def test_every_list_is_a_pager(api: str, operation: Any) -> None:
+    resource, method = method_for(api, operation)
+    assert get_origin(signature_of(api, resource, method).return_annotation) is Pager
+
+
+DELETES = [one for one in operations() if one.values[1]["method"] == "DELETE"]
+
+
+@pytest.mark.parametrize(("api", "operation"), DELETES)
+async def test_a_delete_may_find_nothing_if_told_so(api: str, operation: Any) -> None:
+    resource, method = method_for(api, operation)
+    ids, keywords = arguments(api, resource, method, all_=False)
+    recorder = Recorder()
+    recorder.give(404, "application/json", {"error": {"code": "not_found", "message": "gone"}})
+    with pytest.raises(prisma_mgmt.NotFoundError):
+        await use(client_of(api, recorder), resource, method, ids, keywords)
+    await use(client_of(api, recorder), resource, method, ids, {**keywords, "missing_ok": True})
 
 
 @pytest.mark.parametrize(("api", "operation"), operations())

@@ -24,7 +24,7 @@ from prisma_mgmt.auth import (
 )
 from prisma_mgmt.auth.storage import FileTokenStorage, MemoryTokenStorage
 from prisma_mgmt.auth.storage.form import Form
-from tests.kit.canaries import CANARY, described, leaks, logged
+from tests.kit.canaries import CANARY, MARK, REPORTERS, betrayed, canary, described, leaks, logged
 from tests.kit.login import jwt
 from tests.kit.rig import Drop, Reply, Request, Server, serve
 
@@ -78,7 +78,7 @@ class World:
             return (await client.request("GET", "/v1/me")).status
 
     async def call_httpx(self) -> Any:
-        async with httpx.AsyncClient(auth=self.session.httpx_auth(), verify=False) as client:
+        async with httpx.AsyncClient(auth=self.session.httpx_auth(origin=self.server.url), verify=False) as client:
             return (await client.get(f"{self.server.url}/v1/me")).status_code
 
     def file(self, content: str, **options: Any) -> FileTokenStorage:
@@ -329,3 +329,94 @@ async def test_the_scan_itself_sees_a_secret() -> None:
     assert await outcome(fail) == ["str(KeyError)", "repr(KeyError)", "KeyError.args"]
     record = logging.LogRecord("x", logging.INFO, "", 0, "%s", ("canary",), None)
     assert logged([record]) == ["x: %s"]
+
+
+# Reporters
+
+
+LENGTHS = [20, 81, 2000]
+CUT = b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"
+
+
+@define
+class Betrayer:
+    """An API whose every answer holds what it was sent, and some of its own."""
+
+    status: int = 200
+    cut: bool = False
+
+    async def handle(self, request: Request) -> Reply:
+        told = {"token": request.token, "sent": request.body.decode(), "own": canary(100)}
+        if self.cut:
+            raise Drop(CUT + json.dumps(told).encode())
+        line = json.dumps({"type": "log", "text": told}).encode() + b"\n"
+        if "logs" in request.path:
+            return Reply(self.status, content=line)
+        return Reply(self.status, {"data": told, "pagination": told})
+
+
+async def failure_of(call: Callable[[], Awaitable[Any]]) -> Exception:
+    """What a call raises; no frame from here on holds a secret."""
+    try:
+        await call()
+    except Exception as error:
+        return error
+    raise AssertionError("it should have failed")
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(
+    "server", [Betrayer(), Betrayer(401), Betrayer(409), Betrayer(500), Betrayer(cut=True)], ids=repr
+)
+async def test_no_reporter_finds_a_secret_in_what_a_client_raises(server: Betrayer, length: int) -> None:
+    def secret() -> str:
+        return canary(length)
+
+    def body() -> dict[str, Any]:
+        return {"password": secret(), "parts": [secret()]}
+
+    once = RetryPolicy(attempts=1)
+    async with serve(server.handle) as served:
+        client = ManagementClient(secret(), base_url=served.url, retry=once, headers={"X-Key": secret()})
+        calls: list[Callable[[], Awaitable[Any]]] = [
+            lambda: client.connections.get("con_1"),
+            lambda: client.connections.list(),
+            lambda: client.connections._list(Tokens, "/v1/x"),
+            lambda: client.connections._put(str, "/v1/x", body(), headers={"X-Lease": secret()}),
+            lambda: client.environment_variables.create(project_id="p", key="K", value=secret(), class_="preview"),
+            lambda: anext(client.builds.logs("bld_1")),
+        ]
+        if server.status != 200 or server.cut:  # any JSON will do for these
+            calls.append(lambda: client.request("POST", "/v1/x", body=body()))
+            calls.append(lambda: client.connections._send("POST", "/v1/x", body()))
+        async with client:
+            for call in calls:
+                assert betrayed(await failure_of(call)) == []
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+async def test_no_reporter_finds_a_secret_in_arguments_that_are_refused(length: int) -> None:
+    async def bad_token() -> None:
+        ManagementClient(f"{canary(length)} x")
+
+    async def bad_header() -> None:
+        ManagementClient("token", headers={"X-A": f"{canary(length)}\n\n{canary(length)}"})
+
+    async def bad_origin() -> None:
+        ManagementClient(canary(length), base_url="http://remote.example")
+
+    client = ManagementClient("token")
+    calls: list[Callable[[], Awaitable[Any]]] = [bad_token, bad_header, bad_origin]
+    calls.append(lambda: client.request("POST", "/v1/x", body={"a": canary(length), "b": object()}))
+    calls.append(lambda: client.connections._post(str, "/v1/x", {"a": canary(length), "b": object()}))
+    for call in calls:
+        assert betrayed(await failure_of(call)) == []
+
+
+@pytest.mark.parametrize("name", REPORTERS)
+async def test_the_reporters_do_show_locals(name: str) -> None:
+    async def fail() -> None:
+        shown = canary(30)
+        raise ValueError(len(shown))
+
+    assert MARK in REPORTERS[name](await failure_of(fail))

@@ -22,7 +22,7 @@ _GROUPS = {
     "ground floor and seam": ("prisma_mgmt/*.py", 350),
     "recipes": ("prisma_mgmt/recipes/*.py", 450),
     "sandbox": ("prisma_mgmt/sandbox/**/*.py", 2600),
-    "apigen": ("tools/apigen/*.py", 750),
+    "apigen": ("tools/apigen/*.py", 1700),  # 750 held a third of the constructs that it knows now
 }
 
 
@@ -33,7 +33,11 @@ def code_lines(source: str) -> int:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 lines -= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
     return len(lines)
 

@@ -11,10 +11,14 @@ from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.later import loader
 
 if TYPE_CHECKING:
+    from prisma_mgmt.auth.asgi import LoginApp
+    from prisma_mgmt.auth.github import GitHubActionsCredentials
     from prisma_mgmt.auth.loopback import log_in_with_browser
-    from prisma_mgmt.auth.sealing import LoginSealer, TokenCipher
+    from prisma_mgmt.auth.sealing import LoginSealer, TokenCipher, new_key
 
 __all__ = [
+    "GitHubActionsCredentials",
+    "LoginApp",
     "LoginRequest",
     "LoginSealer",
     "OAuthClient",
@@ -25,10 +29,18 @@ __all__ = [
     "TokenStorage",
     "Tokens",
     "log_in_with_browser",
+    "new_key",
 ]
 
 
-_LATER = {"LoginSealer": "sealing", "TokenCipher": "sealing", "log_in_with_browser": "loopback"}
+_LATER = {
+    "GitHubActionsCredentials": "github",
+    "LoginApp": "asgi",
+    "LoginSealer": "sealing",
+    "TokenCipher": "sealing",
+    "log_in_with_browser": "loopback",
+    "new_key": "sealing",
+}
 
 if not TYPE_CHECKING:  # or type checkers would take every name
     __getattr__ = loader(__name__, _LATER)

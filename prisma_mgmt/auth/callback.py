@@ -14,41 +14,53 @@ def read_callback(callback_url: str, expected_state: str | None, issuer: str) ->
     """The authorization code in a callback.
 
     `callback_url` is the whole URL, or its path and query. The state is compared before anything else is believed
-    (RFC 6749 §10.12); the issuer is, where the callback names one (RFC 9207 §2.4). Raises CallbackError.
+    (RFC 6749 §10.12); the issuer is, if the callback names one (RFC 9207 §2.4). Raises CallbackError.
     """
     callback_url = Secret(callback_url)
     if not expected_state:
         raise CallbackError("no state was kept for this login: the cookie is missing, or expired, or another browser's")
-    parameters = _parameters(callback_url)
-    state = parameters.get("state", "")
-    if not hmac.compare_digest(_bytes(state), _bytes(expected_state)):
+    found = parameters(callback_url)
+    if not is_state(callback_url, expected_state):
         raise CallbackError("the callback's state is not the one that this login was started with")
-    if "iss" in parameters and parameters["iss"] != issuer:
+    if "iss" in found and found["iss"] != issuer:
         raise CallbackError("the callback comes from another issuer than the configured login server")
-    if "error" in parameters:
-        error, description = clean(parameters["error"]), clean(parameters.get("error_description", ""))
+    if "error" in found:
+        error, description = clean(found["error"]), clean(found.get("error_description", ""))
         raise CallbackError(f"the login was refused: {error}", error=error, error_description=description or None)
-    if not parameters.get("code"):
+    if not found.get("code"):
         raise CallbackError("the callback carries no code")
-    return parameters["code"]
+    return found["code"]
 
 
-def _parameters(callback_url: str) -> dict[str, Secret]:
-    if len(callback_url) > _LONGEST:
-        raise CallbackError(f"the callback is longer than {_LONGEST} characters")
+def is_state(callback_url: str, expected_state: str) -> bool:
+    """If every state in a callback is the expected one; the comparison takes as long for any other."""
     try:
-        query = Secret(urlsplit(callback_url).query)
-        pairs = [(name, Secret(value)) for name, value in parse_qsl(query, True, max_num_fields=100, errors="strict")]
-    except ValueError:
-        pairs = None
-    if pairs is None:
-        raise CallbackError("the callback is no URL with a query")
+        states = [value for name, value in _pairs(callback_url) if name == "state"]
+    except CallbackError:
+        return False
+    matching = [hmac.compare_digest(_bytes(state), _bytes(expected_state)) for state in states or [Secret("")]]
+    return all(matching)
+
+
+def parameters(callback_url: str) -> dict[str, Secret]:
+    """What a callback gives, masked; CallbackError for what is no callback, or gives a thing twice."""
     found: dict[str, Secret] = {}
-    for name, value in pairs:
+    for name, value in _pairs(callback_url):
         if name in found and name in _OWN:
             raise CallbackError(f"the callback gives {name} more than once")
         found[name] = value
     return found
+
+
+def _pairs(callback_url: str) -> list[tuple[str, Secret]]:
+    if len(callback_url) > _LONGEST:
+        raise CallbackError(f"the callback is longer than {_LONGEST} characters")
+    try:
+        query = Secret(urlsplit(callback_url).query)
+        return [(name, Secret(value)) for name, value in parse_qsl(query, True, max_num_fields=100, errors="strict")]
+    except ValueError:
+        pass
+    raise CallbackError("the callback is no URL with a query")
 
 
 def _bytes(text: str) -> bytes:

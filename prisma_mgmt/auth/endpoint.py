@@ -1,164 +1,181 @@
 """The token endpoint (RFC 6749 §3.2): post a form, believe only a well-formed grant."""
 
 import json
-import ssl
-from collections.abc import Mapping
-from typing import Any, cast
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
-import httpx
+from attrs import frozen
 
 from prisma_mgmt.auth.callback import clean
-from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError, RequestTimeoutError
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.auth.exchange import LARGEST, Answer, Exchange
+from prisma_mgmt.checks import checked_token
+from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
+from prisma_mgmt.masks import Secret, masked
 
-_LARGEST = 64 * 1024
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
-_NO_PHASES = httpx.Timeout(None)  # the deadline is for the whole, not for each phase of it
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+_CODES = frozenset(  # RFC 6749 §5.2, RFC 7009 §2.2.1, and what servers say that have no time
+    "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope "  # noqa: SIM905  # a list of words
+    "unsupported_token_type server_error temporarily_unavailable slow_down access_denied".split()
+)
+_SHORTEST = 6  # characters of a secret; to take a shorter one out of a text would leave nothing of the text
+
+
+@frozen
+class Grant:
+    """What the token endpoint gave: `access_token` has its scheme before it if it is no bearer token.
+
+    It can then not be sent, see bearer(); the refresh token beside it is as good as any.
+    """
+
+    access_token: str
+    refresh_token: str | None
+    expires_in: object
+    scope: str | None
 
 
 class TokenEndpoint:
-    """Posts grants to one URL, each over a connection of its own: there is one an hour, and nothing to leave open.
+    """Posts grants to one URL.
 
-    timeout: seconds for a grant as a whole. A grant that may be asked for again after a lost answer gets two thirds
-    of it for the first try, so that the second still falls into the ten seconds in which the server forgives it.
+    timeout: seconds for a grant as a whole; see Exchange for the rest.
+
+    A grant that may be asked for again after a lost answer gets two thirds of the timeout for the first try, so that
+    the second still falls into the ten seconds in which the server forgives it.
     """
 
-    def __init__(self, url: str, *, timeout: float, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+        ssl_context: "ssl.SSLContext | None" = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self.url = url
-        self._timeout = timeout
-        self._transport = transport
-        self._ssl: ssl.SSLContext | None = None
+        self._exchange = Exchange(timeout=timeout, transport=transport, ssl_context=ssl_context)
+        self._now = now
 
-    async def post(self, form: Mapping[str, str], *, again: bool) -> dict[str, Any]:
-        """The fields of the grant; with `again`, a lost answer is asked for once more.
+    async def post(self, form: Mapping[str, str], *, again: bool, on_sent: Callable[[], object] | None = None) -> Grant:
+        """What was granted; with `again`, a lost answer is asked for once more.
 
         Raises NetworkError; LoginRequiredError for a refused refresh token; AuthError for anything else.
         """
-        with anyio.move_on_after(self._timeout):
-            if again:
-                try:
-                    with anyio.fail_after(self._timeout * 2 / 3):
-                        return await self._once(form)
-                except (TimeoutError, NetworkError):
-                    pass  # the answer is lost, and the refresh token may be spent: ask for its successor at once
-            return await self._once(form)
-        raise RequestTimeoutError(f"no answer within {self._timeout} s", method="POST", url=self.url)
+        timeout = self._exchange.timeout
+        if not again:
+            return self._granted(await self._exchange.send("POST", self.url, form=form, on_sent=on_sent), form)
+        started = anyio.current_time()
+        try:
+            answer = await self._exchange.send("POST", self.url, form=form, within=timeout * 2 / 3)
+        except NetworkError as error:
+            first = error  # the answer is lost, and the refresh token may be spent: ask for its successor at once
+        else:
+            return self._granted(answer, form)
+        try:
+            left = max(0.0, started + timeout - anyio.current_time())
+            return self._granted(await self._exchange.send("POST", self.url, form=form, within=left), form)
+        except NetworkError as error:
+            error.attempts, error.unsent = 2, first.unsent and error.unsent
+            raise
 
     async def metadata(self, url: str) -> dict[str, Any]:
-        """What the server says of itself at `url` (RFC 8414); empty where it says nothing."""
-        response = await self._in_time(httpx.Request("GET", url, headers=_HEADERS))
-        return _fields(response) if response.status_code == 200 else {}
+        """What the server says of itself at `url` (RFC 8414); empty if it says nothing."""
+        answer = await self._exchange.send("GET", url)
+        return fields_of(answer) if answer.status == 200 else {}
 
     async def revoke(self, url: str, form: Mapping[str, str]) -> None:
-        """Post a token to be revoked (RFC 7009); AuthError where that is refused."""
-        response = await self._in_time(httpx.Request("POST", url, data=dict(form), headers=_HEADERS))
-        if response.status_code != 200:
-            raise _refusal(response.status_code, _fields(response), response.headers["retry-after"], form)
+        """Post a token to be revoked (RFC 7009); AuthError if that is refused."""
+        answer = await self._exchange.send("POST", url, form=form)
+        if not 200 <= answer.status < 300:
+            raise self._refusal(answer, fields_of(answer), form)
 
-    async def _in_time(self, request: httpx.Request) -> httpx.Response:
-        with anyio.move_on_after(self._timeout):
-            return await self._exchange(request)
-        raise RequestTimeoutError(f"no answer within {self._timeout} s", method=request.method, url=str(request.url))
+    def _granted(self, answer: Answer, form: Mapping[str, str]) -> Grant:
+        """The grant (RFC 6749 §5.1); anything else is an error that leaves the session as it is.
 
-    async def _once(self, form: Mapping[str, str]) -> dict[str, Any]:
-        request = httpx.Request("POST", self.url, data=dict(form), headers=_HEADERS)
-        return _granted(await self._exchange(request), form)
+        Once there is an access token, the refresh token that was sent is spent: whatever else is odd in the answer
+        counts as left out, so that its successor is not lost.
+        """
+        fields = fields_of(answer)
+        if not 200 <= answer.status < 300 or fields.get("error"):
+            raise self._refusal(answer, fields, form)
+        access_token = _text(fields.get("access_token"))
+        if not access_token:
+            raise AuthError("the login server's answer is no grant of a bearer token")
+        scheme, scope = _text(fields.get("token_type")), fields.get("scope")
+        if scheme and scheme.lower() != "bearer":
+            access_token = Secret(f"{clean(scheme)} {access_token}")
+        if isinstance(scope, list):
+            scope = " ".join(one for one in cast("list[object]", scope) if isinstance(one, str))
+        refresh_token = _text(fields.get("refresh_token")) or None
+        return Grant(access_token, refresh_token, fields.get("expires_in"), str(_text(scope)) or None)
 
-    async def _exchange(self, request: httpx.Request) -> httpx.Response:
-        method, url = request.method, str(request.url)
-        try:
-            return await self._send(request)
-        except httpx.RemoteProtocolError:
-            pass  # its text may quote the answer
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            error.request = httpx.Request(method, url)  # in place of the one that holds the form
-            unsent = isinstance(error, httpx.ConnectError)
-            raise NetworkError(str(error), method=method, url=url, unsent=unsent) from error
-        raise NetworkError("the answer was cut short, or is no HTTP", method=method, url=url)
-
-    async def _send(self, request: httpx.Request) -> httpx.Response:
-        if self._transport is not None:
-            return await _read(await self._transport.handle_async_request(request))
-        if self._ssl is None:
-            self._ssl = httpx.create_ssl_context()
-        async with httpx.AsyncClient(verify=self._ssl, timeout=_NO_PHASES, follow_redirects=False) as client:
-            return await _read(await client.send(request, stream=True))
+    def _refusal(self, answer: Answer, fields: Mapping[str, Any], form: Mapping[str, str]) -> AuthError:
+        """The error that a refusal stands for; only `invalid_grant` for a refresh token asks for a new login."""
+        error, description = fields.get("error"), fields.get("error_description")
+        refused = error == "invalid_grant" and 400 <= answer.status < 500 and form.get("grant_type") == "refresh_token"
+        name = str(error) if isinstance(error, str) and error in _CODES else _shown(error, form)
+        kind = LoginRequiredError if refused else AuthError
+        message = "the refresh token was refused: log in again" if refused else "the login server refused"
+        return kind(
+            f"{message} ({answer.status} {name or 'without an error code'})",
+            refresh_token_invalid=refused,
+            error=name,
+            error_description=_shown(description, form),
+            retry_after=retry_after(answer.headers.get("retry-after", ""), self._now()),
+        )
 
 
-class _Body(bytearray):
-    """The bytes of an answer, which hold tokens and so do not show themselves in a repr."""
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} bytes>"
-
-
-async def _read(response: httpx.Response) -> httpx.Response:
-    """The response with its body read, up to the size that any grant has."""
-    body = _Body()
-    assert isinstance(response.stream, httpx.AsyncByteStream)
+def bearer(access_token: str) -> Secret:
+    """`access_token`; AuthError if it cannot be sent: it is of another scheme than Bearer, or fits into no header."""
     try:
-        async for chunk in response.stream:  # undecoded: httpx leaves its generators open where decoding fails
-            if len(body) <= _LARGEST:  # what is too much is read and dropped, within the deadline
-                body += chunk
-            del chunk  # a traceback would show it
-    finally:
-        await response.aclose()
-    headers = {name: response.headers.get(name, "") for name in ("content-encoding", "retry-after")}
-    return httpx.Response(response.status_code, headers=headers, content=bytes(body[: _LARGEST + 1]))
+        return checked_token(access_token, "the access token")
+    except ValueError:
+        pass
+    raise AuthError("the access token is no bearer token, or holds characters that no header can carry: log in again")
 
 
-def _granted(response: httpx.Response, form: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a grant (RFC 6749 §5.1); anything else is an error that leaves the session as it is."""
-    fields = _fields(response)
-    if response.status_code != 200 or "error" in fields:
-        raise _refusal(response.status_code, fields, response.headers["retry-after"], form)
-    texts = {key: value for key, value in fields.items() if isinstance(value, str) and value}
-    if "access_token" not in texts or texts.get("token_type", "").lower() != "bearer":
-        raise AuthError("the login server's answer is no grant of a bearer token")
-    # what is no text counts as left out: a refresh token is spent by now, and its successor must not be lost
-    return {**texts, "expires_in": fields.get("expires_in")}
+def retry_after(value: str, now: float) -> float | None:
+    """The seconds that a Retry-After asks for, as seconds or as a date (RFC 9110 §10.2.3)."""
+    value = value.strip()
+    if value.isascii() and value.isdecimal() and len(value) < 10:
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
 
 
-def _fields(response: httpx.Response) -> dict[str, Any]:
+def fields_of(answer: Answer) -> dict[str, Any]:
     """The answer's JSON object, its strings masked; empty for anything else."""
     try:
-        found = json.loads(response.content, parse_int=_whole) if len(response.content) <= _LARGEST else None
+        found = json.loads(bytes(answer.body), parse_int=_whole) if len(answer.body) <= LARGEST else None
     except (ValueError, RecursionError):
         found = None
     fields = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-    return {key: _masked(value) for key, value in fields.items()}
+    return {key: masked(value) for key, value in fields.items()}
 
 
 def _whole(digits: str) -> int | None:
     return int(digits) if len(digits) < 20 else None  # Python refuses thousands of digits, and the answer with them
 
 
-def _masked(value: object) -> object:
-    """A field's value; one that is nested fits no field, and would show itself."""
-    if isinstance(value, str):
-        return Secret(value)
-    return value if isinstance(value, int | float | None) else object()
+def _text(value: object) -> Secret:
+    return Secret(value.strip()) if isinstance(value, str) else Secret("")
 
 
-def _refusal(status: int, fields: Mapping[str, Any], retry_after: str, form: Mapping[str, str]) -> AuthError:
-    """The error that a refusal stands for; only `invalid_grant` for a refresh token asks for a new login."""
-    error, description = fields.get("error"), fields.get("error_description")
-    name = _without_secrets(error, form) if isinstance(error, str) else None
-    refused = name == "invalid_grant" and 400 <= status < 500 and form.get("grant_type") == "refresh_token"
-    kind = LoginRequiredError if refused else AuthError
-    message = "the refresh token was refused: log in again" if refused else "the login server refused"
-    return kind(
-        f"{message} ({status} {name or 'without an error code'})",
-        refresh_token_invalid=refused,
-        error=name,
-        error_description=_without_secrets(description, form) if isinstance(description, str) else None,
-        retry_after=float(retry_after) if retry_after.isdecimal() and len(retry_after) < 10 else None,
-    )
-
-
-def _without_secrets(description: str, form: Mapping[str, str]) -> str:
+def _shown(text: object, form: Mapping[str, str]) -> str | None:
+    """What the server says, without the secrets that it was sent."""
+    if not isinstance(text, str):
+        return None
     for value in form.values():
-        if isinstance(value, Secret):
-            description = description.replace(value, "…")
-    return clean(description)
+        if isinstance(value, Secret) and len(value) >= _SHORTEST:
+            text = text.replace(value, "…")
+    return clean(text)

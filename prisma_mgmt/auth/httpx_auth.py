@@ -4,29 +4,58 @@ from collections.abc import AsyncGenerator, Generator
 
 import httpx
 
-from prisma_mgmt.credentials import Credentials
+from prisma_mgmt.auth.endpoint import bearer
+from prisma_mgmt.checks import checked_origin
+from prisma_mgmt.credentials import Credentials, TrackedCredentials
+from prisma_mgmt.environment import API_URL, variable
+from prisma_mgmt.masks import Secret, bare
 
 
 class SessionAuth(httpx.Auth):
-    """Sends a session's token with every request of an httpx.AsyncClient, and renews it on a 401."""
+    """Sends a session's token with every request of an httpx.AsyncClient, and renews it on a 401.
 
-    def __init__(self, session: Credentials) -> None:
+    origin: the one origin that the token goes to: by default the API's, which is that of PRISMA_MANAGEMENT_API_URL if
+        that is set. A request to any other is a ValueError; give it `auth=None` if it needs no token.
+    """
+
+    def __init__(self, session: Credentials, *, origin: str | None = None) -> None:
+        if origin is None:
+            origin = variable(API_URL) or "https://api.prisma.io"
+        self._origin = _origin(httpx.URL(checked_origin(origin, "origin")))
         self._session = session
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        token = await self._session.access_token()
-        request.headers["Authorization"] = f"Bearer {token}"
+        if (origin := _origin(request.url)) != self._origin:
+            raise ValueError(
+                f"the session's token goes to {_told(self._origin)} only, not to {_told(origin)}: see origin="
+            )
+        token = await self._authorize(request, None)
         response = yield request
         if response.status_code == 401:
             await response.aread()  # gives the connection back before anybody waits for the refresh
             renewed = await self._session.renew(token)
             if renewed is None or not isinstance(request.stream, httpx.ByteStream):  # any other body is gone
                 return
-            token = renewed
-            request.headers["Authorization"] = f"Bearer {token}"
+            token = await self._authorize(request, renewed)
             response = yield request
-        if response.status_code != 401 and (accepted := getattr(self._session, "accepted", None)):
-            accepted(token)
+        if response.status_code != 401 and isinstance(self._session, TrackedCredentials):
+            self._session.accepted(token)
+
+    async def _authorize(self, request: httpx.Request, token: str | None) -> Secret:
+        """Put a token into a request's header: `token`, or the session's; AuthError if it cannot stand there."""
+        with bare:
+            token = bearer(token or await self._session.access_token())
+            request.headers["Authorization"] = Secret(f"Bearer {token}")
+            return token
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         raise RuntimeError(f"a session is asynchronous: send this {request.method} with httpx.AsyncClient")
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def _told(origin: tuple[str, str, int | None]) -> str:
+    scheme, host, port = origin
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,50 +1,53 @@
 """Log in from a terminal, through the user's own browser and a listener on the loopback interface (RFC 8252)."""
 
-import copy
 import errno
 import sys
+import threading
 import webbrowser
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from pathlib import PurePath
 from urllib.parse import urlsplit
 
 import anyio
-from anyio import to_thread
 from anyio.abc import Listener, SocketAttribute, SocketStream
 from attrs import define, field
 
-from prisma_mgmt.auth.callback import read_callback
+from prisma_mgmt.auth.callback import is_state, read_callback
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
+from prisma_mgmt.auth.pages import HEADERS, page
 from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.session import OAuthSession
 from prisma_mgmt.auth.storage.protocol import TokenStorage
+from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, CallbackError
 from prisma_mgmt.masks import Secret
 
 _HOSTS = {"127.0.0.1": ["127.0.0.1"], "::1": ["::1"], "localhost": ["127.0.0.1", "::1"]}
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # a machine without IPv6
+_CONSOLE = frozenset({"w3m", "lynx", "links", "links2", "elinks", "www-browser"})  # they draw over the terminal
+_PORTS = 20  # free ports to try, of which the first may be taken on the other address
 _LONGEST_HEAD = 20_000  # bytes
 _PATIENCE = 10.0  # seconds for one request
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{0}</title>
-<body style="font: 1.1rem/1.6 system-ui, sans-serif; max-width: 32rem; margin: 15vh auto; padding: 0 1rem">
-<h1>{0}</h1><p>You can close this window and go back to the terminal.</p></body></html>
-"""
-_HEADERS = (
-    "Content-Type: text/html; charset=utf-8\r\nConnection: close\r\nCache-Control: no-store\r\n"
-    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n"
-    "Referrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n"
-)
+
+
+def open_browser(url: str) -> bool:
+    """Open `url` in the user's browser; False if there is none but those that draw in the terminal."""
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return PurePath(getattr(browser, "name", "")).name not in _CONSOLE and browser.open(url)
 
 
 async def log_in_with_browser(
     oauth: OAuthClient,
     storage: TokenStorage,
     *,
-    scope: str = DEFAULT_SCOPE,
+    scope: str | Sequence[str] = DEFAULT_SCOPE,
     extra_params: Mapping[str, str] | None = None,
     timeout: float = 300.0,
-    open_browser: Callable[[str], object] | None = webbrowser.open,
+    open_browser: Callable[[str], object] | None = open_browser,
     show: Callable[[str], object] | None = None,
     paste: Callable[[], Awaitable[str]] | None = None,
 ) -> OAuthSession:
@@ -53,22 +56,24 @@ async def log_in_with_browser(
     oauth: its `redirect_uri` says where to listen: `http://127.0.0.1/callback` on a free port,
         `http://127.0.0.1:8765/callback` on that port; `[::1]` and `localhost` will do too.
     timeout: seconds for the user to log in.
-    open_browser: opens the login URL, in a thread; None leaves it to the user.
+    open_browser: opens the login URL, in a thread that the program does not wait for; None leaves it to the user.
     show: is given the login URL; by default it is written to standard error.
-    paste: waits for the URL that the browser ended at, where the browser is on another machine.
+    paste: waits for the URL that the browser ended at, if the browser is on another machine.
 
-    Raises ValueError for another redirect_uri, OSError where its port is taken, CallbackError where the user said no,
-    and AuthError where nobody logged in in time.
+    Raises ValueError for another redirect_uri, OSError if its port is taken, CallbackError if the user said no,
+    and AuthError if nobody logged in in time.
     """
+    if not isinstance(oauth, OAuthClient):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"oauth must be an OAuthClient, not {type(oauth).__name__}")
+    checked_methods(storage, "storage", "get_tokens", "set_tokens", "clear_tokens")
+    timeout = checked_seconds(timeout, "timeout")
     host, port, path = _loopback(oauth.redirect_uri)
-    oauth = copy.copy(oauth)
     async with AsyncExitStack() as stack:
         listeners, port = await _listen(_HOSTS[host], port)
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        oauth.redirect_uri = f"http://{authority}{path}"
-        login = oauth.login_url(scope=scope, extra_params=extra_params)
+        login = oauth.login_url(scope=scope, extra_params=extra_params, redirect_uri=f"http://{authority}{path}")
         waiting = _Waiting(login, oauth.issuer, authority, path)
         (show or _show)(login.url)
         callback = await waiting.wait(listeners, open_browser, paste, timeout)
@@ -96,13 +101,13 @@ class _Waiting:
         paste: Callable[[], Awaitable[str]] | None,
         timeout: float,
     ) -> Secret:
-        """The callback, whichever way it comes; AuthError where it does not come in time."""
+        """The callback, whichever way it comes; AuthError if it does not come in time."""
         with anyio.move_on_after(timeout):
             async with anyio.create_task_group() as group:
                 for listener in listeners:
                     group.start_soon(listener.serve, self.serve)
                 if open_browser is not None:
-                    group.start_soon(_open, open_browser, self.login.url)
+                    _open(open_browser, self.login.url)
                 if paste is not None:
                     group.start_soon(self.take_pasted, paste)
                 await self.done.wait()
@@ -121,7 +126,7 @@ class _Waiting:
                 with anyio.move_on_after(_PATIENCE):
                     target = _target(await _head(stream), self.authority)
                     accepted = target is not None and self._accept(target)
-                    await stream.send(_response(accepted))
+                    await stream.send(_response(self._words(target) if accepted and target else None))
         if accepted:  # told only now, since it ends this task
             self.done.set()
 
@@ -135,18 +140,21 @@ class _Waiting:
         self.done.set()
 
     def _accept(self, target: Secret) -> bool:
-        """Whether a callback is this login's, be it a code or a refusal; the first one is kept."""
-        if self.callback is not None:
-            return False
-        try:
-            read_callback(target, self.login.state, self.issuer)
-        except CallbackError as error:
-            if error.error is None:  # nothing that the login server has said
-                return False
-        if urlsplit(target).path != self.path:
+        """If a callback is this login's, whatever it says: nobody else knows the state. The first one is kept."""
+        if self.callback is not None or not is_state(target, self.login.state) or urlsplit(target).path != self.path:
             return False
         self.callback = target
         return True
+
+    def _words(self, target: Secret) -> tuple[str, str]:
+        """What to tell the user about their callback."""
+        try:
+            read_callback(target, self.login.state, self.issuer)
+        except CallbackError as error:
+            if error.error == "access_denied":
+                return "You said no", "Nothing was let in. You can close this window and go back to the terminal."
+            return "This login did not work", "The terminal says why. You can close this window and go back to it."
+        return "The terminal has taken over", "You can close this window and go back to the terminal."
 
 
 def _loopback(redirect_uri: str) -> tuple[str, int, str]:
@@ -159,6 +167,13 @@ def _loopback(redirect_uri: str) -> tuple[str, int, str]:
 
 async def _listen(hosts: list[str], port: int) -> tuple[list[Listener[SocketStream]], int]:
     """Listeners on one port of all hosts that this machine has, and that port."""
+    for _ in range(_PORTS - 1 if port == 0 else 0):
+        with suppress(OSError):  # a port that is free on one address may be taken on the other
+            return await _listen_on(hosts, port)
+    return await _listen_on(hosts, port)
+
+
+async def _listen_on(hosts: list[str], port: int) -> tuple[list[Listener[SocketStream]], int]:
     listeners: list[Listener[SocketStream]] = []
     for host in hosts:
         try:
@@ -192,16 +207,22 @@ def _target(head: Secret, authority: str) -> Secret | None:
     return words[1]
 
 
-def _response(accepted: bool) -> bytes:
-    title = "The terminal has taken over" if accepted else "Nothing here"
-    page = _PAGE.format(title).encode()
-    status = "200 OK" if accepted else "404 Not Found"
-    return f"HTTP/1.1 {status}\r\n{_HEADERS}Content-Length: {len(page)}\r\n\r\n".encode() + page
+def _response(words: tuple[str, str] | None) -> bytes:
+    """The page that says `words`; a 404 without any."""
+    body = page(*(words or ("Nothing here", "A program in a terminal waits for a login at this address.")))
+    lines = ["HTTP/1.1 200 OK" if words else "HTTP/1.1 404 Not Found", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in {**HEADERS, "Content-Length": str(len(body))}.items()]
+    return "\r\n".join([*lines, "\r\n"]).encode() + body
 
 
-async def _open(open_browser: Callable[[str], object], url: str) -> None:
-    with suppress(Exception):  # a browser that does not open is opened by the user
-        await to_thread.run_sync(open_browser, url, abandon_on_cancel=True)
+def _open(open_browser: Callable[[str], object], url: str) -> None:
+    """Open the URL in a thread that keeps no program from ending, since a browser may run for hours."""
+
+    def run() -> None:
+        with suppress(Exception):  # a browser that does not open is opened by the user
+            open_browser(url)
+
+    threading.Thread(target=run, name="log_in_with_browser", daemon=True).start()
 
 
 def _show(url: str) -> None:

@@ -1,7 +1,8 @@
 """The OAuth 2.0 client: login URLs, the callback's exchange, refreshes. It keeps no tokens and no connection."""
 
+import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -9,18 +10,23 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from attrs import evolve
 
+from prisma_mgmt.auth import pkce
 from prisma_mgmt.auth.callback import read_callback
-from prisma_mgmt.auth.endpoint import TokenEndpoint
-from prisma_mgmt.auth.pkce import LoginRequest, challenge, checked_verifier, new_secret
+from prisma_mgmt.auth.endpoint import TokenEndpoint, bearer
+from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.tokens import Tokens, expiry, workspace_of
-from prisma_mgmt.checks import checked_origin
+from prisma_mgmt.checks import checked_origin, checked_seconds
+from prisma_mgmt.environment import variable
 from prisma_mgmt.errors import AuthError, CallbackError, LoginRequiredError, NetworkError
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.masks import Secret, bare
 
 if TYPE_CHECKING:
     import httpx
 
 DEFAULT_SCOPE = "workspace:admin offline_access"
+DEFAULT_SERVER = "https://auth.prisma.io"
+
+_REQUIRED = {"client_id": "PRISMA_CLIENT_ID", "redirect_uri": "PRISMA_REDIRECT_URI"}
 _RESERVED = frozenset(
     {"client_id", "client_secret", "code_challenge", "code_challenge_method", "code_verifier", "redirect_uri"}
     | {"request", "request_uri", "response_mode", "response_type", "scope", "state"}
@@ -33,12 +39,15 @@ class OAuthClient:
 
     client_id, client_secret: as registered; a secret is sent in the form body, and PKCE is used with it too.
     redirect_uri: where the login server sends the user back, exactly as registered.
-    auth_base_url: the login server, which is also the issuer that callbacks are held to.
+    auth_base_url: the login server.
+    issuer: what the login server calls itself in callbacks, if that is not `auth_base_url` without a slash at its end.
     timeout: seconds for one exchange or refresh as a whole; under ten, in which the server forgives a reuse.
+    ssl_context: the certificates to trust, in place of those that the environment names.
     transport: an httpx transport to use instead of a connection to the server.
     now: gives Unix seconds; what expiry is measured by.
+    new_secret: gives states and verifiers, 43 to 128 characters each.
 
-    Raises ValueError for arguments that cannot be right.
+    Raises ValueError for arguments that cannot be right, TypeError for those of a wrong type.
     """
 
     def __init__(
@@ -47,52 +56,89 @@ class OAuthClient:
         redirect_uri: str,
         *,
         client_secret: str | None = None,
-        auth_base_url: str = "https://auth.prisma.io",
+        auth_base_url: str = DEFAULT_SERVER,
+        issuer: str | None = None,
         timeout: float = 9.0,
+        ssl_context: ssl.SSLContext | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         allow_http: bool = False,
         now: Callable[[], float] = time.time,
+        new_secret: Callable[[], str] = pkce.new_secret,
     ) -> None:
-        client_secret = None if client_secret is None else Secret(client_secret.strip())
-        if not client_id.strip() or client_secret == "":
-            raise ValueError(
-                "client_id and client_secret must not be blank; leave client_secret out for a public client"
-            )
-        if not urlsplit(redirect_uri).scheme or urlsplit(redirect_uri).fragment:
-            raise ValueError("redirect_uri must be an absolute URL without a fragment")
-        if not 0 < timeout < 10:
+        client_secret = None if client_secret is None else Secret(_text(client_secret, "client_secret").strip())
+        self.client_id = _text(client_id, "client_id").strip()
+        if not self.client_id or client_secret == "":
+            raise ValueError("client_id and client_secret must not be blank; a public client has no client_secret")
+        if allow_http not in (True, False) or not (callable(now) and callable(new_secret)):
+            raise TypeError("allow_http must be True or False, now and new_secret functions")
+        if not 0 < checked_seconds(timeout, "timeout") < 10:
             raise ValueError(f"timeout must be more than 0 and less than 10 seconds, not {timeout!r}")
-        self.client_id = client_id.strip()
-        self.redirect_uri = redirect_uri
-        self.issuer = checked_origin(auth_base_url, "auth_base_url", allow_http=allow_http)
-        self._client_secret = client_secret
-        self._endpoint = TokenEndpoint(f"{self.issuer}/token", timeout=timeout, transport=transport)
+        self.redirect_uri = _redirect_uri(redirect_uri)
+        self._base = checked_origin(auth_base_url, "auth_base_url", allow_http=allow_http)
+        self.issuer = self._base if issuer is None else _text(issuer, "issuer")
         self.now = now
+        self._new_secret = new_secret
+        self._client_secret = client_secret
+        self._endpoint = TokenEndpoint(
+            f"{self._base}/token", timeout=timeout, transport=transport, ssl_context=ssl_context, now=now
+        )
         self._exchanged: dict[bytes, None] = {}  # hashes of states, oldest first
 
-    def login_url(self, *, scope: str = DEFAULT_SCOPE, extra_params: Mapping[str, str] | None = None) -> LoginRequest:
+    @classmethod
+    def from_environment(cls, redirect_uri: str | None = None, **options: Any) -> Self:
+        """A client by PRISMA_CLIENT_ID, PRISMA_CLIENT_SECRET, PRISMA_REDIRECT_URI and PRISMA_AUTH_URL.
+
+        The first has to be set, and so has the third unless `redirect_uri` is given; a blank one counts as not set.
+        `options` are those of the class, and win. Raises ValueError, naming the variable that is missing.
+        """
+        found = {
+            "client_id": variable(_REQUIRED["client_id"]),
+            "client_secret": variable("PRISMA_CLIENT_SECRET"),
+            "redirect_uri": redirect_uri or variable(_REQUIRED["redirect_uri"]),
+            "auth_base_url": variable("PRISMA_AUTH_URL"),
+        }
+        options = {**{key: value for key, value in found.items() if value}, **options}
+        if missing := [name for key, name in _REQUIRED.items() if key not in options]:
+            raise ValueError(f"{' and '.join(missing)} is not set in the environment")
+        return cls(**options)
+
+    def login_url(
+        self,
+        *,
+        scope: str | Sequence[str] = DEFAULT_SCOPE,
+        extra_params: Mapping[str, str] | None = None,
+        redirect_uri: str | None = None,
+    ) -> LoginRequest:
         """A new login: its URL, and the state and verifier to keep until the callback (RFC 6749 §4.1.1, RFC 7636).
 
-        Raises ValueError for extra parameters that would replace the protocol's own.
+        scope: the scopes, separated by spaces, or one by one.
+        redirect_uri: where to send the user back this time, if the application has registered more than one place.
+
+        Raises ValueError for extra parameters that would replace the protocol's own, TypeError for what is no text.
         """
-        extra = dict(extra_params or {})
+        if isinstance(scope, Sequence) and not isinstance(scope, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            scope = " ".join(_text(one, "each of scope") for one in scope)
+        if extra_params is not None and not isinstance(extra_params, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+            raise TypeError(f"extra_params must be a mapping of names to texts, not {type(extra_params).__name__}")
+        extra = {_text(key, "a name in extra_params"): value for key, value in (extra_params or {}).items()}
         if reserved := sorted(_RESERVED & extra.keys()):
             raise ValueError(f"extra_params must not replace {', '.join(reserved)}")
-        state, verifier = new_secret(), new_secret()
+        redirect_uri = self.redirect_uri if redirect_uri is None else _redirect_uri(redirect_uri)
+        state, verifier = Secret(self._new_secret()), pkce.checked_verifier(self._new_secret())
         query = urlencode(
             {
-                **extra,
+                **{key: _text(value, f"{key} in extra_params") for key, value in extra.items()},
                 "response_type": "code",
                 "client_id": self.client_id,
-                "redirect_uri": self.redirect_uri,
-                "scope": scope,
+                "redirect_uri": redirect_uri,
+                "scope": _text(scope, "scope"),
                 "state": state,
-                "code_challenge": challenge(verifier),
+                "code_challenge": pkce.challenge(verifier),
                 "code_challenge_method": "S256",
             },
             quote_via=quote,
         )
-        return LoginRequest(Secret(f"{self.issuer}/authorize?{query}"), state, verifier)
+        return LoginRequest(Secret(f"{self._base}/authorize?{query}"), state, verifier, redirect_uri)
 
     async def exchange_callback(
         self,
@@ -104,27 +150,39 @@ class OAuthClient:
     ) -> Tokens:
         """The tokens of a login, from its callback and what was kept: `login`, or `verifier` and `expected_state`.
 
-        `callback_url` may be relative. A callback is exchanged once, and never retried (RFC 6749 §4.1.2). Raises
-        CallbackError, AuthError or NetworkError.
+        `callback_url` may be relative. A callback is exchanged once, and never retried (RFC 6749 §4.1.2); it is as good
+        as before if nothing of it was sent. Raises CallbackError, AuthError or NetworkError.
         """
-        callback_url = Secret(callback_url)
-        verifier = login.verifier if login else Secret(verifier) if verifier else None
-        expected_state = login.state if login else Secret(expected_state) if expected_state else None
-        code = read_callback(callback_url, expected_state, self.issuer)
-        verifier = checked_verifier(verifier)
-        mark = self._mark(expected_state or "")
-        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_uri}
+        with bare:
+            callback_url = Secret(_text(callback_url, "callback_url"))
+            kept = _kept(login, verifier, expected_state)
+            code = read_callback(callback_url, kept.state, self.issuer)
+            verifier = pkce.checked_verifier(kept.verifier)
+            form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
+            grant = await self._once(kept.state, {**form, "redirect_uri": kept.redirect_uri or self.redirect_uri})
+            access_token = bearer(grant.access_token)
+            workspace_id = workspace_of(access_token)
+            if workspace_id is None:
+                raise AuthError("the access token names no workspace: no workspace_id claim, or no JWT at all")
+            expires_at = expiry(grant.expires_in, access_token, self.now())
+            return Tokens(workspace_id, access_token, grant.refresh_token, expires_at, grant.scope)
+
+    async def _once(self, state: str, form: dict[str, str]) -> Any:
+        """What a callback's code is exchanged for; CallbackError for one that was exchanged before."""
+        mark, sent = self._mark(state), list[bool]()
         try:
-            grant = await self._endpoint.post(self._form({**form, "code_verifier": verifier}), again=False)
+            return await self._endpoint.post(self._form(form), again=False, on_sent=lambda: sent.append(True))
         except NetworkError as error:
             if error.unsent:
-                self._exchanged.pop(mark, None)  # nothing reached the server, so the code is still good
+                sent.clear()
             raise
-        return self._tokens(grant)
+        finally:
+            if not sent:
+                self._exchanged.pop(mark, None)  # nothing reached the server, so the code is still good
 
     def _mark(self, state: str) -> bytes:
         """Remember a callback as exchanged; CallbackError for one that was before."""
-        mark = sha256(state.encode()).digest()
+        mark = sha256(state.encode(errors="surrogatepass")).digest()
         if mark in self._exchanged:
             raise CallbackError("this callback was exchanged already; start a new login")
         self._exchanged[mark] = None
@@ -135,46 +193,53 @@ class OAuthClient:
     async def refresh(self, tokens: Tokens) -> Tokens:
         """New tokens for old (RFC 6749 §6), keeping what the answer leaves out; a lost answer is asked for again.
 
-        Raises LoginRequiredError where there is no refresh token or it was refused, AuthError, or NetworkError.
+        A rotated pair is never judged here, since it has to be stored first: an access token of another scheme than
+        Bearer comes with its scheme before it, as one that has expired, and bearer() refuses to have it sent.
+
+        Raises LoginRequiredError if there is no refresh token or it was refused, AuthError, or NetworkError.
         """
-        if tokens.refresh_token is None:
-            raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
-        form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
-        grant = await self._endpoint.post(self._form(form), again=True)
-        fresh = self._tokens(grant, tokens.workspace_id)
-        return evolve(
-            fresh, refresh_token=fresh.refresh_token or tokens.refresh_token, scope=fresh.scope or tokens.scope
-        )
+        with bare:
+            _checked_tokens(tokens)
+            if not tokens.refresh_token:
+                raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
+            form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
+            grant = await self._endpoint.post(self._form(form), again=True)
+            now = self.now()
+            try:
+                bearer(grant.access_token)
+                expires_at = expiry(grant.expires_in, grant.access_token, now)
+            except AuthError:
+                expires_at = now
+            return evolve(
+                tokens,
+                access_token=grant.access_token,
+                refresh_token=grant.refresh_token or tokens.refresh_token,
+                expires_at=expires_at,
+                scope=grant.scope or tokens.scope,
+            )
 
     async def revoke(self, tokens: Tokens) -> bool:
-        """Have the login server forget a login (RFC 7009); False where it publishes no way to (RFC 8414).
+        """Have the login server forget a login (RFC 7009); False if it publishes no way to (RFC 8414).
 
         Raises AuthError or NetworkError.
         """
-        metadata = await self._endpoint.metadata(f"{self.issuer}/.well-known/oauth-authorization-server")
-        url = metadata.get("revocation_endpoint")
-        if not isinstance(url, str):
-            return False
-        origin = "/".join(self.issuer.split("/")[:3])
-        if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/"):
-            raise AuthError("the login server's metadata is another server's: nothing was sent there")
-        kind = "refresh_token" if tokens.refresh_token else "access_token"
-        form = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": kind}
-        await self._endpoint.revoke(url, self._form(form))
-        return True
+        with bare:
+            _checked_tokens(tokens)
+            metadata = await self._endpoint.metadata(f"{self._base}/.well-known/oauth-authorization-server")
+            url = metadata.get("revocation_endpoint")
+            if not isinstance(url, str):
+                return False
+            origin = "/".join(self._base.split("/")[:3])
+            if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/"):
+                raise AuthError("the login server's metadata is another server's: nothing was sent there")
+            kind = "refresh_token" if tokens.refresh_token else "access_token"
+            form = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": kind}
+            await self._endpoint.revoke(str(url), self._form(form))
+            return True
 
     def _form(self, grant: Mapping[str, str]) -> dict[str, str]:
         secret = {"client_secret": self._client_secret} if self._client_secret else {}
         return {**grant, "client_id": self.client_id, **secret}
-
-    def _tokens(self, grant: Mapping[str, Any], workspace_id: str | None = None) -> Tokens:
-        """Tokens from a grant. A rotated pair is never judged here: it has to be stored first."""
-        access_token = grant["access_token"]
-        workspace_id = workspace_id or workspace_of(access_token)
-        if workspace_id is None:
-            raise AuthError("the access token names no workspace: no workspace_id claim, or no JWT at all")
-        expires_at = expiry(grant.get("expires_in"), access_token, self.now())
-        return Tokens(workspace_id, access_token, grant.get("refresh_token") or None, expires_at, grant.get("scope"))
 
     async def aclose(self) -> None:
         """Nothing is left open between calls; this is here so that every client closes alike."""
@@ -186,3 +251,35 @@ class OAuthClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _text(value: object, name: str) -> str:
+    """`value`; TypeError, naming it, if it is no text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, not {type(value).__name__}")
+    return value
+
+
+def _redirect_uri(value: object) -> str:
+    text = _text(value, "redirect_uri")
+    if not urlsplit(text).scheme or urlsplit(text).fragment:
+        raise ValueError("redirect_uri must be an absolute URL without a fragment")
+    return text
+
+
+def _kept(login: LoginRequest | None, verifier: str | None, expected_state: str | None) -> LoginRequest:
+    """What was kept of a login, however it is given; no state is an empty one."""
+    if login is None:
+        state, verifier = _text(expected_state or "", "expected_state"), _text(verifier or "", "verifier")
+        return LoginRequest("", state, verifier)
+    if not isinstance(login, LoginRequest):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(
+            f"login must be the LoginRequest that login_url() gave, not {type(login).__name__}; "
+            "a sealed cookie is opened with LoginSealer.open() or open_for() first"
+        )
+    return login
+
+
+def _checked_tokens(tokens: object) -> None:
+    if not isinstance(tokens, Tokens):
+        raise TypeError(f"tokens must be Tokens, not {type(tokens).__name__}")

@@ -16,12 +16,14 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 class LoginRequest:
     """Where to send the user, and what to keep until the callback: `state` and `verifier`, bound to their browser.
 
-    return_to: the path in the application to go on with after the login, where a LoginSealer kept one.
+    redirect_uri: where the login server sends the user back; None stands for the client's own.
+    return_to: the path in the application to go on with after the login, if a LoginSealer kept one.
     """
 
     url: str = field(repr=False)
     state: str = field(converter=secret)
     verifier: str = field(converter=secret)
+    redirect_uri: str | None = None
     return_to: str | None = None
 
 
@@ -36,7 +38,7 @@ def challenge(verifier: str) -> str:
 
 
 def checked_verifier(verifier: str | None) -> Secret:
-    """`verifier`, or ValueError where it is none by RFC 7636 §4.1."""
+    """`verifier`; ValueError if it is none by RFC 7636 §4.1."""
     if verifier is None or not _VERIFIER.fullmatch(verifier):
         raise ValueError("the verifier must be the 43 to 128 characters that login_url() gave")
     return Secret(verifier)

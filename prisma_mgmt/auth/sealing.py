@@ -1,22 +1,28 @@
 """Login state for a cookie, and stored tokens, sealed under keys of one's own (AES-256-GCM)."""
 
 import json
+import math
 import os
 import re
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from prisma_mgmt.auth.callback import parameters
+from prisma_mgmt.auth.cookies import Cookie, cookie, is_secure
 from prisma_mgmt.auth.pkce import LoginRequest
+from prisma_mgmt.checks import checked_seconds
 from prisma_mgmt.errors import CallbackError
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.masks import Secret, SecretBytes, bare, masked
 
 _VERSION = "v1."
+_PREFIX = "prisma_login_"
 _NONCE = 12  # bytes
 _AHEAD = 60.0  # seconds by which another machine's clock may be ahead
 _RETURN_PATH = re.compile(r"/(?!/)[!-\[\]-~]{0,499}")  # printable ASCII without backslashes, and no second slash
@@ -27,14 +33,7 @@ def new_key() -> Secret:
     return Secret(urlsafe_b64encode(os.urandom(32)).decode())
 
 
-class _Key(bytes):
-    """A key that does not show itself in a traceback's locals."""
-
-    def __repr__(self) -> str:
-        return "b'**********'"
-
-
-class _Box:
+class Box:
     """Seals under the first key, opens with any."""
 
     def __init__(self, keys: Sequence[bytes | str]) -> None:
@@ -66,6 +65,13 @@ class _Box:
                     pass
         raise ValueError("it was sealed with another key or for another place, or was changed since")
 
+    def seal_json(self, values: list[Any], bound_to: str) -> str:
+        return self.seal(Secret(json.dumps(values)), bound_to)
+
+    def open_json(self, sealed: str, bound_to: str) -> list[Any]:
+        """The values, texts masked; ValueError for anything unsound."""
+        return list(masked(json.loads(self.open(sealed, bound_to))))
+
 
 class TokenCipher:
     """Seals stored tokens, bound to the place they are stored in: what is copied to another place does not open.
@@ -75,8 +81,8 @@ class TokenCipher:
     """
 
     def __init__(self, keys: Sequence[bytes | str]) -> None:
-        keys = _masked(keys)
-        self._box = _Box(keys)
+        keys = masked_keys(keys)
+        self._box = Box(keys)
 
     def seal(self, text: str, place: str) -> str:
         return self._box.seal(text, f"prisma-mgmt tokens {place}")
@@ -89,8 +95,9 @@ class TokenCipher:
 class LoginSealer:
     """Seals a login's state and verifier for a cookie in the user's browser.
 
-    Set the cookie with HttpOnly, Secure, SameSite=Lax and Max-Age=`ttl`, named `cookie_name(login)`, so that logins in
-    several tabs do not overwrite each other. `keys` are those of TokenCipher; `ttl` is in seconds.
+    `cookie(login)` gives the whole cookie, `open_for(cookies, callback_url)` the login that a callback belongs to: each
+    login has a cookie of its own, so that several tabs do not overwrite each other. `surplus(cookies)` names those to
+    delete before another is set. `keys` are those of TokenCipher; `ttl` is in seconds.
     """
 
     def __init__(
@@ -101,11 +108,13 @@ class LoginSealer:
         client_id: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        keys = _masked(keys)
-        if not ttl > 0:
+        keys = masked_keys(keys)
+        if not checked_seconds(ttl, "ttl") > 0:
             raise ValueError(f"ttl must be more than 0 seconds, not {ttl!r}")
+        if not isinstance(client_id, str | None) or not callable(now):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            raise TypeError("client_id must be text, and now a function")
         self.ttl = ttl
-        self._box = _Box(keys)
+        self._box = Box(keys)
         self._purpose = f"prisma-mgmt login {client_id or ''}"
         self._now = now
 
@@ -113,42 +122,81 @@ class LoginSealer:
     def cookie_name(login_or_state: LoginRequest | str | None) -> str:
         """The name of an attempt's cookie, from the login or from the `state` in the callback's query."""
         state = login_or_state.state if isinstance(login_or_state, LoginRequest) else login_or_state or ""
-        return f"prisma_login_{sha256(state.encode(errors='replace')).hexdigest()[:16]}"
+        return _PREFIX + sha256(state.encode(errors="replace")).hexdigest()[:16]
+
+    def cookie(self, login: LoginRequest, return_to: str | None = None) -> Cookie:
+        """The login's cookie: what `set_cookie(**…)` of Starlette, FastAPI, Litestar and Django takes.
+
+        It is for https only, unless the login comes back to this machine over http.
+        """
+        value = self.seal(login, return_to)
+        return cookie(self.cookie_name(login), value, math.ceil(self.ttl), secure=is_secure(login.redirect_uri))
+
+    def open_for(self, cookies: Mapping[str, str], callback_url: str) -> LoginRequest:
+        """The login, of those in a browser's cookies, that a callback belongs to; CallbackError if there is none."""
+        if not isinstance(cookies, Mapping) or not isinstance(callback_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            raise TypeError("open_for() takes a mapping of cookies and the callback's URL")
+        with bare:
+            state = parameters(Secret(callback_url)).get("state")
+            if not state:
+                raise CallbackError("the callback carries no state: it belongs to no login")
+            return self.open(cookies.get(self.cookie_name(state)))
+
+    def surplus(self, cookies: Mapping[str, str], *, keep: int = 2) -> list[str]:
+        """The names of the login cookies to delete: those that have expired, and all but the newest `keep`.
+
+        With one more set afterwards, a browser holds three. Another application's cookies are left alone.
+        """
+        ages: list[tuple[float, str]] = []
+        for name, text in cookies.items():
+            if name.startswith(_PREFIX):
+                with suppress(ValueError):
+                    ages.append((self._now() - self._opened(text)[1], name))
+        ages.sort()
+        return [name for age, name in ages[:keep] if age > self.ttl] + [name for _, name in ages[keep:]]
 
     def seal(self, login: LoginRequest, return_to: str | None = None) -> str:
-        """The cookie's value, under 1 KiB. `return_to` is kept if it is a path in this application, dropped if not."""
-        values = [login.state, login.verifier, _safe_path(return_to or login.return_to), self._now()]
-        return self._box.seal(Secret(json.dumps(values)), self._purpose)
+        """The cookie's value, about 300 characters. `return_to` is kept if it is a path in this application."""
+        if not isinstance(login, LoginRequest):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            raise TypeError(f"login must be the LoginRequest that login_url() gave, not {type(login).__name__}")
+        path = _safe_path(return_to or login.return_to)
+        return self._box.seal_json([login.state, login.verifier, login.redirect_uri, path, self._now()], self._purpose)
 
     def open(self, text: str | None) -> LoginRequest:
         """The login that was sealed, its `url` empty; CallbackError for anything unsound."""
-        if not isinstance(text, str) or not text:
-            raise CallbackError("the login's cookie is missing: it expired, was blocked, or is in another browser")
-        try:
-            opened = self._box.open(text, self._purpose)
-            values: list[Any] = [Secret(one) if isinstance(one, str) else one for one in json.loads(opened)]
-        except ValueError as error:
-            reason = str(error)
-        else:
-            state, verifier, return_to, sealed_at = values
-            if -_AHEAD <= self._now() - sealed_at <= self.ttl:
-                return LoginRequest("", state, verifier, return_to and str(return_to))
-            reason = "it expired"
-        raise CallbackError(f"the login's cookie is no good: {reason}; start a new login")
+        with bare:
+            if not isinstance(text, str) or not text:
+                raise CallbackError("the login's cookie is missing: it expired, was blocked, or is in another browser")
+            try:
+                login, sealed_at = self._opened(text)
+            except ValueError as error:
+                reason = str(error)
+            else:
+                if -_AHEAD <= self._now() - sealed_at <= self.ttl:
+                    return login
+                reason = "it expired"
+            raise CallbackError(f"the login's cookie is no good: {reason}; start a new login")
+
+    def _opened(self, text: str) -> tuple[LoginRequest, float]:
+        """A sealed login of any age, and when it was sealed; ValueError for anything else."""
+        state, verifier, redirect_uri, return_to, sealed_at = self._box.open_json(text, self._purpose)
+        return LoginRequest(
+            "", state, verifier, redirect_uri and str(redirect_uri), return_to and str(return_to)
+        ), sealed_at
 
 
-def _masked(keys: Sequence[bytes | str]) -> Sequence[bytes | str]:
+def masked_keys(keys: Sequence[bytes | str]) -> Sequence[bytes | str]:
     """The keys of a list; none for a single key."""
     if isinstance(keys, bytes | str):
         return []
-    return [Secret(key) if isinstance(key, str) else _Key(key) for key in keys]
+    return [Secret(key) if isinstance(key, str) else SecretBytes(key) for key in keys]
 
 
 def _key_bytes(key: bytes | str) -> bytes:
     """A key's 32 bytes; ValueError, without a part of the key in its text, for one of another size."""
     if isinstance(key, str):
         try:
-            key = _Key(urlsafe_b64decode(key.strip() + "=" * (-len(key.strip()) % 4)))
+            key = SecretBytes(urlsafe_b64decode(key.strip() + "=" * (-len(key.strip()) % 4)))
         except ValueError:
             key = b""
     if len(key) != 32:
@@ -157,4 +205,5 @@ def _key_bytes(key: bytes | str) -> bytes:
 
 
 def _safe_path(path: str | None) -> str | None:
+    """`path` if it is one in this application, and leads nowhere else in any browser."""
     return path if path and _RETURN_PATH.fullmatch(path) else None

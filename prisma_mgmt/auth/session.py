@@ -13,6 +13,7 @@ from typing import Self
 
 import anyio
 
+from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.httpx_auth import SessionAuth
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.pkce import LoginRequest
@@ -115,9 +116,9 @@ class OAuthSession:
             return True
         return self._tokens is not None and token != self._tokens.access_token
 
-    def httpx_auth(self) -> SessionAuth:
-        """This session as an `httpx.Auth`, for any httpx.AsyncClient."""
-        return SessionAuth(self)
+    def httpx_auth(self, *, origin: str | None = None) -> SessionAuth:
+        """This session as an `httpx.Auth`, for any httpx.AsyncClient; its token goes to `origin` only (the API's)."""
+        return SessionAuth(self, origin=origin)
 
     # What applications call
 
@@ -193,6 +194,11 @@ class OAuthSession:
         finally:
             if fault is not None:
                 raise fault
+
+    async def drain(self) -> None:
+        """Wait for a refresh under way; a client calls this when it closes."""
+        with anyio.move_on_after(_DRAIN):
+            await drain(self)
 
     async def aclose(self) -> None:
         """Wait for a refresh under way, and store what could not be stored before.
@@ -296,6 +302,7 @@ class OAuthSession:
         if tokens.access_token not in known and self._unproven_since is None:
             self._unproven_since = self._monotonic()
         _refuse_switched(tokens)
+        bearer(tokens.access_token)  # stored by now, and not to be sent if it is of another scheme
         return tokens
 
     def _fruitless(self, tokens: Tokens) -> bool:

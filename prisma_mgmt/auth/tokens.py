@@ -6,12 +6,21 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from attrs import field, frozen
-from attrs.converters import optional
 
-from prisma_mgmt.masks import secret
+from prisma_mgmt.masks import Secret, bare, secret
 
 _LONGEST = 366 * 24 * 3600.0  # an access token that claims to live longer than a year claims nothing
 _LATEST = 1e15  # Unix seconds, or even milliseconds
+_OURS = frozenset({"workspaceId", "accessToken", "refreshToken", "expiresAt", "scope"})
+
+
+def _some(value: str | None) -> Secret | None:
+    """`value`, masked; an empty one means none."""
+    return None if value is None else secret(value) or None
+
+
+def _copied(extra: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(extra)
 
 
 @frozen
@@ -19,19 +28,22 @@ class Tokens:
     """What a login or a refresh gives.
 
     workspace_id: the workspace that the user chose.
-    refresh_token: None where the login did not ask for `offline_access`.
-    expires_at: when the access token expires, in Unix seconds; None where that is not known.
-    scope: the scopes granted, separated by spaces; None where the server did not say.
+    refresh_token: None if the login did not ask for `offline_access`.
+    expires_at: when the access token expires, in Unix seconds; None if that is not known.
+    scope: the scopes granted, separated by spaces; None if the server did not say.
+    extra: the other keys that stood beside these in a stored form, which other programs wrote. They are kept through
+        `attrs.evolve` and the next write, and do not count when tokens are compared.
     """
 
     workspace_id: str
     access_token: str = field(converter=secret)
-    refresh_token: str | None = field(default=None, converter=optional(secret))
+    refresh_token: str | None = field(default=None, converter=_some)
     expires_at: float | None = None
     scope: str | None = None
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_copied, eq=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The stored form: the keys that Node programs use, and two of our own; None is left out."""
+        """The stored form: the keys that Node programs use, two of our own, and `extra`; None is left out."""
         form = {
             "workspaceId": self.workspace_id,
             "accessToken": self.access_token,
@@ -39,30 +51,37 @@ class Tokens:
             "expiresAt": _number(self.expires_at, -_LATEST, _LATEST),
             "scope": self.scope,
         }
-        return {key: value for key, value in form.items() if value is not None}
+        known = {key: value for key, value in form.items() if value is not None}
+        return known | {key: value for key, value in self.extra.items() if key not in _OURS}
 
     @classmethod
     def from_json(cls, form: object) -> "Tokens":
-        """Tokens from their stored form; ValueError, without a value in its text, for anything else."""
-        if not isinstance(form, Mapping):
-            raise ValueError("stored tokens must be a JSON object")
-        values = cast("Mapping[str, Any]", form)
-        if values.get("version", 1) != 1:
-            raise ValueError("stored tokens are of a version that this release does not know")
-        for key, required in (("workspaceId", True), ("accessToken", True), ("refreshToken", False), ("scope", False)):
-            value = values.get(key)
-            if (required and not value) or not (value is None or isinstance(value, str)):
-                raise ValueError(f"stored tokens need a string {key}")
-        expires_at = _number(values.get("expiresAt"), -_LATEST, _LATEST)
-        if expires_at is None and values.get("expiresAt") is not None:
-            raise ValueError("stored tokens need expiresAt as Unix seconds")
-        return cls(
-            values["workspaceId"], values["accessToken"], values.get("refreshToken"), expires_at, values.get("scope")
-        )
+        """Tokens from their stored form; ValueError, without a value in its text, if it holds none.
+
+        What is optional and of another kind than ours counts as unknown: somebody else may have written it.
+        """
+        with bare:
+            if not isinstance(form, Mapping):
+                raise ValueError("stored tokens must be a JSON object")
+            values = cast("Mapping[str, Any]", form)
+            version = values.get("version")
+            if isinstance(version, int | str) and str(version).isdecimal() and int(version) != 1:
+                raise ValueError("stored tokens are of a version that this release does not know")
+            for key in ("workspaceId", "accessToken"):
+                if not values.get(key) or not isinstance(values[key], str):
+                    raise ValueError(f"stored tokens need a string {key}")
+            return cls(
+                values["workspaceId"],
+                values["accessToken"],
+                _text(values.get("refreshToken")),
+                _number(values.get("expiresAt"), -_LATEST, _LATEST),
+                _text(values.get("scope")),
+                {key: value for key, value in values.items() if key not in _OURS},
+            )
 
 
 def same(one: Tokens | None, other: Tokens | None) -> bool:
-    """Whether two pairs are the same pair; a storage may keep no more of them than that."""
+    """Returns True if two pairs are the same pair; a storage may keep no more of them than that."""
     if one is None or other is None:
         return one is other
     return one.access_token == other.access_token and one.refresh_token == other.refresh_token
@@ -104,13 +123,17 @@ def expiry(expires_in: object, access_token: str, now: float) -> float | None:
     return None if lifetime is None else now + lifetime
 
 
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def _seconds(value: object, most: float = _LONGEST) -> float | None:
-    """`value` where it is a believable number of seconds."""
+    """`value` if it is a believable number of seconds."""
     return _number(value, 1, most)
 
 
 def _number(value: object, least: float, most: float) -> float | None:
-    """`value` where it is a number in between, which NaN, True and 10**400 are not."""
+    """`value` if it is a number in between, which NaN, True and 10**400 are not."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         return None
     return float(value)

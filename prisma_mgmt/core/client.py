@@ -1,61 +1,67 @@
 """The client that every API's client builds on: configuration, lifecycle, and the way to any route."""
 
-from collections.abc import Coroutine, Mapping
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
-import httpx
 from attrs import evolve, field, frozen
 
 from prisma_mgmt._version import __version__
-from prisma_mgmt.checks import TOKEN, checked_headers, checked_origin
+from prisma_mgmt.checks import TOKEN, checked_headers, checked_methods, checked_origin, checked_seconds
+from prisma_mgmt.core.answers import read_any
+from prisma_mgmt.core.call import Answer, Auth, Call, Options, Told, Upgrade
+from prisma_mgmt.core.clock import Clock, Patience
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
-from prisma_mgmt.core.pipeline import Call, Head, Pipeline
+from prisma_mgmt.core.encoding import dump
+from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
+from prisma_mgmt.core.logs import LogStream, Opening, as_it_comes
+from prisma_mgmt.core.paths import fill, query_string
+from prisma_mgmt.core.pipeline import Pipeline
+from prisma_mgmt.core.pool import Pool
+from prisma_mgmt.core.record import Answered, recording
 from prisma_mgmt.core.retry import RetryPolicy
-from prisma_mgmt.core.streaming import LogStream
-from prisma_mgmt.core.transport import Stream, Transport
-from prisma_mgmt.core.wire import Answer, encode, fill, query_string, read_json
-from prisma_mgmt.credentials import Credentials, ServiceToken
-from prisma_mgmt.environment import SERVICE_TOKEN, variable
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.credentials import Credentials, ServiceToken, TrackedCredentials
+from prisma_mgmt.environment import API_URL, SERVICE_TOKEN, variable
+from prisma_mgmt.errors import AuthError, LoginRequiredError
+from prisma_mgmt.masks import Secret, SecretBytes, bare
 
 if TYPE_CHECKING:
-    from prisma_mgmt.core.events import Hook, Observer
+    from prisma_mgmt.core.events import Hook
+    from prisma_mgmt.core.live import Handshake
+else:  # events are imported only if somebody observes, and yet the annotations can be evaluated
+    Hook: TypeAlias = Callable[[Any], object]
 
 R = TypeVar("R")
 T = TypeVar("T")
-Auth: TypeAlias = str | Credentials | None
 Headers: TypeAlias = Mapping[str, str]
 Query: TypeAlias = Mapping[str, Any]
+AuthArgument: TypeAlias = str | Credentials | None
 
-_DEFAULT_HEADERS = {"Accept": "application/json", "User-Agent": f"prisma_mgmt/{__version__}"}
+_DEFAULT_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",
+    "User-Agent": f"prisma_mgmt/{__version__}",
+}
+_LOG_HEADERS = {"Accept": "application/x-ndjson", "Accept-Encoding": "identity"}  # what is packed may come late
 _DEFAULT_RETRY = RetryPolicy()
 _LONGEST_URL = 65_536  # characters; httpx takes no more
 
 
 @frozen
 class Response:
-    """An answer to `request()`; `body` is parsed, and None where there was none."""
+    """An answer to `request()`; `body` is parsed JSON, or text, or bytes; None if there was none."""
 
     status: int
-    headers: Headers
-    body: JSON = field(repr=False)  # may hold a secret
+    headers: Headers = field(repr=False)
+    body: JSON | str | bytes = field(repr=False)  # may hold a secret
 
-
-@frozen
-class _Options:
-    """What a view may change."""
-
-    base_url: str
-    headers: dict[str, str] = field(repr=False)
-    timeout: float | None
-    retry: RetryPolicy
-    credentials: Credentials | None = field(repr=False)
-    observer: "Observer | None"
-    head: Head = field(init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "head", Head(self.base_url, self.headers))
+    @property
+    def request_id(self) -> str | None:
+        return self.headers.get("x-request-id") or self.headers.get("cf-ray")
 
 
 class BaseClient:
@@ -66,79 +72,105 @@ class BaseClient:
 
     def __init__(
         self,
-        auth: Auth = None,
+        auth: AuthArgument = None,
         *,
         base_url: str | None = None,
         headers: Headers | None = None,
         timeout: float | None = 30.0,
         retry: RetryPolicy = _DEFAULT_RETRY,
         max_connections: int = 100,
-        transport: httpx.AsyncBaseTransport | None = None,
-        http_client: httpx.AsyncClient | None = None,
-        http2: bool = False,
-        on_event: "Hook | None" = None,
+        ssl_context: ssl.SSLContext | None = None,
+        transport: TransportArgument = None,
+        http_client: ClientArgument = None,
+        on_event: Hook | None = None,
         allow_http: bool = False,
+        _clock: Clock | None = None,
+        _patience: Patience | None = None,
     ) -> None:
         """Make a client.
 
         auth: a token, any Credentials, or None for PRISMA_SERVICE_TOKEN in the environment.
-        base_url: where the API is; https, or http to this machine (anything with `allow_http`).
+        base_url: where the API is; https, or http to this machine (anything with `allow_http`). None means
+            PRISMA_MANAGEMENT_API_URL in the environment, else the API's own.
         headers: sent with every request; an `Authorization` among them wins over `auth`.
         timeout: seconds for one attempt as a whole, from when a connection is free; None for no limit.
         retry: when to try again; RetryPolicy(attempts=1) turns it off.
-        max_connections: how many requests travel at once; the others wait their turn.
-        http2: speak HTTP/2 with servers that do (extra: http2), one request at a time on each connection.
+        max_connections: how many requests travel at once; the others wait their turn. Open logs do not count.
+        ssl_context: the certificates to trust, instead of those that SSL_CERT_FILE names or certifi has.
         on_event: called with each event of a call (see prisma_mgmt.observe), in its task: it should return at once.
         transport, http_client: an httpx transport or AsyncClient of yours to send with instead; it is not closed here.
             Without one, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count as they do for httpx.
 
-        Raises ValueError for arguments that cannot be right.
+        Raises TypeError or ValueError for arguments that cannot be right.
         """
-        auth = Secret(auth) if isinstance(auth, str) else auth  # before anything can raise with it in sight
-        self._allow_http = allow_http
-        self.base_url = checked_origin(base_url or self.base_url, "base_url", allow_http=allow_http)
-        sent = {**_DEFAULT_HEADERS, **checked_headers(headers)}
-        seconds, credentials, observer = _checked_timeout(timeout), _credentials(auth), _observer(on_event)
-        self._options = _Options(self.base_url, sent, seconds, retry, credentials, observer)
-        pool = Transport(max_connections=max_connections, transport=transport, http_client=http_client, http2=http2)
-        self._pipeline = Pipeline(pool)
+        with bare:
+            if not isinstance(allow_http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+                raise TypeError(f"allow_http must be True or False, not {type(allow_http).__name__}")
+            if isinstance(max_connections, bool) or not isinstance(max_connections, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+                raise TypeError(f"max_connections must be a whole number, not {type(max_connections).__name__}")
+            if max_connections < 1:
+                raise ValueError(f"max_connections must be at least 1, not {max_connections}")
+            if base_url is None:
+                base_url = self._usual_url()
+            clock, patience = _clock or Clock(), _patience or Patience()
+            self._allow_http = allow_http
+            self._options = Options(
+                checked_origin(base_url, "base_url", allow_http=allow_http),
+                {**_DEFAULT_HEADERS, **checked_headers(headers)},
+                _checked_timeout(timeout),
+                _checked_retry(retry),
+                _from_environment() if auth is None else _given(auth),
+                _observer(on_event),
+            )
+            self.base_url = self._options.base_url
+            engine = engine_for(transport, http_client, ssl_context, idle=patience.idle)
+            self._pipeline = Pipeline(Pool(engine, clock, patience, places=max_connections), clock)
+            self._tracked: WeakValueDictionary[int, TrackedCredentials] = WeakValueDictionary()  # of views
+
+    def _usual_url(self) -> str:
+        """Where the API is if nobody says otherwise; the environment's URL is the Management API's."""
+        own = type(self).base_url
+        return (variable(API_URL) or own) if own == BaseClient.base_url else own
 
     def with_options(
         self,
         *,
-        auth: Auth | Unset = UNSET,
+        auth: AuthArgument | Unset = UNSET,
         base_url: str | Unset = UNSET,
         headers: Headers | Unset = UNSET,
         timeout: float | Unset | None = UNSET,
         retry: RetryPolicy | Unset = UNSET,
-        on_event: "Hook | Unset | None" = UNSET,
+        on_event: Hook | Unset | None = UNSET,
     ) -> Self:
         """A view on this client with other options: the same connections, closed with this client and not before.
 
-        `headers` are added to the client's own. With `auth=None` its calls are LoginRequiredErrors: a view for somebody
-        without a token never takes the one in the environment.
+        It is of the same class and has the same attributes. `headers` are added to the client's own. With `auth=None`
+        its calls are LoginRequiredErrors: a view for somebody without a token never takes the one in the environment.
         """
-        auth = Secret(auth) if isinstance(auth, str) else auth
-        options = self._options
-        if auth is not UNSET:
-            options = evolve(options, credentials=None if auth is None else _credentials(auth))
-        if base_url is not UNSET:
-            options = evolve(options, base_url=checked_origin(base_url, "base_url", allow_http=self._allow_http))
-        if headers is not UNSET:
-            options = evolve(options, headers={**options.headers, **checked_headers(headers)})
-        if timeout is not UNSET:
-            options = evolve(options, timeout=_checked_timeout(timeout))
-        if retry is not UNSET:
-            options = evolve(options, retry=retry)
-        if on_event is not UNSET:
-            options = evolve(options, observer=_observer(on_event))
-        view = type(self).__new__(type(self))
-        view.base_url = options.base_url
-        view._allow_http = self._allow_http
-        view._options = options
-        view._pipeline = self._pipeline
-        view._is_view = True
-        return view
+        with bare:
+            changes: dict[str, Any] = {}
+            if auth is not UNSET:
+                changes["auth"] = _NOBODY if auth is None else _given(auth)
+            if base_url is not UNSET:
+                changes["base_url"] = checked_origin(base_url, "base_url", allow_http=self._allow_http)
+            if headers is not UNSET:
+                changes["headers"] = {**self._options.headers, **checked_headers(headers)}
+            if timeout is not UNSET:
+                changes["timeout"] = _checked_timeout(timeout)
+            if retry is not UNSET:
+                changes["retry"] = _checked_retry(retry)
+            if on_event is not UNSET:
+                changes["observer"] = _observer(on_event)
+            view = type(self).__new__(type(self))
+            kept = {name: value for name, value in vars(self).items() if not _is_cached(type(self), name)}
+            vars(view).update(kept)
+            view._options = evolve(self._options, **changes)
+            view.base_url = view._options.base_url
+            view._is_view = True
+            if view._options.auth.tracked is not None:
+                with suppress(TypeError):  # those that take no weak reference drain when their own view closes
+                    self._tracked[id(view._options.auth.tracked)] = view._options.auth.tracked
+            return view
 
     async def request(
         self,
@@ -152,76 +184,90 @@ class BaseClient:
     ) -> Response:
         """Send to any route, typed or not, with the same auth, retries and errors.
 
-        `path` starts with a slash; its `{name}` parts are filled from `path_params`, quoted. `body` is sent as JSON:
-        None as null, left out as no body. Raises APIError, NetworkError, DecodeError, AuthError.
+        `path` starts with a slash; its `{name}` parts are filled from `path_params`, quoted. A list in `query` repeats
+        its key. `body` is sent as JSON: None as null, left out as no body. Raises APIError, NetworkError, DecodeError,
+        AuthError.
         """
-        if not TOKEN.fullmatch(method):
-            raise ValueError(f"{method!r} is no HTTP method")
-        exchange = self.exchange(method.upper(), fill(path, path_params or {}), query, headers, body)
-        del headers, body  # they may hold secrets, and a traceback of what follows may show our locals
-        answer = await exchange
-        return Response(answer.status, answer.headers, read_json(answer))
+        with bare:
+            if not TOKEN.fullmatch(method):
+                raise ValueError(f"{method!r} is no HTTP method")
+            answer = await self.exchange(method.upper(), fill(path, path_params or {}), query, headers, body)
+            return Response(answer.status, answer.headers, read_any(answer))
 
-    def exchange(
-        self, method: str, path: str, query: Query | None = None, headers: Headers | None = None, body: Any = UNSET
-    ) -> Coroutine[Any, Any, Answer]:
-        """The unread answer of a route whose path is already filled; resources build on this.
+    def record(self) -> AbstractContextManager[list[Answered]]:
+        """`with client.record() as calls:` what the calls of this task were answered, which models do not tell.
 
-        No coroutine itself: this frame, with the body in it, is gone before anything can fail and a traceback show it.
+        Each has `status`, `headers`, `request_id` and `attempts`. Calls of views count too.
         """
-        try:
-            call = self._call(method, path, query, headers, body)
-        except (TypeError, ValueError) as error:
-            error.__cause__ = error.__context__ = None
-            return _refuse(error.with_traceback(None))
-        return self._pipeline.send(call)
+        return recording(self._pipeline)
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        headers: Headers | None = None,
+        body: Any = UNSET,
+        *,
+        token: bool = True,
+    ) -> Answer:
+        """The unread answer of a route whose path is already filled; resources build on this."""
+        return await self._pipeline.send(self.call(method, path, query, headers, body, token=token))
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        headers: Headers | None = None,
+        body: Any = UNSET,
+        *,
+        token: bool = True,
+        opens: bool = False,
+        upgrade: Upgrade | None = None,
+    ) -> Call:
+        """What is to be sent, by this view's options. Raises ValueError or TypeError for what cannot be."""
+        options = self._options
+        text = query_string(query)
+        if len(options.base_url) + len(path) + len(text) > _LONGEST_URL:
+            raise ValueError(f"a URL of more than {_LONGEST_URL:,} characters: an id or the query is too long")
+        sent = {**options.headers, **checked_headers(headers)} if headers else None
+        content = None if body is UNSET else _dumped(body)
+        wanted = token and "Authorization" not in (sent or options.headers)
+        return Call(options, method, path, text, sent, content, not token, wanted, opens, upgrade)
 
     def log_stream(
         self, record: type[R], terminal: type[T], path: str, query: Query, *, live: bool | None
     ) -> LogStream[R, T]:
-        """A log route whose path is already filled; over a WebSocket where it is to come `live`."""
-        stream = _live() if live else Stream
+        """A log route whose path is already filled; over a WebSocket if it is to come `live`."""
+        handshake_of, patience = _handshake() if live else None, self._pipeline.pool.patience
 
-        def call(query: Query) -> Call:
-            return self._call("GET", path, query, {"Accept": "application/x-ndjson"}, stream=stream)
+        def opening(query: Query) -> Opening:
+            handshake = None if handshake_of is None else handshake_of(patience)
+            call = self.call("GET", path, query, _LOG_HEADERS, opens=True, upgrade=handshake)
+            return call, as_it_comes if handshake is None else handshake.messages
 
-        return LogStream(self._pipeline, call, query, record, terminal)
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        query: Query | None,
-        headers: Headers | None = None,
-        body: Any = UNSET,
-        *,
-        stream: type[Stream] | None = None,
-    ) -> Call:
-        options = self._options
-        head = options.head
-        text = query_string(query)
-        if len(options.base_url) + len(path) + len(text) > _LONGEST_URL:
-            raise ValueError(f"a URL of more than {_LONGEST_URL:,} characters: an id or the query is too long")
-        if headers:
-            head = Head(options.base_url, {**options.headers, **checked_headers(headers)})
-        return Call(
-            method,
-            options.base_url,
-            path,
-            text,
-            head,
-            encode(body),
-            options.timeout,
-            options.retry,
-            None if "Authorization" in head.headers else options.credentials,
-            options.observer,
-            stream,
-        )
+        followed = bool(live or query.get("follow"))
+        return LogStream(self._pipeline, opening, query, record, terminal, followed=followed)
 
     async def aclose(self) -> None:
-        """Close the connections; a view leaves them to the client that it was made from."""
-        if not self._is_view:
-            await self._pipeline.transport.aclose()
+        """Close the connections, once a renewal under way has come to its end.
+
+        A view leaves the connections to the client that it was made from.
+        """
+        loop_is_over = self._pipeline.pool.loop.over()
+        try:
+            for tracked in [] if loop_is_over else self._drained():
+                await tracked.drain()
+        finally:
+            if not self._is_view:
+                await self._pipeline.pool.aclose()
+
+    def _drained(self) -> list[TrackedCredentials]:
+        """The credentials whose renewals a close waits for: its own, and those of all views if it is no view."""
+        own = self._options.auth.tracked
+        found = {} if self._is_view else dict(self._tracked)
+        return list((found if own is None else {id(own): own, **found}).values())
 
     async def __aenter__(self) -> Self:
         return self
@@ -231,31 +277,63 @@ class BaseClient:
     ) -> None:
         await self.aclose()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}{' view' if self._is_view else ''} of {self.base_url}>"
 
-async def _refuse(error: Exception) -> NoReturn:
-    raise error
-
-
-def _credentials(auth: Auth) -> Credentials | None:
-    if auth is None:
-        token = variable(SERVICE_TOKEN)
-        return None if token is None else ServiceToken(Secret(token), SERVICE_TOKEN)
-    if isinstance(auth, str):
-        return ServiceToken(auth)
-    if not isinstance(auth, Credentials):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError("auth must be a token, or have the methods access_token and renew")
-    return auth
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} has connections and cannot be copied or pickled: make another one")
 
 
-def _live() -> type[Stream]:
+def _dumped(body: Any) -> SecretBytes:
     try:
-        from prisma_mgmt.core.live import Live
+        return SecretBytes(dump(body))
+    except (TypeError, ValueError) as error:
+        error.__cause__ = error.__context__ = None  # which may quote the body
+        raise
+
+
+def _is_cached(kind: type, name: str) -> bool:
+    """If an attribute was worked out from its client, as the resources are, so that a view has its own."""
+    defined = next((vars(one)[name] for one in kind.__mro__ if name in vars(one)), None)
+    return isinstance(defined, cached_property)
+
+
+_NOBODY = Auth(None, "nobody's", (LoginRequiredError, "no token: this view was made with auth=None"))
+
+
+def _from_environment() -> Auth:
+    """The service token of the environment, read now; an error of the first call that wants it if there is none."""
+    token = variable(SERVICE_TOKEN)
+    source = f"{SERVICE_TOKEN} of the environment"
+    if token is None:
+        told = f"no token: pass auth= to the client, or set {SERVICE_TOKEN}"
+        return Auth(None, source, (LoginRequiredError, told))
+    try:
+        return Auth(ServiceToken(token, SERVICE_TOKEN), source, who=Secret(token))
+    except ValueError as error:
+        return Auth(None, source, (AuthError, str(error)))
+
+
+def _given(auth: str | Credentials) -> Auth:
+    if isinstance(auth, str):
+        return Auth(ServiceToken(auth), "given as auth=", who=Secret(auth))
+    checked_methods(auth, "auth, if it is no token,", "access_token", "renew")
+    tracked = None
+    if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
+        checked_methods(auth, "auth", "accepted", "outdated", "drain")
+        tracked = auth if isinstance(auth, TrackedCredentials) else None
+    return Auth(auth, f"given by {type(auth).__name__}", tracked=tracked, who=id(auth))
+
+
+def _handshake() -> "type[Handshake]":
+    try:
+        from prisma_mgmt.core.live import Handshake
     except ImportError:
         raise ImportError("follow=True needs websockets: install prisma-mgmt[live]") from None
-    return Live
+    return Handshake
 
 
-def _observer(on_event: "Hook | None") -> "Observer | None":
+def _observer(on_event: Hook | None) -> Told | None:
     if on_event is None:
         return None
     from prisma_mgmt.core.events import Observer
@@ -264,6 +342,12 @@ def _observer(on_event: "Hook | None") -> "Observer | None":
 
 
 def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and not timeout > 0:
+    if timeout is not None and not checked_seconds(timeout, "timeout") > 0:
         raise ValueError(f"timeout must be a positive number of seconds or None, not {timeout!r}")
     return timeout
+
+
+def _checked_retry(retry: RetryPolicy) -> RetryPolicy:
+    if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"retry must be a RetryPolicy, such as RetryPolicy(attempts=3), not {type(retry).__name__}")
+    return retry

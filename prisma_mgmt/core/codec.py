@@ -1,25 +1,35 @@
 """JSON to attrs classes, strictly: a value of another type is an error, never converted.
 
-Hooks are compiled once per class. Each reads its keys, checks scalars in line, and calls hooks of other types; where a
-value does not fit, `Mismatch` collects the path to it on its way up.
+A hook reads one type. The hook of a model is compiled: it reads what is usual, those models in it included, in one
+function without calls. Whatever it stumbles over is read again by the plain hook, which says what is allowed and names
+what is wrong; `Mismatch` collects the path to it on its way up.
 """
 
 import json
 import math
 import re
-import types
 from collections.abc import Callable
-from datetime import datetime
-from enum import Enum
+from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
+from itertools import accumulate
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import attrs
 
+from prisma_mgmt.core.compiling import Hook, compiled
+from prisma_mgmt.core.kinds import (
+    JSON,
+    UNSET,
+    Unset,
+    default_of,
+    fields,
+    is_made,
+    is_nullable,
+    is_union,
+    json_key,
+    simple,
+)
 from prisma_mgmt.masks import Secret
-
-if TYPE_CHECKING:
-    from cattrs import Converter
 
 try:
     import orjson
@@ -28,24 +38,27 @@ except ImportError:  # the `speed` extra is not installed
 else:
     _orjson = orjson
 
-JSON: TypeAlias = Any
+__all__ = [
+    "JSON",
+    "UNSET",
+    "Hook",
+    "Mismatch",
+    "Unset",
+    "decode",
+    "hook_of",
+    "json_key",
+    "parse",
+    "structure",
+    "structure_record",
+    "wrong",
+]
+
 T = TypeVar("T")
-Hook: TypeAlias = Callable[[Any, Any], Any]
 
-
-class Unset(Enum):
-    """The type of UNSET, which says that a value is left out; None is sent as null."""
-
-    UNSET = "UNSET"
-
-    def __repr__(self) -> str:
-        return "UNSET"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-UNSET: Final = Unset.UNSET
+_BOM = b"\xef\xbb\xbf"
+_DEEPEST = 1024  # levels of a document; orjson reads no more
+_DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
+_LONG = b"0" * 19  # digits, past which orjson makes a float of a whole number
 
 
 class Mismatch(ValueError):  # noqa: N818  # never leaves the core
@@ -62,22 +75,59 @@ class Mismatch(ValueError):  # noqa: N818  # never leaves the core
         return self
 
 
-def json_key(attribute: "attrs.Attribute[Any]") -> str:
-    """The JSON key of a model's attribute: camelCase, or what its metadata says under `key`."""
-    if "key" in attribute.metadata:
-        return str(attribute.metadata["key"])
-    head, *rest = attribute.name.rstrip("_").split("_")
-    return head + "".join(word[:1].upper() + word[1:] for word in rest)
+def parse(data: bytes, exact: bool = True) -> JSON:
+    """The value of a JSON document; ValueError for anything else, NaN and Infinity included.
 
-
-def parse(data: bytes) -> JSON:
-    """The value of a JSON document; ValueError for anything else, NaN and Infinity included."""
-    if _orjson:
-        return _orjson.loads(data)
+    With `exact=False` a whole number past 64 bits may become a float, which spares a look at every byte.
+    """
+    if data.__class__ is not bytes:  # orjson takes no subclass
+        data = bytes(data)
+    if _orjson and not (exact and is_long(data)):
+        return _orjson.loads(data.removeprefix(_BOM))
+    data = data.removeprefix(_BOM)
+    _check_depth(data)
     found = json.loads(data.decode(), parse_constant=_refuse_constant, parse_float=_finite)
     if b"\\u" in data and re.search(rb"\\u[dD][89a-fA-F]", data):  # surrogates, one of which may be alone
         json.dumps(found, ensure_ascii=False).encode()
     return found
+
+
+def is_long(data: bytes) -> bool:
+    """If a document may hold a whole number that orjson makes a float of."""
+    return _orjson is not None and _LONG in data.translate(_DIGITS)
+
+
+def decode(data: bytes, model: type[T], unwrapped: Callable[[JSON], JSON] | None = None) -> T:
+    """A document as a `model`, out of the envelope that `unwrapped` takes off.
+
+    Raises Mismatch for a document that does not fit, and ValueError or RecursionError for one that is no JSON.
+    """
+    kind: Any = model
+    hook, exact = _reader(kind)
+    try:
+        value = parse(data, exact)
+        fitted: T = hook(value if unwrapped is None else unwrapped(value))
+    except Mismatch:
+        if exact or not is_long(data):
+            raise
+        value = parse(data)
+        fitted = hook(value if unwrapped is None else unwrapped(value))
+    return fitted
+
+
+@cache
+def _reader(kind: Any) -> tuple[Hook, bool]:
+    return hook_of(kind), is_free(kind)
+
+
+def _check_depth(data: bytes) -> None:
+    """ValueError for more levels than orjson reads, however many the standard library would."""
+    if data.count(b"[") + data.count(b"{") <= _DEEPEST:
+        return
+    bare = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", data, flags=re.DOTALL)
+    steps = (1 if one in b"[{" else -1 for one in re.findall(rb"[\[\]{}]", bare))
+    if max(accumulate(steps)) > _DEEPEST:
+        raise ValueError("nested too deeply")
 
 
 def _refuse_constant(name: str) -> float:
@@ -94,8 +144,18 @@ def _finite(text: str) -> float:
 def structure(value: JSON, model: type[T]) -> T:
     """`value` as a `model`; raises Mismatch, with the path of the field at fault."""
     kind: Any = model  # a type is hashable, whatever type checkers make of it
-    fitted: T = hook_of(kind)(value, kind)
+    fitted: T = hook_of(kind)(value)
     return fitted
+
+
+def structure_record(value: JSON, model: type[T]) -> T | dict[str, JSON]:
+    """`value` as a `model`; one whose `type` is another's, which this version does not know, stays a dict."""
+    kind: Any = model
+    tag = attrs.fields_dict(kind)["type"].default
+    if value.__class__ is dict and value.get("type", tag) != tag:
+        stranger: dict[str, JSON] = value
+        return stranger
+    return structure(value, model)
 
 
 def wrong(wanted: str, value: Any) -> Mismatch:
@@ -105,46 +165,41 @@ def wrong(wanted: str, value: Any) -> Mismatch:
         list: "an array",
         str: "a string",
         bool: "a boolean",
+        int: "a number",
+        float: "a number",
         type(None): "null",
     }
-    return Mismatch(f"expected {wanted}, got {names.get(type(value), 'a number')}")
+    return Mismatch(f"expected {wanted}, got {names.get(type(value), type(value).__name__)}")
 
 
-def _located(error: Exception, key: str) -> Mismatch:
-    if isinstance(error, KeyError):
-        error = Mismatch("missing")
-    elif not isinstance(error, Mismatch):
-        error = Mismatch("expected an ISO 8601 date and time")  # what fromisoformat says quotes the value
-    return error.under(key)
+@cache
+def hook_of(kind: Any) -> Hook:
+    """What reads a type, given the value."""
+    if kind in _SCALARS:
+        return _SCALARS[kind]
+    origin = get_origin(kind)
+    if origin is Literal:
+        return _SCALARS[str]
+    if origin is list:
+        return _list_hook(*get_args(kind))
+    if origin is dict:
+        return _dict_hook(get_args(kind)[1])
+    if is_union(kind):
+        return _union_hook(kind)
+    if attrs.has(kind):
+        return compiled(kind, plain(kind), hook_of)
+    raise TypeError(f"{kind!r} is no type that a model's field may have")
 
 
-def _number(value: Any, _: Any) -> float:
-    if value.__class__ is not float and value.__class__ is not int:
-        raise wrong("a number", value)
-    return value  # as it is: an int counts as a float (PEP 484)
+# Every hook takes a second argument and ignores it: hooks of lists and of models are called alike.
 
 
-def _secret(value: Any, _: Any) -> Secret:
-    if value.__class__ is not str:
-        raise wrong("a string", value)
-    return Secret(value)
-
-
-def _datetime(value: Any, _: Any) -> datetime:
-    if value.__class__ is not str:
-        raise wrong("a date and time", value)
-    try:
-        return datetime.fromisoformat(value)
-    except ValueError:
-        raise Mismatch("expected an ISO 8601 date and time") from None
-
-
-def _as_it_is(value: Any, _: Any) -> Any:
+def _as_it_is(value: Any, _: Any = None) -> Any:
     return value
 
 
 def _scalar(kind: type, wanted: str) -> Hook:
-    def hook(value: Any, _: Any) -> Any:
+    def hook(value: Any, _: Any = None) -> Any:
         if value.__class__ is not kind:
             raise wrong(wanted, value)
         return value
@@ -152,17 +207,60 @@ def _scalar(kind: type, wanted: str) -> Hook:
     return hook
 
 
-def _list_hook(kind: Any) -> Hook:
-    (item,) = get_args(kind)
-    each: Hook = hook_of(item)
+def _number(value: Any, _: Any = None) -> float:
+    if value.__class__ is not float and value.__class__ is not int:
+        raise wrong("a number", value)
+    return value  # as it is: an int counts as a float (PEP 484)
 
-    def hook(value: Any, _: Any) -> list[Any]:
+
+def _secret(value: Any, _: Any = None) -> Secret:
+    if value.__class__ is not str and value.__class__ is not Secret:
+        raise wrong("a string", value)
+    return Secret(value)
+
+
+_RFC_3339 = (  # compiled when the first odd date comes
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:)([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+)
+
+
+def _datetime(value: Any, _: Any = None) -> datetime:
+    """A date and time; one without a zone is in UTC, and a leap second is the second after it."""
+    if value.__class__ is not str:
+        raise wrong("a date and time", value)
+    found = re.fullmatch(_RFC_3339, value)
+    if found is None:
+        raise Mismatch("expected an ISO 8601 date and time")
+    try:
+        day, minutes, seconds, fraction, zone = found.groups("")
+        leap = seconds == "60"
+        text = f"{day}T{minutes}{59 if leap else seconds}{fraction[:7]}{zone.upper() or 'Z'}"
+        return datetime.fromisoformat(text) + timedelta(seconds=leap)
+    except (ValueError, OverflowError):  # which quote the value
+        raise Mismatch("expected an ISO 8601 date and time") from None
+
+
+_SCALARS: dict[Any, Hook] = {
+    Any: _as_it_is,
+    object: _as_it_is,
+    str: _scalar(str, "a string"),
+    int: _scalar(int, "a whole number"),
+    bool: _scalar(bool, "a boolean"),
+    float: _number,
+    Secret: _secret,
+    datetime: _datetime,
+}
+
+
+def _list_hook(item: Any) -> Hook:
+    def hook(value: Any, _: Any = None) -> list[Any]:
         if value.__class__ is not list:
             raise wrong("an array", value)
+        each = hook_of(item)
         done: list[Any] = []
         try:
             for one in value:
-                done.append(each(one, item))  # noqa: PERF401  # its length is the index of a misfit
+                done.append(each(one))  # noqa: PERF401  # its length is the index of a misfit
         except Mismatch as mismatch:
             raise mismatch.under(f"[{len(done)}]") from None
         return done
@@ -170,17 +268,15 @@ def _list_hook(kind: Any) -> Hook:
     return hook
 
 
-def _dict_hook(kind: Any) -> Hook:
-    _, item = get_args(kind)
-    each: Hook = hook_of(item)
-
-    def hook(value: Any, _: Any) -> dict[str, Any]:
+def _dict_hook(item: Any) -> Hook:
+    def hook(value: Any, _: Any = None) -> dict[str, Any]:
         if value.__class__ is not dict:
             raise wrong("an object", value)
+        each = hook_of(item)
         done: dict[str, Any] = {}
         for key, one in value.items():
             try:
-                done[key] = each(one, item)
+                done[key] = each(one)
             except Mismatch as mismatch:
                 raise mismatch.under(key) from None
         return done
@@ -188,125 +284,67 @@ def _dict_hook(kind: Any) -> Hook:
     return hook
 
 
-def _simple(kind: Any) -> Any:
-    """`kind` without None and UNSET; constants and open enums are plain strings."""
-    if get_origin(kind) is Literal:
-        return str
-    if not _is_union(kind):
-        return kind
-    members = {_simple(member): None for member in get_args(kind) if member not in (type(None), Unset)}
-    return next(iter(members)) if len(members) == 1 else kind
-
-
-def _is_union(kind: Any) -> bool:
-    return get_origin(kind) in (Union, types.UnionType)
-
-
 def _union_hook(kind: Any) -> Hook:
     """The hook of `X | None`, and of models told apart by their `type`, where an unknown one stays a dict."""
-    simple = _simple(kind)
-    inner = _tagged_hook(simple) if _is_union(simple) else hook_of(simple)
-    if type(None) not in get_args(kind):
-        return lambda value, _: inner(value, simple)
-    return lambda value, _: None if value is None else inner(value, simple)
+    bare = simple(kind)
+    inner = _tagged_hook(bare) if is_union(bare) else hook_of(bare)
+    if not is_nullable(kind):
+        return inner
+
+    def hook(value: Any, _: Any = None) -> Any:
+        return None if value is None else inner(value)
+
+    return hook
 
 
 def _tagged_hook(union: Any) -> Hook:
-    hooks: dict[Any, tuple[Hook, type]] = {
-        attrs.fields_dict(model)["type"].default: (hook_of(model), model)
-        for model in get_args(union)
-        if attrs.has(model)
-    }
+    models = {attrs.fields_dict(one)["type"].default: one for one in get_args(union) if attrs.has(one)}
 
-    def hook(value: Any, _: Any) -> Any:
+    def hook(value: Any, _: Any = None) -> Any:
         if value.__class__ is not dict:
             raise wrong("an object", value)
         tag = value.get("type")
-        if tag.__class__ is not str or tag not in hooks:
+        if tag.__class__ is not str or tag not in models:
             return value  # a member that this version does not know
-        each, model = hooks[tag]
-        return each(value, model)
+        return hook_of(models[tag])(value)
 
     return hook
-
-
-# What is checked in line: the class that JSON gives it, and its name in an error.
-_INLINE: dict[Any, tuple[str, str]] = {
-    str: ("str", "a string"),
-    int: ("int", "a whole number"),
-    bool: ("bool", "a boolean"),
-    Secret: ("str", "a string"),
-    datetime: ("str", "a date and time"),
-}
-_CONVERTED: dict[Any, tuple[str]] = {Secret: ("Secret",), datetime: ("fromisoformat",)}
-
-
-def _model_hook(model: type) -> Hook:
-    """Compile the hook of one attrs class."""
-    scope: dict[str, Any] = {
-        "model": model,
-        "new": object.__new__,
-        "wrong": wrong,
-        "located": _located,
-        "UNSET": UNSET,
-    }
-    scope |= {"fromisoformat": datetime.fromisoformat, "Secret": Secret}
-    lines = ["def hook(o, _):", "  if o.__class__ is not dict: raise wrong('an object', o)"]
-    lines.append("  m = new(model)")  # a model has no validators, and setting its slots here saves a call an object
-    for i, attribute in enumerate(attrs.fields(model)):
-        key = json_key(attribute)
-        scope[f"d{i}"] = attribute.default
-        read = f"o[{key!r}]" if attribute.default is attrs.NOTHING else f"o.get({key!r}, d{i})"
-        lines += ["  try:", f"    m.{attribute.name} = v = {read}"]
-        lines += [f"    {line}" for line in _check(i, attribute, scope)]
-        lines += [f"  except (KeyError, ValueError) as error: raise located(error, {key!r}) from None"]
-    lines.append("  return m")
-    exec("\n".join(lines), scope)  # noqa: S102  # as attrs does; the names come from our own models
-    hook: Hook = scope["hook"]
-    return hook
-
-
-def _check(i: int, attribute: "attrs.Attribute[Any]", scope: dict[str, Any]) -> list[str]:
-    """The statements that check and convert a field's value, `v`."""
-    kind, name = _simple(attribute.type), attribute.name
-    if kind in (Any, object):
-        return []
-    guard = "v is not None and " if type(None) in get_args(attribute.type) else ""
-    guard += "v is not UNSET and " if attribute.default is UNSET else ""
-    if kind in _INLINE:
-        kind_name, wanted = _INLINE[kind]
-        lines = [f"if {guard}v.__class__ is not {kind_name}: raise wrong({wanted!r}, v)"]
-        return lines + [f"if {guard}True: m.{name} = {convert}(v)" for convert in _CONVERTED.get(kind, ())]
-    scope[f"h{i}"], scope[f"t{i}"] = hook_of(kind), kind
-    return [f"if {guard}True: m.{name} = h{i}(v, t{i})"]
-
-
-def _originates(origin: Any) -> Callable[[Any], bool]:
-    return lambda kind: get_origin(kind) is origin
 
 
 @cache
-def _converter() -> "Converter":
-    """The registry of hooks, made when it is first needed: cattrs takes a while to import."""
-    from cattrs import Converter
-
-    made = Converter()
-    made.register_structure_hook_func(lambda kind: kind in (Any, object), _as_it_is)
-    for kind in (str, int, bool):
-        made.register_structure_hook(kind, _scalar(kind, _INLINE[kind][1]))
-    made.register_structure_hook(float, _number)
-    made.register_structure_hook(Secret, _secret)
-    made.register_structure_hook(datetime, _datetime)
-    made.register_structure_hook_func(_originates(Literal), _scalar(str, "a string"))
-    made.register_structure_hook_factory(_originates(list), _list_hook)
-    made.register_structure_hook_factory(_originates(dict), _dict_hook)
-    made.register_structure_hook_factory(_is_union, _union_hook)
-    made.register_structure_hook_factory(attrs.has, _model_hook)
-    return made
+def is_free(kind: Any, above: tuple[Any, ...] = ()) -> bool:
+    """If a type holds numbers of any size: free JSON, or a float that may come as a whole number."""
+    if kind in (Any, object, float):
+        return True
+    if get_origin(kind) is Literal or kind in above:
+        return False
+    parts: Any = [one.type for one in fields(kind)] if attrs.has(kind) else get_args(kind)
+    return any(is_free(one, (*above, kind)) for one in parts)
 
 
-@cache
-def hook_of(kind: Any) -> Hook:
-    """What structures a type."""
-    hook: Hook = _converter().get_structure_hook(kind)
+def plain(model: type) -> Hook:
+    """The hook of a model, a field at a time: what this says counts."""
+    steps: list[tuple[str, str, Any, Any]]
+    steps = [(one.name, json_key(one), one.type, default_of(one)) for one in fields(model)]
+
+    def hook(value: Any, _: Any = None) -> Any:
+        if value.__class__ is not dict:
+            raise wrong("an object", value)
+        made = cast(
+            "Any", object.__new__(model)
+        )  # a model has no validators, and setting its slots saves a call an object
+        for name, key, kind, default in steps:
+            try:
+                read = hook_of(kind)(value[key]) if key in value else _missing(default)
+            except Mismatch as mismatch:
+                raise mismatch.under(key) from None
+            object.__setattr__(made, name, read)
+        return made
+
     return hook
+
+
+def _missing(default: Any) -> Any:
+    if default is attrs.NOTHING:
+        raise Mismatch("missing")
+    return default.factory() if is_made(default) else default

@@ -1,76 +1,147 @@
-"""One connection to send over: our own, or a user's client seen as one."""
+"""What a connection is to the pool: the few things that each way of sending must do, and what is handed to it.
 
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, TypeAlias
+over_httpx.py is one such way. Nothing here, in the pool or in the pipeline knows what library does the sending.
+"""
 
-import httpx
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+from urllib.parse import urlsplit
 
-Origin: TypeAlias = tuple[str, str, int | None, bool]  # scheme, host, port, whether for upgrades
+from attrs import define, field, frozen
 
-
-class TheirClient(httpx.AsyncBaseTransport):
-    """A user's httpx.AsyncClient seen as a transport: its hooks and proxies run, its auth and redirects do not."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["timeout"] = {}  # or the client's own would cut in before ours
-        return await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+from prisma_mgmt.masks import SecretBytes
 
 
-class Connection(httpx.AsyncBaseTransport):
-    """One connection of our own; it knows its socket, which httpcore forgets when a TLS handshake is cancelled."""
+@frozen
+class Origin:
+    """A server: what a connection leads to.
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, origin: Origin) -> None:
-        self._transport = transport
-        self.origin = origin
-        self._socket: Any = None
-        self._extensions: dict[str, Any] = {}
-        self._http: Any = None  # httpcore's connection that `_buffers` belong to
-        self._buffers: list[Callable[[], object]] = []
+    `netloc` is host and port as the header Host has them, without the port that the scheme means anyway.
+    """
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self._extensions = request.extensions
-        self._extensions["trace"] = self._watch
-        return await self._transport.handle_async_request(request)
+    scheme: str  # http or https
+    host: str  # a name or an address, an IPv6 one without its brackets
+    port: int
+    netloc: str
+    url: str  # scheme and netloc
 
-    async def _watch(self, event: str, info: dict[str, Any]) -> None:
-        if event == "connection.connect_tcp.complete":
-            self._socket = info["return_value"]
-        elif not event.startswith("connection."):  # it is made; to watch the rest would only take time
-            self._extensions.pop("trace", None)
+    @classmethod
+    def of(cls, url: str) -> "Origin":
+        parts = urlsplit(url)
+        scheme, host, usual = parts.scheme.lower(), parts.hostname or "", 443 if parts.scheme.lower() == "https" else 80
+        port = parts.port or usual
+        netloc = (f"[{host}]" if ":" in host else host) + ("" if port == usual else f":{port}")
+        return cls(scheme, host, port, netloc, f"{scheme}://{netloc}")
 
-    def clean(self) -> bool:
-        """Whether nothing came after the end of the last answer: it would be taken for the next call's answer.
 
-        httpcore asks the socket, before it sends, whether there is more to read, but forgets what it has read already,
-        and has no public name for that. Where its private ones are others than these, nothing is found.
-        """
-        pool = getattr(self._transport, "_pool", None)
-        http = next(iter(getattr(pool, "_connections", ())), None)
-        while http is not None and not hasattr(http, "_h11_state"):  # HTTP/2 has none: its answers carry numbers
-            http = getattr(http, "_connection", None)  # inside its own class, or a proxy's
-        if http is not self._http:
-            self._http = http
-            self._buffers = [] if http is None else [lambda: http._h11_state.trailing_data[0], *_buffers(http)]
-        return not any([held() for held in self._buffers])  # noqa: C419  # a list is faster than a generator
+class Fields:
+    """The headers of requests, in the order they are sent.
+
+    The same object comes with every request that has the same headers. A connection may keep in `ready` what it has
+    made of them.
+    """
+
+    __slots__ = ("pairs", "ready")
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self.pairs = tuple(pairs)
+        self.ready: object = None
+
+
+@define(eq=False)
+class Request:
+    """What is to be sent; a `body` of None is none at all."""
+
+    method: str
+    origin: Origin
+    target: str  # path and query
+    fields: Fields = field(repr=False)
+    body: SecretBytes | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        return self.origin.url + self.target
+
+
+class Network(Protocol):
+    """The bare connection after an answer of 101 Switching Protocols. Each method raises what the socket raises."""
+
+    async def read(self) -> bytes:
+        """What comes next, b"" after the end."""
+        ...
+
+    async def write(self, data: bytes) -> None: ...
+
+
+class Reply(Protocol):
+    """An answer whose head has come."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By names in any case; those that came more than once are joined by commas."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """The body was read to its end."""
+        ...
+
+    @property
+    def network(self) -> Network | None:
+        """What to talk over after a 101."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next piece of the body as it came, still packed if it was; b"" at its end, and each time after it."""
+        ...
 
     async def aclose(self) -> None:
-        await self._transport.aclose()
-        if self._socket is not None:
-            await self._socket.aclose()
+        """Let go of what is left of the body, without waiting for it.
+
+        If nothing is left but its end, which nobody has read yet, the connection may be reusable afterwards.
+        """
+        ...
 
 
-def _buffers(http: Any) -> Iterator[Callable[[], object]]:
-    """What asyncio, anyio's TLS and trio's TLS have read ahead of httpcore: falsy where that is nothing."""
-    stream = getattr(http, "_network_stream", None)
-    while stream is not None:
-        sealed = getattr(stream, "_read_bio", None) or getattr(stream, "_incoming", None)
-        if sealed is not None:
-            yield partial(getattr, sealed, "pending")
-        queue = getattr(getattr(stream, "_protocol", None), "read_queue", None)
-        if queue is not None:
-            yield queue.__len__
-        stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
+class Connection(Protocol):
+    """Carries one request after the other.
+
+    `send` may raise what it will: OSError, ssl.SSLError, or an error of the library below. If `ours` is true, all of
+    those are taken for faults of the network. An answer that is not read to its end costs the connection.
+    """
+
+    ours: bool  # nothing but this package and the libraries below it runs in it; if false, it is never closed here
+    engine: str  # what events call it
+
+    async def send(self, request: Request) -> Reply:
+        """Send, and return when the answer's head has come."""
+        ...
+
+    @property
+    def reusable(self) -> bool:
+        """The last answer was read to its end, nothing came after it, and either side would go on."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the socket, whatever state it is in. The last reply is closed already."""
+        ...
+
+
+class Engine(Protocol):
+    """Makes connections."""
+
+    async def connect(self, origin: Origin) -> Connection:
+        """A connection of its own to `origin`.
+
+        It may connect now, or when something is sent. What is raised here counts as unsent. A NetworkError is raised to
+        the caller as it is, and not retried: it is for what no second try can mend, such as a missing CA file.
+        """
+        ...
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The id to quote to Prisma's support: its own, or that of the Cloudflare before it."""
+    return headers.get("x-request-id") or headers.get("cf-ray")

@@ -1,68 +1,46 @@
-"""What callers send, as JSON: models, aware datetimes and containers of them."""
+"""What callers send, and what models give, as JSON: models, dates and containers of them.
+
+Everything is first made plain (objects, arrays, text, numbers) by one function, so that what is sent does not depend on
+the library that writes it.
+"""
 
 import dataclasses
 import json
 import math
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime, time
+from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn, get_origin
+from typing import Any, cast
+from uuid import UUID
 
 import attrs
 
 from prisma_mgmt.core import codec
-from prisma_mgmt.core.codec import UNSET, Unset, json_key
+from prisma_mgmt.core.kinds import JSON, UNSET, fields, json_key
+from prisma_mgmt.masks import Secret
 
-if TYPE_CHECKING:
-    from cattrs import Converter
+MASK = "**********"
+_DEEPEST = 250  # levels; orjson writes few more, and a body that holds itself has no end
 
 
 def dump(value: Any) -> bytes:
     """`value` as a JSON document; models, aware datetimes and containers of them included. UNSET keys are left out.
 
-    Raises ValueError or TypeError for what JSON has not: NaN, Infinity, keys that are no strings, halves of surrogate
-    pairs, and what holds itself.
+    Raises ValueError or TypeError for what JSON has not, naming where it stands: NaN, Infinity, keys that are no
+    strings, halves of surrogate pairs, and what holds itself.
     """
-    try:
-        return _encoded(_converter().unstructure(value))
-    except RecursionError:
-        raise ValueError("the body is nested too deeply, or holds itself") from None
-    except UnicodeEncodeError:  # which would show the whole body
-        raise ValueError("the body holds half of a surrogate pair") from None
+    return _written(_Plain().of(value, ()))
 
 
-def _encoded(plain: Any) -> bytes:
-    orjson = codec._orjson  # pyright: ignore[reportPrivateUsage]  # one place decides which library serves
-    if not orjson:
-        return json.dumps(plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-    try:
-        return bytes(orjson.dumps(plain))
-    except TypeError as error:
-        if "urrogate" in str(error) or "ecursion" in str(error):  # it tells them apart by their words only
-            raise ValueError(str(error)) from None
-        raise
+def plain(value: Any, *, secrets: bool) -> JSON:
+    """`value` as it is in JSON, every field of its models included but those UNSET; masked unless `secrets`."""
+    return _Plain(secrets=secrets, whole=True).of(value, ())
 
 
-def _unstructure_model(model: type) -> Callable[[Any], Any]:
-    from cattrs.gen import make_dict_unstructure_fn, override
-
-    renames: dict[str, Any] = {
-        attribute.name: override(rename=json_key(attribute), omit_if_default=attribute.default in (None, UNSET))
-        for attribute in attrs.fields(model)
-    }
-    return make_dict_unstructure_fn(model, _converter(), **renames)
-
-
-def _unstructure_dict(value: dict[str, Any]) -> dict[str, Any]:
-    if not all(isinstance(key, str) for key in value):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers' dicts
-        raise TypeError("the keys of a JSON object are strings")
-    return {str.__str__(key): _converter().unstructure(one) for key, one in value.items() if one is not UNSET}
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("JSON has no NaN and no Infinity")
-    return value
+def text(value: Any, *, secrets: bool) -> str:
+    """`plain(value)`, as a JSON document."""
+    return _written(plain(value, secrets=secrets)).decode()
 
 
 def iso(value: datetime) -> str:
@@ -72,31 +50,102 @@ def iso(value: datetime) -> str:
     return value.isoformat()
 
 
-def _unstructure_dataclass(value: Any) -> dict[str, Any]:
-    fields = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
-    return _unstructure_dict(fields)  # by what they hold, not by what they say they hold
+def _written(plain: JSON) -> bytes:
+    orjson = codec._orjson  # pyright: ignore[reportPrivateUsage]  # one place decides which library serves
+    if orjson:
+        try:
+            return bytes(orjson.dumps(plain))
+        except TypeError:  # a number past 64 bits, half of a surrogate pair
+            pass
+    try:
+        return json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # which would show the whole body
+        raise ValueError("the body holds half of a surrogate pair") from None
 
 
-def _is_typed_dict(kind: Any) -> bool:
-    origin: Any = get_origin(kind)
-    return origin is dict
+class _Plain:
+    """Makes values plain; `at` is where one stands, a step for each level."""
 
+    __slots__ = ("_secrets", "_whole")
 
-def _refuse_unset(_: Unset) -> NoReturn:
-    raise TypeError("UNSET leaves out a key of an object; it cannot stand in a list")
+    def __init__(self, *, secrets: bool = True, whole: bool = False) -> None:
+        self._secrets = secrets
+        self._whole = whole
+
+    def of(self, value: Any, at: tuple[str | int, ...]) -> JSON:
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, str):
+            return MASK if value and not self._secrets and isinstance(value, Secret) else str.__str__(value)
+        if isinstance(value, int):
+            return int.__int__(value)
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                raise ValueError(f"JSON has no NaN and no Infinity{_place(at)}")
+            return float.__float__(value)
+        if len(at) >= _DEEPEST:
+            raise ValueError("the body is nested too deeply, or holds itself")
+        try:
+            return self._container(value, at)
+        except RecursionError:
+            raise ValueError("the body is nested too deeply, or holds itself") from None
+
+    def _container(self, value: Any, at: tuple[str | int, ...]) -> JSON:
+        if isinstance(value, list | tuple):
+            array: list[JSON] = []
+            for one in cast("Iterable[Any]", value):
+                if one is UNSET:
+                    raise TypeError(f"UNSET leaves out a key of an object; it cannot stand in a list{_place(at)}")
+                array.append(self.of(one, (*at, len(array))))
+            return array
+        pairs = self._pairs(value, at)
+        if pairs is None:
+            return self._scalar(value, at)
+        private = bool(at) and isinstance(value, Mapping)  # further in, keys are what callers store, and not shown
+        made: dict[str, JSON] = {}
+        for key, one in pairs:
+            if one is not UNSET:
+                made[key] = self.of(one, (*at, "…" if private else key))
+        return made
+
+    def _pairs(self, value: Any, at: tuple[str | int, ...]) -> Iterator[tuple[str, Any]] | None:
+        """The keys and values of what becomes an object; None for anything else."""
+        if isinstance(value, Mapping):
+            given: Any = value
+            if not all(isinstance(key, str) for key in given):
+                raise TypeError(f"the keys of a JSON object are strings{_place(at)}")
+            return ((str.__str__(key), one) for key, one in given.items())
+        if isinstance(value, type):
+            return None
+        kind: Any = value.__class__
+        if attrs.has(kind):
+            of_model = ((key, getattr(value, name), omitted) for name, key, omitted in _keys(kind))
+            return ((key, one) for key, one, omitted in of_model if self._whole or not omitted or one is not None)
+        if dataclasses.is_dataclass(value):
+            return ((one.name, getattr(value, one.name)) for one in dataclasses.fields(value))
+        return None
+
+    def _scalar(self, value: Any, at: tuple[str | int, ...]) -> JSON:
+        if isinstance(value, Enum):
+            return self.of(value.value, at)
+        if isinstance(value, datetime):
+            try:
+                return iso(value)
+            except ValueError as error:
+                raise ValueError(f"{error}{_place(at)}") from None
+        if isinstance(value, date | time):
+            return value.isoformat()
+        if isinstance(value, UUID):
+            return str(value)
+        raise TypeError(f"JSON has nothing for a value of type {type(value).__name__}{_place(at)}")
 
 
 @cache
-def _converter() -> "Converter":
-    """The registry of hooks, made when it is first needed: cattrs takes a while to import."""
-    from cattrs import Converter
+def _keys(model: Any) -> list[tuple[str, str, bool]]:
+    """The name and the key of each of a model's fields, and if None is not sent."""
+    return [(one.name, json_key(one), one.default is None) for one in fields(model)]
 
-    made = Converter()
-    made.register_unstructure_hook_func(dataclasses.is_dataclass, _unstructure_dataclass)
-    made.register_unstructure_hook_factory(attrs.has, _unstructure_model)
-    made.register_unstructure_hook(Unset, _refuse_unset)
-    made.register_unstructure_hook(datetime, iso)
-    made.register_unstructure_hook(float, _finite)
-    made.register_unstructure_hook(dict, _unstructure_dict)
-    made.register_unstructure_hook_func(_is_typed_dict, _unstructure_dict)
-    return made
+
+def _place(at: tuple[str | int, ...]) -> str:
+    steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in at)
+    return f", at {steps.removeprefix('.')}" if steps else ""

@@ -1,21 +1,18 @@
 """What a client tells those who observe it; never a secret, a body, a query or an id that it filled in.
 
-Imported only where somebody does.
+Imported only if somebody does.
 """
 
 import logging
 from collections.abc import Callable
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
-from prisma_mgmt.core.wire import route
+from prisma_mgmt.core.call import Answer, Call
+from prisma_mgmt.core.paths import route
 from prisma_mgmt.errors import APIError, PrismaError
-
-if TYPE_CHECKING:
-    from prisma_mgmt.core.pipeline import Call
-    from prisma_mgmt.core.wire import Answer
 
 logger = logging.getLogger("prisma_mgmt")
 
@@ -36,16 +33,20 @@ class Event:
 
 @frozen
 class RequestSent(Event):
-    """A call is sent: it has waited for its turn, where too many were on their way."""
+    """A call is sent: it has waited for its turn, if too many were on their way."""
 
 
 @frozen
 class AnswerReceived(Event):
-    """An answer has come, whole; of a log, its head. `duration` is in seconds since the request was sent."""
+    """An answer has come, whole; of a log, its head. `duration` is in seconds since the request was sent.
+
+    `engine` is what carried it: "httpx", or "transport" or "http_client" for one of yours.
+    """
 
     duration: float
     status: int
     request_id: str | None
+    engine: str = field(default="", eq=False)
 
 
 @frozen
@@ -58,7 +59,7 @@ class RequestFailed(Event):
 
 @frozen
 class Retrying(Event):
-    """The call is going to be sent again in `delay` seconds, for `error` (with its `status`, where there is one)."""
+    """The call is going to be sent again in `delay` seconds, for `error` (with its `status`, if it has one)."""
 
     delay: float
     error: str
@@ -69,8 +70,8 @@ class Retrying(Event):
 class Renewed(Event):
     """The credentials were asked for another token, and had answered after `duration` seconds.
 
-    The token had met a 401: that of this call, or, while this one waited for a connection, of another. `renewed` is
-    False where they had none.
+    This call's token had met a 401, or the credentials had taken it back while the call waited for a connection.
+    `renewed` is False if they had no other.
     """
 
     duration: float
@@ -91,20 +92,20 @@ class Observer:
         self._hook = hook
         self._failed = False
 
-    def sent(self, call: "Call") -> None:
+    def sent(self, call: Call) -> None:
         self._tell(RequestSent(*_about(call)))
 
-    def answered(self, call: "Call", seconds: float, answer: "Answer") -> None:
-        self._tell(AnswerReceived(*_about(call), seconds, answer.status, answer.request_id))
+    def answered(self, call: Call, seconds: float, answer: Answer) -> None:
+        self._tell(AnswerReceived(*_about(call), seconds, answer.status, answer.request_id, answer.engine))
 
-    def failed(self, call: "Call", seconds: float, error: BaseException) -> None:
+    def failed(self, call: Call, seconds: float, error: BaseException) -> None:
         self._tell(RequestFailed(*_about(call), seconds, type(error).__name__))
 
-    def retrying(self, call: "Call", seconds: float, error: PrismaError) -> None:
+    def retrying(self, call: Call, seconds: float, error: PrismaError) -> None:
         status = error.status if isinstance(error, APIError) else None
         self._tell(Retrying(*_about(call), seconds, type(error).__name__, status))
 
-    def renewed(self, call: "Call", seconds: float, renewed: bool) -> None:
+    def renewed(self, call: Call, seconds: float, renewed: bool) -> None:
         self._tell(Renewed(*_about(call), seconds, renewed))
 
     def _tell(self, event: Event) -> None:
@@ -116,6 +117,6 @@ class Observer:
                 logger.exception("the on_event hook failed; its further failures are not logged")
 
 
-def _about(call: "Call") -> tuple[str, str, str, int]:
+def _about(call: Call) -> tuple[str, str, str, int]:
     """What every event tells."""
-    return call.method, route(call.path), call.base_url, call.sent
+    return call.method, route(call.path), call.options.base_url, call.sent

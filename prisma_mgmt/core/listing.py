@@ -1,95 +1,174 @@
-"""One page of a list: structured at once where it is awaited, item by item where it is walked."""
+"""One page of a list: structured at once if it is awaited, item by item if it is walked."""
 
-from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar, overload
 
-from attrs import define, field
+from prisma_mgmt.core.answers import checked, decode_error, parsed, unwrapped
+from prisma_mgmt.core.call import Answer
+from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, is_free, is_long, parse, wrong
+from prisma_mgmt.errors import DecodeError
 
-from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, structure, wrong
-from prisma_mgmt.core.wire import Answer, checked, parsed, unwrapped
-
+S = TypeVar("S")
 T = TypeVar("T", covariant=True)
 
 
-@define
-class Page(Generic[T]):
-    """One page of a list.
+class Page(Sequence[T], Generic[T]):
+    """One page of a list, and a sequence of its items: it has a length, can be indexed, and is false if it is empty.
 
-    `extras` holds what the answer carries beside its items, by its JSON name (`meta`, `hint`).
+    `next_cursor` is where the page after it begins, if `has_more`. `extras` holds what the answer carries beside its
+    items, by its JSON name (`meta`, `hint`). A page is equal to one like it, and to a list or a tuple of its items.
     """
 
-    items: tuple[T, ...]
-    next_cursor: str | None = None
-    has_more: bool = False
-    extras: dict[str, Any] = field(factory=dict)
+    __slots__ = ("extras", "has_more", "items", "next_cursor")
+
+    def __init__(
+        self,
+        items: Iterable[T],
+        next_cursor: str | None = None,
+        has_more: bool = False,
+        extras: dict[str, Any] | None = None,
+    ) -> None:
+        self.items = tuple(items)
+        self.next_cursor = next_cursor
+        self.has_more = has_more
+        self.extras = {} if extras is None else extras
+
+    def __repr__(self) -> str:
+        more = f", next_cursor={self.next_cursor!r}, has_more={self.has_more}, extras={self.extras!r}"
+        return f"Page({list(self.items)!r}{more})"
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> T: ...
+    @overload
+    def __getitem__(self, index: "slice[Any, Any, Any]") -> tuple[T, ...]: ...
+    def __getitem__(self, index: Any) -> Any:
+        items: Any = self.items
+        return items[index]
+
+    def __eq__(self, other: object) -> bool:
+        them: Any = other
+        if isinstance(other, Page):
+            mine = (self.items, self.next_cursor, self.has_more, self.extras)
+            return mine == (them.items, them.next_cursor, them.has_more, them.extras)
+        return self.items == tuple(them) if isinstance(other, list | tuple) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as a list has none
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError(
+            "this is one page, which is here already: write `for item in page`, or leave out the await to walk every "
+            "page: `async for item in client.things.list()`"
+        )
 
 
-@define
-class Pagination:
-    """What an answer says of the page after it."""
-
-    has_more: bool
-    next_cursor: str | None = None
-
-
-@define(eq=False)
 class Listing(Iterator[T]):
     """A page as it came; as an iterator it structures each item when its turn comes."""
 
-    pagination: Pagination
-    _answer: Answer
-    _model: type[T]
-    _items: list[JSON] = field(repr=False)  # may hold secrets
-    _extras: dict[str, Any] = field(repr=False)
-    _read: int = field(default=0, init=False)
+    __slots__ = ("_answer", "_bare", "_exact", "_extras", "_items", "_model", "_read", "has_more", "next_cursor")
+
+    def __init__(self, answer: Answer, model: Any, items: list[JSON], *, bare: bool = False) -> None:
+        self.has_more = False
+        self.next_cursor: str | None = None
+        self._answer = answer
+        self._model = model
+        self._items = items
+        self._bare = bare
+        self._extras: dict[str, Any] = {}
+        self._read = 0
+        self._exact = False  # if the items were read again, with whole numbers past 64 bits
+
+    def paginated(self, payload: dict[str, JSON]) -> None:
+        """Take in what stands beside the items; raises Mismatch for pagination that cannot be."""
+        said = payload.get("pagination")
+        if said is not None:
+            self.has_more = _told(said, "hasMore", bool, "a boolean")
+            self.next_cursor = None if said.get("nextCursor") is None else _told(said, "nextCursor", str, "a string")
+        self._extras = {key: value for key, value in payload.items() if key not in ("data", "pagination")}
 
     def __next__(self) -> T:
         i = self._read
         if i == len(self._items):
             raise StopIteration
         self._read += 1
-        checked(_structure(self._items, i, self._read, self._model), self._answer)
+        checked(self._structure(i, self._read), self._answer)
         item: T = self._items[i]
         return item
 
     def page(self) -> Page[T]:
         """The page, whole."""
-        checked(_structure(self._items, 0, len(self._items), self._model), self._answer)
-        return Page(tuple(self._items), self.pagination.next_cursor, self.pagination.has_more, self._extras)
+        checked(self._structure(0, len(self._items)), self._answer)
+        return Page(self._items, self.next_cursor, self.has_more, self._extras)
+
+    def error(self, problem: str, path: str) -> DecodeError:
+        """That something is wrong with this page."""
+        return decode_error(_placed(Mismatch(problem), path), self._answer)
+
+    def _structure(self, start: int, end: int) -> Mismatch | None:
+        """Put models in the place of items, each of which is let go as soon as it is read: that halves the garbage."""
+        hook, i = hook_of(self._model), start
+        try:
+            for i in range(start, end):
+                self._items[i] = hook(self._items[i])
+        except Mismatch as mismatch:
+            if not self._exact and is_long(self._answer.content):
+                self._exact = True
+                self._items[i:] = _items(parse(self._answer.content), self._bare)[i:]
+                return self._structure(i, end)
+            return _placed(mismatch, f"[{i}]" if self._bare else f"data[{i}]")
+        return None
 
 
-def read_listing(answer: Answer, model: type[T]) -> Listing[T]:
-    """A page of `model`s; DecodeError where it is none. What stands beside items and pagination is kept as extras."""
-    listing: Listing[T] = checked(_listing(answer, parsed(answer), model), answer)
+def read_listing(answer: Answer, model: type[T], bare: bool = False) -> Listing[T]:
+    """A list of `model`s in its envelope, `{"data": […], "pagination": …}`, unless `bare`; DecodeError if it is none.
+
+    Without pagination it is the only page. What stands beside items and pagination is kept as extras.
+    """
+    kind: Any = model
+    listing: Listing[T] = checked(_listing(answer, parsed(answer, is_free(kind)), kind, bare), answer)
     return listing
 
 
-# As in wire.py, nothing below raises while it has the parsed payload in a local.
+# As in codec.py, nothing below raises while it has the parsed payload in a local.
 
 
-def _listing(answer: Answer, payload: JSON, model: Any) -> Any:
-    if isinstance(payload, Mismatch):
+def _listing(answer: Answer, payload: JSON, model: Any, bare: bool) -> Any:
+    if payload.__class__ is Mismatch:
         return payload
-    at = "data"
+    at = "" if bare else "data"
     try:
-        items = unwrapped(payload)
-        if items.__class__ is not list:
-            raise wrong("an array", items)
+        listing = Listing[Any](answer, model, _items(payload, bare), bare=bare)
         at = "pagination"
-        pagination = structure(payload.get(at), Pagination)
+        if not bare:
+            listing.paginated(payload)
     except Mismatch as mismatch:
-        return mismatch.under(at).with_traceback(None)
-    extras = {key: value for key, value in payload.items() if key not in ("data", "pagination")}
-    return Listing(pagination, answer, model, items, extras)
+        return _placed(mismatch, at) if at else mismatch.with_traceback(None)
+    return listing
 
 
-def _structure(items: list[JSON], start: int, end: int, model: Any) -> Mismatch | None:
-    """Put `model`s in the place of items, each of which is let go as soon as it is read: that halves the garbage."""
-    hook = hook_of(model)
-    i = start
-    try:
-        for i in range(start, end):
-            items[i] = hook(items[i], model)
-    except Mismatch as mismatch:
-        return mismatch.under(f"[{i}]").under("data").with_traceback(None)
-    return None
+def _told(said: JSON, key: str, kind: type[S], wanted: str) -> S:
+    if said.__class__ is not dict:
+        raise wrong("an object", said)
+    if key not in said:
+        raise Mismatch("missing").under(key)
+    if said[key].__class__ is not kind:
+        raise wrong(wanted, said[key]).under(key)
+    told: S = said[key]
+    return told
+
+
+def _items(payload: JSON, bare: bool) -> list[JSON]:
+    items = payload if bare else unwrapped(payload)
+    if items.__class__ is not list:
+        raise wrong("an array", items)
+    found: list[JSON] = items
+    return found
+
+
+def _placed(mismatch: Mismatch, at: str) -> Mismatch:
+    return mismatch.under(at).with_traceback(None)

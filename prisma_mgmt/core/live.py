@@ -1,101 +1,125 @@
 """Live logs: after the handshake of an ordinary call, WebSocket messages (RFC 6455), read as the lines of a log.
 
-Imported only where a log is followed, for it needs `websockets`.
+Imported only if a log is followed live, for it needs `websockets`.
 """
 
 import logging
 from contextlib import suppress
-from typing import Any
 
 import anyio
-import httpcore
-import httpx
 from websockets.exceptions import ConnectionClosedError, PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 from websockets.utils import accept_key, generate_key
 
-from prisma_mgmt.core.reading import refused
-from prisma_mgmt.core.streaming import LONGEST
-from prisma_mgmt.core.transport import Stream, Transport
+from prisma_mgmt.core.answers import named
+from prisma_mgmt.core.call import Answer, OpenBody
+from prisma_mgmt.core.clock import Patience
+from prisma_mgmt.errors import DecodeError, NetworkError, RequestTimeoutError
 
-_SILENCE = 660.0  # seconds; the API ends a segment after 600, so a connection that says nothing for longer is dead
-_SENDING = 1.0  # seconds, for what we have to say: pongs and goodbyes
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _UNLOGGED = logging.Logger("websockets", logging.CRITICAL)  # at DEBUG, it would log what the messages say
 
 
-class Live(Stream):
-    """A log that comes as messages, each of them a line.
+class Handshake:
+    """Asks for a WebSocket, and makes of the answer the messages that come over it.
 
     Any answer but the switch to them is an error, a 200 too: who follows would take the log so far for the whole.
     """
 
-    live = True
+    def __init__(self, patience: Patience) -> None:
+        self._key = ""
+        self._patience = patience
 
-    def __init__(self, transport: Transport, connection: httpx.AsyncBaseTransport, response: httpx.Response) -> None:
-        super().__init__(transport, connection, response)
-        self._network: Any = response.extensions.get("network_stream")  # httpcore's
-        if response.status_code == 101 and self._network is None:
-            raise RuntimeError("this transport cannot follow a log: it gives no `network_stream`, as httpx's own does")
-        accepted = response.headers.get("sec-websocket-accept")
-        if response.status_code != 101 or accepted != accept_key(response.request.headers["sec-websocket-key"]):
-            raise refused(
-                "the server did not switch to a WebSocket; without follow= it may give the log so far", response
-            )
-        self._protocol = Protocol(Side.CLIENT, max_size=LONGEST, logger=_UNLOGGED)
-        self._lines: list[bytes] = []
-        self._message = bytearray()  # whose end is still to come
+    def headers(self) -> dict[str, str]:
+        self._key = generate_key()
+        return {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-Websocket-Version": "13",
+            "Sec-Websocket-Key": self._key,
+        }
 
-    @staticmethod
-    def ask(request: httpx.Request) -> None:
-        request.headers.update({"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"})
-        request.headers["Sec-WebSocket-Key"] = generate_key()
+    def messages(self, answer: Answer) -> "Messages":
+        """The lines of the log. Raises DecodeError if the server did not switch."""
+        assert answer.open is not None  # the call asked for it
+        if answer.status != 101 or answer.headers.get("sec-websocket-accept") != accept_key(self._key):
+            told = "the server did not switch to a WebSocket; without follow= it may give the log so far"
+            told = f"{told} (status {answer.status})"
+            raise named(DecodeError(told, status=answer.status, request_id=answer.request_id), answer)
+        answer.open.check_upgraded()
+        return Messages(answer, answer.open, self._patience)
 
-    async def _next(self) -> bytes:
-        while not self._lines:
-            if self._protocol.state is not State.OPEN:
-                raise self._ended()
-            self._take_in(await self._receive())
-            await self._send()
-        lines, self._lines = self._lines, []
+
+class Unframed:
+    """Makes lines of frames: each message is one. What is to be sent in turn is in `protocol`."""
+
+    def __init__(self, longest: int) -> None:
+        self.protocol = Protocol(Side.CLIENT, max_size=longest, logger=_UNLOGGED)
+        self.message = bytearray()  # whose end is still to come
+
+    def feed(self, data: bytes) -> bytes:
+        """The lines that are whole by now; b"" is the end of the connection."""
+        if data:
+            self.protocol.receive_data(data)
+        else:
+            self.protocol.receive_eof()
+        lines: list[bytes] = []
+        for event in self.protocol.events_received():
+            if isinstance(event, Frame) and event.opcode in _DATA:
+                self.message += event.data
+                if event.fin:
+                    lines += [bytes(self.message), b"\n"]
+                    self.message.clear()
         return b"".join(lines)
 
-    async def _receive(self) -> bytes:
-        try:
-            return bytes(await self._network.read(65536, timeout=_SILENCE))
-        except httpcore.TimeoutException:
-            raise httpx.ReadTimeout(f"the WebSocket was silent for {_SILENCE:.0f} s") from None
-        except httpcore.NetworkError as error:
-            raise httpx.ReadError(str(error)) from error
 
-    def _take_in(self, data: bytes) -> None:
-        if data:
-            self._protocol.receive_data(data)
-        else:
-            self._protocol.receive_eof()
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame) and event.opcode in _DATA:
-                self._message += event.data
-                if event.fin:
-                    self._lines += [bytes(self._message), b"\n"]
-                    self._message.clear()
+class Messages:
+    """The body of a live log."""
+
+    def __init__(self, answer: Answer, connection: OpenBody, patience: Patience) -> None:
+        self._answer = answer
+        self._connection = connection
+        self._patience = patience
+        self._unframed = Unframed(patience.line)
+
+    async def read(self) -> bytes:
+        """The lines that came next. Raises NetworkError when the connection is over, which no live log may be."""
+        lines = b""
+        while not lines:
+            if self._unframed.protocol.state is not State.OPEN:
+                raise self._ended()
+            lines = self._unframed.feed(await self._receive())
+            await self._send()
+        return lines
+
+    async def _receive(self) -> bytes:
+        with anyio.move_on_after(self._patience.silence):
+            return await self._connection.receive()
+        told = f"the WebSocket was silent for {self._patience.silence:g} s"
+        raise RequestTimeoutError(told, status=self._answer.status, request_id=self._answer.request_id)
 
     def _ended(self) -> Exception:
         """Why nothing comes any more."""
-        protocol = self._protocol
+        protocol, about = self._unframed.protocol, self._answer
         if isinstance(protocol.parser_exc, PayloadTooBig):
-            return refused(f"a message of the log is longer than {LONGEST:,} bytes", self._response)
-        told = ConnectionClosedError(protocol.close_rcvd, protocol.close_sent, protocol.close_rcvd_then_sent)
-        return httpx.RemoteProtocolError(f"the log was cut off before its terminal record: {told}")
+            told = f"a message of the log is longer than {self._patience.line:,} bytes (status {about.status})"
+            return named(DecodeError(told, status=about.status, request_id=about.request_id), about)
+        why = ConnectionClosedError(protocol.close_rcvd, protocol.close_sent, protocol.close_rcvd_then_sent)
+        told = f"the log was cut off before its terminal record: {why}"
+        return NetworkError(told, status=about.status, request_id=about.request_id)
 
     async def _send(self) -> None:
         """Send what the protocol has to say."""
-        with anyio.move_on_after(_SENDING), suppress(Exception):  # whatever it is, reading tells how things stand
-            await self._network.write(b"".join(self._protocol.data_to_send()))
+        with anyio.move_on_after(self._patience.goodbye), suppress(Exception):  # reading tells how things stand
+            await self._connection.transmit(b"".join(self._unframed.protocol.data_to_send()))
 
-    async def _leave(self) -> None:
-        if self._protocol.state is State.OPEN:
-            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
-        with anyio.CancelScope(shield=True):
-            await self._send()
+    async def aclose(self) -> None:
+        """Say goodbye, and close the connection."""
+        if self._unframed.protocol.state is State.OPEN:
+            self._unframed.protocol.send_close(CloseCode.NORMAL_CLOSURE)
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._send()
+        finally:
+            await self._connection.aclose()

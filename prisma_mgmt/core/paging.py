@@ -5,13 +5,12 @@ The iterators are classes, not async generators: an abandoned one leaves nothing
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from prisma_mgmt.core.listing import Listing, Page, Pagination
-from prisma_mgmt.errors import DecodeError
+from prisma_mgmt.core.listing import Listing, Page
 
 S = TypeVar("S")
 T = TypeVar("T", covariant=True)
@@ -22,21 +21,35 @@ class Pager(Generic[T]):
     """A list in pages: await it for the first page, `async for` over it for every item of every page.
 
     Nothing is sent before it is awaited or walked, and each walk starts from the first page again. Walking raises
-    DecodeError where the API says that there is more but gives no cursor, or one that it gave before.
+    DecodeError if the API says that there is more but gives no cursor, or one that it gave before. A list that comes
+    whole has one page.
     """
 
-    __slots__ = ("_fetch", "_start", "_walks")
+    __slots__ = ("_fetch", "_start", "_walks", "_what")
 
-    def __init__(self, fetch: "Fetch[T]", start: str | None = None, *, walks: bool = True) -> None:
+    def __init__(
+        self, fetch: "Fetch[T]", start: str | None = None, *, walks: bool = True, what: str = "a list"
+    ) -> None:
         self._fetch = fetch
         self._start = start
         self._walks = walks
+        self._what = what
 
     def __await__(self) -> Generator[Any, Any, Page[T]]:
-        return self._first().__await__()
+        return self._first_page().__await__()
 
-    async def _first(self) -> Page[T]:
+    async def _first_page(self) -> Page[T]:
         return (await self._fetch(self._start)).page()
+
+    async def all(self) -> list[T]:
+        """Every item of every page."""
+        return [item async for item in self]
+
+    async def first(self) -> T | None:
+        """The first item, or None if there is none. It asks for a whole page: `limit=1` makes that a small one."""
+        async for item in self:
+            return item
+        return None
 
     def pages(self) -> AsyncIterator[Page[T]]:
         """Walk the pages."""
@@ -44,6 +57,12 @@ class Pager(Generic[T]):
 
     def __aiter__(self) -> AsyncIterator[T]:
         return _Items(_Walk(self._fetch, self._start, self._walks, iter))
+
+    def __repr__(self) -> str:  # which asyncio.create_task quotes when it is given a pager
+        return f"<Pager of {self._what}; to run it as a task write pager.all(), or pager.first()>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Pager belongs to its client: it cannot be pickled or copied, but its pages and items can")
 
     @asynccontextmanager
     async def prefetch(self) -> "AsyncGenerator[Pager[T]]":
@@ -56,7 +75,7 @@ class Pager(Generic[T]):
         async with anyio.create_task_group() as group:
             ahead = _Ahead(self._fetch, group)
             try:
-                yield Pager(ahead, self._start, walks=self._walks)
+                yield Pager(ahead, self._start, walks=self._walks, what=self._what)
             except anyio.get_cancelled_exc_class():
                 raise
             except BaseException as error:  # the group would wrap it
@@ -113,9 +132,8 @@ class _Ahead(Generic[T]):
                 raise
         if page is None:
             page = await self._fetch(cursor)
-        after = page.pagination
-        if after.has_more and after.next_cursor and self.group is not None:
-            self._coming = _Coming(after.next_cursor)
+        if page.has_more and page.next_cursor and self.group is not None:
+            self._coming = _Coming(page.next_cursor)
             self.group.start_soon(self._coming.fetch, self._fetch)
         return page
 
@@ -129,7 +147,7 @@ class _Walk(AsyncIterator[S]):
         self._walks = walks
         self._shape = shape
         self._seen = {start}
-        self._last: Pagination | None = None
+        self._last: Listing[Any] | None = None
         self._busy = False
 
     async def __anext__(self) -> S:
@@ -144,18 +162,18 @@ class _Walk(AsyncIterator[S]):
         finally:
             self._busy = False
         shaped = self._shape(listing)
-        self._last = listing.pagination
+        self._last = listing
         return shaped
 
-    def _advance(self, last: Pagination) -> None:
+    def _advance(self, last: Listing[Any]) -> None:
         """Move to the page after the `last` one."""
         if not (last.has_more and self._walks):
             raise StopAsyncIteration
         self._cursor = last.next_cursor
         if not self._cursor:
-            raise DecodeError("the list says that it goes on, but gives no cursor", path="pagination.nextCursor")
+            raise last.error("the list says that it goes on, but gives no cursor", "pagination.nextCursor")
         if self._cursor in self._seen:
-            raise DecodeError("the list gives a cursor that it gave before", path="pagination.nextCursor")
+            raise last.error("the list gives a cursor that it gave before", "pagination.nextCursor")
         self._seen.add(self._cursor)
 
 

@@ -1,19 +1,25 @@
 """The typed verbs that resource classes call."""
 
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypedDict, TypeVar, Unpack
 
+from prisma_mgmt import masks
+from prisma_mgmt.core.answers import read, read_json
+from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.codec import JSON, UNSET, Unset
 from prisma_mgmt.core.listing import Listing, Page, read_listing
+from prisma_mgmt.core.logs import LogStream
+from prisma_mgmt.core.model import Model
 from prisma_mgmt.core.paging import Pager
-from prisma_mgmt.core.streaming import LogStream
-from prisma_mgmt.core.wire import Answer, choice, path, read, read_json, read_list
+from prisma_mgmt.core.paths import choice, path, quoted, route
+from prisma_mgmt.errors import NotFoundError
 from prisma_mgmt.masks import Secret
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import BaseClient
 
-__all__ = ["JSON", "UNSET", "LogStream", "Page", "Pager", "Resource", "Secret", "Unset", "choice", "path"]
+__all__ = ["JSON", "UNSET", "LogStream", "Model", "Page", "Pager"]
+__all__ += ["Resource", "Secret", "Unset", "choice", "path", "quoted"]
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -21,100 +27,132 @@ Query: TypeAlias = Mapping[str, Any]
 Headers: TypeAlias = Mapping[str, str]
 
 
+class How(TypedDict, total=False):
+    """What any verb may be told.
+
+    bare: the answer comes without its envelope `{"data": …}`. token: False for a route that needs none.
+    """
+
+    headers: Headers | None
+    bare: bool
+    token: bool
+
+
+class HowTo(How, total=False):
+    """What a verb with a body may be told."""
+
+    query: Query | None
+
+
+class HowToList(TypedDict, total=False):
+    """What a list in pages may be told."""
+
+    headers: Headers | None
+    token: bool
+
+
 class Resource:
-    """A group of routes of one API."""
+    """A group of routes of one API.
+
+    The verbs are the edge that errors leave over: below it, locals may hold what a reporter must not show.
+    """
 
     __slots__ = ("_client",)
 
     def __init__(self, client: "BaseClient") -> None:
         self._client = client
 
-    def _pages(self, model: type[M], path: str, query: Query | None = None) -> Pager[M]:
+    def _pages(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[HowToList]) -> Pager[M]:
         """A list that goes on from cursor to cursor."""
 
         async def fetch(cursor: str | None) -> Listing[M]:
-            return read_listing(await self._client.exchange("GET", path, {**(query or {}), "cursor": cursor}), model)
+            with masks.bare:
+                sent = {**(query or {}), "cursor": cursor}
+                return read_listing(await self._answer("GET", path, UNSET, sent, **how), model)
 
-        return Pager(fetch, query.get("cursor") if query else None)
+        return Pager(fetch, query.get("cursor") if query else None, what=_what(model, path))
 
-    def _single_page(self, model: type[M], path: str, query: Query | None = None) -> Pager[M]:
+    def _single_page(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[HowToList]) -> Pager[M]:
         """A list of one page, which may be cut off but gives no cursor to go on from."""
 
         async def fetch(_: str | None) -> Listing[M]:
-            return read_listing(await self._client.exchange("GET", path, query), model)
+            with masks.bare:
+                return read_listing(await self._answer("GET", path, UNSET, query, **how), model)
 
-        return Pager(fetch, walks=False)
+        return Pager(fetch, walks=False, what=_what(model, path))
+
+    def _list(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[How]) -> Pager[M]:
+        """A list that comes whole, in an envelope `{"data": …}` or not."""
+
+        async def fetch(_: str | None) -> Listing[M]:
+            with masks.bare:
+                return read_listing(await self._answer("GET", path, UNSET, query, **how), model, how.get("bare", False))
+
+        return Pager(fetch, walks=False, what=_what(model, path))
 
     def _stream(
         self, record: type[M], terminal: type[T], path: str, query: Query | None = None, *, live: bool | None = None
     ) -> LogStream[M, T]:
-        """A log, line by line; over a WebSocket where it is to come `live`."""
+        """A log, line by line; over a WebSocket if it is to come `live`."""
         return self._client.log_stream(record, terminal, path, query or {}, live=live)
 
-    # As `exchange`, what takes a body is no coroutine itself.
+    async def _get(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[How]) -> M:
+        with masks.bare:
+            return read(await self._answer("GET", path, UNSET, query, **how), model, how.get("bare", False))
 
-    def _list(
-        self,
-        model: type[M],
-        path: str,
-        query: Query | None = None,
-        *,
-        headers: Headers | None = None,
-        bare: bool = False,
-    ) -> Awaitable[tuple[M, ...]]:
-        """A list that comes whole."""
-        return _read_list(self._client.exchange("GET", path, query, headers), model, bare)
+    async def _request(self, model: type[M], method: str, path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
+        """Any method with an answer, such as a DELETE that tells what is left."""
+        with masks.bare:
+            return read(await self._answer(method, path, body, **how), model, how.get("bare", False))
 
-    def _get(
-        self,
-        model: type[M],
-        path: str,
-        query: Query | None = None,
-        *,
-        headers: Headers | None = None,
-        bare: bool = False,
-    ) -> Awaitable[M]:
-        return _read(self._client.exchange("GET", path, query, headers), model, bare)
+    async def _post(self, model: type[M], path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
+        with masks.bare:
+            return read(await self._answer("POST", path, body, **how), model, how.get("bare", False))
 
-    def _post(
-        self,
-        model: type[M],
-        path: str,
-        body: Any = UNSET,
-        *,
-        query: Query | None = None,
-        headers: Headers | None = None,
-        bare: bool = False,
-    ) -> Awaitable[M]:
-        return _read(self._client.exchange("POST", path, query, headers, body), model, bare)
+    async def _put(self, model: type[M], path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
+        with masks.bare:
+            return read(await self._answer("PUT", path, body, **how), model, how.get("bare", False))
 
-    def _put(
-        self, model: type[M], path: str, body: Any = UNSET, *, headers: Headers | None = None, bare: bool = False
-    ) -> Awaitable[M]:
-        return _read(self._client.exchange("PUT", path, None, headers, body), model, bare)
+    async def _patch(self, model: type[M], path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
+        with masks.bare:
+            return read(await self._answer("PATCH", path, body, **how), model, how.get("bare", False))
 
-    def _patch(
-        self, model: type[M], path: str, body: Any = UNSET, *, headers: Headers | None = None, bare: bool = False
-    ) -> Awaitable[M]:
-        return _read(self._client.exchange("PATCH", path, None, headers, body), model, bare)
+    async def _delete(
+        self, path: str, query: Query | None = None, *, missing_ok: bool = False, **how: Unpack[How]
+    ) -> None:
+        """Delete; nothing to delete is an error unless that is `missing_ok`."""
+        with masks.bare:
+            try:
+                await self._send("DELETE", path, query=query, **how)
+            except NotFoundError:
+                if not missing_ok:
+                    raise
 
-    async def _delete(self, path: str, query: Query | None = None, *, headers: Headers | None = None) -> None:
-        read_json(await self._client.exchange("DELETE", path, query, headers))  # an HTML page is no success
-
-    def _send(
-        self, method: str, path: str, body: Any = UNSET, *, query: Query | None = None, headers: Headers | None = None
-    ) -> Awaitable[object]:
+    async def _send(self, method: str, path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> None:
         """Send to a route that answers without a body."""
-        return _done(self._client.exchange(method, path, query, headers, body))
+        with masks.bare:
+            read_json(await self._answer(method, path, body, **how))  # an HTML page is no success
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        query: Query | None = None,
+        *,
+        headers: Headers | None = None,
+        bare: bool = False,  # noqa: ARG002  # for whoever reads the answer
+        token: bool = True,
+    ) -> Awaitable[Answer]:
+        return self._client.exchange(method, path, query, headers, body, token=token)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._client.base_url}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} has a client, and cannot be copied or pickled")
 
 
-async def _done(answer: Awaitable[Answer]) -> None:
-    read_json(await answer)  # an HTML page is no success
-
-
-async def _read(answer: Awaitable[Answer], model: type[M], bare: bool) -> M:
-    return read(await answer, model, bare)
-
-
-async def _read_list(answer: Awaitable[Answer], model: type[M], bare: bool) -> tuple[M, ...]:
-    return read_list(await answer, model, bare)
+def _what(model: type, path: str) -> str:
+    """What a pager says it is."""
+    return f"{getattr(model, '__name__', model)}, GET {route(path)}"

@@ -1,18 +1,23 @@
-"""When to try again, and how long to wait first: pure decisions, and the clock they are made by."""
+"""When to try again, and how long to wait first: pure decisions."""
 
-import random
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Hashable
+from typing import Any
 
-import anyio
 from attrs import define, field, frozen, validators
 
 from prisma_mgmt.errors import APIError, NetworkError, PrismaError, RateLimitError
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-_FULL = 100.0
-_not_negative = validators.ge(0.0)
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504, *range(520, 525), 529, 530})  # from 520 on they are Cloudflare's
+_PACED = (None, "rate-limit-exceeded", "rateLimitReached")  # codes of a 429 that waiting helps; others name a quota
+FULL = 100.0
+
+
+def _number(_: object, attribute: Any, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{attribute.name} must be a number, not {type(value).__name__}")
+    if not value >= 0.0:
+        raise ValueError(f"{attribute.name} must not be negative, not {value!r}")
 
 
 @frozen
@@ -25,35 +30,42 @@ class RetryPolicy:
     deadline: seconds from the start of the call after which no further try begins.
     backoff, max_backoff: the wait before try n+1 is random, up to `backoff * 2**(n-1)` seconds and never over
         `max_backoff`.
-    max_retry_after: the most seconds of a Retry-After that are obeyed.
+    max_retry_after: the longest Retry-After that is waited for, in seconds; a longer one is an error at once.
     """
 
-    attempts: int = field(default=4, validator=validators.ge(1))
-    deadline: float = field(default=60.0, validator=_not_negative)
-    backoff: float = field(default=0.5, validator=_not_negative)
-    max_backoff: float = field(default=8.0, validator=_not_negative)
-    max_retry_after: float = field(default=60.0, validator=_not_negative)
+    attempts: int = field(default=4, validator=[validators.instance_of(int), validators.ge(1)])
+    deadline: float = field(default=60.0, validator=_number)
+    backoff: float = field(default=0.5, validator=_number)
+    max_backoff: float = field(default=8.0, validator=_number)
+    max_retry_after: float = field(default=60.0, validator=_number)
 
     def wait(self, error: PrismaError, method: str, attempt: int, asked: float | None, jitter: float) -> float | None:
-        """Seconds to wait after try number `attempt`, or None where trying again cannot help or could do a thing twice.
+        """Seconds to wait after try number `attempt`, or None if trying again cannot help or could do a thing twice.
 
         `asked` is what Retry-After says, `jitter` a random number from 0 to 1.
         """
         if not _may_repeat(error, method, asked):
             return None
         if asked is not None:
-            return min(asked, self.max_retry_after)
+            return asked if asked <= self.max_retry_after else None
         return jitter * min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 64))
 
 
 def _may_repeat(error: PrismaError, method: str, asked: float | None) -> bool:
     if isinstance(error, NetworkError):
         return error.unsent or method in _IDEMPOTENT
-    if isinstance(error, RateLimitError):  # a quota has a code of its own, and no waiting helps
-        return error.code in (None, "rate-limit-exceeded") or asked is not None
+    if isinstance(error, RateLimitError):
+        return error.code in _PACED or asked is not None
     if not isinstance(error, APIError) or error.status not in _TRANSIENT:
         return False
     return method in _IDEMPOTENT or (error.status == 503 and asked is not None)
+
+
+def may_have_acted(error: PrismaError) -> bool:
+    """If the server may have done what it was asked, although it failed to say so."""
+    if isinstance(error, NetworkError):
+        return not error.unsent
+    return isinstance(error, APIError) and (error.status == 408 or error.status >= 500)
 
 
 @define(eq=False)
@@ -64,7 +76,7 @@ class Budget:
     failures that last use it up. The first try of a call is never held back.
     """
 
-    left: float = _FULL
+    left: float = FULL
 
     def take(self) -> bool:
         """Take one retry, if there is one."""
@@ -74,15 +86,24 @@ class Budget:
         return True
 
     def give(self, *, retried: bool) -> None:
-        if self.left < _FULL:
-            self.left = min(_FULL, self.left + (1.0 if retried else 0.2))
+        if self.left < FULL:
+            self.left = min(FULL, self.left + (1.0 if retried else 0.2))
 
 
 @define(eq=False)
-class Clock:
-    """Time, sleep and randomness as the client sees them; tests bring their own."""
+class Gates:
+    """Until when a 429 holds back the calls of the same credentials, and of no others."""
 
-    monotonic: Callable[[], float] = time.monotonic
-    now: Callable[[], float] = time.time
-    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
-    jitter: Callable[[], float] = random.random
+    closed: bool = False  # any of them, perhaps no longer
+    _open_at: dict[Hashable, tuple[float, object]] = field(factory=dict)  # with the credentials, whose id is the key
+
+    def close(self, who: Hashable, until: float, now: float, credentials: object) -> None:
+        """Hold back whose key is `who` until then; gates that have opened by `now` are forgotten."""
+        until = max(until, self.open_at(who))
+        self._open_at = {one: kept for one, kept in self._open_at.items() if kept[0] > now}
+        self._open_at[who] = until, credentials
+        self.closed = True
+
+    def open_at(self, who: Hashable) -> float:
+        """When calls of `who` may go on, by the monotonic clock; 0.0 if nothing holds them."""
+        return self._open_at[who][0] if who in self._open_at else 0.0

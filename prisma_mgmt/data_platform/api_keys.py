@@ -5,11 +5,11 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Resource, Secret, path
+from prisma_mgmt.core.resource import Model, Pager, Resource, Secret, path
 
 
 @define
-class ApiKey:
+class ApiKey(Model):
     """An API key, without its secret."""
 
     id: str
@@ -20,7 +20,7 @@ class ApiKey:
 
 
 @define
-class CreatedApiKey:
+class CreatedApiKey(Model):
     """An API key with its secret, as told when it is made."""
 
     id: str
@@ -34,25 +34,28 @@ class CreatedApiKey:
 class ApiKeys(Resource):
     """API keys of an environment."""
 
-    async def list(self, environment_id: str) -> tuple[ApiKey, ...]:
+    def list(self, environment_id: str) -> Pager[ApiKey]:
         """List the API keys of an environment, without their secrets.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /environments/{environmentId}/apikeys
         """
-        return await self._list(ApiKey, path("/environments/{}/apikeys", environment_id))
+        return self._list(ApiKey, path("/environments/{}/apikeys", environment_id))
 
     async def create(self, environment_id: str, *, name: str) -> CreatedApiKey:
         """Create an API key for an environment; the key is in this answer only.
 
+        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         POST /environments/{environmentId}/apikeys
         """
         return await self._post(
             CreatedApiKey, path("/environments/{}/apikeys", environment_id), {"name": name}, bare=True
         )
 
-    async def delete(self, api_key_id: str) -> None:
+    async def delete(self, api_key_id: str, *, missing_ok: bool = False) -> None:
         """Delete an API key.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /apikeys/{apiKeyId}
         """
-        await self._delete(path("/apikeys/{}", api_key_id))
+        await self._delete(path("/apikeys/{}", api_key_id), missing_ok=missing_ok)

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Resource, Secret, path
+from prisma_mgmt.core.resource import Model, Pager, Resource, Secret, path
 
 
 @define
-class Environment:
+class Environment(Model):
     """An environment: a stage of a project and its database."""
 
     id: str
@@ -17,22 +17,25 @@ class Environment:
     project_id: str
     created_at: datetime
     updated_at: datetime
+    # None if null or missing:
     connection_string: Secret | None = None
 
 
 class Environments(Resource):
     """Environments: the stages of a project, each with a database of its own."""
 
-    async def list(self, project_id: str) -> tuple[Environment, ...]:
+    def list(self, project_id: str) -> Pager[Environment]:
         """List the environments of a project.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /projects/{projectId}/environments
         """
-        return await self._list(Environment, path("/projects/{}/environments", project_id))
+        return self._list(Environment, path("/projects/{}/environments", project_id))
 
     async def create(self, project_id: str, *, name: str, connection_string: str) -> Environment:
         """Create an environment of a project, over a database of its own.
 
+        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         POST /projects/{projectId}/environments
         """
         connection_string = Secret(connection_string)
@@ -42,13 +45,15 @@ class Environments(Resource):
     async def get(self, environment_id: str) -> Environment:
         """Look up an environment.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /environments/{environmentId}
         """
         return await self._get(Environment, path("/environments/{}", environment_id), bare=True)
 
-    async def delete(self, environment_id: str) -> None:
+    async def delete(self, environment_id: str, *, missing_ok: bool = False) -> None:
         """Delete an environment with its API keys, for good.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /environments/{environmentId}
         """
-        await self._delete(path("/environments/{}", environment_id))
+        await self._delete(path("/environments/{}", environment_id), missing_ok=missing_ok)

@@ -6,14 +6,14 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Resource, path
+from prisma_mgmt.core.resource import Model, Pager, Resource, path
 
 MemberRole: TypeAlias = Literal["owner", "admin", "member", "viewer"] | str
 MemberStatus: TypeAlias = Literal["active", "invited", "suspended"] | str
 
 
 @define
-class Member:
+class Member(Model):
     """A member of a workspace."""
 
     id: str
@@ -21,15 +21,17 @@ class Member:
     email: str
     role: MemberRole
     status: MemberStatus
+    # None if null or missing:
     joined_at: datetime | None = None
 
 
 class Members(Resource):
     """Members: the people of a workspace and their roles."""
 
-    async def list(self, workspace_id: str) -> tuple[Member, ...]:
+    def list(self, workspace_id: str) -> Pager[Member]:
         """List the members of a workspace.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /workspaces/{workspaceId}/members
         """
-        return await self._list(Member, path("/workspaces/{}/members", workspace_id))
+        return self._list(Member, path("/workspaces/{}/members", workspace_id))

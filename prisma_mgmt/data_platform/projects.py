@@ -5,11 +5,11 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Resource, path
+from prisma_mgmt.core.resource import Model, Pager, Resource, path
 
 
 @define
-class Project:
+class Project(Model):
     """A project."""
 
     id: str
@@ -22,16 +22,18 @@ class Project:
 class Projects(Resource):
     """Projects of a workspace."""
 
-    async def list(self, workspace_id: str) -> tuple[Project, ...]:
+    def list(self, workspace_id: str) -> Pager[Project]:
         """List the projects of a workspace.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /workspaces/{workspaceId}/projects
         """
-        return await self._list(Project, path("/workspaces/{}/projects", workspace_id))
+        return self._list(Project, path("/workspaces/{}/projects", workspace_id))
 
     async def create(self, workspace_id: str, *, name: str) -> Project:
         """Create a project in a workspace.
 
+        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         POST /workspaces/{workspaceId}/projects
         """
         return await self._post(Project, path("/workspaces/{}/projects", workspace_id), {"name": name}, bare=True)
@@ -39,13 +41,15 @@ class Projects(Resource):
     async def get(self, project_id: str) -> Project:
         """Look up a project.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /projects/{projectId}
         """
         return await self._get(Project, path("/projects/{}", project_id), bare=True)
 
-    async def delete(self, project_id: str) -> None:
+    async def delete(self, project_id: str, *, missing_ok: bool = False) -> None:
         """Delete a project with its environments, for good.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /projects/{projectId}
         """
-        await self._delete(path("/projects/{}", project_id))
+        await self._delete(path("/projects/{}", project_id), missing_ok=missing_ok)

@@ -6,13 +6,13 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Resource, Unset, path
+from prisma_mgmt.core.resource import UNSET, Model, Pager, Resource, Unset, path
 
 WorkspacePlan: TypeAlias = Literal["free", "pro", "business", "enterprise"] | str
 
 
 @define
-class Workspace:
+class Workspace(Model):
     """A workspace."""
 
     id: str
@@ -26,16 +26,17 @@ class Workspace:
 class Workspaces(Resource):
     """Workspaces: what owns projects and members."""
 
-    async def list(self) -> tuple[Workspace, ...]:
+    def list(self) -> Pager[Workspace]:
         """List the workspaces that the user can see.
 
         GET /workspaces
         """
-        return await self._list(Workspace, "/workspaces")
+        return self._list(Workspace, "/workspaces")
 
     async def get(self, workspace_id: str) -> Workspace:
         """Look up a workspace.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /workspaces/{workspaceId}
         """
         return await self._get(Workspace, path("/workspaces/{}", workspace_id), bare=True)
@@ -43,6 +44,7 @@ class Workspaces(Resource):
     async def update(self, workspace_id: str, *, name: str | Unset = UNSET) -> Workspace:
         """Rename a workspace.
 
+        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         PATCH /workspaces/{workspaceId}
         """
         return await self._patch(Workspace, path("/workspaces/{}", workspace_id), {"name": name}, bare=True)

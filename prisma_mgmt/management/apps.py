@@ -28,6 +28,7 @@ class Apps(Resource):
     ) -> Pager[Service]:
         """Walk the apps that the token can see, oldest first.
 
+        `limit` is the size of a page. Raises PermissionDeniedError, UnprocessableEntityError.
         GET /v1/apps (experimental)
         """
         query = {
@@ -53,6 +54,7 @@ class Apps(Resource):
     ) -> Service:
         """Create an app.
 
+        Raises PermissionDeniedError, NotFoundError, ConflictError, UnprocessableEntityError.
         POST /v1/apps (experimental)
         """
         body = {
@@ -69,6 +71,7 @@ class Apps(Resource):
     async def get(self, app_id: str) -> Service:
         """Look up an app.
 
+        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/apps/{appId} (experimental)
         """
         return await self._get(Service, path("/v1/apps/{}", app_id))
@@ -85,6 +88,7 @@ class Apps(Resource):
     ) -> Service:
         """Rename an app, move it to another branch, or set its logical id.
 
+        Raises PermissionDeniedError, NotFoundError, ConflictError, UnprocessableEntityError.
         PATCH /v1/apps/{appId} (experimental)
         """
         body = {
@@ -96,12 +100,13 @@ class Apps(Resource):
         return await self._patch(Service, path("/v1/apps/{}", app_id), body)
 
     @deprecated("Use services.delete instead.")
-    async def delete(self, app_id: str) -> None:
+    async def delete(self, app_id: str, *, missing_ok: bool = False) -> None:
         """Delete an app and all its deployments.
 
+        Raises PermissionDeniedError, NotFoundError unless `missing_ok`, ConflictError, UnprocessableEntityError.
         DELETE /v1/apps/{appId} (experimental)
         """
-        await self._delete(path("/v1/apps/{}", app_id))
+        await self._delete(path("/v1/apps/{}", app_id), missing_ok=missing_ok)
 
     @deprecated("Use services.list_deployments instead.")
     def list_deployments(
@@ -109,6 +114,7 @@ class Apps(Resource):
     ) -> Pager[DeploymentSummary]:
         """Walk the deployments of an app, newest first.
 
+        `limit` is the size of a page. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/apps/{appId}/deployments (experimental)
         """
         return self._pages(
@@ -121,6 +127,7 @@ class Apps(Resource):
     ) -> CreatedDeployment:
         """Create a deployment of an app; it is not started.
 
+        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         POST /v1/apps/{appId}/deployments (experimental)
         """
         body = {"portMapping": port_mapping, "skipCodeUpload": skip_code_upload}
@@ -130,14 +137,16 @@ class Apps(Resource):
     def list_domains(self, app_id: str) -> Pager[CustomDomain]:
         """List the custom domains of an app; they come as one page.
 
+        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/apps/{appId}/domains (experimental)
         """
-        return self._pages(CustomDomain, path("/v1/apps/{}/domains", app_id))
+        return self._single_page(CustomDomain, path("/v1/apps/{}/domains", app_id))
 
     @deprecated("Use services.create_domain instead.")
     async def create_domain(self, app_id: str, *, hostname: str) -> CustomDomain:
         """Add a custom domain to an app, or get the one of that name which it has.
 
+        Raises BadRequestError, PermissionDeniedError, NotFoundError, ConflictError, UnprocessableEntityError.
         POST /v1/apps/{appId}/domains (experimental)
         """
         return await self._post(CustomDomain, path("/v1/apps/{}/domains", app_id), {"hostname": hostname})
@@ -148,6 +157,8 @@ class Apps(Resource):
     ) -> PromotionResult:
         """Point an app's endpoint at a running deployment.
 
+        `version_id` is deprecated. Raises PermissionDeniedError, NotFoundError, ConflictError,
+        UnprocessableEntityError.
         POST /v1/apps/{appId}/promote (experimental)
         """
         body = {"deploymentId": deployment_id, "versionId": version_id}
@@ -159,6 +170,8 @@ class Apps(Resource):
     ) -> PromotionResult:
         """Put an earlier or later deployment in service, without downtime.
 
+        `version_id` is deprecated. Raises PermissionDeniedError, NotFoundError, ConflictError,
+        UnprocessableEntityError.
         POST /v1/apps/{appId}/rollback (experimental)
         """
         body = {"deploymentId": deployment_id, "versionId": version_id}

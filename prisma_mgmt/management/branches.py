@@ -6,14 +6,14 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, path
+from prisma_mgmt.core.resource import UNSET, Model, Pager, Resource, Unset, path
 from prisma_mgmt.management.shared import ResourceRef
 
 BranchRole: TypeAlias = Literal["production", "preview"] | str
 
 
 @define
-class Branch:
+class Branch(Model):
     """A branch of a project."""
 
     id: str
@@ -41,9 +41,8 @@ class Branches(Resource):
     ) -> Pager[Branch]:
         """Walk the live branches of a project, oldest first.
 
-        `git_name` matches exactly, `git_name_contains` a part, case included. UnprocessableEntityError: both were
-        given.
-
+        `git_name` matches exactly, `git_name_contains` a part, case included. `limit` is the size of a page. Raises
+        NotFoundError; UnprocessableEntityError: both were given.
         GET /v1/projects/{projectId}/branches (experimental)
         """
         query = {"cursor": cursor, "limit": limit, "gitName": git_name, "gitNameContains": git_name_contains}
@@ -53,8 +52,8 @@ class Branches(Resource):
         """Create a branch of a project.
 
         A project's first branch is its default and its production, later ones are previews; `is_default` moves the
-        default here. ConflictError: the git name is taken; UnprocessableEntityError: it is no git name.
-
+        default here. Raises NotFoundError; ConflictError: the git name is taken; UnprocessableEntityError: it is no
+        git name.
         POST /v1/projects/{projectId}/branches (experimental)
         """
         body = {"gitName": git_name, "isDefault": is_default}
@@ -63,8 +62,8 @@ class Branches(Resource):
     async def get(self, branch_id: str) -> Branch:
         """Look up a branch.
 
-        What stands on it is found by `branch_id` in the lists of databases, services and buckets.
-
+        What stands on it is found by `branch_id` in the lists of databases, services and buckets. Raises
+        NotFoundError, UnprocessableEntityError.
         GET /v1/branches/{branchId} (experimental)
         """
         return await self._get(Branch, path("/v1/branches/{}", branch_id))
@@ -72,17 +71,16 @@ class Branches(Resource):
     async def update(self, branch_id: str, *, is_default: bool | Unset | None = UNSET) -> Branch:
         """Make a branch the default one; nothing else can change.
 
-        UnprocessableEntityError: `is_default` is anything but true.
-
+        Raises NotFoundError; UnprocessableEntityError: `is_default` is anything but true.
         PATCH /v1/branches/{branchId} (experimental)
         """
         return await self._patch(Branch, path("/v1/branches/{}", branch_id), {"isDefault": is_default})
 
-    async def delete(self, branch_id: str) -> None:
+    async def delete(self, branch_id: str, *, missing_ok: bool = False) -> None:
         """Delete a branch that has nothing left on it.
 
-        ConflictError: something lives on it; UnprocessableEntityError: it is the default or the production branch.
-
+        Raises NotFoundError unless `missing_ok`; ConflictError: something lives on it; UnprocessableEntityError: it
+        is the default or the production branch.
         DELETE /v1/branches/{branchId} (experimental)
         """
-        await self._delete(path("/v1/branches/{}", branch_id))
+        await self._delete(path("/v1/branches/{}", branch_id), missing_ok=missing_ok)

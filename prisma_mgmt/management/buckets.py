@@ -6,30 +6,31 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Secret, Unset, choice, path
+from prisma_mgmt.core.resource import UNSET, Model, Pager, Resource, Secret, Unset, choice, path
 from prisma_mgmt.management.shared import ResourceRef
 
 BucketKeyRole: TypeAlias = Literal["read", "read_write"] | str
 
 
 @define
-class Bucket:
+class Bucket(Model):
     """A bucket for objects."""
 
     id: str
     type: str
     url: str
-    name: str
-    provider_name: str
+    name: str  # a label
+    provider_name: str  # what S3 clients call it
     status: str
     created_at: datetime
     project: ResourceRef
-    branch_id: str | None
-    logical_id: str | None
+    # None if null or missing:
+    branch_id: str | None = None
+    logical_id: str | None = None  # the caller's own key, unique on a branch
 
 
 @define
-class BucketKey:
+class BucketKey(Model):
     """An access key of a bucket, without its secret."""
 
     id: str
@@ -41,7 +42,7 @@ class BucketKey:
 
 
 @define
-class CreatedBucketKey:
+class CreatedBucketKey(Model):
     """An access key of a bucket with its secret, as told when it is made."""
 
     id: str
@@ -51,9 +52,9 @@ class CreatedBucketKey:
     role: BucketKeyRole
     created_at: datetime
     secret_access_key: Secret  # in this answer only
-    access_key_id: str
+    access_key_id: str  # goes with the secret
     endpoint: str
-    bucket_name: str
+    bucket_name: str  # what S3 clients call the bucket
 
 
 class Buckets(Resource):
@@ -71,8 +72,7 @@ class Buckets(Resource):
     ) -> Pager[Bucket]:
         """Walk the buckets that the token can see, or those of one project or branch.
 
-        `branch_id="unassigned"` finds those on no branch.
-
+        `branch_id="unassigned"` finds those on no branch. `limit` is the size of a page.
         GET /v1/buckets
         """
         query = {
@@ -96,9 +96,9 @@ class Buckets(Resource):
     ) -> Bucket:
         """Create a bucket.
 
-        The API makes up a name where none is given. Give `branch_id` or `branch_git_name`, not both. ConflictError:
-        the logical id is taken on that branch.
-
+        The API makes up a name where none is given. Give `branch_id` or `branch_git_name`, not both. Raises
+        BadRequestError, PermissionDeniedError, NotFoundError; ConflictError: the logical id is taken on that
+        branch.
         POST /v1/buckets
         """
         body = {
@@ -113,6 +113,7 @@ class Buckets(Resource):
     async def get(self, bucket_id: str) -> Bucket:
         """Look up a bucket.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/buckets/{bucketId}
         """
         return await self._get(Bucket, path("/v1/buckets/{}", bucket_id))
@@ -129,9 +130,8 @@ class Buckets(Resource):
         """Relabel a bucket, move it to another branch, or set its logical id.
 
         Its objects and keys stay. `branch_git_name` creates a missing branch; `logical_id` cannot go together with
-        a move. ConflictError: the logical id is taken, or the branch changed meanwhile; UnprocessableEntityError:
-        nothing to change, or an empty name.
-
+        a move. Raises NotFoundError; ConflictError: the logical id is taken, or the branch changed meanwhile;
+        UnprocessableEntityError: nothing to change, or an empty name.
         PATCH /v1/buckets/{bucketId}
         """
         body = {
@@ -142,16 +142,18 @@ class Buckets(Resource):
         }
         return await self._patch(Bucket, path("/v1/buckets/{}", bucket_id), body)
 
-    async def delete(self, bucket_id: str) -> None:
+    async def delete(self, bucket_id: str, *, missing_ok: bool = False) -> None:
         """Delete a bucket with all its objects and keys, for good.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/buckets/{bucketId}
         """
-        await self._delete(path("/v1/buckets/{}", bucket_id))
+        await self._delete(path("/v1/buckets/{}", bucket_id), missing_ok=missing_ok)
 
     def list_keys(self, bucket_id: str, *, cursor: str | None = None, limit: int | None = None) -> Pager[BucketKey]:
         """Walk the access keys of a bucket, without their secrets.
 
+        `limit` is the size of a page. Raises NotFoundError, UnprocessableEntityError.
         GET /v1/buckets/{bucketId}/keys
         """
         return self._pages(BucketKey, path("/v1/buckets/{}/keys", bucket_id), {"cursor": cursor, "limit": limit})
@@ -159,18 +161,17 @@ class Buckets(Resource):
     async def create_key(self, bucket_id: str, *, role: BucketKeyRole, name: str | Unset = UNSET) -> CreatedBucketKey:
         """Create an access key for a bucket; its secret is in this answer only.
 
-        The API makes up a name where none is given.
-
+        The API makes up a name where none is given. Raises BadRequestError, NotFoundError,
+        UnprocessableEntityError.
         POST /v1/buckets/{bucketId}/keys
         """
         body = {"name": name, "role": choice("role", role)}
         return await self._post(CreatedBucketKey, path("/v1/buckets/{}/keys", bucket_id), body)
 
-    async def delete_key(self, bucket_id: str, key_id: str) -> None:
+    async def delete_key(self, bucket_id: str, key_id: str, *, missing_ok: bool = False) -> None:
         """Delete an access key of a bucket.
 
-        NotFoundError: the key is another bucket's, too.
-
+        Raises UnprocessableEntityError; NotFoundError: the bucket has no such key.
         DELETE /v1/buckets/{bucketId}/keys/{keyId}
         """
-        await self._delete(path("/v1/buckets/{}/keys/{}", bucket_id, key_id))
+        await self._delete(path("/v1/buckets/{}/keys/{}", bucket_id, key_id), missing_ok=missing_ok)

@@ -5,12 +5,31 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Pager, Resource, Secret, path
+from prisma_mgmt.core.resource import Model, Pager, Resource, Secret, path
 from prisma_mgmt.management.shared import ConnectionEndpoints, ConnectionKind, DirectConnection, ResourceRef
 
 
 @define
-class Connection:
+class SecretEndpoint(Model):
+    """Where to connect to, and what opens it."""
+
+    host: str
+    port: int
+    connection_string: Secret  # told in this answer only
+
+
+@define
+class SecretEndpoints(Model):
+    """The ways into a database, each with a connection string that opens it."""
+
+    # None if null or missing:
+    direct: SecretEndpoint | None = None  # for migrations, and programs that keep their connections
+    pooled: SecretEndpoint | None = None  # through a pooler: for many short connections
+    accelerate: SecretEndpoint | None = None  # through Prisma Accelerate, over HTTP
+
+
+@define
+class Connection(Model):
     """A connection to a database, without its secrets."""
 
     id: str
@@ -21,11 +40,12 @@ class Connection:
     kind: ConnectionKind
     endpoints: ConnectionEndpoints
     database: ResourceRef
+    # None if null or missing:
     direct_connection: DirectConnection | None = None  # deprecated for `endpoints`
 
 
 @define
-class ConnectionWithSecrets:
+class ConnectionWithSecrets(Model):
     """A connection to a database with its secrets, as told when they are made."""
 
     id: str
@@ -34,13 +54,14 @@ class ConnectionWithSecrets:
     name: str
     created_at: datetime
     kind: ConnectionKind
-    endpoints: ConnectionEndpoints
-    connection_string: Secret  # deprecated for `endpoints`
+    endpoints: SecretEndpoints
     database: ResourceRef
-    host: str | None  # deprecated for `endpoints`
-    pass_: Secret | None  # deprecated: `endpoints`
-    user: str | None  # deprecated for `endpoints`
+    # None if null or missing:
+    connection_string: Secret | None = None  # deprecated for `endpoints`
     direct_connection: DirectConnection | None = None  # deprecated for `endpoints`
+    host: str | None = None  # deprecated for `endpoints`
+    pass_: Secret | None = None  # deprecated: `endpoints`
+    user: str | None = None  # deprecated for `endpoints`
 
 
 class Connections(Resource):
@@ -51,6 +72,7 @@ class Connections(Resource):
     ) -> Pager[Connection]:
         """Walk every connection that the token can see, or those of one database.
 
+        `limit` is the size of a page.
         GET /v1/connections
         """
         return self._pages(Connection, "/v1/connections", {"cursor": cursor, "limit": limit, "databaseId": database_id})
@@ -58,6 +80,7 @@ class Connections(Resource):
     async def create(self, *, database_id: str, name: str) -> ConnectionWithSecrets:
         """Create a connection to a database; its secrets are in this answer only.
 
+        Raises NotFoundError; ConflictError: the database is not ready for another connection.
         POST /v1/connections
         """
         return await self._post(ConnectionWithSecrets, "/v1/connections", {"databaseId": database_id, "name": name})
@@ -65,22 +88,23 @@ class Connections(Resource):
     async def get(self, connection_id: str) -> Connection:
         """Look up a connection, without its secrets.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/connections/{id}
         """
         return await self._get(Connection, path("/v1/connections/{}", connection_id))
 
-    async def delete(self, connection_id: str) -> None:
+    async def delete(self, connection_id: str, *, missing_ok: bool = False) -> None:
         """Delete a connection; its credentials stop working.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/connections/{id}
         """
-        await self._delete(path("/v1/connections/{}", connection_id))
+        await self._delete(path("/v1/connections/{}", connection_id), missing_ok=missing_ok)
 
     async def rotate(self, connection_id: str) -> ConnectionWithSecrets:
         """Replace a connection's credentials; the new secret is in this answer only.
 
-        The old ones are revoked as far as that is possible.
-
+        The old ones are revoked as far as that is possible. Raises NotFoundError, UnprocessableEntityError.
         POST /v1/connections/{id}/rotate
         """
         return await self._post(ConnectionWithSecrets, path("/v1/connections/{}/rotate", connection_id))

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import JSON, UNSET, Pager, Resource, Secret, Unset, choice, path
+from prisma_mgmt.core.resource import JSON, UNSET, Model, Pager, Resource, Secret, Unset, choice, path
 from prisma_mgmt.management.connections import Connection, ConnectionWithSecrets
 from prisma_mgmt.management.shared import (
     BackupSource,
@@ -27,7 +27,7 @@ UsageMetricUnit: TypeAlias = Literal["ops", "GiB"] | str
 
 
 @define
-class UsagePeriod:
+class UsagePeriod(Model):
     """A span of time."""
 
     start: datetime
@@ -35,19 +35,20 @@ class UsagePeriod:
 
 
 @define
-class Backup:
+class Backup(Model):
     """A backup of a database."""
 
     id: str
     backup_type: BackupType
-    created_at: str
+    created_at: datetime
     status: BackupStatus
+    # None if null or missing:
     size: float | None = None
     type: str | None = None
 
 
 @define
-class UsageMetric:
+class UsageMetric(Model):
     """An amount and its unit."""
 
     used: float
@@ -55,7 +56,7 @@ class UsageMetric:
 
 
 @define
-class DatabaseApiKey:
+class DatabaseApiKey(Model):
     """A connection of a new database with its secrets."""
 
     id: str
@@ -65,12 +66,13 @@ class DatabaseApiKey:
     created_at: datetime
     kind: ConnectionKind
     endpoints: ConnectionEndpoints
-    connection_string: Secret  # deprecated for `endpoints`
+    # None if null or missing:
+    connection_string: Secret | None = None  # deprecated for `endpoints`
     direct_connection: DirectConnection | None = None  # deprecated: `endpoints`
 
 
 @define
-class UsageMetrics:
+class UsageMetrics(Model):
     """The amounts that a database used."""
 
     operations: UsageMetric
@@ -78,7 +80,7 @@ class UsageMetrics:
 
 
 @define
-class Database:
+class Database(Model):
     """A database."""
 
     id: str
@@ -88,17 +90,18 @@ class Database:
     status: DatabaseStatus
     created_at: datetime
     is_default: bool
-    default_connection_id: str | None
     connections: list[Connection]
     project: ResourceRef
-    region: RegionRef | None
-    source: EmptySource | BackupSource | DatabaseCloneSource | dict[str, JSON] | None
-    branch_id: str | None
-    logical_id: str | None
+    # None if null or missing:
+    default_connection_id: str | None = None  # of the one among `connections` that came with it
+    region: RegionRef | None = None
+    source: EmptySource | BackupSource | DatabaseCloneSource | dict[str, JSON] | None = None
+    branch_id: str | None = None
+    logical_id: str | None = None  # the caller's own key, unique on a branch
 
 
 @define
-class CreatedDatabase:
+class CreatedDatabase(Model):
     """A new database of a project, with its secrets."""
 
     id: str
@@ -108,20 +111,21 @@ class CreatedDatabase:
     status: DatabaseStatus
     created_at: datetime
     is_default: bool
-    default_connection_id: str | None
     connections: list[Connection]
     region: RegionRef
-    source: EmptySource | BackupSource | DatabaseCloneSource | dict[str, JSON] | None
-    branch_id: str | None
-    logical_id: str | None
-    api_keys: list[DatabaseApiKey]  # deprecated for `connections`
-    connection_string: Secret | None  # deprecated for `connections`
-    direct_connection: DirectConnection | None  # deprecated for `connections`
+    # None if null or missing:
+    default_connection_id: str | None = None  # of the one among `connections` that came with it
+    source: EmptySource | BackupSource | DatabaseCloneSource | dict[str, JSON] | None = None
+    branch_id: str | None = None
+    logical_id: str | None = None  # the caller's own key, unique on a branch
+    api_keys: list[DatabaseApiKey] | None = None  # deprecated for `connections`
+    connection_string: Secret | None = None  # deprecated for `connections`
+    direct_connection: DirectConnection | None = None  # deprecated for `connections`
     project: ResourceRef | None = None  # left out inside a new project
 
 
 @define
-class DatabaseUsage:
+class DatabaseUsage(Model):
     """What a database used in a period."""
 
     period: UsagePeriod
@@ -144,8 +148,8 @@ class Databases(Resource):
     ) -> Pager[Database]:
         """Walk every database that the token can see, or those of one project or branch.
 
-        `branch_id="unassigned"` finds those on no branch.
-
+        `branch_id="unassigned"` finds those on no branch. `limit` is the size of a page. Raises
+        PermissionDeniedError.
         GET /v1/databases
         """
         query = {
@@ -173,8 +177,8 @@ class Databases(Resource):
         """Create a database: empty, or from a backup or another database.
 
         Region "inherit" is the project's. `branch_git_name` makes a missing branch and excludes `branch_id` and
-        `logical_id`; without them it goes on the default branch. ConflictError: the logical id is taken.
-
+        `logical_id`; without them it goes on the default branch. Raises BadRequestError, PermissionDeniedError,
+        NotFoundError; ConflictError: the logical id is taken.
         POST /v1/databases
         """
         body = {
@@ -192,6 +196,7 @@ class Databases(Resource):
     async def get(self, database_id: str) -> Database:
         """Look up a database.
 
+        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/databases/{databaseId}
         """
         return await self._get(Database, path("/v1/databases/{}", database_id))
@@ -208,27 +213,27 @@ class Databases(Resource):
         """Rename a database, move it to another branch, or set its logical id.
 
         `branch_git_name` creates a missing branch; `logical_id` cannot go together with a move; null branches are
-        refused. ConflictError: the branch has a database of that logical id.
-
+        refused. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: the branch
+        has a database of that logical id.
         PATCH /v1/databases/{databaseId}
         """
         body = {"name": name, "branchId": branch_id, "branchGitName": branch_git_name, "logicalId": logical_id}
         return await self._patch(Database, path("/v1/databases/{}", database_id), body)
 
-    async def delete(self, database_id: str) -> None:
+    async def delete(self, database_id: str, *, missing_ok: bool = False) -> None:
         """Delete a database.
 
-        PermissionDeniedError: the default database is protected.
-
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError; PermissionDeniedError: the default
+        database is protected.
         DELETE /v1/databases/{databaseId}
         """
-        await self._delete(path("/v1/databases/{}", database_id))
+        await self._delete(path("/v1/databases/{}", database_id), missing_ok=missing_ok)
 
     def list_backups(self, database_id: str, *, limit: int | None = None) -> Pager[Backup]:
         """List the backups of a database, `limit` of them at most.
 
-        Days of retention are in the page's `extras["meta"]`. UnprocessableEntityError: a remote database has none.
-
+        Days of retention are in the page's `extras["meta"]`. Raises NotFoundError; UnprocessableEntityError: a
+        remote database has none.
         GET /v1/databases/{databaseId}/backups
         """
         return self._single_page(Backup, path("/v1/databases/{}/backups", database_id), {"limit": limit})
@@ -238,6 +243,7 @@ class Databases(Resource):
     ) -> Pager[Connection]:
         """Walk the connections of a database.
 
+        `limit` is the size of a page. Raises UnprocessableEntityError.
         GET /v1/databases/{databaseId}/connections
         """
         route = path("/v1/databases/{}/connections", database_id)
@@ -246,6 +252,8 @@ class Databases(Resource):
     async def create_connection(self, database_id: str, *, name: str) -> ConnectionWithSecrets:
         """Create a connection to a database; its secrets are in this answer only.
 
+        Raises NotFoundError, UnprocessableEntityError; ConflictError: the database is not ready for another
+        connection.
         POST /v1/databases/{databaseId}/connections
         """
         return await self._post(
@@ -257,8 +265,9 @@ class Databases(Resource):
     ) -> DatabaseUsage:
         """Measure the operations and the storage that a database used in a period.
 
-        ServerError 503: the figures are not to be had just now; its Retry-After is obeyed.
-
+        `start_date` and `end_date` are dates or times in ISO 8601. Raises BadRequestError, NotFoundError,
+        UnprocessableEntityError; ServerError 503: the figures are not to be had just now; its Retry-After is
+        obeyed.
         GET /v1/databases/{databaseId}/usage
         """
         query = {"startDate": start_date, "endDate": end_date}
@@ -267,10 +276,9 @@ class Databases(Resource):
     async def restore(self, target_database_id: str, *, source: BackupSource) -> Database:
         """Overwrite a database in place with a backup; what it held is lost.
 
-        Its connections stay. Its status is recovering until it is done. NotFoundError: database, source or backup
-        is missing; ConflictError: it is being provisioned or restored; UnprocessableEntityError: the backup cannot
-        be used.
-
+        Its connections stay. Its status is recovering until it is done. Raises NotFoundError: database, source or
+        backup is missing; ConflictError: it is being provisioned or restored; UnprocessableEntityError: the backup
+        cannot be used.
         POST /v1/databases/{targetDatabaseId}/restore
         """
         return await self._post(Database, path("/v1/databases/{}/restore", target_database_id), {"source": source})

@@ -6,23 +6,24 @@ from typing import Literal
 
 from attrs import define
 
-from prisma_mgmt.core.resource import JSON, LogStream, Resource, Secret, path
+from prisma_mgmt.core.resource import JSON, LogStream, Model, Resource, Secret, path
 from prisma_mgmt.management.shared import LogEnd, PortMapping
 
 
 @define
-class CreatedDeployment:
+class CreatedDeployment(Model):
     """A new deployment, and where its code goes."""
 
     id: str
     type: str
     url: str
     foundry_version_id: str
-    upload_url: Secret | None  # signed: whoever has it may upload; None where the code is reused
+    # None if null or missing:
+    upload_url: Secret | None = None  # signed: whoever has it may upload; None where the code is reused
 
 
 @define
-class DeploymentLogRecord:
+class DeploymentLogRecord(Model):
     """A piece of a deployment's log."""
 
     text: str
@@ -32,7 +33,7 @@ class DeploymentLogRecord:
 
 
 @define
-class DeploymentSummary:
+class DeploymentSummary(Model):
     """A deployment as lists show it."""
 
     id: str
@@ -44,27 +45,28 @@ class DeploymentSummary:
 
 
 @define
-class StartedDeployment:
+class StartedDeployment(Model):
     """A deployment on its way up."""
 
     preview_domain: str  # answers once it runs
 
 
 @define
-class DeploymentLogTerminal:
+class DeploymentLogTerminal(Model):
     """The end of a deployment's log, for good or for now."""
 
     kind: LogEnd
     code: str
     message: str
     retryable: bool
-    cursor: str | None  # resumes the log after what was read
+    # None if null or missing:
+    cursor: str | None = None  # resumes the log after what was read
     details: dict[str, JSON] | None = None
     type: Literal["terminal"] = "terminal"
 
 
 @define
-class Deployment:
+class Deployment(Model):
     """A deployment of a service."""
 
     id: str
@@ -73,8 +75,9 @@ class Deployment:
     service_id: str
     foundry_version_id: str
     status: str  # free text, such as running or stopped
-    preview_domain: str | None  # answers while the deployment runs
     created_at: datetime
+    # None if null or missing:
+    preview_domain: str | None = None  # answers while the deployment runs
     env_vars: dict[str, str] | None = None  # by name; the values are redacted
     port_mapping: PortMapping | None = None
 
@@ -85,18 +88,19 @@ class Deployments(Resource):
     async def get(self, deployment_id: str) -> Deployment:
         """Look up a deployment; of its variables the names only.
 
+        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/deployments/{deploymentId} (experimental)
         """
         return await self._get(Deployment, path("/v1/deployments/{}", deployment_id))
 
-    async def delete(self, deployment_id: str) -> None:
+    async def delete(self, deployment_id: str, *, missing_ok: bool = False) -> None:
         """Delete a deployment for good.
 
-        ConflictError: it is neither stopped nor new.
-
+        Raises PermissionDeniedError, NotFoundError unless `missing_ok`, UnprocessableEntityError; ConflictError: it
+        is neither stopped nor new.
         DELETE /v1/deployments/{deploymentId} (experimental)
         """
-        await self._delete(path("/v1/deployments/{}", deployment_id))
+        await self._delete(path("/v1/deployments/{}", deployment_id), missing_ok=missing_ok)
 
     def logs(
         self,
@@ -110,9 +114,8 @@ class Deployments(Resource):
         """Read the log of a deployment.
 
         The last `tail` records, or from the start, or from a `cursor`; resume with the `cursor` of the terminal
-        record. `follow` goes on with what comes, over a WebSocket (`pip install prisma-mgmt[live]`); DecodeError:
-        the server opened none.
-
+        record. `follow` goes on with what comes, over a WebSocket (`pip install prisma-mgmt[live]`). Raises
+        PermissionDeniedError, NotFoundError, UnprocessableEntityError; DecodeError: the server opened no WebSocket.
         GET /v1/deployments/{deploymentId}/logs (experimental)
         """
         query = {"tail": tail, "from_start": from_start, "cursor": cursor}
@@ -122,9 +125,9 @@ class Deployments(Resource):
     async def start(self, deployment_id: str) -> StartedDeployment:
         """Start a deployment; poll `get` until it runs.
 
-        The preview domain answers only then. ConflictError: it runs already or has no code; RateLimitError: too
-        many calls, or the compute quota is used up.
-
+        The preview domain answers only then. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError;
+        ConflictError: it runs already or has no code; RateLimitError: too many calls, or the compute quota is used
+        up.
         POST /v1/deployments/{deploymentId}/start (experimental)
         """
         return await self._post(StartedDeployment, path("/v1/deployments/{}/start", deployment_id))
@@ -132,8 +135,8 @@ class Deployments(Resource):
     async def stop(self, deployment_id: str) -> None:
         """Stop a deployment and keep its record; poll `get` until it has stopped.
 
-        ConflictError: it neither runs nor starts.
-
+        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: it neither runs nor
+        starts.
         POST /v1/deployments/{deploymentId}/stop (experimental)
         """
         await self._send("POST", path("/v1/deployments/{}/stop", deployment_id))

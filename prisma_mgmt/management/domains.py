@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Resource, path
+from prisma_mgmt.core.resource import Model, Resource, path
 
 CustomDomainStatus: TypeAlias = (
     Literal["pending_dns", "verifying", "verified_routing_blocked", "provisioning_tls", "active", "failed", "removing"]
@@ -16,33 +16,35 @@ CustomDomainFailureCategory: TypeAlias = Literal["dns", "acme", "storage", "unkn
 
 
 @define
-class DnsRecord:
+class DnsRecord(Model):
     """A DNS record that a custom domain needs."""
 
     type: str
     name: str
     value: str
-    ttl: int | None  # seconds
+    # None if null or missing:
+    ttl: int | None = None  # seconds
 
 
 @define
-class CustomDomain:
+class CustomDomain(Model):
     """A custom domain of a service, and how far its set-up has come."""
 
     id: str
     type: str
     url: str
-    hostname: str
+    hostname: str  # the domain itself
     app_id: str
-    compute_service_id: str  # deprecated for `app_id`
-    status: CustomDomainStatus
+    status: CustomDomainStatus  # how far it has come
     foundry_status: str  # free text
-    failure_reason: str | None
-    failure_category: CustomDomainFailureCategory | None
-    cert_expires_at: datetime | None
     created_at: datetime
     updated_at: datetime
     dns_records: list[DnsRecord]
+    # None if null or missing:
+    compute_service_id: str | None = None  # deprecated for `app_id`
+    failure_reason: str | None = None
+    failure_category: CustomDomainFailureCategory | None = None
+    cert_expires_at: datetime | None = None
 
 
 class Domains(Resource):
@@ -51,22 +53,24 @@ class Domains(Resource):
     async def get(self, domain_id: str) -> CustomDomain:
         """Look up a custom domain.
 
+        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/domains/{domainId} (experimental)
         """
         return await self._get(CustomDomain, path("/v1/domains/{}", domain_id))
 
-    async def delete(self, domain_id: str) -> None:
+    async def delete(self, domain_id: str, *, missing_ok: bool = False) -> None:
         """Remove a custom domain from its service.
 
+        Raises PermissionDeniedError, NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/domains/{domainId} (experimental)
         """
-        await self._delete(path("/v1/domains/{}", domain_id))
+        await self._delete(path("/v1/domains/{}", domain_id), missing_ok=missing_ok)
 
     async def retry(self, domain_id: str) -> CustomDomain:
         """Check the DNS of a failed or pending domain again, and issue its certificate.
 
-        ConflictError: it cannot be retried yet.
-
+        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: it cannot be retried
+        yet.
         POST /v1/domains/{domainId}/retry (experimental)
         """
         return await self._post(CustomDomain, path("/v1/domains/{}/retry", domain_id))

@@ -6,26 +6,27 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Secret, Unset, choice, path
+from prisma_mgmt.core.resource import UNSET, Model, Pager, Resource, Secret, Unset, choice, path
 
 EnvironmentVariableClass: TypeAlias = Literal["production", "preview"] | str
 
 
 @define
-class EnvironmentVariable:
+class EnvironmentVariable(Model):
     """An environment variable, without its value."""
 
     id: str
     type: str
     url: str
     project_id: str
-    branch_id: str | None  # None: every branch of its class
     class_: EnvironmentVariableClass
     key: str
-    value_kid: str
+    value_kid: str  # of the key that encrypts the value
     is_managed_by_system: bool
     created_at: datetime
     updated_at: datetime
+    # None if null or missing:
+    branch_id: str | None = None  # None: every branch of its class
 
 
 class EnvironmentVariables(Resource):
@@ -43,8 +44,8 @@ class EnvironmentVariables(Resource):
     ) -> Pager[EnvironmentVariable]:
         """Walk the environment variables that the token can see.
 
-        A project, a class and a key together find one.
-
+        A project, a class and a key together find one. `limit` is the size of a page. Raises
+        UnprocessableEntityError.
         GET /v1/environment-variables (experimental)
         """
         query = {
@@ -62,9 +63,9 @@ class EnvironmentVariables(Resource):
     ) -> EnvironmentVariable:
         """Set an environment variable for the first time.
 
-        `branch_id` makes it an override for that preview branch. NotFoundError: the project is unknown or out of
-        the token's reach; ConflictError: the scope has that key; update it.
-
+        `branch_id` makes it an override for that preview branch. Raises UnprocessableEntityError; NotFoundError:
+        the project is unknown or out of the token's reach; ConflictError: the scope has that key already, whose
+        value `update` changes.
         POST /v1/environment-variables (experimental)
         """
         value = Secret(value)
@@ -80,6 +81,7 @@ class EnvironmentVariables(Resource):
     async def get(self, environment_variable_id: str) -> EnvironmentVariable:
         """Look up an environment variable; its value is never told.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/environment-variables/{envVarId} (experimental)
         """
         return await self._get(EnvironmentVariable, path("/v1/environment-variables/{}", environment_variable_id))
@@ -87,15 +89,17 @@ class EnvironmentVariables(Resource):
     async def update(self, environment_variable_id: str, *, value: str) -> EnvironmentVariable:
         """Change the value of an environment variable.
 
+        Raises NotFoundError, UnprocessableEntityError.
         PATCH /v1/environment-variables/{envVarId} (experimental)
         """
         value = Secret(value)
         route = path("/v1/environment-variables/{}", environment_variable_id)
         return await self._patch(EnvironmentVariable, route, {"value": value})
 
-    async def delete(self, environment_variable_id: str) -> None:
+    async def delete(self, environment_variable_id: str, *, missing_ok: bool = False) -> None:
         """Delete an environment variable.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/environment-variables/{envVarId} (experimental)
         """
-        await self._delete(path("/v1/environment-variables/{}", environment_variable_id))
+        await self._delete(path("/v1/environment-variables/{}", environment_variable_id), missing_ok=missing_ok)

@@ -11,11 +11,10 @@ class GithubActions(Resource):
     async def exchange_token(self, *, token: str, expires_in_seconds: int | Unset = UNSET) -> MintedServiceToken:
         """Trade a GitHub Actions OIDC token for a short-lived service token.
 
-        The OIDC token's audience has to be `prisma-cloud`; the lifetime is 1800 seconds, 3600 at most.
+        The OIDC token's audience has to be `prisma-cloud`; the lifetime is 1800 seconds, 3600 at most. Raises
         AuthenticationError: a bad token, or a repository that is not linked.
-
         POST /v1/auth/github-actions/token (experimental)
         """
         token = Secret(token)
         body = {"token": token, "expiresInSeconds": expires_in_seconds}
-        return await self._post(MintedServiceToken, "/v1/auth/github-actions/token", body)
+        return await self._post(MintedServiceToken, "/v1/auth/github-actions/token", body, token=False)

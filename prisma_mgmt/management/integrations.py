@@ -5,11 +5,11 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Pager, Resource, path
+from prisma_mgmt.core.resource import Model, Pager, Resource, path
 
 
 @define
-class IntegrationClient:
+class IntegrationClient(Model):
     """The OAuth application of an integration."""
 
     id: str
@@ -18,16 +18,17 @@ class IntegrationClient:
 
 
 @define
-class IntegrationUser:
+class IntegrationUser(Model):
     """The user who granted an integration its access."""
 
     id: str
     email: str
-    display_name: str | None
+    # None if null or missing:
+    display_name: str | None = None
 
 
 @define
-class Integration:
+class Integration(Model):
     """An OAuth application's access to a workspace."""
 
     id: str
@@ -44,6 +45,7 @@ class Integrations(Resource):
     def list(self, *, workspace_id: str, cursor: str | None = None, limit: int | None = None) -> Pager[Integration]:
         """Walk the integrations of a workspace.
 
+        `limit` is the size of a page.
         GET /v1/integrations
         """
         return self._pages(
@@ -53,13 +55,15 @@ class Integrations(Resource):
     async def get(self, integration_id: str) -> Integration:
         """Look up an integration.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/integrations/{id}
         """
         return await self._get(Integration, path("/v1/integrations/{}", integration_id))
 
-    async def delete(self, integration_id: str) -> None:
+    async def delete(self, integration_id: str, *, missing_ok: bool = False) -> None:
         """Delete an integration and revoke its tokens.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/integrations/{id}
         """
-        await self._delete(path("/v1/integrations/{}", integration_id))
+        await self._delete(path("/v1/integrations/{}", integration_id), missing_ok=missing_ok)

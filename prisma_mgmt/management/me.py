@@ -5,22 +5,23 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Resource
+from prisma_mgmt.core.resource import Model, Resource
 
 PrincipalCredentialType: TypeAlias = Literal["oauth", "service_token", "management_token", "agent_token"] | str
 
 
 @define
-class PrincipalUser:
+class PrincipalUser(Model):
     """The user behind a token."""
 
     id: str
     email: str
-    name: str | None
+    # None if null or missing:
+    name: str | None = None
 
 
 @define
-class PrincipalWorkspace:
+class PrincipalWorkspace(Model):
     """The workspace of a token."""
 
     id: str
@@ -28,21 +29,23 @@ class PrincipalWorkspace:
 
 
 @define
-class PrincipalCredential:
+class PrincipalCredential(Model):
     """The credential behind a token."""
 
     type: PrincipalCredentialType
-    id: str | None
-    name: str | None
+    # None if null or missing:
+    id: str | None = None
+    name: str | None = None
 
 
 @define
-class Principal:
+class Principal(Model):
     """Whom a token stands for."""
 
-    user: PrincipalUser | None
-    workspace: PrincipalWorkspace | None
     credential: PrincipalCredential
+    # None if null or missing:
+    user: PrincipalUser | None = None
+    workspace: PrincipalWorkspace | None = None
 
 
 class Me(Resource):

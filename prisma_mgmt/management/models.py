@@ -25,6 +25,8 @@ from prisma_mgmt.management.builds import BuildSource as BuildSource
 from prisma_mgmt.management.builds import BuildState as BuildState
 from prisma_mgmt.management.connections import Connection as Connection
 from prisma_mgmt.management.connections import ConnectionWithSecrets as ConnectionWithSecrets
+from prisma_mgmt.management.connections import SecretEndpoint as SecretEndpoint
+from prisma_mgmt.management.connections import SecretEndpoints as SecretEndpoints
 from prisma_mgmt.management.databases import Backup as Backup
 from prisma_mgmt.management.databases import BackupStatus as BackupStatus
 from prisma_mgmt.management.databases import BackupType as BackupType

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import JSON, UNSET, Pager, Resource, Secret, Unset, choice, path
+from prisma_mgmt.core.resource import JSON, UNSET, Model, Pager, Resource, Secret, Unset, choice, path
 from prisma_mgmt.management.databases import CreatedDatabase, Database
 from prisma_mgmt.management.shared import (
     BackupSource,
@@ -19,7 +19,7 @@ from prisma_mgmt.management.shared import (
 
 
 @define
-class FromDatabase:
+class FromDatabase(Model):
     """The database, and perhaps the backup of it, that a new database is made from."""
 
     id: str
@@ -27,32 +27,34 @@ class FromDatabase:
 
 
 @define
-class Project:
+class Project(Model):
     """A project."""
 
     id: str
     type: str
     url: str
     name: str
-    logical_id: str | None
     created_at: datetime
-    default_region: str | None
     workspace: ResourceRef
+    # None if null or missing:
+    logical_id: str | None = None  # the caller's own key, unique in a workspace
+    default_region: str | None = None
 
 
 @define
-class CreatedProject:
+class CreatedProject(Model):
     """A new project, and the database that came with it."""
 
     id: str
     type: str
     url: str
     name: str
-    logical_id: str | None
     created_at: datetime
-    default_region: str | None
     workspace: ResourceRef
-    database: CreatedDatabase | None  # None where none was asked for
+    # None if null or missing:
+    logical_id: str | None = None  # the caller's own key, unique in a workspace
+    default_region: str | None = None
+    database: CreatedDatabase | None = None  # None where none was asked for
 
 
 class Projects(Resource):
@@ -63,6 +65,7 @@ class Projects(Resource):
     ) -> Pager[Project]:
         """Walk every project that the token can see.
 
+        `limit` is the size of a page.
         GET /v1/projects
         """
         return self._pages(Project, "/v1/projects", {"cursor": cursor, "limit": limit, "logicalId": logical_id})
@@ -78,8 +81,7 @@ class Projects(Resource):
     ) -> CreatedProject:
         """Create a project, with a database unless `create_database` is false.
 
-        ConflictError: the logical id is taken in the workspace.
-
+        Raises ConflictError: the logical id is taken in the workspace.
         POST /v1/projects
         """
         body = {
@@ -94,6 +96,7 @@ class Projects(Resource):
     async def get(self, project_id: str) -> Project:
         """Look up a project.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/projects/{id}
         """
         return await self._get(Project, path("/v1/projects/{}", project_id))
@@ -103,24 +106,24 @@ class Projects(Resource):
     ) -> Project:
         """Rename a project, or replace its settings.
 
+        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         PATCH /v1/projects/{id}
         """
         return await self._patch(Project, path("/v1/projects/{}", project_id), {"name": name, "settings": settings})
 
-    async def delete(self, project_id: str) -> None:
+    async def delete(self, project_id: str, *, missing_ok: bool = False) -> None:
         """Delete a project.
 
-        BadRequestError: something depends on it.
-
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError; BadRequestError: something depends on
+        it; ConflictError: something still runs in it.
         DELETE /v1/projects/{id}
         """
-        await self._delete(path("/v1/projects/{}", project_id))
+        await self._delete(path("/v1/projects/{}", project_id), missing_ok=missing_ok)
 
     async def transfer(self, project_id: str, *, recipient_access_token: str) -> None:
         """Hand a project over to the workspace behind another access token.
 
-        ConflictError: its present state forbids it.
-
+        Raises NotFoundError, UnprocessableEntityError; ConflictError: its present state forbids it.
         POST /v1/projects/{id}/transfer
         """
         recipient_access_token = Secret(recipient_access_token)
@@ -132,6 +135,7 @@ class Projects(Resource):
     ) -> Pager[Database]:
         """Walk the databases of a project.
 
+        `limit` is the size of a page. Raises NotFoundError, UnprocessableEntityError.
         GET /v1/projects/{projectId}/databases
         """
         return self._pages(Database, path("/v1/projects/{}/databases", project_id), {"cursor": cursor, "limit": limit})
@@ -148,9 +152,9 @@ class Projects(Resource):
     ) -> CreatedDatabase:
         """Create a database in a project; the answer holds its secrets.
 
-        Region "inherit" is that of the project. `from_database` is deprecated for `source`. PermissionDeniedError:
-        a policy forbids the token's owner to create databases.
-
+        Region "inherit" is that of the project. `from_database` is deprecated for `source`. Raises BadRequestError,
+        NotFoundError, UnprocessableEntityError; PermissionDeniedError: a policy forbids the token's owner to create
+        databases; ConflictError: the project is not ready for another database.
         POST /v1/projects/{projectId}/databases
         """
         body = {

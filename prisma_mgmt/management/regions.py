@@ -5,19 +5,20 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Resource, choice
+from prisma_mgmt.core.resource import Model, Pager, Resource, choice
 
 Product: TypeAlias = Literal["postgres", "accelerate"] | str
 RegionStatus: TypeAlias = Literal["available", "unavailable"] | str
 
 
 @define
-class Region:
+class Region(Model):
     """A region of a product."""
 
     id: str
     type: str
     name: str
+    # None if null or missing:
     product: Product | None = None  # left out in the lists of one product
     status: RegionStatus | None = None  # left out for Accelerate
 
@@ -25,23 +26,23 @@ class Region:
 class Regions(Resource):
     """Regions in which databases can be placed."""
 
-    async def list(self, *, product: Product | None = None) -> tuple[Region, ...]:
+    def list(self, *, product: Product | None = None) -> Pager[Region]:
         """List the regions of every product, or of one.
 
         GET /v1/regions
         """
-        return await self._list(Region, "/v1/regions", {"product": choice("product", product)})
+        return self._list(Region, "/v1/regions", {"product": choice("product", product)})
 
-    async def list_accelerate(self) -> tuple[Region, ...]:
+    def list_accelerate(self) -> Pager[Region]:
         """List the regions of Prisma Accelerate.
 
         GET /v1/regions/accelerate
         """
-        return await self._list(Region, "/v1/regions/accelerate")
+        return self._list(Region, "/v1/regions/accelerate")
 
-    async def list_postgres(self) -> tuple[Region, ...]:
+    def list_postgres(self) -> Pager[Region]:
         """List the regions of Prisma Postgres.
 
         GET /v1/regions/postgres
         """
-        return await self._list(Region, "/v1/regions/postgres")
+        return self._list(Region, "/v1/regions/postgres")

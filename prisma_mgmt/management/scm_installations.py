@@ -6,14 +6,14 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, choice, path
+from prisma_mgmt.core.resource import UNSET, Model, Pager, Resource, Unset, choice, path
 from prisma_mgmt.management.shared import ScmProvider
 
 ScmInstallationAccountType: TypeAlias = Literal["user", "organization"] | str
 
 
 @define
-class ScmRepository:
+class ScmRepository(Model):
     """A repository that an installation can see."""
 
     id: int  # the provider's number
@@ -24,20 +24,21 @@ class ScmRepository:
 
 
 @define
-class InstallIntent:
+class InstallIntent(Model):
     """A link to a GitHub account that has been begun, or found to exist."""
 
     type: str
     provider: ScmProvider
     workspace_id: str
     install_url: str  # works once and expires
+    # None if null or missing:
     already_linked: bool | None = None
     account_login: str | None = None
     hint: str | None = None
 
 
 @define
-class ScmInstallation:
+class ScmInstallation(Model):
     """A GitHub account linked to a workspace."""
 
     id: str
@@ -61,8 +62,7 @@ class ScmInstallations(Resource):
     ) -> Pager[ScmInstallation]:
         """Walk the active installations of a workspace.
 
-        A hint beside the list stands in the page's `extras`.
-
+        A hint beside the list stands in the page's `extras`. `limit` is the size of a page.
         GET /v1/scm-installations (experimental)
         """
         query = {"cursor": cursor, "limit": limit, "workspaceId": workspace_id, "repository": repository}
@@ -74,9 +74,8 @@ class ScmInstallations(Resource):
         """Begin to link a GitHub account to a workspace.
 
         Send the user to `install_url`, which works once, unless the account was `already_linked`. `repository` is
-        owner/name. PermissionDeniedError: the tokens of integrations may not; UnprocessableEntityError: a bad
-        workspace or provider.
-
+        owner/name. Raises NotFoundError; PermissionDeniedError: the tokens of integrations may not;
+        UnprocessableEntityError: a bad workspace or provider.
         POST /v1/scm-installations/install-intents (experimental)
         """
         body = {"provider": choice("provider", provider), "workspaceId": workspace_id, "repository": repository}
@@ -87,8 +86,8 @@ class ScmInstallations(Resource):
     ) -> Pager[ScmRepository]:
         """Walk the repositories that an installation can see.
 
-        UnprocessableEntityError: the provider refused to list them.
-
+        `limit` is the size of a page. Raises NotFoundError; UnprocessableEntityError: the provider refused to list
+        them.
         GET /v1/scm-installations/{installationId}/repositories (experimental)
         """
         route = path("/v1/scm-installations/{}/repositories", installation_id)

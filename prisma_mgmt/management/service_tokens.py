@@ -5,11 +5,11 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Pager, Resource, Secret, path
+from prisma_mgmt.core.resource import Model, Pager, Resource, Secret, path
 
 
 @define
-class CreatedServiceToken:
+class CreatedServiceToken(Model):
     """A service token with its value, as told when it is made."""
 
     id: str
@@ -18,11 +18,12 @@ class CreatedServiceToken:
     value_hint: str
     created_at: datetime
     value: Secret  # in this answer only
+    # None if null or missing:
     expires_at: datetime | None = None
 
 
 @define
-class MintedServiceToken:
+class MintedServiceToken(Model):
     """A short-lived service token for a workflow run."""
 
     id: str
@@ -33,7 +34,7 @@ class MintedServiceToken:
 
 
 @define
-class ServiceToken:
+class ServiceToken(Model):
     """A service token, without its value."""
 
     id: str
@@ -41,6 +42,7 @@ class ServiceToken:
     name: str
     value_hint: str
     created_at: datetime
+    # None if null or missing:
     expires_at: datetime | None = None
 
 
@@ -50,8 +52,7 @@ class ServiceTokens(Resource):
     def list(self, workspace_id: str, *, cursor: str | None = None, limit: int | None = None) -> Pager[ServiceToken]:
         """Walk the service tokens of a workspace, newest first.
 
-        An unknown workspace has an empty list.
-
+        An unknown workspace has an empty list. `limit` is the size of a page. Raises UnprocessableEntityError.
         GET /v1/workspaces/{workspaceId}/service-tokens
         """
         route = path("/v1/workspaces/{}/service-tokens", workspace_id)
@@ -60,15 +61,18 @@ class ServiceTokens(Resource):
     async def create(self, workspace_id: str, *, name: str) -> CreatedServiceToken:
         """Create a service token; its value is in this answer only.
 
+        Raises NotFoundError, UnprocessableEntityError.
         POST /v1/workspaces/{workspaceId}/service-tokens
         """
         return await self._post(
             CreatedServiceToken, path("/v1/workspaces/{}/service-tokens", workspace_id), {"name": name}
         )
 
-    async def delete(self, workspace_id: str, service_token_id: str) -> None:
+    async def delete(self, workspace_id: str, service_token_id: str, *, missing_ok: bool = False) -> None:
         """Revoke a service token.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/workspaces/{workspaceId}/service-tokens/{serviceTokenId}
         """
-        await self._delete(path("/v1/workspaces/{}/service-tokens/{}", workspace_id, service_token_id))
+        route = path("/v1/workspaces/{}/service-tokens/{}", workspace_id, service_token_id)
+        await self._delete(route, missing_ok=missing_ok)

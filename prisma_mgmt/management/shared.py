@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Secret, Unset
+from prisma_mgmt.core.resource import UNSET, Model, Secret, Unset
 
 LogEnd: TypeAlias = Literal["end", "error"] | str
 ConnectionKind: TypeAlias = Literal["postgres", "accelerate"] | str
@@ -19,7 +19,7 @@ RegionId: TypeAlias = (
 
 
 @define
-class BackupSource:
+class BackupSource(Model):
     """A backup, as what a database is made from."""
 
     database_id: str
@@ -28,7 +28,7 @@ class BackupSource:
 
 
 @define
-class ResourceRef:
+class ResourceRef(Model):
     """A reference to a project, a workspace or a database."""
 
     id: str
@@ -37,7 +37,7 @@ class ResourceRef:
 
 
 @define
-class DirectConnection:
+class DirectConnection(Model):
     """The host and the credentials of a direct connection."""
 
     host: str
@@ -46,16 +46,17 @@ class DirectConnection:
 
 
 @define
-class ConnectionEndpoint:
+class ConnectionEndpoint(Model):
     """Where to connect to."""
 
     host: str
     port: int
+    # None if null or missing:
     connection_string: Secret | None = None  # only where a secret has just been made
 
 
 @define
-class RegionRef:
+class RegionRef(Model):
     """A reference to a region."""
 
     id: str
@@ -63,14 +64,14 @@ class RegionRef:
 
 
 @define
-class EmptySource:
+class EmptySource(Model):
     """Nothing: the database begins empty."""
 
     type: Literal["empty"] = "empty"
 
 
 @define
-class DatabaseCloneSource:
+class DatabaseCloneSource(Model):
     """Another database, as what a database is made from."""
 
     database_id: str
@@ -78,14 +79,15 @@ class DatabaseCloneSource:
 
 
 @define
-class PortMapping:
+class PortMapping(Model):
     """The ports that a deployment listens on."""
 
+    # None if null or missing:
     http: int | Unset | None = UNSET
 
 
 @define
-class PromotionResult:
+class PromotionResult(Model):
     """What a change of the deployment in service led to."""
 
     app_endpoint_domain: str
@@ -93,9 +95,10 @@ class PromotionResult:
 
 
 @define
-class ConnectionEndpoints:
+class ConnectionEndpoints(Model):
     """The ways into a database that a connection offers."""
 
-    direct: ConnectionEndpoint | None = None
-    pooled: ConnectionEndpoint | None = None
-    accelerate: ConnectionEndpoint | None = None
+    # None if null or missing:
+    direct: ConnectionEndpoint | None = None  # for migrations, and programs that keep their connections
+    pooled: ConnectionEndpoint | None = None  # through a pooler: for many short connections
+    accelerate: ConnectionEndpoint | None = None  # through Prisma Accelerate, over HTTP

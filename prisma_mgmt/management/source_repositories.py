@@ -6,14 +6,14 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, choice, path
+from prisma_mgmt.core.resource import UNSET, Model, Pager, Resource, Unset, choice, path
 from prisma_mgmt.management.shared import ScmProvider
 
 SourceRepositoryStatus: TypeAlias = Literal["active", "archived"] | str
 
 
 @define
-class SourceRepository:
+class SourceRepository(Model):
     """A git repository linked to a project."""
 
     id: str
@@ -29,6 +29,7 @@ class SourceRepository:
     installation_id: str
     created_at: datetime
     updated_at: datetime
+    # None if null or missing:
     hint: str | None = None
 
 
@@ -38,6 +39,7 @@ class SourceRepositories(Resource):
     def list(self, *, project_id: str, cursor: str | None = None, limit: int | None = None) -> Pager[SourceRepository]:
         """Walk the repositories linked to a project.
 
+        `limit` is the size of a page. Raises NotFoundError.
         GET /v1/source-repositories (experimental)
         """
         query = {"cursor": cursor, "limit": limit, "projectId": project_id}
@@ -48,10 +50,9 @@ class SourceRepositories(Resource):
     ) -> SourceRepository:
         """Link a git repository to a project.
 
-        `provider` is "github". Without `installation_id` the workspace's is taken. PermissionDeniedError: the
-        installation is suspended or gone; ConflictError: repository or project is linked already;
-        UnprocessableEntityError: the installation cannot see the repository.
-
+        `provider` is "github". Without `installation_id` the workspace's is taken. Raises NotFoundError;
+        PermissionDeniedError: the installation is suspended or gone; ConflictError: repository or project is linked
+        already; UnprocessableEntityError: the installation cannot see the repository.
         POST /v1/source-repositories (experimental)
         """
         body = {
@@ -65,13 +66,15 @@ class SourceRepositories(Resource):
     async def get(self, source_repository_id: str) -> SourceRepository:
         """Look up a linked repository.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/source-repositories/{id} (experimental)
         """
         return await self._get(SourceRepository, path("/v1/source-repositories/{}", source_repository_id))
 
-    async def delete(self, source_repository_id: str) -> None:
+    async def delete(self, source_repository_id: str, *, missing_ok: bool = False) -> None:
         """Unlink a repository; branches and what stands on them stay.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/source-repositories/{id} (experimental)
         """
-        await self._delete(path("/v1/source-repositories/{}", source_repository_id))
+        await self._delete(path("/v1/source-repositories/{}", source_repository_id), missing_ok=missing_ok)

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Resource, Unset, path
+from prisma_mgmt.core.resource import UNSET, Model, Resource, Unset, path
 
 TopologyDirection: TypeAlias = Literal["in", "out"] | str
 TopologyEdgeFamily: TypeAlias = Literal["communication", "data"] | str
@@ -15,18 +15,19 @@ TopologyNodeKind: TypeAlias = Literal["module", "service", "resource"] | str
 
 
 @define
-class TopologyPort:
+class TopologyPort(Model):
     """A port of a node."""
 
     logical_id: str
     direction: TopologyDirection
     name: str
+    # None if null or missing:
     contract_kind: str | None = None
     contract_hash: str | None = None
 
 
 @define
-class TopologyPortRef:
+class TopologyPortRef(Model):
     """A reference to a port."""
 
     logical_id: str
@@ -35,32 +36,35 @@ class TopologyPortRef:
 
 
 @define
-class TopologyNode:
+class TopologyNode(Model):
     """A node of a graph."""
 
     logical_id: str
     parent_logical_id: str | None
     kind: TopologyNodeKind
+    # None if null or missing:
     type: str | None = None
 
 
 @define
-class TopologyEdge:
+class TopologyEdge(Model):
     """An edge of a graph, from one port to another."""
 
     from_: TopologyPortRef
     to: TopologyPortRef
     family: TopologyEdgeFamily
+    # None if null or missing:
     style: str | None = None
 
 
 @define
-class ApplicationTopology:
+class ApplicationTopology(Model):
     """The graph of a branch: nodes, their ports, and the edges between ports."""
 
     nodes: list[TopologyNode]
     ports: list[TopologyPort]
     edges: list[TopologyEdge]
+    # None if null or missing:
     content_hash: str | None = None
     written_at: datetime | None = None
 
@@ -71,6 +75,7 @@ class Topology(Resource):
     async def get(self, project_id: str, branch_id: str) -> ApplicationTopology:
         """Read the graph of a branch, in a stable order.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/projects/{projectId}/branches/{branchId}/application-topology (experimental)
         """
         route = path("/v1/projects/{}/branches/{}/application-topology", project_id, branch_id)
@@ -88,8 +93,7 @@ class Topology(Resource):
     ) -> ApplicationTopology:
         """Replace the graph of a branch as a whole.
 
-        UnprocessableEntityError: the graph is not sound; the old one stays.
-
+        Raises NotFoundError; UnprocessableEntityError: the graph is not sound, and the old one stays.
         PUT /v1/projects/{projectId}/branches/{branchId}/application-topology (experimental)
         """
         route = path("/v1/projects/{}/branches/{}/application-topology", project_id, branch_id)

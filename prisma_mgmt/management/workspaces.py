@@ -5,12 +5,12 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Pager, Resource, Unset, path
+from prisma_mgmt.core.resource import UNSET, Model, Pager, Resource, Unset, path
 from prisma_mgmt.management.integrations import Integration
 
 
 @define
-class Workspace:
+class Workspace(Model):
     """A workspace."""
 
     id: str
@@ -21,7 +21,7 @@ class Workspace:
 
 
 @define
-class WorkspaceSubscription:
+class WorkspaceSubscription(Model):
     """The plan of a workspace."""
 
     plan_name: str
@@ -35,6 +35,7 @@ class Workspaces(Resource):
     def list(self, *, cursor: str | None = None, limit: int | None = None) -> Pager[Workspace]:
         """Walk the workspaces that the token can see.
 
+        `limit` is the size of a page.
         GET /v1/workspaces
         """
         return self._pages(Workspace, "/v1/workspaces", {"cursor": cursor, "limit": limit})
@@ -42,8 +43,7 @@ class Workspaces(Resource):
     async def create(self, *, display_name: str | Unset = UNSET) -> Workspace:
         """Create a workspace on the free plan, owned by the token's user.
 
-        PermissionDeniedError: the tokens of integrations may not.
-
+        Raises PermissionDeniedError: the tokens of integrations may not.
         POST /v1/workspaces (experimental)
         """
         return await self._post(Workspace, "/v1/workspaces", {"displayName": display_name})
@@ -51,6 +51,7 @@ class Workspaces(Resource):
     async def get(self, workspace_id: str) -> Workspace:
         """Look up a workspace.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/workspaces/{id}
         """
         return await self._get(Workspace, path("/v1/workspaces/{}", workspace_id))
@@ -58,6 +59,7 @@ class Workspaces(Resource):
     async def subscription(self, workspace_id: str) -> WorkspaceSubscription:
         """See the plan of a workspace, and whether its usage is blocked.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/workspaces/{id}/subscription
         """
         return await self._get(WorkspaceSubscription, path("/v1/workspaces/{}/subscription", workspace_id))
@@ -67,14 +69,16 @@ class Workspaces(Resource):
     ) -> Pager[Integration]:
         """Walk the integrations of a workspace.
 
+        `limit` is the size of a page. Raises NotFoundError, UnprocessableEntityError.
         GET /v1/workspaces/{workspaceId}/integrations
         """
         route = path("/v1/workspaces/{}/integrations", workspace_id)
         return self._pages(Integration, route, {"cursor": cursor, "limit": limit})
 
-    async def delete_integration(self, workspace_id: str, client_id: str) -> None:
+    async def delete_integration(self, workspace_id: str, client_id: str, *, missing_ok: bool = False) -> None:
         """Delete an integration by its OAuth client id, and revoke its tokens.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/workspaces/{workspaceId}/integrations/{clientId}
         """
-        await self._delete(path("/v1/workspaces/{}/integrations/{}", workspace_id, client_id))
+        await self._delete(path("/v1/workspaces/{}/integrations/{}", workspace_id, client_id), missing_ok=missing_ok)

@@ -6,24 +6,25 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Resource, Secret, Unset, choice, path
+from prisma_mgmt.core.resource import UNSET, Model, Pager, Resource, Secret, Unset, choice, path
 
 ConnectionType: TypeAlias = Literal["prisma", "direct"] | str
 
 
 @define
-class Connection:
+class Connection(Model):
     """A connection to a database, its secret masked."""
 
     id: str
     database_id: str
     type: ConnectionType
     created_at: datetime
+    # None if null or missing:
     connection_string: Secret | None = None  # masked
 
 
 @define
-class ConnectionWithSecrets:
+class ConnectionWithSecrets(Model):
     """A connection to a database with its secret, as told when it is made."""
 
     id: str
@@ -36,26 +37,29 @@ class ConnectionWithSecrets:
 class Connections(Resource):
     """Connections: credentials that open a database."""
 
-    async def list(self, database_id: str) -> tuple[Connection, ...]:
+    def list(self, database_id: str) -> Pager[Connection]:
         """List the connections of a database, their secrets masked.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /databases/{databaseId}/connections
         """
-        return await self._list(Connection, path("/databases/{}/connections", database_id))
+        return self._list(Connection, path("/databases/{}/connections", database_id))
 
     async def create(
         self, database_id: str, *, type: ConnectionType, name: str | Unset = UNSET
     ) -> ConnectionWithSecrets:
         """Create a connection to a database; its secret is in this answer only.
 
+        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         POST /databases/{databaseId}/connections
         """
         route = path("/databases/{}/connections", database_id)
         return await self._post(ConnectionWithSecrets, route, {"name": name, "type": choice("type", type)}, bare=True)
 
-    async def delete(self, connection_id: str) -> None:
+    async def delete(self, connection_id: str, *, missing_ok: bool = False) -> None:
         """Delete a connection; its credentials stop working.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /connections/{connectionId}
         """
-        await self._delete(path("/connections/{}", connection_id))
+        await self._delete(path("/connections/{}", connection_id), missing_ok=missing_ok)

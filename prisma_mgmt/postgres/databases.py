@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Resource, Secret, Unset, choice, path
+from prisma_mgmt.core.resource import UNSET, Model, Pager, Resource, Secret, Unset, choice, path
 from prisma_mgmt.postgres.shared import RegionId
 
 BackupType: TypeAlias = Literal["automatic", "manual"] | str
@@ -16,15 +16,16 @@ DatabaseStatus: TypeAlias = Literal["provisioning", "active", "suspended", "dele
 
 
 @define
-class ConnectionUsage:
+class ConnectionUsage(Model):
     """How many connections were open."""
 
+    # None if null or missing:
     peak_count: int | None = None
     average_count: float | None = None
 
 
 @define
-class DatabaseApiKey:
+class DatabaseApiKey(Model):
     """A key that opens a database."""
 
     api_key: Secret
@@ -32,7 +33,7 @@ class DatabaseApiKey:
 
 
 @define
-class DirectConnection:
+class DirectConnection(Model):
     """The address and the credentials of a direct connection."""
 
     host: str
@@ -43,32 +44,35 @@ class DirectConnection:
 
 
 @define
-class UsagePeriod:
+class UsagePeriod(Model):
     """A span of days."""
 
+    # None if null or missing:
     start_date: str | None = None  # YYYY-MM-DD
     end_date: str | None = None  # YYYY-MM-DD
 
 
 @define
-class StorageUsage:
+class StorageUsage(Model):
     """How many bytes were stored."""
 
+    # None if null or missing:
     used_bytes: int | None = None
     limit_bytes: int | None = None
 
 
 @define
-class QueryUsage:
+class QueryUsage(Model):
     """How many queries ran."""
 
+    # None if null or missing:
     total_count: int | None = None
     read_count: int | None = None
     write_count: int | None = None
 
 
 @define
-class Backup:
+class Backup(Model):
     """A backup of a database."""
 
     id: str
@@ -76,20 +80,22 @@ class Backup:
     type: BackupType
     status: BackupStatus
     created_at: datetime
+    # None if null or missing:
     size_bytes: int | None = None
     completed_at: datetime | None = None
 
 
 @define
-class BackupRestore:
+class BackupRestore(Model):
     """A restore that has begun."""
 
+    # None if null or missing:
     status: BackupRestoreStatus | None = None
     message: str | None = None
 
 
 @define
-class Database:
+class Database(Model):
     """A database."""
 
     id: str
@@ -98,6 +104,7 @@ class Database:
     status: DatabaseStatus
     created_at: datetime
     updated_at: datetime
+    # None if null or missing:
     name: str | None = None
     connection_string: Secret | None = None  # prisma+postgres://…
     api_keys: list[DatabaseApiKey] | None = None
@@ -105,11 +112,12 @@ class Database:
 
 
 @define
-class DatabaseUsage:
+class DatabaseUsage(Model):
     """What a database used in a period; what was not measured is None."""
 
     database_id: str
     period: UsagePeriod
+    # None if null or missing:
     storage: StorageUsage | None = None
     queries: QueryUsage | None = None
     connections: ConnectionUsage | None = None
@@ -121,6 +129,7 @@ class Databases(Resource):
     async def create(self, project_id: str, *, region: RegionId, name: str | Unset = UNSET) -> Database:
         """Create a database in a project.
 
+        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         POST /projects/{projectId}/databases
         """
         body = {"name": name, "region": choice("region", region)}
@@ -129,27 +138,31 @@ class Databases(Resource):
     async def get(self, database_id: str) -> Database:
         """Look up a database.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /databases/{databaseId}
         """
         return await self._get(Database, path("/databases/{}", database_id), bare=True)
 
-    async def delete(self, database_id: str) -> None:
+    async def delete(self, database_id: str, *, missing_ok: bool = False) -> None:
         """Delete a database with its backups and connections, for good.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /databases/{databaseId}
         """
-        await self._delete(path("/databases/{}", database_id))
+        await self._delete(path("/databases/{}", database_id), missing_ok=missing_ok)
 
-    async def list_backups(self, database_id: str) -> tuple[Backup, ...]:
+    def list_backups(self, database_id: str) -> Pager[Backup]:
         """List the backups of a database.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /databases/{databaseId}/backups
         """
-        return await self._list(Backup, path("/databases/{}/backups", database_id))
+        return self._list(Backup, path("/databases/{}/backups", database_id))
 
     async def create_backup(self, database_id: str, *, label: str | Unset = UNSET) -> Backup:
         """Begin a backup of a database.
 
+        Raises NotFoundError, UnprocessableEntityError.
         POST /databases/{databaseId}/backups
         """
         return await self._post(Backup, path("/databases/{}/backups", database_id), {"label": label}, bare=True)
@@ -157,6 +170,7 @@ class Databases(Resource):
     async def restore_backup(self, database_id: str, backup_id: str) -> BackupRestore:
         """Begin to overwrite a database with one of its backups.
 
+        Raises NotFoundError, UnprocessableEntityError.
         POST /databases/{databaseId}/backups/{backupId}/restore
         """
         return await self._post(
@@ -168,6 +182,7 @@ class Databases(Resource):
     ) -> DatabaseUsage:
         """Measure what a database used between two days, each as YYYY-MM-DD.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /databases/{databaseId}/usage
         """
         query = {"startDate": start_date, "endDate": end_date}

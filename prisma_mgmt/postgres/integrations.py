@@ -6,13 +6,13 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Resource
+from prisma_mgmt.core.resource import Model, Pager, Resource
 
 IntegrationStatus: TypeAlias = Literal["active", "inactive", "error"] | str
 
 
 @define
-class Integration:
+class Integration(Model):
     """A third-party service tied to the account."""
 
     id: str
@@ -25,9 +25,9 @@ class Integration:
 class Integrations(Resource):
     """Integrations: third-party services tied to the account."""
 
-    async def list(self) -> tuple[Integration, ...]:
+    def list(self) -> Pager[Integration]:
         """List the integrations.
 
         GET /integrations
         """
-        return await self._list(Integration, "/integrations")
+        return self._list(Integration, "/integrations")

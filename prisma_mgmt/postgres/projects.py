@@ -5,13 +5,13 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Resource, choice, path
+from prisma_mgmt.core.resource import Model, Pager, Resource, choice, path
 from prisma_mgmt.postgres.databases import Database
 from prisma_mgmt.postgres.shared import RegionId
 
 
 @define
-class Project:
+class Project(Model):
     """A project."""
 
     id: str
@@ -22,7 +22,7 @@ class Project:
 
 
 @define
-class ProjectWithDatabases:
+class ProjectWithDatabases(Model):
     """A project and its databases."""
 
     id: str
@@ -30,24 +30,25 @@ class ProjectWithDatabases:
     workspace_id: str
     created_at: datetime
     updated_at: datetime
+    # None if null or missing:
     databases: list[Database] | None = None
 
 
 class Projects(Resource):
     """Projects: what groups databases in a workspace."""
 
-    async def list(self, workspace_id: str) -> tuple[Project, ...]:
+    def list(self, workspace_id: str) -> Pager[Project]:
         """List the projects of a workspace.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /workspaces/{workspaceId}/projects
         """
-        return await self._list(Project, path("/workspaces/{}/projects", workspace_id))
+        return self._list(Project, path("/workspaces/{}/projects", workspace_id))
 
     async def create(self, workspace_id: str, *, name: str, region: RegionId) -> ProjectWithDatabases:
         """Create a project with a database in a region.
 
-        The answer holds the database's secrets.
-
+        The answer holds the database's secrets. Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         POST /workspaces/{workspaceId}/projects
         """
         body = {"name": name, "region": choice("region", region)}
@@ -56,13 +57,15 @@ class Projects(Resource):
     async def get(self, project_id: str) -> ProjectWithDatabases:
         """Look up a project, with its databases.
 
+        Raises NotFoundError, UnprocessableEntityError.
         GET /projects/{projectId}
         """
         return await self._get(ProjectWithDatabases, path("/projects/{}", project_id), bare=True)
 
-    async def delete(self, project_id: str) -> None:
+    async def delete(self, project_id: str, *, missing_ok: bool = False) -> None:
         """Delete a project with its databases and backups, for good.
 
+        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /projects/{projectId}
         """
-        await self._delete(path("/projects/{}", project_id))
+        await self._delete(path("/projects/{}", project_id), missing_ok=missing_ok)

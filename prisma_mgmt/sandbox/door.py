@@ -62,7 +62,7 @@ class Exchange:
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request" and len(self._body) <= LONGEST_BODY:
-            self._body += message.get("body", b"")[: LONGEST_BODY + 1]
+            self._body.extend(message.get("body", b"")[: LONGEST_BODY + 1])
         return message
 
     async def send(self, message: Message) -> None:

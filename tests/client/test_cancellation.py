@@ -7,6 +7,7 @@ import anyio.lowlevel
 import pytest
 
 from prisma_mgmt import ManagementClient
+from tests.kit.engines import anyio_backend as anyio_backend
 from tests.kit.rig import Gate, Reply, Request, serve, until
 from tests.kit.script import CONNECTION
 

@@ -9,11 +9,13 @@ import pytest
 
 from prisma_mgmt import (
     UNSET,
+    AuthError,
     Credentials,
     DataPlatformClient,
     DecodeError,
     LoginRequiredError,
     ManagementClient,
+    NetworkError,
     PostgresClient,
     Response,
     RetryPolicy,
@@ -263,7 +265,7 @@ async def test_timeouts_that_are_refused(timeout: float) -> None:
 
 async def test_auth_of_another_kind_is_refused() -> None:
     bad: Any = object()
-    with pytest.raises(TypeError, match="access_token and renew"):
+    with pytest.raises(TypeError, match="access_token, renew"):
         ManagementClient(bad)
     assert isinstance(Renewing("a"), Credentials)
     assert isinstance(ServiceToken("a"), Credentials)
@@ -274,9 +276,22 @@ async def test_the_environment_gives_a_token(monkeypatch: pytest.MonkeyPatch) ->
     client, script = scripted(answer(), auth=None)
     await client.connections.get("con_1")
     assert script.tokens == ["from-env"]
-    monkeypatch.setenv("PRISMA_SERVICE_TOKEN", "  ")
-    with pytest.raises(ValueError, match="PRISMA_SERVICE_TOKEN is blank"):
-        ManagementClient()
+
+
+@pytest.mark.parametrize(("value", "told"), [("  ", "is blank"), ("a b", "holds spaces"), ("", "is blank")])
+async def test_a_bad_token_in_the_environment_is_an_error_of_the_first_call_that_wants_it(
+    value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRISMA_SERVICE_TOKEN", value)
+    client, script = scripted(answer(), auth=None)
+    with pytest.raises(
+        AuthError, match=f"PRISMA_SERVICE_TOKEN {told}.*: GET https://api.prisma.io/v1/connections/con_1"
+    ):
+        await client.connections.get("con_1")
+    assert script.requests == []
+    await client.with_options(auth="mine").connections.get("con_1")
+    await client.request("GET", "/v1/x", headers={"Authorization": "Basic abc"})
+    assert len(script.requests) == 2
 
 
 @pytest.mark.parametrize("kind", [ManagementClient, PostgresClient, DataPlatformClient])
@@ -297,8 +312,8 @@ async def test_the_verbs_of_a_resource() -> None:
         assert await verb(model, "/v1/x", bare=True) == model("x")
         assert (script.requests[0].method, script.requests[0].headers["x-a"]) == (method, "1")
     client, script = scripted(answer(200, {"data": [{"id": "x"}]}), answer(200, [{"id": "x"}]), answer(204, b""))
-    assert await client.connections._list(model, "/v1/x", {"a": 1}) == (model("x"),)
-    assert await client.connections._list(model, "/v1/x", bare=True) == (model("x"),)
+    assert (await client.connections._list(model, "/v1/x", {"a": 1})).items == (model("x"),)
+    assert (await client.connections._list(model, "/v1/x", bare=True)).items == (model("x"),)
     assert await client.connections._delete("/v1/x", {"b": 2}) is None
     await client.connections._send("POST", "/v1/x", {"a": 1, "b": UNSET})
     assert script.requests[3].content == b'{"a":1}'
@@ -322,14 +337,20 @@ def test_public_names(module: str) -> None:
         getattr(package, "nothing")  # noqa: B009  # a name that no checker knows
 
 
-def test_the_ssl_context_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Any] = []
-    real = httpx.create_ssl_context
-    monkeypatch.setattr(httpx, "create_ssl_context", lambda: made.append(real()) or made[-1])
-    transport = ManagementClient("token")._pipeline.transport
-    url = httpx.URL("https://api.prisma.io/")
-    assert transport._take(url) is not transport._take(url)
-    assert len(made) == 1
+async def test_plain_http_reads_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+
+    async def reply(_: Request) -> Reply:
+        return Reply(body={"data": CONNECTION})
+
+    async with serve(reply) as server, ManagementClient("token", base_url=server.url) as client:
+        await client.connections.get("con_1")
+    async with ManagementClient("token", base_url="https://127.0.0.1:1", retry=RetryPolicy(backoff=60)) as client:
+        with pytest.raises(
+            NetworkError, match=r"SSL_CERT_FILE .*: GET https://127.0.0.1:1/v1/connections/con_1"
+        ) as caught:
+            await client.connections.get("con_1")  # at once: no second try would mend it
+    assert caught.value.unsent
 
 
 async def test_what_a_hook_does_to_a_request_stays_with_it() -> None:

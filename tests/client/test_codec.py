@@ -4,9 +4,15 @@ import dataclasses
 import importlib.util
 import json
 import sys
-from datetime import UTC, datetime, timedelta, timezone
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any, Literal
+from enum import Enum, IntEnum, StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
 
 import orjson
 import pytest
@@ -15,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prisma_mgmt.core import codec
-from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, json_key, parse, structure
+from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, decode, json_key, parse, structure
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.masks import Secret
 
@@ -212,6 +218,90 @@ def test_nothing_is_coerced(value: Any) -> None:
                 structure(changed, Thing)
 
 
+DATES = [
+    ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    ("2026-01-02t03:04:05z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    ("2026-01-02 03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    ("2026-01-02T03:04:05.1Z", datetime(2026, 1, 2, 3, 4, 5, 100000, tzinfo=UTC)),
+    ("2026-01-02T03:04:05.678z", datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)),
+    ("2026-01-02T03:04:05.123456Z", datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)),
+    ("2026-01-02T03:04:05.1234567Z", datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)),
+    ("2026-01-02T03:04:05.123456789Z", datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)),
+    ("2026-01-02T03:04:05.123456789", datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)),
+    ("2026-01-02T03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    ("2026-01-02T03:04:05+05:30", datetime(2026, 1, 1, 21, 34, 5, tzinfo=UTC)),
+    ("2026-01-02T03:04:05-0100", datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)),
+    ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),
+    ("2016-12-31t23:59:60.5z", datetime(2017, 1, 1, 0, 0, 0, 500000, tzinfo=UTC)),
+    ("2017-01-01T00:59:60+01:00", datetime(2017, 1, 1, tzinfo=UTC)),
+]
+
+
+@pytest.mark.parametrize(("text", "moment"), DATES)
+def test_dates(text: str, moment: datetime) -> None:
+    for found in (read(createdAt=text).created_at, read(at=text).at, structure([text], list[datetime])[0]):
+        assert found == moment
+        assert found.utcoffset() is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-01-02",
+        "03:04:05Z",
+        "2026-13-02T03:04:05Z",
+        "2026-01-02T25:04:05Z",
+        "9999-12-31T23:59:60Z",
+        "2026-01-02T03:04:61Z",
+        "1767322800",
+        "2026-01-02T03:04:05 UTC",
+        "٢٠٢٦-01-02T03:04:05Z",
+        "2026-01-02T03:04:05+99:00",
+    ],
+)
+def test_what_is_no_date(text: str) -> None:
+    with pytest.raises(Mismatch, match="expected an ISO 8601 date and time") as caught:
+        read(createdAt=text)
+    assert caught.value.path == "createdAt"
+
+
+def test_a_field_that_may_be_null_may_be_missing() -> None:
+    without = structure({key: value for key, value in WHOLE.items() if key != "owner"}, Thing)
+    assert without.owner is None
+    assert without == read()
+
+
+@define
+class Lists:
+    names: list[str] = field(factory=list)
+    node: "Lists | None" = None
+    nodes: "list[Lists] | None" = None
+
+
+def test_defaults_that_are_made_and_a_model_that_holds_itself() -> None:
+    one, other = structure({}, Lists), structure({"nodes": [{"node": {"names": ["a"]}}]}, Lists)
+    assert one.names == []
+    assert one.names is not structure({}, Lists).names
+    assert other.nodes == [Lists(node=Lists(["a"]))]
+    with pytest.raises(Mismatch) as caught:
+        structure({"node": {"node": {"nodes": [{}, {"names": [1]}]}}}, Lists)
+    assert caught.value.path == "node.node.nodes[1].names[0]"
+
+
+def test_a_model_without_a_field_that_must_be_there_is_an_object_all_the_same() -> None:
+    bad: list[Any] = [None, [], "x", 1, True, [["name", 1]]]
+    for value in bad:
+        for model in (Lists, Edit, Part):
+            with pytest.raises(Mismatch, match="expected an object"):
+                structure(value, model)
+
+
+def test_a_type_that_no_field_can_have_is_said_so() -> None:
+    with pytest.raises(TypeError, match="no type that a model's field may have"):
+        structure(1, complex)
+
+
 def test_a_number_too_large_for_a_float_is_no_crash() -> None:
     thing = structure({**WHOLE, "ratio": 10**400, "ratios": [10**400]}, Thing)
     assert thing.ratio == 10**400
@@ -230,6 +320,117 @@ def test_what_is_json_but_no_value(bad: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # each library has its own words
         parse(bad)
     assert parse(b'["\\ud83c\\udf0d", "\\\\ud800", 1e300, 1E-999]') == ["🌍", "\\ud800", 1e300, 0.0]
+
+
+WORDS = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    '"a"',
+    '"\\ud800"',
+    '"\\ud83d\\ude00"',
+    '"\\u0000"',
+    "1",
+    "-0",
+    "0",
+    "-0.0",
+    "01",
+    "1.",
+    ".5",
+    "-",
+    "1e5",
+    "1E+400",
+    "1e-400",
+    "1e19",
+    "true",
+    "null",
+    "NaN",
+    "-Infinity",
+    '"é"',
+    "\\",
+    '"\\x"',
+    '"\\/"',
+    "//",
+    "18446744073709551615",
+    "18446744073709551616",
+    "-9223372036854775808",
+    "-9223372036854775809",
+    "123456789012345678901234567890",
+    "1.0000000000000000000000000001",
+    "999999999999999999999999999999.5",
+]
+WORDS += ["\ufeff", " ", "\n", "\u00a0", "\x00", '"\t"', "5" * 400, "1" * 5000]
+
+
+def with_each_library(do: Callable[[Any], Any], value: Any) -> list[tuple[str, Any]]:
+    """What comes of it with each of the two JSON libraries: a value, or an error."""
+    found: list[tuple[str, Any]] = []
+    for library in (orjson, None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(codec, "_orjson", library)
+            try:
+                found.append(("value", typed(do(value))))
+            except (ValueError, TypeError) as error:
+                found.append(("error", isinstance(error, ValueError)))
+    return found
+
+
+def typed(value: Any) -> Any:
+    """A value that is equal to another of the same types only: 1 is not 1.0, and 0.0 is not -0.0."""
+    if isinstance(value, dict):
+        return {key: typed(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [typed(one) for one in value]
+    return type(value), repr(value)
+
+
+@given(
+    st.lists(st.sampled_from(WORDS), max_size=6).map("".join)
+    | st.sampled_from(WORDS).map('{{"a":[{}]}}'.format)
+    | st.binary(max_size=6).map(lambda bad: f'"{bad.decode("utf-8", "surrogateescape")}"')
+)
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_both_libraries_read_the_same(text: str) -> None:
+    one, other = with_each_library(parse, text.encode("utf-8", "surrogateescape"))
+    assert one == other
+
+
+NUMBERS = ["9223372036854775807", "18446744073709551615", "18446744073709551616", "-9223372036854775809", "1" * 40]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_whole_numbers_stay_whole_numbers_however_long(number: str) -> None:
+    wanted = int(number)
+    assert typed(parse(number.encode())) == typed(wanted)
+    text = json.dumps(WHOLE).replace('"count": 3', f'"count": {number}').replace("0.5", number).encode()
+    thing = decode(text, Thing)
+    assert typed([thing.count, thing.ratio]) == typed([wanted, wanted])
+    assert decode(f'{{"name": "n", "size": {number}}}'.encode(), Part) == Part("n", wanted)
+    assert json.loads(dump({"a": wanted})) == {"a": wanted}
+    with pytest.raises(Mismatch) as caught:
+        decode(f'{{"name": "n", "size": {number}.5}}'.encode(), Part)
+    assert caught.value.path == "size"
+
+
+def test_a_byte_order_mark_and_bytes_of_a_class_of_their_own_are_read() -> None:
+    class Own(bytes):
+        pass
+
+    assert parse(b'\xef\xbb\xbf{"a": 1}') == parse(Own(b'{"a": 1}')) == {"a": 1}
+
+
+@pytest.mark.parametrize("levels", [100, 500, 2000, 100_000])
+def test_how_deep_a_document_may_be(levels: int) -> None:
+    text = b'{"a":' * levels + b"1" + b"}" * levels
+    if levels > 1024:
+        with pytest.raises((ValueError, RecursionError)):
+            parse(text)
+    else:
+        assert parse(text)["a"]
+    assert parse(b'["' + b"[" * levels + b'"]')
 
 
 def test_other_shapes_at_the_top() -> None:
@@ -300,10 +501,116 @@ def test_a_model_with_unset_fields_can_be_read() -> None:
     assert caught.value.path == "name"
 
 
-@pytest.mark.parametrize("bad", [{"a": datetime(2026, 1, 1)}, {"a": object()}, [Decimal(1)], {"a": b"x"}])
-def test_bodies_that_are_refused(bad: Any) -> None:
-    with pytest.raises((ValueError, TypeError)):
+@dataclasses.dataclass
+class Plain:
+    count: int
+    anything: object = None
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+class Word(StrEnum):
+    YES = "yes"
+
+
+class Choice(Enum):
+    DAY = date(2026, 1, 2)
+
+
+class Degrees(float):
+    def __repr__(self) -> str:
+        return "warm"
+
+    __str__ = __repr__
+
+
+class Count(int):
+    def __repr__(self) -> str:
+        return "many"
+
+    __str__ = __repr__
+
+
+class Pair(NamedTuple):
+    a: int
+    b: Any
+
+
+SENT: list[tuple[Any, Any]] = [
+    (date(2026, 1, 2), "2026-01-02"),
+    (time(3, 4, 5), "03:04:05"),
+    (time(3, 4, 5, tzinfo=UTC), "03:04:05+00:00"),
+    (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00+00:00"),
+    (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+    (Pair(1, Pair(2, None)), [1, [2, None]]),
+    (Degrees(1.5), 1.5),
+    (Count(7), 7),
+    (2**64, 2**64),
+    (-(2**80), -(2**80)),
+    (Level.HIGH, 3),
+    (Word.YES, "yes"),
+    (Choice.DAY, "2026-01-02"),
+    (1e16, 1e16),
+    (5e-324, 5e-324),
+    (OrderedDict(a=1), {"a": 1}),
+    (MappingProxyType({Word.YES: (1,)}), {"yes": [1]}),
+    (defaultdict(list, a=[]), {"a": []}),
+    ("ü🌍\x00\x7f\u2028", "ü🌍\x00\x7f\u2028"),
+]
+
+
+@pytest.mark.parametrize(("value", "sent"), SENT, ids=lambda value: type(value).__name__)
+def test_what_is_sent_does_not_depend_on_the_library(value: Any, sent: Any) -> None:
+    for body, wanted in ((value, sent), ([value], [sent]), ({"a": (value,)}, {"a": [sent]}), (Plain(1, value), None)):
+        found = json.loads(dump(body))
+        assert typed(found) == typed({"count": 1, "anything": sent} if wanted is None else wanted)
+    assert len(set(map(str, with_each_library(dump, {"a": value})))) == 1 or isinstance(value, float)
+
+
+REFUSED: list[Any] = [
+    object(),
+    Decimal(1),
+    b"x",
+    bytearray(b"x"),
+    memoryview(b"x"),
+    {1},
+    frozenset(),
+    range(3),
+    1j,
+    iter([1]),
+]
+REFUSED += [datetime(2026, 1, 1), timedelta(1), Path("x"), str, Plain, deque([1]), Ellipsis, Exception("x")]
+
+
+@pytest.mark.parametrize("bad", REFUSED, ids=lambda value: type(value).__name__)
+def test_what_json_has_nothing_for_is_refused_by_both_with_its_place(bad: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=r", at items\[1\]\.anything$"):
+        dump({"items": [1, Plain(1, bad)]})
+    with pytest.raises((ValueError, TypeError), match=r", at items\.…\[0\]$"):  # keys further in are the caller's data
+        dump({"items": {"canary": [bad]}})
+    with pytest.raises((ValueError, TypeError), match=r"[a-z]$"):
         dump(bad)
+
+
+ANYTHING = st.recursive(
+    st.sampled_from([value for value, _ in SENT] + REFUSED)
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(st.characters(categories=["Cs", "Lu", "Cc"]), max_size=3),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text() | st.sampled_from([Word.YES, 1, None]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(ANYTHING)
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_both_libraries_send_the_same(value: Any) -> None:
+    one, other = with_each_library(lambda body: json.loads(dump(body)), value)
+    assert one == other
 
 
 @define
@@ -324,12 +631,6 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(bad: float) -> No
             dump(body)
     good = Measured(1, 2.5, [1, 2.5], {"a": 1}, [1.5])
     assert json.loads(dump(good)) == asdict(good)
-
-
-@dataclasses.dataclass
-class Plain:
-    count: int
-    anything: object = None
 
 
 def test_dataclasses() -> None:
@@ -361,13 +662,24 @@ def test_unset_is_no_member_of_a_list() -> None:
     assert dump({"a": [{"b": UNSET}]}) == b'{"a":[{}]}'
 
 
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+def test_a_body_may_have_250_levels() -> None:
+    assert json.loads(dump(nested(250))) == nested(250)
+
+
 def test_bodies_that_hold_themselves_or_go_too_deep() -> None:
     ring: list[Any] = []
     ring.append({"a": ring})
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    for body in (ring, {"a": ring}, deep):
+    for body in (ring, {"a": ring}, deep, nested(251)):
         with pytest.raises(ValueError, match="nested too deeply"):
             dump(body)
 

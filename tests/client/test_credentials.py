@@ -65,7 +65,7 @@ class Broken(Renewing):
 
     def __init__(self, *which: str) -> None:
         super().__init__("token")
-        self.which = which
+        self.which: tuple[str, ...] = which
 
     def accepted(self, token: str) -> None:
         if "accepted" in self.which:
@@ -87,7 +87,7 @@ async def test_credentials_that_fail_cost_no_place() -> None:
         return Reply(body={"data": CONNECTION})
 
     async with serve(reply) as server:
-        auth = Broken("outdated")
+        auth = Broken()
         async with ManagementClient(auth, base_url=server.url, max_connections=1) as client:
 
             async def fail() -> None:
@@ -98,6 +98,7 @@ async def test_credentials_that_fail_cost_no_place() -> None:
                 async with anyio.create_task_group() as group:
                     group.start_soon(client.connections.get, "con_1")
                     await gate.arrived.wait()
+                    auth.which = ("outdated",)
                     for _ in range(3):
                         group.start_soon(fail)
                     await rounds()

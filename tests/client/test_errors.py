@@ -24,6 +24,7 @@ from prisma_mgmt import (
     StreamError,
 )
 from prisma_mgmt.errors import LoginRequiredError
+from tests.kit.engines import anyio_backend as anyio_backend
 from tests.kit.rig import Drop, Reply, Request, serve
 from tests.kit.script import CONNECTION, Renewing, answer, scripted
 

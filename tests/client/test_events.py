@@ -23,7 +23,7 @@ from prisma_mgmt.observe import (
 from tests.client.test_paging import page
 from tests.conftest import FakeClock
 from tests.kit.canaries import CANARY
-from tests.kit.script import Renewing, Script, answer, scripted
+from tests.kit.script import Renewing, Script, answer, over, scripted
 
 pytestmark = pytest.mark.anyio
 API = "https://api.prisma.io"
@@ -38,8 +38,8 @@ async def test_the_events_of_a_call(clock: FakeClock) -> None:
 
     auth = Renewing("old", "new")
     events: list[Event] = []
-    client, _ = scripted(answer(), auth=auth, clock=clock, on_event=events.append)
-    client._pipeline.transport._theirs = Slow(answer(401), answer(503, retry_after="2"), httpx.ReadError("x"), answer())
+    slow = Slow(answer(401), answer(503, retry_after="2"), httpx.ReadError("x"), answer())
+    client, _ = over(slow, auth=auth, clock=clock, on_event=events.append)
     await client.connections.get("con_1")
     get = ("GET", ROUTE, API)
     assert events == [
@@ -87,14 +87,13 @@ async def test_renewals_that_fail() -> None:
 
 async def test_a_cancelled_call_ends_with_an_event() -> None:
     events: list[Event] = []
-    client, _ = scripted(answer(), on_event=events.append)
 
     class Stuck(Script):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             await anyio.sleep_forever()
             raise AssertionError
 
-    client._pipeline.transport._theirs = Stuck(answer())
+    client, _ = over(Stuck(answer()), on_event=events.append)
     with anyio.move_on_after(0.01):
         await client.connections.get("con_1")
     assert [type(event) for event in events] == [RequestSent, RequestFailed]

@@ -1,6 +1,10 @@
 """Lists in pages: the first page, every item, every page, and lists that go wrong."""
 
+import asyncio
+import copy
 import gc
+import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -8,9 +12,11 @@ import httpx
 import pytest
 
 from prisma_mgmt import DecodeError, Page, Pager, ServerError
+from prisma_mgmt.core.call import Answer
+from prisma_mgmt.core.listing import read_listing
 from tests.conftest import FakeClock
 from tests.kit.rig import Gate
-from tests.kit.script import CONNECTION, Renewing, Script, answer, scripted
+from tests.kit.script import CONNECTION, Renewing, Script, answer, over, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +57,79 @@ async def test_walking_pages() -> None:
     found = [one async for one in client.connections.list().pages()]
     assert [[item.name for item in one.items] for one in found] == [["a"], ["b"]]
     assert [one.extras for one in found] == [{}, {"meta": 1}]
+
+
+async def test_all_is_a_list_of_every_item() -> None:
+    client, script = scripted(page("a", "b", cursor="c1"), page("c"), page())
+    pager = client.connections.list()
+    assert [item.name for item in await pager.all()] == ["a", "b", "c"]
+    assert await pager.all() == []
+    assert len(script.requests) == 3
+
+
+async def test_first_is_the_first_item_or_none_and_asks_for_no_more_than_it_needs() -> None:
+    client, script = scripted(page("a", "b", cursor="c1"), page(cursor="c1"), page("c"), page())
+    pager = client.connections.list()
+    found = [await pager.first() for _ in range(3)]
+    assert [one and one.name for one in found] == ["a", "c", None]
+    assert [request.url.params.get("cursor") for request in script.requests] == [None, None, "c1", None]
+
+
+async def test_a_page_is_a_sequence_of_its_items() -> None:
+    client, _ = scripted(page("a", "b", "c", cursor="c1"), page())
+    full, empty = await client.connections.list(), await client.connections.list()
+    assert isinstance(full, Sequence)
+    assert (len(full), bool(full), len(empty), bool(empty)) == (3, True, 0, False)
+    assert [item.name for item in full] == ["a", "b", "c"]
+    assert (full[0].name, full[-1].name, [item.name for item in full[1:]]) == ("a", "c", ["b", "c"])
+    assert [item.name for item in reversed(full)] == ["c", "b", "a"]
+    assert full[1] in full
+    assert (full.index(full[2]), full.count(full[0])) == (2, 1)
+    with pytest.raises(IndexError):
+        empty[0]
+
+
+async def test_a_page_is_equal_to_one_like_it_and_to_its_items() -> None:
+    client, _ = scripted(page("a", cursor="c1"), page("a", cursor="c1"), page("a", cursor="c2"), page("a", meta=1))
+    one, same, *others = [await client.connections.list() for _ in range(4)]
+    assert one == same
+    assert one not in others
+    assert others[0] != others[1]
+    assert one == [one[0]] == list(others[0])
+    assert one == (one[0],) != ()
+    assert one != "a"
+    assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
+
+
+async def test_walking_a_page_as_if_it_were_a_pager_says_what_to_write() -> None:
+    client, _ = scripted(page("a"))
+    with pytest.raises(TypeError, match=r"`for item in page`.*leave out the await"):
+        async for _ in await client.connections.list():
+            pass
+
+
+async def test_a_pager_is_neither_pickled_nor_copied() -> None:
+    client, _ = scripted(page("a"))
+    pager = client.connections.list()
+    for do in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="a Pager belongs to its client"):
+            do(pager)
+
+
+async def test_a_pager_says_what_it_lists() -> None:
+    client, _ = scripted(page("a"))
+    assert repr(client.connections.list()).startswith("<Pager of Connection, GET /v1/connections;")
+    route = repr(client.databases.list_connections("db_1"))
+    assert route.startswith("<Pager of Connection, GET /v1/databases/{id}/connections;")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_task_made_of_a_pager_says_what_to_write_and_a_gathered_one_works() -> None:
+    client, _ = scripted(page("a"))
+    with pytest.raises(TypeError, match=r"pager\.all\(\)"):
+        asyncio.create_task(client.connections.list())  # noqa: RUF006  # it is refused
+    (found,) = await asyncio.gather(client.connections.list())
+    assert await asyncio.create_task(client.connections.list().all()) == found
 
 
 async def test_a_walk_may_start_anywhere_and_starts_again_each_time() -> None:
@@ -101,6 +180,7 @@ async def test_more_without_a_cursor_is_an_error(cursor: str | None) -> None:
         with pytest.raises(DecodeError, match="no cursor") as caught:
             await anext(walk)
         assert caught.value.path == "pagination.nextCursor"
+        assert (caught.value.status, caught.value.request_id) == (200, "req_1")
     assert len(script.requests) == 1
 
 
@@ -127,9 +207,60 @@ async def test_a_list_of_one_page_does_not_go_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "bare"),
+    [(b'{"data":["a","b"]}', False), (b'{"data":["a","b"],"pagination":null}', False), (b'["a","b"]', True)],
+)
+async def test_a_list_that_comes_whole_is_one_page(body: bytes, bare: bool) -> None:
+    asked: list[str | None] = []
+
+    async def fetch(cursor: str | None) -> Any:
+        asked.append(cursor)
+        return read_listing(Answer(200, {}, body), str, bare)
+
+    pager: Pager[str] = Pager(fetch)
+    assert await pager == Page(("a", "b"))
+    assert await pager.all() == ["a", "b"]
+    assert [one.has_more async for one in pager.pages()] == [False]
+    assert asked == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "bare", "path"),
+    [
+        (b'["a"]', False, "data"),
+        (b'{"data":{}}', False, "data"),
+        (b'{"data":["a",1]}', False, "data[1]"),
+        (b'{"data":["a"]}', True, ""),
+        (b'["a",1]', True, "[1]"),
+        (b"null", True, ""),
+        (b'["a"', True, ""),
+    ],
+)
+async def test_a_whole_list_that_does_not_fit(body: bytes, bare: bool, path: str) -> None:
+    async def fetch(cursor: str | None) -> Any:
+        return read_listing(Answer(200, {"x-request-id": "req_1"}, body), str, bare)
+
+    with pytest.raises(DecodeError) as caught:
+        await Pager(fetch)
+    assert (caught.value.path, caught.value.status, caught.value.request_id) == (path, 200, "req_1")
+
+
+async def test_whole_numbers_past_64_bits_stay_whole_in_items() -> None:
+    ports = [1, 2**70, 3]
+    items = [{**CONNECTION, "endpoints": {"direct": {"host": "h", "port": port}}} for port in ports]
+    client, _ = scripted(answer(200, {"data": items}))
+    assert [item.endpoints.direct.port for item in await client.connections.list()] == ports
+    assert [item.endpoints.direct.port async for item in client.connections.list()] == ports
+    client, _ = scripted(answer(200, {"data": [*items, {**CONNECTION, "name": 2**70}]}))
+    with pytest.raises(DecodeError) as caught:
+        await client.connections.list()
+    assert caught.value.path == "data[3].name"
+
+
+@pytest.mark.parametrize(
     ("body", "path"),
     [
-        ({"data": []}, "pagination"),
+        ({}, "data"),
         ({"data": [], "pagination": {}}, "pagination.hasMore"),
         ({"data": [], "pagination": {"hasMore": "false"}}, "pagination.hasMore"),
         ({"data": [], "pagination": {"hasMore": True, "nextCursor": 5}}, "pagination.nextCursor"),
@@ -187,8 +318,7 @@ async def test_an_iterator_is_for_one_task() -> None:
             await gate()
             return await super().handle_async_request(request)
 
-    client, _ = scripted(answer())
-    client._pipeline.transport._theirs = Held(page("a"))
+    client, _ = over(Held(page("a")))
     for walk in (aiter(client.connections.list()), client.connections.list().pages()):
         gate = Gate()
         async with anyio.create_task_group() as group:

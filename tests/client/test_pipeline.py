@@ -14,6 +14,7 @@ from prisma_mgmt import (
     ConflictError,
     DecodeError,
     ManagementClient,
+    NetworkError,
     NotFoundError,
     PayloadTooLargeError,
     PermissionDeniedError,
@@ -169,7 +170,8 @@ async def test_every_status_has_its_error(status: int) -> None:
     assert (error.request_id, error.method, error.url) == ("req_1", "GET", "https://api.prisma.io/v1/x?a=1")
     assert error.body == body
     assert error.headers["X-Request-Id"] == "req_1"
-    assert str(error) == f"{status} c: m (h): GET https://api.prisma.io/v1/x?a=1 [request req_1]"
+    source = " (the token was given as auth=)" if status == 401 else ""
+    assert str(error) == f"{status} c: m (h): GET https://api.prisma.io/v1/x?a=1 [request req_1]{source}"
     assert len(script.requests) == 1
 
 
@@ -219,7 +221,11 @@ async def test_a_success_that_cannot_be_read(content: bytes, said: str) -> None:
 @pytest.mark.parametrize(
     ("body", "code", "message"),
     [
-        (b"<html>oops</html>", None, "an error without a message (text/html)"),
+        (b"<html>oops</html>", None, "oops (text/html)"),
+        (b"<html><TITLE>\n 502 &amp; gone </TITLE><body>Bad gateway", None, "502 & gone (text/html)"),
+        (b"<style>a {}</style> <p>upstream  request\ntimeout</p>", None, "upstream request timeout (text/html)"),
+        (b"no " * 100, None, f"{('no ' * 34)[:100]} (text/html)"),
+        (b'\xef\xbb\xbf{"code": "c", "message": "m"}', "c", "m"),
         (b"", None, "an error without a message (text/html)"),
         (b"null", None, "an error without a message (text/html)"),
         (b"[1]", None, "an error without a message (text/html)"),
@@ -238,6 +244,76 @@ async def test_errors_of_any_shape(body: bytes, code: str | None, message: str) 
     assert (caught.value.code, caught.value.message) == (code, message)
     if body.startswith(b"<"):
         assert caught.value.body == body.decode()
+
+
+async def test_what_a_conflict_is_with_stays_within_reach() -> None:
+    body = {"error": {"code": "exists", "message": "m", "existingAppId": "app_1", "logicalId": "x"}}
+    client, _ = scripted(answer(409, body))
+    with pytest.raises(ConflictError) as caught:
+        await client.connections.get("con_1")
+    assert caught.value.details == {"existingAppId": "app_1", "logicalId": "x"}
+
+
+async def test_an_answer_without_an_id_of_its_own_has_cloudflares() -> None:
+    client, _ = scripted(httpx.Response(502, headers={"cf-ray": "ray_1"}), retry=_once())
+    with pytest.raises(ServerError, match=r"\[request ray_1\]") as caught:
+        await client.connections.get("con_1")
+    assert caught.value.request_id == "ray_1"
+
+
+async def test_an_error_says_how_often_the_call_was_tried() -> None:
+    call = "GET https://api.prisma.io/v1/connections/con_1"
+    for step in (httpx.ReadError("x"), answer(500, {"message": "m"})):
+        client, _ = scripted(step)
+        with pytest.raises(PrismaError) as caught:
+            await client.connections.get("con_1")
+        assert f": {call} (tried 4 times)" in str(caught.value)
+        assert caught.value.attempts == 4
+    client, _ = scripted(answer(500), answer(200, {"data": 1}))
+    with pytest.raises(DecodeError) as told:
+        await client.connections.get("con_1")
+    assert (told.value.method, told.value.url, told.value.attempts) == (*call.split(), 2)
+    assert f": {call} (tried 2 times)" in str(told.value)
+
+
+async def test_an_error_below_names_its_errno_and_the_address() -> None:
+    async with ManagementClient("token", base_url="http://127.0.0.1:9", retry=_once()) as client:
+        with pytest.raises(NetworkError, match=r"\[?Errno 111.*GET http://127.0.0.1:9/v1/x") as caught:
+            await client.request("GET", "/v1/x")
+    assert caught.value.unsent
+
+
+async def test_a_401_says_where_its_token_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRISMA_SERVICE_TOKEN", "from-env")
+    for auth, told in (
+        (None, "PRISMA_SERVICE_TOKEN of the environment"),
+        ("token", "given as auth="),
+        (Renewing("only"), "given by Renewing"),
+    ):
+        client, _ = scripted(REFUSED, auth=auth)
+        with pytest.raises(AuthenticationError, match=rf"\(the token was {told}\)"):
+            await client.connections.get("con_1")
+        with pytest.raises(AuthenticationError, match="given as the header Authorization"):
+            await client.request("GET", "/v1/x", headers={"authorization": "x"})
+
+
+async def test_why_a_renewal_failed_stays_in_the_chain() -> None:
+    class Full(Renewing):
+        async def renew(self, rejected: str) -> str | None:
+            raise AuthError("the tokens could not be stored") from OSError(28, "No space left on device")
+
+    client, _ = scripted(REFUSED, auth=Full("old"))
+    with pytest.raises(AuthError) as caught:
+        await client.connections.get("con_1")
+    assert isinstance(caught.value.__cause__, OSError)
+    assert isinstance(caught.value.__cause__.__cause__, AuthenticationError)
+
+
+async def test_a_route_that_needs_no_token_is_sent_none() -> None:
+    client, script = scripted(answer(200, {"data": {}}), auth=None, headers={"Authorization": "Bearer mine"})
+    await client.connections._get(dict[str, int], "/v1/x", token=False)
+    await client.connections._send("POST", "/v1/x", {"a": 1}, token=False)
+    assert ["authorization" in request.headers for request in script.requests] == [False, False]
 
 
 async def test_an_answer_without_any_header() -> None:

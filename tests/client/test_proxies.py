@@ -1,8 +1,9 @@
-"""Proxies of the environment, TLS and HTTP/2: what lies between the client and the API."""
+"""Proxies of the environment, TLS, and HTTP/2 over a client of the user's: what lies between the client and the API."""
 
+import logging
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,10 @@ from anyio.streams.tls import TLSStream
 from attrs import define, field
 
 from prisma_mgmt import ManagementClient, NetworkError, RequestTimeoutError, RetryPolicy
-from prisma_mgmt.core.transport import Transport
 from prisma_mgmt.environment import proxy_for, ssl_context
-from tests.kit.canaries import leaks
+from tests.kit.canaries import leaks, logged
 from tests.kit.rig import Gate, Reply, Request, serve, until
-from tests.kit.script import CONNECTION, Script, answer
+from tests.kit.script import CONNECTION, answer
 from tests.kit.tls import Certificate, certificate
 
 pytestmark = pytest.mark.anyio
@@ -279,12 +279,11 @@ async def test_a_cancelled_handshake_leaves_no_socket(
             gone.set()
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    request = httpx.Request("GET", f"https://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/")
-    transport = Transport(max_connections=1)
+    url = f"https://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+    client = ManagementClient("token", base_url=url, max_connections=1, retry=ONCE)
 
     async def send(timeout: float | None) -> None:
-        await transport.enter()
-        await transport.send(request, timeout)
+        await client.with_options(timeout=timeout).request("GET", "/")
 
     async with listener, tunnels() as proxy, anyio.create_task_group() as group:
         if through:
@@ -299,7 +298,7 @@ async def test_a_cancelled_handshake_leaves_no_socket(
             with pytest.raises(RequestTimeoutError):
                 await send(0.05)
         group.cancel_scope.cancel()
-    await transport.aclose()
+    await client.aclose()
 
 
 async def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
@@ -316,10 +315,8 @@ async def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def http2_server(
-    tls: ssl.SSLContext, deed: Callable[[Any, ByteStream], Awaitable[None]] | None = None
-) -> AsyncIterator[tuple[str, list[dict[str, str]]]]:
-    """Answers every request with a connection, or does its deed; yields its URL and the headers that it was sent."""
+async def http2_server(tls: ssl.SSLContext) -> AsyncIterator[tuple[str, list[dict[str, str]]]]:
+    """Answers every request with a connection; yields its URL and the headers that it was sent."""
     config = pytest.importorskip("h2.config")
     connection = pytest.importorskip("h2.connection")
     events = pytest.importorskip("h2.events")
@@ -333,9 +330,6 @@ async def http2_server(
             for event in peer.receive_data(data):
                 if isinstance(event, events.RequestReceived):
                     seen.append(dict(event.headers))
-                    if deed is not None:
-                        await deed(peer, stream)
-                        continue
                     body = answer().content
                     peer.send_headers(event.stream_id, [(":status", "200"), ("content-length", str(len(body)))])
                     peer.send_data(event.stream_id, body, end_stream=True)
@@ -357,87 +351,32 @@ async def http2_server(
             group.cancel_scope.cancel()
 
 
-async def test_http_2_on_request(localhost: Certificate) -> None:
+async def test_http_2_over_a_client_of_the_users_shows_no_token(
+    localhost: Certificate, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     async with (
         http2_server(localhost.server("h2")) as (url, seen),
-        ManagementClient("token", base_url=url, http2=True) as client,
+        httpx.AsyncClient(http2=True) as theirs,
+        ManagementClient("canary-token", base_url=url, http_client=theirs) as client,
     ):
         for _ in range(3):
             assert (await client.connections.get("con_1")).name == "n"
         await client.request("POST", "/v1/x", body={"a": 1})
     assert [(one[":method"], one[":path"], one["authorization"]) for one in seen[-2:]] == [
-        ("GET", "/v1/connections/con_1", "Bearer token"),
-        ("POST", "/v1/x", "Bearer token"),
+        ("GET", "/v1/connections/con_1", "Bearer canary-token"),
+        ("POST", "/v1/x", "Bearer canary-token"),
     ]
+    ours = [one for one in caplog.records if one.name.startswith("hpack") and "authorization" in one.getMessage()]
+    assert ours  # hpack tells what it packs
+    told = [one for one in ours if "Decoded" not in one.getMessage()]
+    assert logged(told) == []
 
 
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-
-@pytest.mark.parametrize(
-    ("frames", "told"),
-    [
-        (frame(0, 0, 0, b"canary"), "ProtocolError: Received frame with invalid header"),
-        (frame(0, 8, 1, b"\xff"), "ProtocolError: Received frame with invalid padding"),
-        (frame(4, 0, 0, b"x" * 5), "FrameDataMissingError"),
-        (frame(1, 4, 1, b"\xff\xff\xff"), "ProtocolError: Error decoding header block"),
-        (frame(0, 0, 99, b"canary"), "NoSuchStreamError"),
-    ],
-    ids=["stream 0", "padding", "settings", "hpack", "stream 99"],
-)
-async def test_frames_that_are_none(localhost: Certificate, frames: bytes, told: str) -> None:
-    gate = Gate()
-
-    async def deed(peer: Any, stream: ByteStream) -> None:
-        peer.send_headers(1, [(":status", "200")])
-        peer.send_data(1, b'{"type": "log", "text": "a", "level": "i", "source": "s", "cursor": "c"}\n')
-        await stream.send(peer.data_to_send())
-        await gate()
-        await stream.send(frames)
-
-    async with (
-        http2_server(localhost.server("h2"), deed) as (url, _),
-        ManagementClient("token", base_url=url, http2=True, retry=ONCE) as client,
-    ):
-        log = client.builds.logs("bld_1")
-        assert (await anext(log)).text == "a"
-        gate.release()
-        with pytest.raises(NetworkError, match=f"RemoteProtocolError: {told}") as caught:
-            await anext(log)
-        assert isinstance(caught.value.__cause__, httpx.RemoteProtocolError)
-        assert leaks(caught.value) == []
-
-
-async def test_an_http_2_status_that_is_none(localhost: Certificate) -> None:
-    async def deed(peer: Any, stream: ByteStream) -> None:
-        peer.send_headers(1, [(":status", "canary")])
-
-    async with (
-        http2_server(localhost.server("h2"), deed) as (url, _),
-        ManagementClient("token", base_url=url, http2=True, retry=ONCE, max_connections=1) as client,
-    ):
-        for _ in range(2):
-            with pytest.raises(NetworkError, match="RemoteProtocolError: ValueError") as caught:
-                await client.connections.get("con_1")
-            assert leaks(caught.value) == []
-
-
-async def test_http_2_falls_back_where_the_server_has_none(localhost: Certificate) -> None:
-    pytest.importorskip("h2")
-    async with (
-        serve(reply, localhost.server()) as server,
-        ManagementClient("token", base_url=server.url, http2=True) as client,
-    ):
-        assert (await client.connections.get("con_1")).name == "n"
-
-
-def test_http_2_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "h2", None)
-    with pytest.raises(ImportError, match=r"install prisma-mgmt\[http2\]"):
-        ManagementClient("token", http2=True)
-    with pytest.raises(ValueError, match="own connections"):
-        ManagementClient("token", http2=True, transport=Script(answer()))
+def test_an_http_client_is_where_http_2_comes_from() -> None:
+    option: Any = {"http2": True}
+    with pytest.raises(TypeError, match="http2"):
+        ManagementClient("token", **option)
 
 
 async def test_a_stalled_call_over_tls_can_be_cancelled(localhost: Certificate) -> None:

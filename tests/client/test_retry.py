@@ -15,17 +15,18 @@ from prisma_mgmt import (
     AuthenticationError,
     ConflictError,
     NetworkError,
+    NotFoundError,
     PrismaError,
     RateLimitError,
     RequestTimeoutError,
     RetryPolicy,
     ServerError,
 )
-from prisma_mgmt.core.retry import Clock
-from prisma_mgmt.core.wire import retry_after
+from prisma_mgmt.core.answers import retry_after
+from prisma_mgmt.core.clock import Clock
 from tests.conftest import FakeClock
 from tests.kit.rig import Gate
-from tests.kit.script import Renewing, Script, answer, scripted
+from tests.kit.script import Renewing, Script, answer, over, scripted
 from tests.kit.world import rounds
 
 pytestmark = pytest.mark.anyio
@@ -65,6 +66,11 @@ FAILURES: dict[str, tuple[httpx.Response | Exception, bool, bool]] = {  # what, 
     "503 with Retry-After": (answer(503, retry_after="1"), True, True),
     "503 with nonsense": (answer(503, retry_after="soon"), True, False),
     "504": (answer(504), True, False),
+    **{str(status): (answer(status), True, False) for status in (520, 521, 522, 523, 524, 529, 530)},
+    "525": (answer(525), False, False),
+    "429 rateLimitReached": (answer(429, {"error": {"code": "rateLimitReached"}}), True, True),
+    "429 planLimitReached": (answer(429, {"error": {"code": "planLimitReached"}}), False, False),
+    "429 spendLimitReached": (answer(429, {"error": {"code": "spendLimitReached"}}), False, False),
     "301": (answer(301, location="https://elsewhere.example/"), False, False),
     "304": (answer(304), False, False),
 }
@@ -122,8 +128,8 @@ async def test_no_try_begins_after_the_deadline(clock: FakeClock) -> None:
             clock.time += 4
             return await super().handle_async_request(request)
 
-    client, _ = scripted(answer(), clock=clock, retry=RetryPolicy(attempts=100, deadline=10, backoff=1, max_backoff=1))
-    slow = client._pipeline.transport._theirs = Slow(answer(502))
+    policy = RetryPolicy(attempts=100, deadline=10, backoff=1, max_backoff=1)
+    client, slow = over(Slow(answer(502)), clock=clock, retry=policy)
     with pytest.raises(ServerError):
         await client.connections.get("con_1")
     assert len(slow.requests) == 2  # at 0 and 5; the next would begin at 10
@@ -136,19 +142,64 @@ async def test_no_try_begins_after_the_deadline(clock: FakeClock) -> None:
         ("0", 0),
         ("7", 7),
         ("1.5", 1.5),
-        ("50", 20),
-        ("86400", 20),
+        ("20", 20),
         (formatdate(NOW + 5, usegmt=True), 5),
         (formatdate(NOW - 5, usegmt=True), 0),
-        (formatdate(NOW + 5000, usegmt=True), 20),
         *((nonsense, 0.5) for nonsense in ("", "-1", "nan", "inf", "1e3", "soon", "0x10", "1,2")),
     ],
 )
-async def test_retry_after_is_obeyed_up_to_its_limit(header: str, slept: float, clock: FakeClock) -> None:
+async def test_retry_after_is_obeyed(header: str, slept: float, clock: FakeClock) -> None:
     policy = RetryPolicy(max_retry_after=20)
     client, _ = scripted(answer(503, retry_after=header), answer(), clock=clock, retry=policy)
     await client.connections.get("con_1")
     assert clock.slept == [slept]
+
+
+@pytest.mark.parametrize("header", ["21", "86400", formatdate(NOW + 5000, usegmt=True)])
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_longer_retry_after_is_an_error_at_once(header: str, status: int, clock: FakeClock) -> None:
+    client, script = scripted(answer(status, retry_after=header), clock=clock, retry=RetryPolicy(max_retry_after=20))
+    with pytest.raises(APIError) as caught:
+        await client.connections.get("con_1")
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after > 20
+    assert (clock.slept, len(script.requests)) == ([], 1)
+
+
+async def test_nobody_waits_for_a_try_that_is_not_made(clock: FakeClock) -> None:
+    client, script = scripted(answer(429, retry_after="120"), answer(), clock=clock, retry=RetryPolicy(deadline=1000))
+    for told in ("429", "not sent"):
+        with pytest.raises(RateLimitError, match=told) as caught:
+            await client.connections.get("con_1")
+        assert caught.value.retry_after == 120
+    clock.time += 121
+    await client.connections.get("con_1")
+    assert (clock.slept, len(script.requests)) == ([], 2)
+
+
+@pytest.mark.parametrize(
+    ("first", "done"),
+    [
+        (answer(500), True),
+        (answer(502), True),
+        (httpx.ReadError("x"), True),
+        (httpx.ConnectError("x"), False),
+        (answer(429), False),
+    ],
+)
+async def test_a_delete_that_was_repeated_and_finds_nothing_has_done_its_work(
+    first: httpx.Response | Exception, done: bool
+) -> None:
+    client, script = scripted(first, answer(404, {"message": "gone"}))
+    if done:
+        await client.databases.delete("db_1")
+    else:
+        with pytest.raises(NotFoundError):
+            await client.databases.delete("db_1")
+    assert len(script.requests) == 2
+    client, _ = scripted(answer(404, {"message": "gone"}))
+    with pytest.raises(NotFoundError):
+        await client.databases.delete("db_1")
 
 
 async def test_a_wait_beyond_the_deadline_is_the_callers_to_make(clock: FakeClock) -> None:
@@ -187,8 +238,11 @@ def test_every_date_is_read(offset: int) -> None:
 def test_no_wait_is_longer_than_the_policy_allows(attempt: int, jitter: float, asked: float | None) -> None:
     policy = RetryPolicy()
     seconds = policy.wait(NetworkError("x"), "GET", attempt, asked, jitter)
-    assert seconds is not None
-    assert 0 <= seconds <= (policy.max_backoff if asked is None else policy.max_retry_after)
+    if asked is None:
+        assert seconds is not None
+        assert 0 <= seconds <= policy.max_backoff
+    else:
+        assert seconds == (asked if asked <= policy.max_retry_after else None)  # never less than asked
 
 
 @pytest.mark.parametrize("field", ["attempts", "deadline", "backoff", "max_backoff", "max_retry_after"])
@@ -201,9 +255,8 @@ def test_a_policy_refuses_nonsense(field: str) -> None:
 # The gate
 
 
-async def test_a_429_holds_back_the_whole_client_and_its_views(clock: FakeClock) -> None:
-    client, script = scripted(answer(429, retry_after="10"), answer(), clock=clock)
-    sent_at: list[float] = []
+async def test_a_429_holds_back_calls_with_the_same_credentials_and_no_others(clock: FakeClock) -> None:
+    sent_at: dict[str, list[float]] = {"held": [], "free": []}
     resting, sleeping = anyio.Event(), anyio.Event()
 
     async def sleep(seconds: float) -> None:
@@ -211,22 +264,38 @@ async def test_a_429_holds_back_the_whole_client_and_its_views(clock: FakeClock)
         await resting.wait()
         await clock.sleep(seconds)
 
-    client._pipeline.clock = Clock(monotonic=clock.monotonic, now=clock.now, sleep=sleep)
+    waiting: Any = Clock(monotonic=clock.monotonic, now=clock.now, sleep=sleep)
+    client, script = scripted(answer(429, retry_after="10"), answer(), clock=waiting)
+    user = Renewing("user")
 
-    async def call(one: Any) -> None:
+    async def call(one: Any, whose: str) -> None:
         await one.connections.get("con_1")
-        sent_at.append(clock.time)
+        sent_at[whose].append(clock.time)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(call, client)
+        group.start_soon(call, client, "held")
         await sleeping.wait()
-        for one in (client, client.with_options(auth="other"), client.with_options(timeout=1)):
-            group.start_soon(call, one)
-        await anyio.wait_all_tasks_blocked()
-        assert len(script.requests) == 1
+        for one in (client, client.with_options(timeout=1), client.with_options(auth="token")):
+            group.start_soon(call, one, "held")
+        for auth in ("other", user):
+            await call(client.with_options(auth=auth), "free")
+        assert len(script.requests) == 3
         resting.set()
-    assert len(script.requests) == 5
-    assert min(sent_at) >= NOW + 10
+    assert len(script.requests) == 7
+    assert min(sent_at["held"]) >= NOW + 10
+    assert sent_at["free"] == [NOW, NOW]
+
+
+async def test_a_429_of_a_users_token_holds_back_all_views_of_that_user(clock: FakeClock) -> None:
+    client, script = scripted(answer(429, retry_after="10"), answer(), clock=clock)
+    user = Renewing("user")
+    with pytest.raises(RateLimitError):
+        await client.with_options(auth=user, retry=RetryPolicy(attempts=1)).connections.get("con_1")
+    await client.connections.get("con_1")
+    assert clock.slept == []
+    await client.with_options(auth=user).connections.get("con_1")
+    assert clock.slept == [10]
+    assert script.tokens == ["user", "token", "user"]
 
 
 async def test_the_gate_closes_even_where_the_call_itself_gives_up(clock: FakeClock) -> None:
@@ -255,21 +324,18 @@ async def test_a_gate_that_opens_after_the_deadline_is_an_error_at_once(clock: F
 
 
 async def test_a_retry_waits_for_the_gate_that_another_call_closed(clock: FakeClock) -> None:
-    client, _ = scripted(answer(500), answer(), clock=clock)
-    client._pipeline.opens_at = clock.time - 1
-    await client.connections.get("con_1")
-    assert clock.slept == [0.5]
-    client, _ = scripted(answer(500), answer(), clock=clock, retry=RetryPolicy(attempts=2))
-
     class Busy(Script):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            if not self.requests:
-                client._pipeline.opens_at = clock.time + 5  # meanwhile, elsewhere
+            if request.url.path.endswith("con_1") and len(self.requests) == 0:
+                self.requests.append(request)
+                with pytest.raises(RateLimitError):  # meanwhile, elsewhere
+                    await client.with_options(retry=RetryPolicy(attempts=1)).connections.get("con_2")
+                return answer(500)
             return await super().handle_async_request(request)
 
-    client._pipeline.transport._theirs = Busy(answer(500), answer())
+    client, _ = over(Busy(answer(429, retry_after="5"), answer()), clock=clock)
     await client.connections.get("con_1")
-    assert clock.slept == [0.5, 5]
+    assert clock.slept == [5]
 
 
 async def test_a_quota_closes_no_gate(clock: FakeClock) -> None:
@@ -288,14 +354,13 @@ async def test_a_conflict_is_never_retried() -> None:
 
 
 async def test_a_cancelled_wait_sends_nothing_more() -> None:
-    client, script = scripted(answer(500))
     waiting = anyio.Event()
 
     async def sleep(seconds: float) -> None:
         waiting.set()
         await anyio.sleep_forever()
 
-    client._pipeline.clock = Clock(sleep=sleep)
+    client, script = scripted(answer(500), clock=Clock(sleep=sleep))  # type: ignore[arg-type]  # any clock will do
     async with anyio.create_task_group() as group:
         group.start_soon(client.connections.get, "con_1")
         await waiting.wait()
@@ -334,9 +399,6 @@ async def test_no_try_begins_after_the_deadline_though_it_waited_for_a_connectio
                 await held()
             return await super().handle_async_request(request)
 
-    client, _ = scripted(answer(), max_connections=1, retry=RetryPolicy(deadline=5))
-    client._pipeline.transport._theirs = script = One(answer(503, retry_after="0"), answer())
-
     async def hold() -> None:
         await client.connections.get("held")
 
@@ -350,7 +412,9 @@ async def test_no_try_begins_after_the_deadline_though_it_waited_for_a_connectio
         clock.time += 6
         held.release()
 
-    client._pipeline.clock = Clock(clock.monotonic, clock.now, sleep, clock.jitter)
+    script = One(answer(503, retry_after="0"), answer())
+    waiting: Any = Clock(clock.monotonic, clock.now, sleep, clock.jitter)
+    client, _ = over(script, clock=waiting, max_connections=1, retry=RetryPolicy(deadline=5))
     async with anyio.create_task_group() as group:
         with pytest.raises(ServerError):
             await client.connections.get("late")

@@ -1,17 +1,20 @@
 """The pool: bounded, fair, whole after cancellation, and closed when it is closed."""
 
 import asyncio
+import gc
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import httpx
 import pytest
 import trio
 
 from prisma_mgmt import ManagementClient, NetworkError, RequestTimeoutError, RetryPolicy
-from prisma_mgmt.core import transport
+from prisma_mgmt.core.clock import Clock, Patience
 from tests.conftest import FakeClock
+from tests.kit.engines import anyio_backend as anyio_backend
 from tests.kit.rig import Drop, Gate, Reply, Request, serve, until
 from tests.kit.script import CONNECTION, Script, answer
 
@@ -24,10 +27,8 @@ async def reply(request: Request) -> Reply:
 
 
 @pytest.mark.timeout(180)  # it takes five to ten seconds, and some machines are slow
-async def test_ten_thousand_calls_at_once_share_a_bounded_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    lasting = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
-    monkeypatch.setattr(transport, "_ONE", lasting)  # on a slow machine a connection may idle past its time
-    monkeypatch.setattr(transport, "_KEEPALIVE", 3600.0)
+async def test_ten_thousand_calls_at_once_share_a_bounded_pool() -> None:
+    lasting = Patience(idle=3600.0)  # on a slow machine a connection may idle past its time
     done = 0
 
     async def call(client: ManagementClient) -> None:
@@ -35,7 +36,10 @@ async def test_ten_thousand_calls_at_once_share_a_bounded_pool(monkeypatch: pyte
         await client.connections.get("con_1")
         done += 1
 
-    async with serve(reply) as server, ManagementClient("token", base_url=server.url, timeout=None) as client:
+    async with (
+        serve(reply) as server,
+        ManagementClient("token", base_url=server.url, timeout=None, _patience=lasting) as client,
+    ):
         async with anyio.create_task_group() as group:
             for _ in range(10_000):
                 group.start_soon(call, client)
@@ -88,8 +92,8 @@ async def test_idle_connections_past_their_time_are_closed_one_at_a_time() -> No
         await gate()
         return Reply(body={"data": CONNECTION})
 
-    async with serve(handler) as server, ManagementClient("token", base_url=server.url) as client:
-        client._pipeline.transport.monotonic = clock.monotonic
+    ticking = Clock(monotonic=clock.monotonic)
+    async with serve(handler) as server, ManagementClient("token", base_url=server.url, _clock=ticking) as client:
         async with anyio.create_task_group() as group:
             for _ in range(4):
                 group.start_soon(client.connections.get, "con_1")
@@ -265,8 +269,6 @@ async def test_opened_in_one_task_and_closed_in_another() -> None:
 @pytest.mark.parametrize("run", [asyncio.run, lambda main: trio.run(lambda: main)])
 def test_a_second_event_loop_is_refused(run: Any) -> None:
     client = ManagementClient("token", transport=Script(answer()))
-    other = ManagementClient("token")
-    other._pipeline.transport._idle.append((0.0, Script(answer())))
 
     async def use(action: Any) -> None:
         await action()
@@ -274,16 +276,39 @@ def test_a_second_event_loop_is_refused(run: Any) -> None:
     run(use(lambda: client.connections.get("con_1")))
     with pytest.raises(RuntimeError, match="one for each loop"):
         run(use(lambda: client.connections.get("con_1")))
-    run(use(other.aclose))
+    run(use(client.aclose))
 
 
-async def test_connections_are_closed_in_their_own_loop_only() -> None:
-    client = ManagementClient("token")
-    transport = client._pipeline.transport
-    transport._loop._loop = object()
-    transport._idle.append((0.0, Script(answer())))
-    with pytest.raises(RuntimeError, match="one for each loop"):
-        await client.aclose()
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of a loop that is over can only be let go
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("run", [asyncio.run, trio.run])
+def test_a_client_whose_event_loop_is_over_can_be_closed(run: Any) -> None:
+    clients: list[ManagementClient] = []
+
+    async def use() -> None:
+        async with serve(reply) as server:
+            clients.append(ManagementClient("token", base_url=server.url))
+            await clients[0].connections.get("con_1")
+
+    for step in (use, lambda: clients[0].aclose()):
+        run(step) if run is trio.run else run(step())
+    clients.clear()
+    gc.collect()
+
+
+def test_connections_are_closed_in_their_own_loop_only() -> None:
+    async def use() -> None:
+        async with serve(reply) as server, ManagementClient("token", base_url=server.url) as client:
+            await client.connections.get("con_1")
+            told = await anyio.to_thread.run_sync(close_elsewhere, client)
+            assert "one for each loop" in told
+
+    def close_elsewhere(client: ManagementClient) -> str:
+        with pytest.raises(RuntimeError) as caught:
+            asyncio.run(client.aclose())
+        return str(caught.value)
+
+    asyncio.run(use())
 
 
 async def test_a_view_shares_the_connections_and_closes_nothing() -> None:

@@ -76,6 +76,7 @@ class Table:
         shape = {
             "fields": {key: self.boil(value) for key, value in schema["properties"].items()},
             "required": sorted(schema.get("required", [])),
+            "deprecated": sorted(key for key, value in schema["properties"].items() if value.get("deprecated")),
         }
         if shape not in self.shapes:
             self.shapes.append(shape)

@@ -1,6 +1,6 @@
 """Answers in the order that a test writes them, and a payload to answer with: for tests that need no socket."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -50,12 +50,18 @@ class Script(httpx.AsyncBaseTransport):
         return [request.headers["authorization"].removeprefix("Bearer ") for request in self.requests]
 
 
+ScriptT = TypeVar("ScriptT", bound=Script)
+
+
 def scripted(*steps: httpx.Response | Exception, clock: FakeClock | None = None, **options: Any) -> tuple[Any, Script]:
     """A client over a Script, and the Script."""
-    script = Script(*steps)
-    client = ManagementClient(options.pop("auth", "token"), transport=script, **options)
-    client._pipeline.clock = clock or FakeClock()
-    return client, script
+    return over(Script(*steps), clock, **options)
+
+
+def over(script: ScriptT, clock: FakeClock | None = None, **options: Any) -> tuple[Any, ScriptT]:
+    """A client over a Script of any kind, and that."""
+    auth = options.pop("auth", "token")
+    return ManagementClient(auth, transport=script, _clock=clock or FakeClock(), **options), script
 
 
 class Renewing:
@@ -78,3 +84,11 @@ class Renewing:
 
     def accepted(self, token: str) -> None:
         self.taken.append(token)
+
+    def outdated(self, token: str) -> bool:
+        return False
+
+    async def drain(self) -> None:
+        self.drained = True
+
+    drained = False

@@ -11,7 +11,7 @@ import pytest
 from attrs import define
 
 from prisma_mgmt import AuthError, CallbackError, LoginRequiredError, ManagementClient
-from prisma_mgmt.auth import LoginRequest, OAuthClient, OAuthSession, SessionManager, Tokens
+from prisma_mgmt.auth import LoginRequest, LoginSealer, OAuthClient, OAuthSession, SessionManager, Tokens, new_key
 from prisma_mgmt.auth.storage import FileTokenStorage, MemoryTokenStorage
 from prisma_mgmt.sandbox import Sandbox
 
@@ -142,6 +142,12 @@ async def test_another_logins_state_or_verifier_does_not_fit(app: App) -> None:
         await app.session.handle_callback(callback, verifier=other.verifier, expected_state=login.state)
     assert type(caught.value) is AuthError, "a refused code is no refused refresh token"
     assert await app.session.tokens() is None
+
+
+async def test_a_sealed_cookie_passed_unopened_is_a_clear_type_error(app: App) -> None:
+    cookie: Any = LoginSealer([new_key()]).seal(app.oauth.login_url())
+    with pytest.raises(TypeError, match=r"not str; a sealed cookie is opened with LoginSealer\.open\(\)"):
+        await app.session.handle_callback("/callback?code=c&state=s", cookie)
 
 
 async def test_a_callback_of_another_issuer_is_refused(app: App) -> None:

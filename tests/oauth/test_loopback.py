@@ -1,7 +1,9 @@
 """A login from a terminal: the loopback listener believes one callback, and nobody else."""
 
 import errno
+import subprocess
 import sys
+import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +17,6 @@ from attrs import define, field
 from prisma_mgmt import AuthError, CallbackError
 from prisma_mgmt.auth import OAuthClient, OAuthSession, log_in_with_browser, loopback
 from prisma_mgmt.auth.storage import MemoryTokenStorage
-from prisma_mgmt.masks import Secret
 from tests.kit.canaries import leaks
 from tests.kit.login import Prisma
 from tests.kit.rig import Reply, serve
@@ -56,11 +57,11 @@ class Terminal:
 
 
 @asynccontextmanager
-async def terminal(redirect_uri: str = "http://127.0.0.1/callback") -> AsyncIterator[Terminal]:
+async def terminal(redirect_uri: str = "http://127.0.0.1/callback", **options: Any) -> AsyncIterator[Terminal]:
     prisma = Prisma()
     with anyio.fail_after(30):
         async with serve(prisma.handle) as server:
-            yield Terminal(OAuthClient("client", redirect_uri, auth_base_url=server.url), prisma)
+            yield Terminal(OAuthClient("client", redirect_uri, auth_base_url=server.url, **options), prisma)
 
 
 async def get(url: str, **options: Any) -> httpx.Response:
@@ -126,7 +127,7 @@ async def test_the_page_is_static_and_strict() -> None:
         await while_waiting(app, visit)
     for answer in answers:
         assert answer.headers["content-security-policy"].startswith("default-src 'none'")
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "script" not in answer.text
@@ -146,10 +147,8 @@ async def test_strangers_get_a_404_and_the_wait_goes_on() -> None:
                 app.redirect_uri,
                 f"{app.redirect_uri}?code=c&state=wrong",
                 f"{app.redirect_uri}?error=access_denied&state=wrong",
-                f"{app.redirect_uri}?state={app.query['state']}",
                 own.replace("/callback", "/other"),
                 own + "&state=again",
-                own + "&iss=https://evil.example",
             ):
                 assert (await get(url)).status_code == 404
             for method in ("HEAD", "POST", "OPTIONS"):
@@ -245,15 +244,181 @@ async def test_a_user_who_says_no() -> None:
         assert app.prisma.forms == []
 
 
-async def test_no_secret_shows_when_a_login_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prisma_mgmt.auth.oauth.new_secret", lambda: Secret("canary" * 8))
-    async with terminal() as app:
+async def test_no_secret_shows_when_a_login_fails() -> None:
+    async with terminal(new_secret=lambda: "canary" * 8) as app:
         app.prisma.replies = [Reply(400, {"error": "invalid_grant", "error_description": "canary" * 8})]
         with pytest.raises(ExceptionGroup) as caught:
             await while_waiting(app, lambda: get(app.callback.replace("the-code", "canary-code")))
         [error] = caught.value.exceptions
         assert isinstance(error, AuthError)
         assert leaks(error) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("?code=c&state={state}&iss=https://evil.example", "another issuer"),
+        ("?state={state}", "no code"),
+        ("?state={state}&code=", "no code"),
+        ("?state={state}&code=a&code=b", "code more than once"),
+        ("?state={state}&state={state}&code=a", "state more than once"),
+        ("?state={state}&error=server_error", "server_error"),
+    ],
+)
+async def test_whatever_a_callback_with_the_right_state_says_it_ends_the_wait(more: str, problem: str) -> None:
+    async with terminal() as app:
+        pages: list[httpx.Response] = []
+
+        async def visit() -> bool:
+            pages.append(await get(app.redirect_uri + more.format(state=app.query["state"])))
+            return True
+
+        with pytest.raises(ExceptionGroup) as caught:
+            await while_waiting(app, visit)
+        [error] = caught.value.exceptions
+        assert isinstance(error, CallbackError)
+        assert problem in str(error)
+        assert app.prisma.forms == []
+    assert "This login did not work" in pages[0].text
+    assert "taken over" not in pages[0].text
+
+
+async def test_the_page_after_a_denial_says_so() -> None:
+    async with terminal() as app:
+        pages: list[httpx.Response] = []
+
+        async def visit() -> bool:
+            pages.append(await get(f"{app.redirect_uri}?error=access_denied&state={app.query['state']}"))
+            return True
+
+        with pytest.raises(ExceptionGroup):
+            await while_waiting(app, visit)
+    assert "You said no" in pages[0].text
+    assert "taken over" not in pages[0].text
+
+
+async def test_a_pasted_denial_ends_the_wait() -> None:
+    async with terminal() as app:
+
+        async def paste() -> str:
+            await app.asked.wait()
+            return f"{app.redirect_uri}?error=access_denied&state={app.query['state']}"
+
+        with pytest.raises(CallbackError, match="access_denied"):
+            await app.log_in(paste=paste)
+
+
+async def test_a_free_port_that_is_taken_on_the_other_address_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    create, taken = anyio.create_tcp_listener, []
+
+    async def listen(*, local_host: str, local_port: int) -> Any:
+        listener = await create(local_host=local_host, local_port=local_port)
+        if local_host == "127.0.0.1" and len(taken) < 3:
+            port = listener.extra(anyio.abc.SocketAttribute.local_port)
+            taken.append(await create(local_host="::1", local_port=port))
+        return listener
+
+    async with terminal("http://localhost/callback") as app:
+        monkeypatch.setattr(anyio, "create_tcp_listener", listen)
+
+        async def visit() -> None:
+            ports = [one.extra(anyio.abc.SocketAttribute.local_port) for one in taken]
+            assert len(ports) == 3
+            assert urlsplit(app.redirect_uri).port not in ports
+
+        await while_waiting(app, visit)
+        for one in taken:
+            await one.aclose()
+
+
+async def test_where_no_port_is_to_be_had_it_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    async def listen(*, local_host: str, local_port: int) -> Any:
+        tried.append(local_port)
+        raise OSError(errno.EADDRINUSE, "taken")
+
+    async with terminal("http://localhost/callback") as app:
+        monkeypatch.setattr(anyio, "create_tcp_listener", listen)
+        with pytest.raises(OSError, match="cannot listen"):
+            await app.log_in()
+    assert tried == [0] * 20
+
+
+class Controller:
+    """A browser as the webbrowser module knows it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.opened: list[str] = []
+
+    def open(self, url: str) -> bool:
+        self.opened.append(url)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("name", "graphical"),
+    [
+        *((name, False) for name in ("w3m", "lynx", "links", "elinks", "www-browser", "/usr/bin/w3m")),
+        *((name, True) for name in ("firefox", "x-www-browser", "xdg-open", "/usr/bin/chromium")),
+    ],
+)
+def test_no_browser_draws_over_the_terminal(monkeypatch: pytest.MonkeyPatch, name: str, graphical: bool) -> None:
+    browser = Controller(name)
+    monkeypatch.setattr(webbrowser, "get", lambda: browser)
+    assert loopback.open_browser("https://auth.example") is graphical
+    assert browser.opened == (["https://auth.example"] if graphical else [])
+
+
+def test_a_machine_without_a_browser_opens_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get() -> Any:
+        raise webbrowser.Error
+
+    monkeypatch.setattr(webbrowser, "get", get)
+    assert loopback.open_browser("https://auth.example") is False
+
+
+PROGRAM = """
+import anyio, sys, threading
+from prisma_mgmt.auth import OAuthClient, log_in_with_browser
+from prisma_mgmt.auth.storage import MemoryTokenStorage
+
+def hang(url):
+    threading.Event().wait()
+
+async def main():
+    oauth = OAuthClient("client", "http://127.0.0.1/callback", auth_base_url="http://127.0.0.1:1")
+    await log_in_with_browser(oauth, MemoryTokenStorage(), open_browser=hang, timeout=0.1)
+
+try:
+    anyio.run(main, backend=sys.argv[1])
+except Exception as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_browser_that_runs_on_keeps_no_program_from_ending(backend: str) -> None:
+    command = [sys.executable, "-c", PROGRAM, backend]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout == "nobody logged in within 0.1 s\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"oauth": MemoryTokenStorage()}, "oauth must be an OAuthClient"),
+        ({"storage": "tokens.json"}, "storage must be an object with the methods"),
+        ({"storage": MemoryTokenStorage}, "not the class MemoryTokenStorage"),
+        ({"timeout": "5"}, "timeout must be a number"),
+        ({"scope": None}, "scope must be text"),
+    ],
+)
+async def test_wrong_options_are_said_at_once(options: dict[str, Any], problem: str) -> None:
+    oauth = OAuthClient("client", "http://127.0.0.1/callback")
+    with pytest.raises(TypeError, match=problem):
+        await log_in_with_browser(**{"oauth": oauth, "storage": MemoryTokenStorage(), **options})
 
 
 async def test_a_user_who_never_comes_back() -> None:

@@ -6,11 +6,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import anyio
+import httpx
 import pytest
 
 from prisma_mgmt import AuthError, CallbackError, LoginRequiredError, NetworkError
 from prisma_mgmt.auth import LoginRequest, OAuthClient, Tokens
 from prisma_mgmt.auth.pkce import challenge
+from prisma_mgmt.auth.storage import MemoryTokenStorage
 from tests.conftest import FakeClock
 from tests.kit.login import Prisma, jwt, oauth_at
 from tests.kit.rig import Gate, Reply, Request, serve
@@ -24,6 +26,9 @@ async def login_server(prisma: Prisma | None = None, **options: Any) -> AsyncIte
     with anyio.fail_after(30):
         async with serve(prisma.handle) as server, oauth_at(server.url, **options) as oauth:
             yield prisma, oauth
+
+
+LOGIN = OAuthClient("client", "https://app.example/callback").login_url()
 
 
 def callback_of(login: LoginRequest, **parameters: str) -> str:
@@ -69,6 +74,61 @@ def test_http_to_another_machine_only_when_asked() -> None:
     assert oauth_at("http://auth.internal", allow_http=True).issuer == "http://auth.internal"
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"client_id": 7}, "client_id must be text, not int"),
+        ({"client_id": MemoryTokenStorage()}, "client_id must be text"),
+        ({"redirect_uri": None}, "redirect_uri must be text, not NoneType"),
+        ({"redirect_uri": httpx.URL("https://app.example")}, "redirect_uri must be text"),
+        ({"client_secret": b"secret"}, "client_secret must be text, not bytes"),
+        ({"auth_base_url": 1}, "auth_base_url must be"),
+        ({"issuer": 1}, "issuer must be text"),
+        ({"timeout": "9"}, "timeout must be a number of seconds"),
+        ({"timeout": True}, "timeout must be a number of seconds"),
+        ({"ssl_context": True}, "ssl_context must be an ssl.SSLContext, not bool"),
+        ({"transport": httpx.AsyncClient}, "transport must be an httpx.AsyncBaseTransport"),
+        ({"transport": httpx.HTTPTransport()}, "transport must be an httpx.AsyncBaseTransport"),
+        ({"allow_http": "false"}, "allow_http must be True or False"),
+        ({"now": 1.0}, "now and new_secret functions"),
+    ],
+)
+def test_arguments_of_a_wrong_type(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(TypeError, match=problem):
+        OAuthClient(**{"client_id": "client", "redirect_uri": "https://app.example/callback", **options})
+
+
+# From the environment
+
+
+def test_a_client_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRISMA_CLIENT_ID", " client\n")
+    monkeypatch.setenv("PRISMA_REDIRECT_URI", "https://app.example/callback")
+    oauth = OAuthClient.from_environment()
+    assert (oauth.client_id, oauth.redirect_uri) == ("client", "https://app.example/callback")
+    assert oauth.issuer == "https://auth.prisma.io"
+    assert oauth._form({}) == {"client_id": "client"}
+    monkeypatch.setenv("PRISMA_CLIENT_SECRET", "secret")
+    monkeypatch.setenv("PRISMA_AUTH_URL", "http://localhost:8000/auth/")
+    oauth = OAuthClient.from_environment("http://127.0.0.1/callback", timeout=3, issuer="x")
+    assert oauth.redirect_uri == "http://127.0.0.1/callback"
+    assert oauth.login_url().url.startswith("http://localhost:8000/auth/authorize?")
+    assert oauth._form({})["client_secret"] == "secret"
+    assert oauth.issuer == "x"
+
+
+@pytest.mark.parametrize("blank", [None, "", " "])
+@pytest.mark.parametrize("name", ["PRISMA_CLIENT_ID", "PRISMA_REDIRECT_URI"])
+def test_the_environment_must_name_the_client(monkeypatch: pytest.MonkeyPatch, name: str, blank: str | None) -> None:
+    monkeypatch.setenv("PRISMA_CLIENT_ID", "client")
+    monkeypatch.setenv("PRISMA_REDIRECT_URI", "https://app.example/callback")
+    monkeypatch.setenv("PRISMA_CLIENT_SECRET", "")
+    assert OAuthClient.from_environment(), "a blank secret is none"
+    monkeypatch.delenv(name) if blank is None else monkeypatch.setenv(name, blank)
+    with pytest.raises(ValueError, match=f"{name} is not set"):
+        OAuthClient.from_environment()
+
+
 # Login URLs
 
 
@@ -108,6 +168,38 @@ def test_scope_and_further_parameters() -> None:
     )
     query = query_of(login)
     assert (query["scope"], query["utm source"], query["prompt"]) == ("workspace:admin", "a&b", "login")
+
+
+@pytest.mark.parametrize("scope", [["workspace:admin", "offline_access"], ("workspace:admin", "offline_access")])
+def test_a_scope_may_be_a_sequence(scope: Any) -> None:
+    login = OAuthClient("client", "https://app.example/callback").login_url(scope=scope)
+    assert query_of(login)["scope"] == "workspace:admin offline_access"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"scope": None}, "scope must be text, not NoneType"),
+        ({"scope": 1}, "scope must be text"),
+        ({"scope": b"workspace:admin"}, "scope must be text"),
+        ({"scope": ["workspace:admin", None]}, "each of scope must be text, not NoneType"),
+        ({"scope": {"workspace:admin"}}, "scope must be text, not set"),
+        ({"extra_params": {"prompt": None}}, "prompt in extra_params must be text, not NoneType"),
+        ({"extra_params": {"max_age": 1}}, "max_age in extra_params must be text"),
+        ({"extra_params": {1: "x"}}, "a name in extra_params must be text"),
+        ({"extra_params": [("prompt", "login")]}, "extra_params must be a mapping"),
+        ({"redirect_uri": 1}, "redirect_uri must be text"),
+    ],
+)
+def test_nothing_but_text_goes_into_a_login_url(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(TypeError, match=problem):
+        OAuthClient("client", "https://app.example/callback").login_url(**options)
+
+
+def test_states_and_verifiers_come_from_whoever_is_told_to_give_them() -> None:
+    given = iter(["s" * 43, "v" * 43])
+    login = OAuthClient("client", "https://app.example/callback", new_secret=lambda: next(given)).login_url()
+    assert (login.state, login.verifier) == ("s" * 43, "v" * 43)
 
 
 RESERVED = [
@@ -208,6 +300,34 @@ async def test_without_a_verifier_nothing_is_exchanged(verifier: str | None) -> 
         with pytest.raises(ValueError, match="verifier"):
             await oauth.exchange_callback("/callback?code=c&state=s", verifier=verifier, expected_state="s")
     assert prisma.forms == []
+
+
+@pytest.mark.parametrize(
+    ("callback", "login", "kept", "problem"),
+    [
+        (None, LOGIN, {}, "callback_url must be text, not NoneType"),
+        (b"/callback", LOGIN, {}, "callback_url must be text"),
+        ("/callback", "v1.sealed", {}, "LoginSealer.open"),
+        ("/callback", {"state": "s"}, {}, "login must be the LoginRequest"),
+        ("/callback", None, {"verifier": 1, "expected_state": "s"}, "verifier must be text"),
+        ("/callback", None, {"verifier": "v" * 43, "expected_state": b"s"}, "expected_state must be text"),
+    ],
+)
+async def test_what_is_no_callback_and_no_login_is_a_type_error(
+    callback: Any, login: Any, kept: dict[str, Any], problem: str
+) -> None:
+    async with login_server() as (prisma, oauth):
+        with pytest.raises(TypeError, match=problem):
+            await oauth.exchange_callback(callback, login, **kept)
+    assert prisma.forms == []
+
+
+@pytest.mark.parametrize("tokens", [None, "refresh-token", {"refreshToken": "r"}])
+async def test_only_tokens_are_refreshed_and_revoked(tokens: Any) -> None:
+    oauth = OAuthClient("client", "https://app.example/callback")
+    for call in (oauth.refresh, oauth.revoke):
+        with pytest.raises(TypeError, match="tokens must be Tokens"):
+            await call(tokens)
 
 
 @pytest.mark.parametrize("failed", [None, Reply(400, {"error": "invalid_grant"}), Reply(503), Reply(content=b"{")])

@@ -124,7 +124,9 @@ def test_a_sealed_login_comes_back_as_it_was() -> None:
     assert not set(cookie) & set(' ";,\\')
     for secret in (LOGIN.state, LOGIN.verifier):
         assert secret not in cookie
-    assert sealer.open(cookie) == LoginRequest("", LOGIN.state, LOGIN.verifier, "/projects?page=2#top")
+    assert sealer.open(cookie) == LoginRequest(
+        "", LOGIN.state, LOGIN.verifier, "https://app.example/callback", "/projects?page=2#top"
+    )
     assert LOGIN.state not in repr(sealer.open(cookie))
 
 
@@ -186,6 +188,102 @@ def test_logins_in_several_tabs_have_a_cookie_each() -> None:
         assert sealer.open(cookies[name]).verifier == login.verifier
     assert sealer.cookie_name(None) == sealer.cookie_name("") not in cookies
     assert sealer.cookie_name("\ud800")
+
+
+# Cookies for whoever writes a login of their own
+
+
+def test_a_whole_cookie_goes_into_set_cookie_of_every_framework() -> None:
+    import django.http
+    import litestar
+    import starlette.responses
+
+    from tests.kit.django_app import set_up
+
+    set_up()
+    cookie = LoginSealer([KEY]).cookie(LOGIN, "/next")
+    assert LoginSealer([KEY]).open(cookie["value"]).return_to == "/next"
+    expected = {"Max-Age=600", "Path=/", "HttpOnly", "SameSite=lax", "Secure"}
+    one = starlette.responses.Response()
+    one.set_cookie(**cookie)
+    assert set(one.headers["set-cookie"].split("; ")[1:]) == expected
+    other = django.http.HttpResponse()
+    other.set_cookie(**cookie)
+    assert expected <= set(other.cookies.output(header="").strip().split("; "))
+    third: litestar.Response[None] = litestar.Response(None)
+    third.set_cookie(**cookie)
+    assert set(third.cookies[0].to_header(header="").strip().split("; ")[1:]) == expected
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "secure"),
+    [
+        ("https://app.example/callback", True),
+        ("http://app.example/callback", True),
+        ("http://127.0.0.1:8000/callback", False),
+        ("http://[::1]/callback", False),
+        ("http://localhost/callback", False),
+        ("https://localhost/callback", True),
+        ("http://localhost.evil.example/callback", True),
+        (None, True),
+    ],
+)
+def test_a_cookie_is_for_https_but_on_this_machine(redirect_uri: str | None, secure: bool) -> None:
+    login = LoginRequest("", LOGIN.state, LOGIN.verifier, redirect_uri)
+    assert LoginSealer([KEY]).cookie(login)["secure"] is secure
+
+
+def test_a_callback_finds_its_login_among_several() -> None:
+    oauth, sealer = OAuthClient("client", "https://app.example/callback"), LoginSealer([KEY])
+    logins = [oauth.login_url() for _ in range(3)]
+    cookies = {"other": "x"} | {cookie["key"]: cookie["value"] for cookie in map(sealer.cookie, logins)}
+    for login in logins:
+        for url in ("https://app.example/callback", "/callback", ""):
+            found = sealer.open_for(cookies, f"{url}?code=c&state={login.state}")
+            assert (found.state, found.verifier) == (login.state, login.verifier)
+    with pytest.raises(CallbackError, match="missing"):
+        sealer.open_for(cookies, f"/callback?code=c&state={oauth.login_url().state}")
+
+
+@pytest.mark.parametrize("url", ["", "/callback", "/callback?code=c", "/callback?state=", "/callback?state=a&state=b"])
+def test_a_callback_without_a_state_belongs_to_no_login(url: str) -> None:
+    with pytest.raises(CallbackError):
+        LoginSealer([KEY]).open_for({}, url)
+
+
+def test_the_newest_three_logins_are_kept(clock: FakeClock) -> None:
+    oauth, sealer = OAuthClient("client", "https://app.example/callback"), LoginSealer([KEY], now=clock.now)
+    cookies = {"other": "x", "prisma_login_theirs": LoginSealer([OTHER_KEY]).seal(LOGIN)}
+    names = []
+    for _ in range(34):
+        clock.time += 1
+        for name in sealer.surplus(cookies):
+            del cookies[name]
+        cookie = sealer.cookie(oauth.login_url())
+        cookies[cookie["key"]] = cookie["value"]
+        names.append(cookie["key"])
+    assert list(cookies) == ["other", "prisma_login_theirs", *names[-3:]]
+    clock.time += 599
+    assert set(sealer.surplus(cookies)) == {names[-3]}
+    clock.time += 2
+    assert set(sealer.surplus(cookies)) == set(names[-3:])
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (lambda sealer: sealer.seal("state"), "LoginRequest"),
+        (lambda sealer: sealer.cookie(None), "LoginRequest"),
+        (lambda sealer: sealer.open_for("a=b", "/callback"), "mapping of cookies"),
+        (lambda sealer: sealer.open_for({}, None), "callback's URL"),
+        (lambda sealer: LoginSealer([KEY], ttl="600"), "ttl"),
+        (lambda sealer: LoginSealer([KEY], client_id=7), "client_id"),
+        (lambda sealer: LoginSealer([KEY], now=7), "now"),
+    ],
+)
+def test_what_is_no_login_is_not_sealed(call: Any, problem: str) -> None:
+    with pytest.raises(TypeError, match=problem):
+        call(LoginSealer([KEY]))
 
 
 SAFE = ["/", "/x", "/x/y?z=1&w=%2F#f", "/x//y", "/~ada", "/a:b@c", "/[x]", "/" + "x" * 499]

@@ -36,7 +36,7 @@ class World:
 async def started(prisma: Prisma, **options: Any) -> AsyncIterator[World]:
     with anyio.fail_after(30):
         async with serve(prisma.handle) as server, session_at(server.url, CountingStorage(prisma.tokens())) as session:
-            options = {"base_url": server.url, "auth": session.httpx_auth(), **options}
+            options = {"base_url": server.url, "auth": session.httpx_auth(origin=server.url), **options}
             async with httpx.AsyncClient(**options) as client:
                 yield World(prisma, server, session, client)
 
@@ -156,7 +156,7 @@ async def test_a_refused_refresh_reaches_the_caller_and_leaves_the_pool_whole() 
 
 async def test_any_credentials_will_do(world: World) -> None:
     world.prisma.live.add("service-token")
-    auth = SessionAuth(ServiceToken("service-token"))
+    auth = SessionAuth(ServiceToken("service-token"), origin=world.server.url)
     assert (await world.client.get("/v1/me", auth=auth)).status_code == 200
     world.prisma.expire()
     assert (await world.client.get("/v1/me", auth=auth)).status_code == 401
@@ -164,8 +164,8 @@ async def test_any_credentials_will_do(world: World) -> None:
 
 
 async def test_a_redirect_to_another_host_takes_no_token_along(world: World) -> None:
-    transport = httpx.MockTransport(elsewhere)
-    async with httpx.AsyncClient(transport=transport, follow_redirects=True, auth=world.session.httpx_auth()) as client:
+    transport, auth = httpx.MockTransport(elsewhere), world.session.httpx_auth(origin="https://api.example")
+    async with httpx.AsyncClient(transport=transport, follow_redirects=True, auth=auth) as client:
         assert (await client.get("https://api.example/v1/me")).text == "no authorization"
 
 

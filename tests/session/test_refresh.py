@@ -221,9 +221,8 @@ async def test_a_grant_of_just_under_64_kib_is_read() -> None:
         Reply(content=b'{"access_token": ' + b"9" * 9000 + b"}"),
         Reply(content=b"\xff\xfe"),
         Reply(body={**GRANT, "access_token": {"canary": 1}}),
-        Reply(body={**GRANT, "token_type": None}),
     ],
-    ids=range(6),
+    ids=range(5),
 )
 async def test_what_is_no_grant_is_not_believed(reply: Reply) -> None:
     async with answering(reply) as (server, oauth):
@@ -236,7 +235,7 @@ async def test_what_is_no_grant_is_not_believed(reply: Reply) -> None:
 
 async def test_a_pair_is_not_lost_for_what_else_is_odd_in_its_grant() -> None:
     digits = "1" + "0" * 5000
-    body = json.dumps({**GRANT, "scope": ["canary"], "expires_in": "EXPIRES"}).replace('"EXPIRES"', digits)
+    body = json.dumps({**GRANT, "scope": [1], "expires_in": "EXPIRES"}).replace('"EXPIRES"', digits)
     async with answering(Reply(content=body.encode())) as (_, oauth):
         assert await oauth.refresh(Tokens("w", "a", "r", scope="s")) == Tokens("w", "access", "refresh", scope="s")
     async with answering(Reply(body={**GRANT, "refresh_token": False})) as (_, oauth):
@@ -311,11 +310,11 @@ def test_no_answer_at_all_breaks_a_refresh(status: int, content: bytes) -> None:
     except AuthError:
         pass
     else:
-        assert status == 200
+        assert 200 <= status < 300
         assert new.access_token
         assert evolve(new, access_token="", refresh_token=None, scope=None).workspace_id == "w"
 
 
 async def test_a_transport_of_ones_own_serves_without_a_connection() -> None:
     endpoint = TokenEndpoint("https://auth.example/token", timeout=1, transport=Fixed(200, json.dumps(GRANT).encode()))
-    assert (await endpoint.post({"grant_type": "x"}, again=False))["access_token"] == "access"
+    assert (await endpoint.post({"grant_type": "x"}, again=False)).access_token == "access"

@@ -339,7 +339,7 @@ OTHER_ANSWERS = [
     Reply(200, {"access_token": "", "token_type": "Bearer"}),
     Reply(200, {"access_token": 7, "token_type": "Bearer"}),
     Reply(200, {"access_token": "t", "token_type": "mac"}),
-    Reply(200, {"access_token": "t"}),
+    Reply(200, {"token_type": "Bearer"}),
     Reply(200, content=b"x" * 100_000),
 ]
 

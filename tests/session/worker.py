@@ -16,7 +16,6 @@ import redis.asyncio
 
 from prisma_mgmt.auth import OAuthClient, OAuthSession, SharedTokenStorage
 from prisma_mgmt.auth.storage import FileTokenStorage, PostgresTokenStorage, RedisTokenStorage
-from prisma_mgmt.auth.storage import redis as redis_module
 
 
 @asynccontextmanager
@@ -26,9 +25,8 @@ async def storage_at(place: dict[str, Any]) -> AsyncIterator[SharedTokenStorage]
     elif place["kind"] == "postgres":
         yield PostgresTokenStorage(place["dsn"], key="ada")
     else:
-        redis_module._LEASE = place["lease"]
         async with redis.asyncio.Redis(port=place["port"]) as client:
-            yield RedisTokenStorage(client, key="prisma:ada")
+            yield RedisTokenStorage(client, key="prisma:ada", lease=place["lease"] / 1000)
 
 
 async def call(place: dict[str, Any]) -> None:
@@ -36,7 +34,7 @@ async def call(place: dict[str, Any]) -> None:
     async with (
         storage_at(place) as storage,
         OAuthSession(oauth, storage) as session,
-        httpx.AsyncClient(auth=session.httpx_auth()) as client,
+        httpx.AsyncClient(auth=session.httpx_auth(origin=place["api_url"])) as client,
     ):
         print("ready", flush=True)
         while await anyio.to_thread.run_sync(sys.stdin.readline):

@@ -1,7 +1,10 @@
 """Tokens in the operating system's keyring: in parts, read back, published last."""
 
 import json
+import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from prisma_mgmt import AuthError
 from prisma_mgmt.auth import SharedTokenStorage, TokenCipher, Tokens
 from prisma_mgmt.auth.storage import KeyringTokenStorage
 from prisma_mgmt.auth.storage.testing import check_storage
+from tests.kit.canaries import leaks
 
 pytestmark = pytest.mark.anyio
 
@@ -70,11 +74,11 @@ async def test_a_keyring_keeps_the_contract(ring: Ring, tmp_path: Path, cipher: 
 
 async def test_long_tokens_go_in_parts_and_the_list_of_them_comes_last(kept: KeyringTokenStorage, ring: Ring) -> None:
     await kept.set_tokens(LONG)
-    assert ring.written == ["ada a1", "ada a2", "ada a3", "ada a4", "ada"]
+    assert ring.written == ["ada part a1", "ada part a2", "ada part a3", "ada part a4", "ada"]
     assert max(map(len, ring.entries.values())) == 1200
     assert "canary" not in ring.entries["ada"]
     await kept.set_tokens(SHORT)
-    assert sorted(ring.entries) == ["ada", "ada b1"]
+    assert sorted(ring.entries) == ["ada", "ada part b1"]
     assert await kept.get_tokens() == SHORT
 
 
@@ -93,7 +97,7 @@ async def test_a_write_that_fails_midway_keeps_the_old_login(
     assert ring.entries == {}, "and nothing of the failed write is left"
 
 
-@pytest.mark.parametrize("part", ["ada a1", "ada a4"])
+@pytest.mark.parametrize("part", ["ada part a1", "ada part a4"])
 async def test_a_missing_or_changed_part_is_an_error_that_names_the_place(
     kept: KeyringTokenStorage, ring: Ring, part: str
 ) -> None:
@@ -176,24 +180,213 @@ async def test_without_the_keyring_package(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 async def test_a_keyring_that_asks_the_user_holds_up_no_other_thread(tmp_path: Path) -> None:
-    asked, answered = anyio.Event(), anyio.Event()
-
-    class Asking(Ring):
-        def get_password(self, service: str, name: str) -> str | None:
-            anyio.from_thread.run_sync(asked.set)
-            anyio.from_thread.run(answered.wait)
-            return None
-
-    storage = storage_of(Asking(), tmp_path)
+    ring = Asking()
+    storage = storage_of(ring, tmp_path)
     async with anyio.create_task_group() as group:
         for _ in range(100):
             group.start_soon(storage.get_tokens)
-        await asked.wait()
+        await ring.wait_until_asked()
         assert await anyio.to_thread.run_sync(lambda: 1) == 1
-        answered.set()
+        ring.answered.set()
 
 
-@pytest.mark.parametrize("names", [("", "ada"), ("prisma", "")])
-def test_entries_need_a_name(names: tuple[str, str]) -> None:
-    with pytest.raises(ValueError, match="empty"):
-        KeyringTokenStorage(names[0], key=names[1])
+@define
+class Asking(Ring):
+    """A keyring that waits for its user to answer."""
+
+    asked: threading.Event = field(factory=threading.Event)
+    answered: threading.Event = field(factory=threading.Event)
+    threads: set[str] = field(factory=set)
+
+    def get_password(self, service: str, name: str) -> str | None:
+        self.asked.set()
+        self.threads.add(threading.current_thread().name)
+        self.answered.wait()
+        return self.entries.get(name)
+
+    async def wait_until_asked(self) -> None:
+        await anyio.to_thread.run_sync(self.asked.wait)
+
+
+async def test_a_caller_may_give_up_on_a_keyring_that_blocks(tmp_path: Path) -> None:
+    """What was begun comes to its end, and what is asked after it comes after it."""
+    ring = Asking()
+    storage = storage_of(ring, tmp_path)
+    before = threading.active_count()
+    with anyio.move_on_after(0.2) as scope:
+        await storage.set_tokens(SHORT)
+    assert scope.cancelled_caught
+    for _ in range(5):
+        with anyio.move_on_after(0.02) as scope:
+            await storage.set_tokens(LONG)
+        assert scope.cancelled_caught
+    assert threading.active_count() <= before + 1, "no thread waits for a thread"
+    assert ring.entries == {}
+    ring.answered.set()
+    assert await storage.get_tokens() == SHORT
+    await storage.set_tokens(LONG)
+    assert await storage.get_tokens() == LONG
+
+
+def test_a_program_ends_though_its_keyring_blocks(tmp_path: Path) -> None:
+    code = """
+import sys, threading, anyio
+from prisma_mgmt.auth.storage import KeyringTokenStorage
+
+class Ring:
+    def get_password(self, service, name): threading.Event().wait()
+    def set_password(self, service, name, value): pass
+    def delete_password(self, service, name): pass
+
+async def main():
+    with anyio.move_on_after(0.1):
+        await KeyringTokenStorage("prisma", key="ada", lock_folder=sys.argv[1], backend=Ring()).get_tokens()
+
+anyio.run(main)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=20)
+
+
+async def test_the_storage_serves_more_than_one_event_loop(kept: KeyringTokenStorage) -> None:
+    await kept.set_tokens(SHORT)
+    assert await anyio.to_thread.run_sync(lambda: anyio.run(kept.get_tokens)) == SHORT
+
+
+@pytest.mark.parametrize("step", range(1, 14))
+async def test_a_kill_at_any_step_leaves_nothing_that_the_next_does_not_sweep(
+    ring: Ring, tmp_path: Path, step: int
+) -> None:
+    """A process that dies in the middle of a write or of a logout."""
+
+    class Killed(BaseException):
+        pass
+
+    class Dying(Ring):
+        left = step
+
+        def live(self) -> None:
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+
+        def set_password(self, service: str, name: str, value: str) -> None:
+            self.live()
+            super().set_password(service, name, value)
+
+        def delete_password(self, service: str, name: str) -> None:
+            self.live()
+            super().delete_password(service, name)
+
+    for call in ("write", "remove"):
+        await storage_of(ring, tmp_path).set_tokens(LONG)
+        dying = storage_of(Dying(ring.entries), tmp_path)
+        with suppress(Killed):
+            await (dying.set_tokens_if_current(SHORT, LONG) if call == "write" else dying.clear_tokens())
+        found = await storage_of(ring, tmp_path).get_tokens()
+        assert found in ((LONG, SHORT) if call == "write" else (LONG, None))
+        await storage_of(ring, tmp_path).clear_tokens()
+        assert ring.entries == {}
+
+
+class PlaintextKeyring(Ring):
+    """As keyrings.alt has one, and so named."""
+
+
+@define
+class Chain(Ring):
+    backends: list[Any] = field(factory=lambda: [Ring(), PlaintextKeyring()])
+
+
+@define
+class Wrapper(Ring):
+    _keyring: Any = field(factory=PlaintextKeyring)
+
+
+@pytest.mark.parametrize("plain", ["keyrings.alt", PlaintextKeyring, Chain, Wrapper])
+async def test_a_keyring_that_keeps_plain_text_is_refused(
+    plain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if plain == "keyrings.alt":
+        plain = pytest.importorskip("keyrings.alt.file").PlaintextKeyring
+    with pytest.raises(AuthError, match=r"Plaintext.* keeps plain text: set up another, or give the storage a cipher"):
+        storage_of(plain(), tmp_path)
+    monkeypatch.setattr(keyring, "get_keyring", plain)
+    storage = storage_of(None, tmp_path)
+
+    async def lock() -> None:
+        async with storage.refresh_lock():
+            pytest.fail("held")
+
+    for call in (lock, storage.get_tokens, lambda: storage.set_tokens(SHORT)):
+        with pytest.raises(AuthError, match="keeps plain text"):
+            await call()
+
+
+async def test_plain_text_may_be_asked_for_or_sealed(tmp_path: Path) -> None:
+    ring = PlaintextKeyring()
+    await storage_of(ring, tmp_path, allow_plain_text=True).set_tokens(SHORT)
+    assert "canary" in "".join(ring.entries.values())
+    sealed = storage_of(ring, tmp_path, cipher=TokenCipher([b"k" * 32]))
+    await sealed.set_tokens(SHORT)
+    assert "canary" not in "".join(ring.entries.values())
+    assert await sealed.get_tokens() == SHORT
+
+
+async def test_two_users_whose_keys_look_alike_do_not_meet(ring: Ring, tmp_path: Path) -> None:
+    one, other = (
+        KeyringTokenStorage("prisma", key=key, lock_folder=tmp_path, backend=ring) for key in ("ada", "ada a1")
+    )
+    await one.set_tokens(LONG)
+    await other.set_tokens(SHORT)
+    assert (await one.get_tokens(), await other.get_tokens()) == (LONG, SHORT)
+    with pytest.raises(ValueError, match="must not be the name of a part"):
+        KeyringTokenStorage("prisma", key="ada part a1", lock_folder=tmp_path, backend=ring)
+    one, other = (
+        KeyringTokenStorage(service, key=key, lock_folder=tmp_path, backend=ring)
+        for service, key in (("a:b", "c"), ("a", "b:c"))
+    )
+    async with one.refresh_lock(), other.refresh_lock():
+        pass
+
+
+def test_a_user_without_a_home_gives_a_folder_for_the_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("LOCALAPPDATA", raising=False)
+
+    def no_home(self: Path) -> Path:
+        if str(self).startswith("~"):
+            raise RuntimeError("Could not determine home directory.")
+        return self
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    with pytest.raises(ValueError, match=r"lock_folder.*has no home folder"):
+        KeyringTokenStorage("prisma", key="ada", backend=Ring())
+    storage_of(Ring(), tmp_path)
+
+
+async def test_an_error_of_a_keyring_shows_no_token(ring: Ring, tmp_path: Path) -> None:
+    storage = storage_of(ring, tmp_path)
+    for failing in range(1, 6):
+        ring.failing = failing
+        with pytest.raises(OSError, match="locked") as caught:
+            await storage.set_tokens(LONG)
+        assert leaks(caught.value) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"service": ""}, ValueError, "service"),
+        ({"service": None}, TypeError, "service"),
+        ({"key": ""}, ValueError, "key"),
+        ({"key": 7}, TypeError, "key"),
+        ({"cipher": Path("key")}, TypeError, "cipher"),
+        ({"lock_folder": 7}, TypeError, "lock_folder"),
+        ({"backend": "keyring.backends.null"}, TypeError, "backend"),
+        ({"backend": Ring}, TypeError, "backend"),
+        ({"patience": "1"}, TypeError, "patience"),
+    ],
+)
+def test_a_wrong_option_is_an_error_that_names_it(options: Any, error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=f"^{named} must"):
+        KeyringTokenStorage(**{"service": "prisma", "key": "ada", **options})

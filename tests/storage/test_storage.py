@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from prisma_mgmt.auth import SharedTokenStorage, TokenCipher, Tokens, TokenStora
 from prisma_mgmt.auth.storage import FileTokenStorage, MemoryTokenStorage
 from prisma_mgmt.auth.storage import file as file_module
 from prisma_mgmt.auth.storage.testing import check_storage
+from prisma_mgmt.auth.tokens import same
+from tests.kit.canaries import leaks
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +51,10 @@ class Broken(MemoryTokenStorage):
     async def refresh_lock(self) -> AsyncIterator[None]:
         yield
 
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        self._tokens = tokens
+        return True
+
     async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
         self._tokens = None
         return True
@@ -64,6 +70,11 @@ class NeverForgets(MemoryTokenStorage):
         pass
 
 
+class LacksOne(MemoryTokenStorage):
+    refresh_lock = Broken.refresh_lock
+    clear_tokens_if_current = Broken.clear_tokens_if_current
+
+
 class ClearsCarefully(Broken):
     async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
         current = self._tokens is not None and self._tokens.access_token == tokens.access_token
@@ -72,7 +83,24 @@ class ClearsCarefully(Broken):
         return current
 
 
-class HoldsForEver(ClearsCarefully):
+class SwapsCarefully(ClearsCarefully):
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        found = self._tokens is not None and same(self._tokens, current)
+        if found:
+            self._tokens = tokens
+        return found
+
+
+class SwapsInTwoSteps(ClearsCarefully):
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        found = self._tokens is not None and same(self._tokens, current)
+        await anyio.sleep(0)
+        if found:
+            self._tokens = tokens
+        return found
+
+
+class HoldsForEver(SwapsCarefully):
     def __init__(self) -> None:
         super().__init__()
         self.semaphore = anyio.Semaphore(1)
@@ -90,17 +118,17 @@ class HoldsForEver(ClearsCarefully):
         (KeepsAccessOnly, "every field"),
         (NeverForgets, "clear_tokens() forgets"),
         (Broken, "False where nothing is"),
-        (ClearsCarefully, "one at a time"),
+        (LacksOne, "has refresh_lock, set_tokens_if_current, clear_tokens_if_current"),
+        (ClearsCarefully, "set_tokens_if_current() is False where nothing is"),
+        (SwapsInTwoSteps, "of several set_tokens_if_current() at once one is True"),
+        (SwapsCarefully, "one at a time"),
         (HoldsForEver, "free again"),
     ],
 )
-async def test_the_kit_names_the_broken_rule(
-    kind: Callable[[], TokenStorage], rule: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("prisma_mgmt.auth.storage.testing._PATIENCE", 3.0)
+async def test_the_kit_names_the_broken_rule(kind: Callable[[], TokenStorage], rule: str) -> None:
     broken = kind()
     with pytest.raises((AssertionError, ExceptionGroup)) as caught:
-        await check_storage(lambda: broken)
+        await check_storage(lambda: broken, patience=3.0)
     found = caught.value.exceptions[0] if isinstance(caught.value, ExceptionGroup) else caught.value
     assert rule in str(found)
 
@@ -209,6 +237,119 @@ async def test_a_file_that_every_user_can_read_or_write_is_refused(path: Path, o
     assert mode(path) == 0o600
 
 
+async def test_what_is_sealed_may_be_open_to_all(path: Path) -> None:
+    await FileTokenStorage(path, cipher=CIPHER).set_tokens(TOKENS)
+    path.chmod(0o666)
+    assert await FileTokenStorage(path, cipher=CIPHER).get_tokens() == TOKENS
+
+
+@pytest.fixture
+def no_modes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that makes every file open to all and takes no chmod, as Windows' drives in WSL, vfat and CIFS."""
+    real = os.open
+
+    def opened(path: Any, flags: int, mode: int = 0o777, **options: Any) -> int:
+        descriptor = real(path, flags, mode, **options)
+        if flags & os.O_CREAT:
+            os.fchmod(descriptor, 0o777)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "chmod", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("no_modes")
+async def test_a_file_system_without_modes_keeps_what_is_sealed(path: Path) -> None:
+    kept = FileTokenStorage(path, cipher=CIPHER)
+    await kept.set_tokens(TOKENS)
+    async with kept.refresh_lock():
+        assert await kept.set_tokens_if_current(NEWER, TOKENS)
+    assert await FileTokenStorage(path, cipher=CIPHER).get_tokens() == NEWER
+    assert mode(path) == 0o777
+
+
+@pytest.mark.usefixtures("no_modes")
+async def test_a_file_system_without_modes_is_told_at_the_first_write(path: Path) -> None:
+    """Rather than take tokens that it never gives back."""
+    kept = FileTokenStorage(path)
+    for call in (lambda: kept.set_tokens(TOKENS), lambda: kept.set_tokens(NEWER)):
+        with pytest.raises(
+            AuthError, match=r"file system without modes.*give the storage a cipher, or a path elsewhere"
+        ):
+            await call()
+        assert await kept.get_tokens() is None
+    assert [one.name for one in path.parent.iterdir()] == [".tokens.json.write.lock"], "nothing was written"
+    path.write_text(json.dumps(TOKENS.to_json()))
+    path.chmod(0o777)
+    with pytest.raises(AuthError, match="keeps no modes give the storage a cipher"):
+        await kept.get_tokens()
+
+
+async def test_the_users_home_is_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in ("~/deep/tokens.json", Path("~/deep/tokens.json")):
+        assert FileTokenStorage(path).path == tmp_path / "deep" / "tokens.json"
+    await FileTokenStorage("~/tokens.json").set_tokens(TOKENS)
+    assert (tmp_path / "tokens.json").exists()
+
+
+@pytest.mark.parametrize("path", ["~/tokens.json", "~nobody-here/tokens.json"])
+def test_a_user_without_a_home_needs_another_path(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    with pytest.raises(ValueError, match="path begins with ~, and this user has no home folder: give an absolute path"):
+        FileTokenStorage(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"path": None}, TypeError, "path"),
+        ({"path": b"tokens.json"}, TypeError, "path"),
+        ({"path": 3}, TypeError, "path"),
+        ({"path": ""}, ValueError, "path"),
+        ({"path": "a\0b"}, ValueError, "path"),
+        ({"path": "/"}, ValueError, "path"),
+        ({"path": "/tmp/.tokens.json.refresh.lock"}, ValueError, "path"),
+        ({"path": "/tmp/.tokens.json.next"}, ValueError, "path"),
+        ({"cipher": Path("key")}, TypeError, "cipher"),
+        ({"cipher": TokenCipher}, TypeError, "cipher"),
+        ({"patience": None}, TypeError, "patience"),
+    ],
+)
+def test_a_wrong_option_is_an_error_that_names_it(options: Any, error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=f"^{named} must"):
+        FileTokenStorage(**{"path": "tokens.json", **options})
+
+
+def test_tokens_in_memory_are_tokens() -> None:
+    with pytest.raises(TypeError, match="tokens must be Tokens or None, not dict"):
+        MemoryTokenStorage({"accessToken": "canary"})  # type: ignore[arg-type]
+
+
+async def test_what_is_no_tokens_is_not_stored(path: Path) -> None:
+    with pytest.raises(TypeError, match="a storage keeps Tokens, not dict"):
+        await FileTokenStorage(path).set_tokens({"accessToken": "canary"})  # type: ignore[arg-type]
+    with pytest.raises(AuthError, match="are longer than 1000000 characters") as caught:
+        await FileTokenStorage(path).set_tokens(Tokens("w", "canary" * 200_000))
+    assert leaks(caught.value) == []
+    assert not path.exists()
+
+
+async def test_other_programs_keys_stay_through_a_refresh(path: Path) -> None:
+    theirs = {"accessToken": "a", "workspaceId": "w", "refreshToken": "", "user": {"id": 7}, "version": "1"}
+    path.write_text("\ufeff" + json.dumps({**theirs, "expiresAt": "2027-01-15", "scope": ["workspace:admin"]}))
+    path.chmod(0o600)
+    kept = FileTokenStorage(path)
+    found = await kept.get_tokens()
+    assert found == Tokens("w", "a")
+    async with kept.refresh_lock():
+        assert await kept.set_tokens_if_current(evolve(found, access_token="b", refresh_token="r"), found)
+    assert json.loads(path.read_text()) == {**theirs, "accessToken": "b", "refreshToken": "r"}
+
+
 async def test_a_symbolic_link_is_refused_and_its_target_left_alone(path: Path) -> None:
     target = path.with_name("target.json")
     await FileTokenStorage(target).set_tokens(TOKENS)
@@ -291,6 +432,63 @@ async def test_a_writer_killed_at_once_has_stored_its_pair(path: Path, cipher: T
     assert not staged(path).exists()
 
 
+@ciphers
+async def test_one_writer_killed_after_another_loses_no_pair(path: Path, cipher: TokenCipher | None) -> None:
+    """The lock is where what the first has left is finished, so that the next pair can be staged too."""
+    kept = FileTokenStorage(path, cipher=cipher)
+    await kept.set_tokens(TOKENS)
+    current = TOKENS
+    for number in range(3):
+        fresh = evolve(TOKENS, access_token=f"access-{number}", refresh_token=f"refresh-{number}")
+        async with FileTokenStorage(path, cipher=cipher).refresh_lock():
+            assert not staged(path).exists()
+            await killed_while_storing(kept, fresh, current)
+        current = fresh
+        assert await FileTokenStorage(path, cipher=cipher).get_tokens() == fresh
+
+
+@ciphers
+async def test_a_kill_at_any_step_of_a_write_leaves_one_pair_or_the_other(
+    path: Path, cipher: TokenCipher | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the rotated pair is staged, it is there for whoever comes next."""
+    for operation in ("write", "fsync", "replace", "unlink"):
+        for nth in range(1, 5):
+            kept = FileTokenStorage(path, cipher=cipher)
+            await kept.set_tokens(TOKENS)
+            with monkeypatch.context() as patch:
+                done = die_at(patch, operation, nth)
+                with suppress(Killed):
+                    await kept.set_tokens_if_current(NEWER, TOKENS)
+            found = await FileTokenStorage(path, cipher=cipher).get_tokens()
+            assert found in ((TOKENS, NEWER) if operation == "write" and nth == 1 else (NEWER,)), (operation, nth, done)
+            async with FileTokenStorage(path, cipher=cipher).refresh_lock():
+                assert await FileTokenStorage(path, cipher=cipher).get_tokens() == found
+            await kept.clear_tokens()
+            assert {one.name.split(".")[-1] for one in path.parent.iterdir()} == {"lock"}
+
+
+def die_at(patch: pytest.MonkeyPatch, operation: str, nth: int) -> list[str]:
+    """From the n-th time that an operation is asked for, nothing is done to any file: the process is dead."""
+    done: list[str] = []
+
+    def dying(name: str, real: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if done.count("dead") or (name == operation and done.count(name) == nth - 1):
+                done.append("dead")
+                raise Killed
+            done.append(name)
+            return real(*arguments, **options)
+
+        return call
+
+    patch.setattr(os, "write", dying("write", os.write))
+    patch.setattr(os, "fsync", dying("fsync", os.fsync))
+    patch.setattr(Path, "replace", dying("replace", Path.replace))
+    patch.setattr(Path, "unlink", dying("unlink", Path.unlink))
+    return done
+
+
 @pytest.mark.parametrize("length", [0, 10, 65, -1])
 async def test_what_a_killed_writer_left_torn_does_not_count(path: Path, length: int) -> None:
     kept = FileTokenStorage(path)
@@ -335,18 +533,21 @@ async def test_windows_may_refuse_a_replacement_for_a_while(path: Path, monkeypa
             raise refusals.pop()
         return replace(source, target)
 
-    monkeypatch.setattr(file_module.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(file_module, "_REPLACINGS", 3)
     monkeypatch.setattr(Path, "replace", refuse_twice)
-    await FileTokenStorage(path).set_tokens(TOKENS)
-    assert await FileTokenStorage(path).get_tokens() == TOKENS
+    paused: list[float] = []
+    path.with_name("new").write_text("new")
+    file_module.replace(path.with_name("new"), path, 3, paused.append)
+    assert (path.read_text(), len(paused)) == ("new", 2)
+    refusals += [PermissionError(13, "Access is denied")] * 3
+    path.with_name("new").write_text("newer")
+    with pytest.raises(PermissionError):
+        file_module.replace(path.with_name("new"), path, 3, paused.append)
 
 
-async def test_a_lock_that_is_never_freed_is_an_error_and_no_hang(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prisma_mgmt.auth.storage.locks.LONGEST_WAIT", 0.05)
+async def test_a_lock_that_is_never_freed_is_an_error_and_no_hang(path: Path) -> None:
     async with FileTokenStorage(path).refresh_lock():
         with pytest.raises(AuthError, match="another process has held the refresh lock"):
-            async with FileTokenStorage(path).refresh_lock():
+            async with FileTokenStorage(path, patience=0.05).refresh_lock():
                 pytest.fail("two holders")
 
 

@@ -99,7 +99,7 @@ async def auth(oauth: OAuthClient) -> None:
     OAuthSession(oauth, MemoryTokenStorage(), leeway=0)
     assert_type(await session.handle_callback("/callback", login), Tokens)
     assert_type(await session.tokens(), Tokens | None)
-    httpx.AsyncClient(auth=session.httpx_auth())
+    httpx.AsyncClient(auth=session.httpx_auth(origin="https://api.prisma.io"))
     ManagementClient(credentials)
 
 

@@ -3,17 +3,29 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from attrs import frozen
 
-from tools.apigen.names import DocumentError, identifier
+from tools.apigen.names import KEYWORDS, identifier, template
 
 Schema = dict[str, Any]
 NULL = {"type": "null"}
-_METHODS = ("get", "post", "put", "patch", "delete")
-_NOTES = ("deprecated", "default")
+METHODS = ("get", "post", "put", "patch", "delete", "head")
+NOTES = ("deprecated", "x-experimental", "default", "x-word")
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None", None: "JSON"}
+
+
+def is_object(value: object) -> TypeGuard[Schema]:
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+class MergeError(ValueError):
+    """Two variants that no one type holds."""
 
 
 @frozen
@@ -21,37 +33,69 @@ class Argument:
     """A keyword of a method, and what it stands for."""
 
     word: str
-    key: str  # on the wire; empty for a body that is no object
+    key: str  # on the wire; empty for a body that is no object, `*` for further fields of one that is
     where: str  # path, header, query, body, or live
     schema: Schema
     required: bool
+    raw: Schema  # the parameter, or the schema again
+
+    @property
+    def type(self) -> str:
+        """What a caller may give: None where null is sent or a parameter left out, UNSET where a field is."""
+        rest, nullable = split_null(self.schema)
+        kind = python_type(rest, given=True)
+        if self.where != "body" or self.key == "*":
+            return kind if self.required else f"{kind} | None = None"
+        kind += "" if self.required else " | Unset"
+        return kind + (" | None" if nullable else "") + ("" if self.required else " = UNSET")
 
 
 @frozen
 class Operation:
-    """An operation; what follows `raw` is for those of a description."""
+    """An operation of a description."""
 
     path: str
     http: str
     route: str
     raw: Schema
-    name: str
-    resource: str
-    method: str
+
+    @property
+    def name(self) -> str:
+        return str(self.raw["operationId"])
+
+    @property
+    def resource(self) -> str:
+        return self.name.partition(".")[0]
+
+    @property
+    def method(self) -> str:
+        return self.name.partition(".")[2]
+
+    @property
+    def body(self) -> Schema | None:
+        """The schema of the request's body."""
+        content = self.raw.get("requestBody", {}).get("content", {})
+        return next((one["schema"] for one in content.values()), None)
 
     @property
     def arguments(self) -> list[Argument]:
         """Ids as the path has them, then headers, query and body; at last, whether to follow a log over a WebSocket."""
         found: list[Argument] = []
         for one in self.raw["parameters"]:
-            word = one.get("x-keyword") or identifier(one["name"])
-            found.append(Argument(word, one["name"], one["in"], one["schema"], one["required"]))
-        for content in self.raw.get("requestBody", {}).get("content", {}).values():
-            body: Schema = content["schema"] or {"properties": {"": {}}, "required": [""]}
+            word = one.get("x-word") or identifier(one["name"], KEYWORDS)
+            found.append(Argument(word, one["name"], one["in"], one["schema"], one["required"], one))
+        body = self.body
+        if body is not None and "properties" in body:
             for key, schema in body["properties"].items():
-                found.append(Argument(identifier(key) or "value", key, "body", schema, key in body["required"]))
-        if "101" in self.raw["responses"]:
-            found.append(Argument("follow", "", "live", {"type": "boolean"}, False))
+                word = schema.get("x-word") or identifier(key, KEYWORDS)
+                found.append(Argument(word, key, "body", schema, key in body["required"], schema))
+            if body.get("additionalProperties"):
+                further = {"type": "object", "additionalProperties": body["additionalProperties"]}
+                found.append(Argument(body.get("x-word", "extra"), "*", "body", further, False, body))
+        elif body is not None:
+            found.append(Argument(body.get("x-word", "value"), "", "body", body, True, body))
+        if "101" in self.raw["responses"] and len(self.raw["responses"]) > 1:
+            found.append(Argument("follow", "", "live", {"type": "boolean"}, False, {}))
         places = ("path", "header", "query", "body", "live")
         return sorted(found, key=lambda one: (places.index(one.where), self.path.find(f"{{{one.key}}}")))
 
@@ -61,18 +105,28 @@ class Operation:
         content = next(iter(self.raw["responses"].values())).get("content", {})
         return next(((kind, one["schema"]) for kind, one in content.items()), ("", None))
 
+    @property
+    def enveloped(self) -> bool:
+        """Whether the answer is `{"data": …}`, not an object that has such a field among others."""
+        fields = (self.answer[1] or {}).get("properties", {})
+        scalar = split_null(fields.get("data", {}))[0].get("type") in ("string", "integer", "number", "boolean")
+        return "data" in fields and not (scalar and len(fields) > 1)
+
 
 def operations(document: Schema) -> Iterator[Operation]:
     """By path, then in the usual order of methods."""
     for path, item in sorted(document.get("paths", {}).items()):
-        for http in (http for http in _METHODS if http in item):
-            name = item[http].get("operationId", "")
-            yield Operation(path, http, f"{http.upper()} {path}", item[http], name, *name.partition(".")[::2])
+        for http in (http for http in METHODS if http in item):
+            yield Operation(path, http, f"{http.upper()} {path}", item[http])
+
+
+def by_template(document: Schema) -> dict[str, Operation]:
+    return {template(one.route): one for one in operations(document)}
 
 
 def refs(schema: Any) -> list[str]:
     """The names that a schema, or anything that holds schemas, refers to, in order."""
-    return re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(schema))
+    return re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(schema, ensure_ascii=False))
 
 
 def split_null(schema: Schema) -> tuple[Schema, bool]:
@@ -81,9 +135,13 @@ def split_null(schema: Schema) -> tuple[Schema, bool]:
         kinds = [kind for kind in schema["type"] if kind != "null"]
         values = {"enum": [value for value in schema["enum"] if value is not None]} if "enum" in schema else {}
         return {**schema, **values, "type": kinds[0] if len(kinds) == 1 else kinds}, True
+    if None in schema.get("enum", ()) and len(schema["enum"]) > 1:
+        return {**schema, "enum": [value for value in schema["enum"] if value is not None]}, True
+    if schema.get("nullable") is True:  # of version 3.0, and still seen
+        return {key: value for key, value in schema.items() if key != "nullable"}, True
     for word in ("oneOf", "anyOf"):
-        if NULL in schema.get(word, ()):
-            members = [member for member in schema[word] if member != NULL]
+        members = [member for member in schema.get(word, ()) if member.get("type") != "null"]
+        if members and len(members) < len(schema[word]):
             outer = {key: value for key, value in schema.items() if key != word}
             return {**outer, **(members[0] if len(members) == 1 else {word: members})}, True
     return schema, False
@@ -95,7 +153,7 @@ def with_null(schema: Schema) -> Schema:
 
 
 def notes(schema: Schema) -> Schema:
-    return {key: schema[key] for key in _NOTES if key in schema}
+    return {key: schema[key] for key in NOTES if key in schema}
 
 
 def python_type(schema: Schema, *, given: bool = False) -> str:
@@ -109,7 +167,7 @@ def python_type(schema: Schema, *, given: bool = False) -> str:
     if "oneOf" in schema:
         return " | ".join(refs(schema)) + ("" if given else " | dict[str, JSON]")  # a member unknown as yet
     if "anyOf" in schema:  # strings, some of them with a meaning of their own
-        return f"Literal[{', '.join(json.dumps(one['const']) for one in schema['anyOf'] if 'const' in one)}] | str"
+        return f"Literal[{', '.join(literal(one['const']) for one in schema['anyOf'] if 'const' in one)}] | str"
     if kind == "array":
         return f"{'Sequence' if given else 'list'}[{python_type(schema['items'], given=given)}]"
     if kind == "object":
@@ -119,10 +177,15 @@ def python_type(schema: Schema, *, given: bool = False) -> str:
     return "Secret" if kind == "string" and form == "password" and not given else _SCALARS[kind]
 
 
+def literal(text: str) -> str:
+    """A Python string."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\x7f")
+
+
 def merge(one: Schema, two: Schema, at: str) -> Schema:
     """Two variants as one: optional where a variant lacks a field, nullable where one allows null."""
     extra = {**notes(two), **notes(one)}
-    a, b = ({key: value for key, value in schema.items() if key not in _NOTES} for schema in (one, two))
+    a, b = ({key: value for key, value in schema.items() if key not in NOTES} for schema in (one, two))
     (a, null_a), (b, null_b) = split_null(a), split_null(b)
     if extra or null_a or null_b:
         merged = merge(a, b, at)
@@ -139,7 +202,7 @@ def merge(one: Schema, two: Schema, at: str) -> Schema:
     if sorted(kinds) == ["integer", "number"]:
         return {"type": "number"}
     if kinds[0] != kinds[1] or "type" not in a:
-        raise DocumentError(f"{at}: holds {kinds[0]} in one place and {kinds[1]} in another")
+        raise MergeError(f"{at} holds {kinds[0]} in one place and {kinds[1]} in another")
     if "properties" in a and "properties" in b:
         both = {**a["properties"], **b["properties"]}
         for key in a["properties"].keys() & b["properties"].keys():

@@ -3,71 +3,148 @@
 import keyword
 import re
 import tomllib
+import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-VERBS = ("list", "create", "get", "update", "replace", "delete")
-_HTTP = {"GET": "list", "POST": "create", "PUT": "replace", "PATCH": "update", "DELETE": "delete"}
-_TAKEN = {"self", "query", "body", "route", "path", "choice", "str", "int", "float", "bool", "dict", "list", "datetime"}
+from prisma_mgmt.core.client import BaseClient
+
+VERBS = ("list", "create", "get", "update", "replace", "delete", "check")
+_HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "delete": "delete", "head": "check"}
+_BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
+FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
+KEYWORDS = _BUILTINS | {
+    "query",
+    "body",
+    "route",
+    "headers",
+    "path",
+    "choice",
+    "quoted",
+    "cast",
+    "builtins",
+    "missing_ok",
+}
+_MODULES = {"models", "shared", *dir(BaseClient)}
 _ENDS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "ss": "ss", "us": "us", "is": "is", "s": ""}
-
-
-class DocumentError(ValueError):
-    """Something in a document that the generator cannot handle, after its JSON pointer."""
+_SECRET = re.compile(
+    r"(^|_)(token|secret|pass|password|passwd|passphrase|credential|dsn|(api|access|secret|private|signing)_key"
+    r"|connection_(string|url|uri)|(token|secret|key|password)_value)s?$"
+)
+_CURSOR = re.compile(r"(^|_)(page|next|prev|previous|continuation|sync|cursor)_token$")
+_OPENS = re.compile(r"(^|_)(token|secret|key|password|credential)s?(_|$)")
 
 
 class Names:
-    """What names.toml says about one API."""
+    """What names.toml says about one API; `used` are its lines that a document has needed."""
 
     def __init__(self, table: dict[str, Any], api: str) -> None:
         self._own: dict[str, Any] = table.get(api, {})
+        self._operations = {template(route): route for route in self._own.get("operations", {})}
         self.client: str = self._own.get("client", pascal(api) + "Client")
         self.replaced: dict[str, str] = self._own.get("replaced", {})
-        self.operations: dict[str, str] = self._own.get("operations", {})
-        self.integers: str = table.get("integers", "$^")
-        self.secrets = set(table.get("secrets", ()))
+        self.integers: str = table.get("integers", "(?!)")
+        self.dates: str = table.get("dates", "(?!)")
+        self.secrets, self.public = set(table.get("secrets", ())), set(table.get("public", ()))
+        self.twice = set(table.get("twice", ()))
         self.parameters: dict[str, str] = table.get("parameters", {})
+        self.used: set[str] = set()
 
-    def operation(self, route: str) -> tuple[str, str, str | None]:
-        """The resource and the method of a route, and the model of its answer where the table names one."""
-        name, _, model = self.operations.get(route, default_operation(route)).partition(" ")
-        resource, _, method = name.partition(".")
-        return resource, method, model or None
+    def lines(self) -> set[str]:
+        """The keys of the lines that name something."""
+        return {key for part in ("operations", "models", "enums") for key in self._own.get(part, {})}
 
-    def given(self, kind: str, owner: str, field: str, tag: str | None) -> str | None:
-        """The name that the table gives to a shape in a field; `tag` is the constant `type` of the shape."""
-        names: dict[str, str] = self._own.get(kind, {})
-        tagged = [f"{owner}.{field}.{tag}", f"{owner}.{tag}", f"{field}.{tag}"] if tag else []
-        return next((names[key] for key in [*tagged, f"{owner}.{field}", field] if key in names), None)
+    def operation(self, route: str) -> tuple[str, str | None] | None:
+        """The name of an operation that the table lists, and of the model of its answer."""
+        listed = self._operations.get(template(route))
+        if listed is None:
+            return None
+        self.used.add(listed)
+        name, _, model = self._own["operations"][listed].partition(" ")
+        return name, model or None
 
-    def keyword(self, parameter: str, path: str) -> str | None:
-        """The keyword of a parameter, where it is not plainly its name in snake_case."""
+    def given(self, kind: str, keys: list[str]) -> str | None:
+        """The name that the table gives to a shape under the first of these keys that it has."""
+        table: dict[str, str] = self._own.get(kind, {})
+        key = next((key for key in keys if key in table), None)
+        if key is None:
+            return None
+        self.used.add(key)
+        return table[key]
+
+    def extra_errors(self, route: str) -> list[int]:
+        """The statuses that the API answers though its document does not say so."""
+        return list(self._own.get("errors", {}).get(route, ()))
+
+    def needs_no_token(self, route: str) -> bool:
+        return route in self._own.get("tokenless", ())
+
+    def is_secret(self, owner: str, field: str, form: str | None) -> bool:
+        """Whether a string is to be masked: by the table, its format, or its name."""
+        keys, word = {field, f"{owner}.{field}"}, snake(field)
+        if keys & self.public or _CURSOR.search(word):
+            return False
+        if keys & self.secrets or form == "password" or _SECRET.search(word):
+            return True
+        return word in ("value", "key") and bool(_OPENS.search(snake(owner)))
+
+    def keyword(self, parameter: str, path: str) -> str:
+        """The keyword of a parameter: `id` is called after what stands before it in the path."""
         if parameter == "id" and "/{id}" in path:
-            return singular(snake(path.partition("/{id}")[0].rpartition("/")[2])) + "_id"
-        return self.parameters.get(parameter)
+            return singular(identifier(path.partition("/{id}")[0].rpartition("/")[2])) + "_id"
+        return self.parameters.get(parameter) or identifier(parameter, KEYWORDS)
 
 
 def load(api: str) -> Names:
     return Names(tomllib.loads(Path(__file__).with_name("names.toml").read_text("utf-8")), api)
 
 
-def default_operation(route: str) -> str:
-    """`GET /v1/things/{id}/parts` is `things.list_parts`; a plural at the end is a collection, else an action."""
-    http, _, path = route.partition(" ")
-    nouns = [snake(step) for step in path.split("/") if not re.fullmatch(r"v\d+|{.*}|", step)] or ["root"]
-    last, verb = nouns[-1], _HTTP[http]
-    one = path.endswith("}") or verb in ("update", "replace", "delete")
-    if len(nouns) > 1 and not one and singular(last) == last:
-        return f"{nouns[0]}.{identifier(last)}"
-    noun = last if verb == "list" and not one else singular(last)
-    return f"{nouns[0]}.{'get' if verb == 'list' and one else verb}" + (f"_{noun}" if len(nouns) > 1 else "")
+def template(route: str) -> str:
+    """A route whose parameters have no names: that they are renamed is no change."""
+    return re.sub(r"{.*?}", "{}", route)
 
 
-def default_model(resource: str, method: str) -> str:
-    """`things.list` and `things.get` answer `Thing`, `things.list_parts` a `Part`, `things.spin` a `ThingSpin`."""
+def default_operations(http: str, path: str, many: bool, *, log: bool = False) -> Iterator[tuple[str, str]]:
+    """Resource and method, in the order of preference; `many` says that the answer is a list.
+
+    `GET /v1/things/{id}/parts` is `things.list_parts`; a plural at the end of a path is a collection, else an action.
+    """
+    steps = [step for step in re.split(r"[/:]", path) if not re.fullmatch(r"v\d+|", step)]
+    nouns = [identifier(step) for step in steps if "{" not in step] or ["root"]
+    resource, inner, verb = nouns[0], nouns[1:], "list" if http == "get" and many else _HTTP[http]
+    resource += "_" if resource in _MODULES else ""
+    last, ends_in_id = nouns[-1], bool(steps) and "{" in steps[-1]
+    action = singular(last) == last and (http == "post" or (http == "get" and not many))
+    if inner and not ends_in_id and (action or log):
+        before = singular(nouns[-2])
+        names = (
+            [last, f"{last}_{before}"] if len(inner) == 1 else [f"{last}_{before}", f"{'_'.join(inner[:-1])}_{last}"]
+        )
+        yield from ((resource, identifier(name, _BUILTINS | set(VERBS))) for name in names)
+        return
+    one = last if verb in ("list", "get") and not ends_in_id else singular(last)
+    for start in range(len(inner) - 1, -1, -1):
+        yield resource, "_".join([verb, *map(singular, inner[start:-1]), one])
+    yield resource, verb if not inner else f"{verb}_{singular(resource)}_{one}"
+    yield resource, f"{verb}_{one}"
+
+
+def default_models(resource: str, method: str, secret: bool) -> Iterator[str]:
+    """`things.get` and `things.list` answer a `Thing`; if that is another model, a `ThingDetail` and `ThingSummary`."""
     verb, _, noun = method.partition("_")
-    thing = pascal(singular(resource))
-    return thing + pascal(method) if verb not in VERBS else pascal(singular(noun)) if noun else thing
+    thing = pascal(singular(noun or resource))
+    if verb not in VERBS:
+        thing = pascal(singular(resource)) + pascal(singular(method))
+    elif verb == "create" and secret:
+        yield f"Created{thing}"
+    else:
+        yield thing
+    if noun and verb in VERBS:
+        yield pascal(singular(resource)) + thing
+    made = {"create": "Created", "update": "Updated", "replace": "Replaced"}.get(verb, "")
+    yield made + thing + {"list": "Summary", "get": "Detail"}.get(verb, "")
+    yield pascal(singular(resource)) + pascal(method)
 
 
 def default_summary(resource: str, method: str) -> str:
@@ -76,15 +153,18 @@ def default_summary(resource: str, method: str) -> str:
 
 
 def sentence(name: str) -> str:
-    return name.replace("_", " ").capitalize() + "."
+    return name.replace("_", " ").strip().capitalize() + "."
 
 
 def snake(name: str) -> str:
-    return re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)).strip("_").lower()
+    return (
+        re.sub(r"\W+|_+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)).strip("_").lower()
+    )
 
 
 def pascal(name: str) -> str:
-    return "".join(word[:1].upper() + word[1:] for word in snake(name).split("_"))
+    made = "".join(word[:1].upper() + word[1:] for word in identifier(name).strip("_").split("_"))
+    return made if made.isidentifier() else f"X{made}"
 
 
 def camel(name: str) -> str:
@@ -97,7 +177,8 @@ def singular(noun: str) -> str:
     return next((noun.removesuffix(many) + one for many, one in _ENDS.items() if noun.endswith(many)), noun)
 
 
-def identifier(name: str) -> str:
-    """A Python name for a field or a parameter."""
-    word = snake(name)
-    return word + "_" if keyword.iskeyword(word) or word in _TAKEN else word
+def identifier(name: str, taken: frozenset[str] | set[str] = frozenset()) -> str:
+    """A Python name for a field or a parameter; empty if it has no letter to be made of."""
+    word = snake(unicodedata.normalize("NFKC", name))
+    word = f"x_{word}" if word[:1].isdigit() else word
+    return word + "_" if keyword.iskeyword(word) or word in taken else word

@@ -1,20 +1,23 @@
 """Tokens in a file of one's own."""
 
 import os
+import re
 import stat
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
 from anyio import to_thread
 
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.locks import file_lock, held_file
+from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, file_lock, held_file
+from prisma_mgmt.auth.storage.options import checked_path
 from prisma_mgmt.auth.tokens import Tokens, same
+from prisma_mgmt.checks import checked_seconds
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.masks import Secret, bare
 
 _POSIX = os.name == "posix"
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
@@ -22,21 +25,32 @@ _SAFELY: int = _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for 
 _LARGEST = 4_000_000  # bytes
 _WRITING = 5.0  # seconds to wait for another process to finish its write
 _REPLACINGS = 1 if _POSIX else 20  # Windows refuses to replace a file that somebody is just reading
+_BESIDE = re.compile(r"\..+\.(next|tmp|refresh\.lock|write\.lock)")  # what is kept beside a file of tokens
 
 
 class FileTokenStorage:
     """Keeps tokens in a JSON file that only its owner can read and that is never half written; processes may share it.
 
-    Without a cipher, Node programs that keep `workspaceId`, `accessToken` and `refreshToken` can read it. With one, the
-    file is bound to its absolute path. Two lock files stay beside it. Raises AuthError for a file that holds no tokens,
-    is a symbolic link or can be read by every user, and leaves it as it is.
+    path: the file; `~` is the user's home. Two lock files stay beside it.
+    cipher: seals the tokens, bound to the absolute path. Without one, Node programs that keep `workspaceId`,
+        `accessToken` and `refreshToken` can read the file, and every user of the machine could if its file system keeps
+        no modes (Windows' drives in WSL, vfat, CIFS): the first write there is an AuthError.
+    patience: seconds to wait for the lock.
+
+    Raises AuthError for a file that holds no tokens, is a symbolic link or, without a cipher, can be read by every
+    user, and leaves it as it is.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, cipher: Cipher | None = None) -> None:
-        self.path = Path(path).absolute()
+    def __init__(
+        self, path: str | os.PathLike[str], *, cipher: Cipher | None = None, patience: float = LONGEST_WAIT
+    ) -> None:
+        self.path = checked_path(path, "path").absolute()
+        if not self.path.name or _BESIDE.fullmatch(self.path.name):
+            raise ValueError("path must name a file, and none of those that are kept beside one")
         self._staging = self.path.with_name(f".{self.path.name}.next")
         self._writing = self.path.with_name(f".{self.path.name}.tmp")
         self._form = Form(str(self.path), cipher)
+        self._patience = checked_seconds(patience, "patience")
 
     async def get_tokens(self) -> Tokens | None:
         return await to_thread.run_sync(self._read)
@@ -57,9 +71,19 @@ class FileTokenStorage:
     @asynccontextmanager
     async def refresh_lock(self) -> AsyncGenerator[None]:
         """Held by one process at a time; the kernel releases it when its process dies."""
-        await to_thread.run_sync(self._make_folder)
-        async with held_file(self._lock_path("refresh"), self._form.place):
+        await to_thread.run_sync(self._settle)
+        async with held_file(self._lock_path("refresh"), self._form.place, self._patience):
             yield
+
+    def _settle(self) -> None:
+        """Finish what a dead writer left, so that the next pair can be staged at once."""
+        self._make_folder()
+        if self._staging.exists():
+            with self._writing_alone():
+                found = self._read()
+                if found is not None:
+                    self._put(found)
+                self._staging.unlink(missing_ok=True)
 
     def _lock_path(self, purpose: str) -> Path:
         return self.path.with_name(f".{self.path.name}.{purpose}.lock")
@@ -84,13 +108,15 @@ class FileTokenStorage:
             return None
 
     def _stage(self, tokens: Tokens, current: Tokens) -> bool:
-        """Leave `tokens` beside the file, to count for as long as that holds `current`; whether it could be done."""
+        """Leave `tokens` beside the file, to count for as long as that holds `current`; False if it cannot be done."""
+        text = self._form.write(tokens)
         try:
-            _create(self._staging, Secret(_mark(current) + self._form.write(tokens)))
+            self._create(self._staging, Secret(_mark(current) + text))
         except FileExistsError:  # a dead writer's, which the write that follows settles
             return False
-        except OSError:  # the write that follows will say it
-            self._staging.unlink(missing_ok=True)
+        except (AuthError, OSError):  # the write that follows will say it
+            with suppress(OSError):
+                self._staging.unlink()
             return False
         return True
 
@@ -102,92 +128,113 @@ class FileTokenStorage:
         except OSError:
             self._refuse_link()
             raise
-        try:
-            self._refuse(os.fstat(descriptor))
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return Secret(file.read(_LARGEST).decode())
-        except UnicodeDecodeError:
-            pass
-        finally:
-            os.close(descriptor)
-        raise AuthError(f"{self.path} holds no tokens: it is no UTF-8 text")
+        with bare:
+            try:
+                self._refuse(os.fstat(descriptor))
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    return self._form.decoded(file.read(_LARGEST))
+            finally:
+                os.close(descriptor)
 
     def _refuse(self, found: os.stat_result) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise AuthError(f"{self.path} is no regular file")
-        if _POSIX and found.st_mode & stat.S_IRWXO:
-            raise AuthError(f"{self.path} is open to every user of this machine: chmod 600 it")
+        if self._is_open(found):
+            raise AuthError(
+                f"{self.path} is open to every user of this machine: chmod 600 it, or if its file system keeps no "
+                "modes give the storage a cipher, or a path elsewhere"
+            )
+
+    def _is_open(self, found: os.stat_result) -> bool:
+        """Returns True if every user can read a file, or write it, and it matters: what is sealed nobody can read."""
+        return _POSIX and self._form.cipher is None and bool(found.st_mode & stat.S_IRWXO)
 
     def _refuse_link(self) -> None:
         if self.path.is_symlink():
             raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
 
     def _write(self, tokens: Tokens, only: Tokens | None = None, staged: bool = False) -> bool:
-        """Write the file, if it holds `only` where that is given, or `tokens` already; whether it did."""
+        """Write the file; returns False, having written nothing, if it holds neither `only` nor `tokens`."""
         self._make_folder()
-        with file_lock(self._lock_path("write")).acquire(timeout=_WRITING):
+        with self._writing_alone():
             if only is not None and not (same(found := self._read(), only) or same(found, tokens)):
                 if staged:
                     self._staging.unlink(missing_ok=True)
                 return False
-            self._refuse_link()
-            self._writing.unlink(missing_ok=True)
-            try:
-                _create(self._writing, self._form.write(tokens), sync=True)
-                _replace(self._writing, self.path)
-            except BaseException:
-                self._writing.unlink(missing_ok=True)
-                raise
-            self._staging.unlink(missing_ok=True)
-            _sync_folder(self.path.parent)
+            self._put(tokens)
             return True
 
+    def _put(self, tokens: Tokens) -> None:
+        """Write the file for whoever writes alone: it is the old one or the new one, whole, at every moment."""
+        self._refuse_link()
+        self._writing.unlink(missing_ok=True)
+        try:
+            self._create(self._writing, self._form.write(tokens), sync=True)
+            replace(self._writing, self.path)
+        except BaseException:
+            self._writing.unlink(missing_ok=True)
+            raise
+        self._staging.unlink(missing_ok=True)
+        _sync_folder(self.path.parent)
+
+    def _writing_alone(self) -> AbstractContextManager[object]:
+        return file_lock(self._lock_path("write")).acquire(timeout=_WRITING)
+
     def _remove(self, only: Tokens | None) -> bool:
-        """Remove the file, if it holds `only` where that is given; whether it did."""
+        """Remove the file; returns False, having removed nothing, if it does not hold `only`."""
         if not self.path.parent.is_dir():
             return False
-        with file_lock(self._lock_path("write")).acquire(timeout=_WRITING):
+        with self._writing_alone():
             if only is not None and not same(self._read(), only):
                 return False
             for path in (self.path, self._staging, self._writing):  # the first takes what is staged its effect
                 path.unlink(missing_ok=True)
+            _sync_folder(self.path.parent)
             return True
 
+    def _create(self, path: Path, text: Secret, *, sync: bool = False) -> None:
+        """Make a new file of `text`; AuthError, with nothing of it written, if every user could read it."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
+        try:
+            if self._is_open(os.fstat(descriptor)):
+                raise AuthError(
+                    f"{path.parent} is on a file system without modes, and {self.path.name} would be open to every "
+                    "user of this machine: give the storage a cipher, or a path elsewhere"
+                )
+            rest = memoryview(text.encode())  # which a traceback does not show
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
-def _mark(tokens: Tokens) -> str:
+
+def _mark(tokens: Tokens) -> Secret:
     """The first line of what is staged to replace `tokens`."""
-    return sha256(f"{tokens.access_token}\0{tokens.refresh_token}".encode()).hexdigest() + "\n"
+    pair = Secret(f"{tokens.access_token}\0{tokens.refresh_token}")
+    return Secret(sha256(pair.encode(errors="surrogatepass")).hexdigest() + "\n")
 
 
-def _create(path: Path, text: Secret, *, sync: bool = False) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
-    try:
-        rest = memoryview(text.encode())  # which a traceback does not show
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        if sync:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _replace(source: Path, target: Path) -> None:
-    for left in reversed(range(_REPLACINGS)):
+def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callable[[float], None] = time.sleep) -> None:
+    """Give a file the name of another, which Windows refuses for as long as somebody reads that."""
+    for left in reversed(range(times)):
         try:
             source.replace(target)
         except PermissionError:
             if not left:
                 raise
-            time.sleep(0.05)
+            pause(0.05)
         else:
             return
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a file's new name outlive a power failure, where folders can be opened."""
+    """Make a file's new name outlive a power failure, on file systems that can."""
     if _POSIX:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with suppress(OSError):  # the file is there all the same
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

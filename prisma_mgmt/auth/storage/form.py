@@ -1,13 +1,14 @@
 """How a storage writes tokens: as JSON, or as JSON sealed for the place it is kept in."""
 
 import json
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import field, frozen
 
 from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.checks import checked_methods
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.masks import Secret, bare, secret
 
 _LONGEST = 1_000_000  # characters
 
@@ -24,16 +25,29 @@ class Cipher(Protocol):
         ...
 
 
+def _check_cipher(_form: object, _attribute: object, cipher: Any) -> None:
+    if cipher is not None:
+        checked_methods(cipher, "cipher", "seal", "open")
+
+
 @frozen
 class Form:
     """The stored form at one place; `place` names it in errors, and is what a cipher binds tokens to."""
 
     place: str
-    cipher: Cipher | None = field(default=None, repr=False)
+    cipher: Cipher | None = field(default=None, repr=False, validator=_check_cipher)
 
     def write(self, tokens: Tokens) -> Secret:
-        text = Secret(json.dumps(tokens.to_json()))
-        return text if self.cipher is None else Secret(self.cipher.seal(text, self.place))
+        """`tokens` as a text that read() takes; AuthError if they are too long for it."""
+        with bare:
+            if not isinstance(tokens, Tokens):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+                raise TypeError(f"a storage keeps Tokens, not {type(tokens).__name__}")
+            text = Secret(json.dumps(tokens.to_json()))
+            if self.cipher is not None:
+                text = secret(self.cipher.seal(text, self.place))
+            if len(text) > _LONGEST:
+                raise AuthError(f"the tokens for {self.place} are longer than {_LONGEST} characters")
+            return text
 
     def read(self, text: str) -> Tokens:
         """The tokens in a stored text; AuthError, naming the place, for anything else."""
@@ -42,13 +56,25 @@ class Form:
             return self._read(text)
         except (ValueError, RecursionError) as error:
             problem = str(error)
-        raise AuthError(f"{self.place} holds no tokens: {problem}")
+        raise self.empty(problem)
+
+    def decoded(self, stored: bytes | str) -> Secret:
+        """What stands at the place, as text; AuthError if it is none."""
+        try:
+            return Secret(stored if isinstance(stored, str) else stored.decode())
+        except UnicodeDecodeError:
+            del stored  # a traceback would show it
+        raise self.empty("it is no UTF-8 text")
+
+    def empty(self, problem: str) -> AuthError:
+        return AuthError(f"{self.place} holds no tokens: {problem}")
 
     def _read(self, text: Secret) -> Tokens:
         if len(text) > _LONGEST:
             raise ValueError(f"it is longer than {_LONGEST} characters")
+        text = Secret(text.removeprefix("\ufeff"))  # which editors on Windows put first
         if self.cipher is not None:
-            text = Secret(self.cipher.open(text, self.place))
+            text = secret(self.cipher.open(text, self.place))
         elif text.startswith("v1."):
             raise ValueError("it is sealed; give the storage its cipher")
         try:

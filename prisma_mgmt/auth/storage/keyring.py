@@ -2,28 +2,31 @@
 
 import json
 import os
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from hashlib import sha256
 from importlib import import_module
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-import anyio
-from anyio import to_thread
 from attrs import asdict, field, frozen
 from attrs.validators import instance_of, le
 
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.locks import file_lock, held_file
+from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, file_lock, held_file
+from prisma_mgmt.auth.storage.options import checked_path, checked_text
+from prisma_mgmt.auth.storage.threads import Alone
 from prisma_mgmt.auth.tokens import Tokens, same
+from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret
 
 T = TypeVar("T")
 
 _PART = 1200  # characters; Windows takes 2,560 bytes of UTF-16 at most
+_PART_NAME = re.compile(r".* part [ab][0-9]+", re.DOTALL)
 _READINGS = 3  # while another process writes
 _WRITING = 5.0  # seconds to wait for another process to finish its write
 
@@ -41,7 +44,11 @@ class _Manifest:
         return cls(slot, -(-len(text) // _PART), sha256(text.encode()).hexdigest())
 
     def names(self, key: str) -> list[str]:
-        return [f"{key} {self.slot}{number}" for number in range(1, self.parts + 1)]
+        return [_part(key, self.slot, number) for number in range(1, self.parts + 1)]
+
+
+def _part(key: str, slot: str, number: int) -> str:
+    return f"{key} part {slot}{number}"
 
 
 class KeyringTokenStorage:
@@ -50,9 +57,11 @@ class KeyringTokenStorage:
     service, key: name the entries; the user may see both.
     lock_folder: where the lock files go that keep two processes apart; by default a folder in the user's cache.
     backend: a keyring backend to use instead of the one that the keyring package chooses.
+    allow_plain_text: keep tokens in a backend that keeps plain text, such as keyrings.alt's, even without a cipher.
+    patience: seconds to wait for the lock.
 
     The tokens count as stored when an entry that lists the parts is written, after they have been read back. Raises
-    AuthError where there is no keyring; nothing is ever written elsewhere instead.
+    AuthError if there is no keyring, or one that keeps plain text; nothing is ever written elsewhere instead.
     """
 
     def __init__(
@@ -63,22 +72,32 @@ class KeyringTokenStorage:
         cipher: Cipher | None = None,
         lock_folder: str | os.PathLike[str] | None = None,
         backend: Any = None,
+        allow_plain_text: bool = False,
+        patience: float = LONGEST_WAIT,
     ) -> None:
-        if not service or not key:
-            raise ValueError("service and key must not be empty")
-        self._service = service
-        self._key = key
-        self._backend = backend
-        self._folder = _cache() if lock_folder is None else Path(lock_folder)
+        self._service = checked_text(service, "service")
+        self._key = checked_text(key, "key")
+        if _PART_NAME.fullmatch(key):
+            raise ValueError("key must not be the name of a part of another key's tokens")
         self._form = Form(f"keyring:{service}:{key}", cipher)
-        self._lock = sha256(self._form.place.encode()).hexdigest()[:32]
-        self._limiter = anyio.CapacityLimiter(1)  # a keyring may ask the user, and must not hold up other threads
+        self._plain_text = allow_plain_text or cipher is not None
+        self._backend: Any = backend
+        if backend is not None:
+            checked_methods(backend, "backend", "get_password", "set_password", "delete_password")
+            self._refuse_plain_text()
+        self._folder = checked_path(_cache() if lock_folder is None else lock_folder, "lock_folder")
+        self._patience = checked_seconds(patience, "patience")
+        self._lock = sha256(f"{service}\0{key}".encode()).hexdigest()[:32]
+        self._thread = Alone()
 
     async def get_tokens(self) -> Tokens | None:
         return await self._run(self._read)
 
     async def set_tokens(self, tokens: Tokens) -> None:
         await self._run(lambda: self._write(tokens))
+
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        return await self._run(lambda: self._write(tokens, current))
 
     async def clear_tokens(self) -> None:
         await self._run(lambda: self._remove(None))
@@ -89,15 +108,16 @@ class KeyringTokenStorage:
     @asynccontextmanager
     async def refresh_lock(self) -> AsyncGenerator[None]:
         """Held by one process of the user's at a time; the kernel releases it when its process dies."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        async with held_file(self._folder / f"{self._lock}.refresh.lock", self._form.place):
+        await self._run(lambda: self._folder.mkdir(mode=0o700, parents=True, exist_ok=True))
+        async with held_file(self._folder / f"{self._lock}.refresh.lock", self._form.place, self._patience):
             yield
 
     async def _run(self, function: Callable[[], T]) -> T:
-        return await to_thread.run_sync(lambda: self._explained(function), limiter=self._limiter)
+        """Run a function on the keyring in a thread, which may have to ask the user; a caller may give up on it."""
+        return await self._thread.run(lambda: self._explained(function))
 
     def _explained(self, function: Callable[[], T]) -> T:
-        """Run a function on the keyring; AuthError where there is none."""
+        """Run a function on the keyring; AuthError if there is none."""
         try:
             keyring, errors = import_module("keyring"), import_module("keyring.errors")
         except ImportError:
@@ -105,9 +125,19 @@ class KeyringTokenStorage:
         try:
             if self._backend is None:
                 self._backend = keyring.get_keyring()
+                self._refuse_plain_text()
             return function()
         except errors.NoKeyringError as error:
             raise AuthError("this machine has no keyring: set one up, or use FileTokenStorage") from error
+
+    def _refuse_plain_text(self) -> None:
+        plain = None if self._plain_text else _plain(self._backend)
+        if plain is not None:
+            self._backend = None
+            raise AuthError(
+                f"the keyring {plain} keeps plain text: set up another, or give the storage a cipher "
+                "or allow_plain_text=True"
+            )
 
     def _read(self) -> Tokens | None:
         for _ in range(_READINGS):
@@ -117,24 +147,28 @@ class KeyringTokenStorage:
             text = Secret("".join(self._get(name) or "" for name in manifest.names(self._key)))
             if _Manifest.of(text, manifest.slot) == manifest:
                 return self._form.read(text)
-        raise AuthError(f"{self._form.place} holds no tokens: a part is missing or was changed")
+        raise self._form.empty("a part is missing or was changed")
 
-    def _write(self, tokens: Tokens) -> None:
+    def _write(self, tokens: Tokens, only: Tokens | None = None) -> bool:
+        """Write the tokens; returns False, having written nothing, if the keyring does not hold `only`."""
         text = self._form.write(tokens)
         with self._writing():
+            if only is not None and not same(self._read(), only):
+                return False
             try:
                 before = self._manifest()
             except AuthError:
                 before = None  # what lists no parts is there to be replaced
             manifest = _Manifest.of(text, "b" if before is not None and before.slot == "a" else "a")
             for number, name in enumerate(manifest.names(self._key)):
-                self._set(name, Secret(text[number * _PART : (number + 1) * _PART]))
+                self._set(name, text[number * _PART : (number + 1) * _PART])
             self._set(self._key, json.dumps(asdict(manifest)))
             self._trim(manifest.slot, manifest.parts)
             self._trim("a" if manifest.slot == "b" else "b", 0)
+            return True
 
     def _remove(self, only: Tokens | None) -> bool:
-        """Remove the tokens, if they are `only` where that is given; whether they were."""
+        """Remove the tokens; returns False, having removed nothing, if they are not `only`."""
         with self._writing():
             if only is not None and not same(self._read(), only):
                 return False
@@ -145,11 +179,9 @@ class KeyringTokenStorage:
 
     def _trim(self, slot: str, parts: int) -> None:
         """Delete what a slot holds beyond its parts, whoever left it there."""
-        for number in count(parts + 1):
-            name = f"{self._key} {slot}{number}"
-            if self._get(name) is None:
-                return
-            self._delete(name)
+        names = (_part(self._key, slot, number) for number in count(parts + 1))
+        for name in reversed(list(takewhile(lambda name: self._get(name) is not None, names))):
+            self._delete(name)  # the last first: should this end midway, the rest is found again
 
     def _manifest(self) -> _Manifest | None:
         found = self._get(self._key)
@@ -159,7 +191,7 @@ class KeyringTokenStorage:
             return _Manifest(**json.loads(found))
         except (ValueError, TypeError):
             pass
-        raise AuthError(f"{self._form.place} holds no tokens: its entry lists no parts")
+        raise self._form.empty("its entry lists no parts")
 
     def _writing(self) -> AbstractContextManager[object]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -179,8 +211,18 @@ class KeyringTokenStorage:
             self._backend.delete_password(self._service, name)
 
 
-def _cache() -> Path:
+def _plain(backend: Any) -> str | None:
+    """The name of a backend that keeps plain text, or of one in a chain or a wrapper that would write to it."""
+    for kind in type(backend).__mro__:
+        if "plaintext" in kind.__name__.lower():
+            return f"{type(backend).__module__}.{type(backend).__name__}"
+    chained = getattr(backend, "backends", None)
+    inner: list[Any] = [*(chained if isinstance(chained, list | tuple) else ()), getattr(backend, "_keyring", None)]
+    return next(filter(None, (_plain(one) for one in inner if hasattr(one, "set_password"))), None)
+
+
+def _cache() -> Path | str:
     """The user's own folder for what may be lost."""
     if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "prisma-mgmt"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prisma-mgmt"
+        return Path(os.environ.get("LOCALAPPDATA") or "~") / "prisma-mgmt"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "prisma-mgmt"

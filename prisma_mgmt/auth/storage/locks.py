@@ -1,36 +1,124 @@
 """Waiting for a lock that another process may hold, without blocking anybody else."""
 
+import logging
 import random
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import anyio
+from anyio.lowlevel import RunVar
+from attrs import frozen
 from filelock import FileLock, Timeout
 
+from prisma_mgmt.auth.work import Work
+from prisma_mgmt.checks import checked_seconds
 from prisma_mgmt.errors import AuthError
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 LONGEST_WAIT = 25.0  # seconds: longer than a refresh, and than a lock outlives a process that died with it
+LEASE = 5.0  # seconds: well within those in which the login server forgives that a refresh token comes twice
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds
+_rooms: RunVar[dict[tuple[str, int], anyio.CapacityLimiter]] = RunVar("rooms")
 
 
-async def until(attempt: Callable[[], Awaitable[T | None]], place: str) -> T:
+async def until(attempt: Callable[[], Awaitable[T | None]], place: str, patience: float) -> T:
     """What `attempt` gives, asked again and again while it gives nothing.
 
-    Raises AuthError when another process has held the lock for too long.
+    Raises AuthError if another process has held the lock for `patience` seconds.
     """
     pause = _FIRST_PAUSE
-    with anyio.move_on_after(LONGEST_WAIT):
+    with anyio.move_on_after(patience):
         while True:
             held = await attempt()
             if held is not None:
                 return held
             await anyio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # to keep processes out of step
             pause = min(pause * 2, _LONGEST_PAUSE)
-    raise AuthError(f"another process has held the refresh lock of {place} for {LONGEST_WAIT:g} s")
+    raise AuthError(f"another process has held the refresh lock of {place} for {patience:g} s")
+
+
+def room(of: str, size: int) -> anyio.CapacityLimiter:
+    """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
+    rooms = _rooms.get(None)
+    if rooms is None:
+        _rooms.set(rooms := {})
+    return rooms.setdefault((of, size), anyio.CapacityLimiter(size))
+
+
+# Locks that a server keeps
+
+
+class Leases(Protocol):
+    """What keeps a lease on a server, by the server's own clock; `owner` is a text that nobody else has."""
+
+    async def take(self, owner: str) -> bool:
+        """Returns True if nobody holds the lease, or held it in time, and `owner` holds it now."""
+        ...
+
+    async def extend(self, owner: str) -> bool:
+        """Returns False if `owner` does not hold the lease any more."""
+        ...
+
+    async def release(self, owner: str) -> None:
+        """End the lease if `owner` holds it."""
+        ...
+
+
+@frozen
+class Lease:
+    """A lock that ends by itself `seconds` after its holder was last heard of, which it is three times in them."""
+
+    place: str
+    seconds: float
+    patience: float
+
+    @asynccontextmanager
+    async def held(self, leases: Leases) -> AsyncGenerator[None]:
+        owner, done = secrets.token_hex(16), anyio.Event()
+
+        async def attempt() -> bool | None:
+            return await leases.take(owner) or None
+
+        try:
+            await until(attempt, self.place, self.patience)
+            Work(done, lambda: self._keep(leases, owner, done))
+            yield
+        finally:
+            done.set()
+            with anyio.CancelScope(shield=True):
+                await leases.release(owner)  # also after a cancellation that may have come between asking and knowing
+
+    async def _keep(self, leases: Leases, owner: str, done: anyio.Event) -> None:
+        """Extend the lease for as long as its holder has it."""
+        while True:
+            with anyio.move_on_after(self.seconds / 3):
+                await done.wait()
+                return
+            try:
+                with anyio.fail_after(self.seconds / 3):
+                    kept = await leases.extend(owner)
+            except (
+                Exception
+            ) as error:  # whatever a client raises: the next turn may fare better, and else the lease ends
+                logger.warning("the refresh lock of %s could not be extended (%s)", self.place, type(error).__name__)
+                continue
+            if not kept:  # nobody is harmed: what its holder stores is stored only in place of what it has read
+                if not done.is_set():
+                    logger.warning("the refresh lock of %s was lost", self.place)
+                return
+
+
+def checked_lease(place: str, seconds: Any, patience: Any) -> Lease:
+    return Lease(place, checked_seconds(seconds, "lease", least=0.01), checked_seconds(patience, "patience"))
+
+
+# Locks that the kernel keeps
 
 
 def file_lock(path: Path) -> FileLock:
@@ -39,7 +127,7 @@ def file_lock(path: Path) -> FileLock:
 
 
 @asynccontextmanager
-async def held_file(path: Path, place: str) -> AsyncGenerator[None]:
+async def held_file(path: Path, place: str, patience: float) -> AsyncGenerator[None]:
     """Hold a lock file."""
     lock = file_lock(path)
 
@@ -50,7 +138,7 @@ async def held_file(path: Path, place: str) -> AsyncGenerator[None]:
             return None
         return lock
 
-    await until(attempt, place)
+    await until(attempt, place, patience)
     try:
         yield
     finally:

@@ -7,6 +7,8 @@ class MemoryTokenStorage:
     """Keeps tokens for as long as this object lives."""
 
     def __init__(self, tokens: Tokens | None = None) -> None:
+        if not isinstance(tokens, Tokens | None):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            raise TypeError(f"tokens must be Tokens or None, not {type(tokens).__name__}")
         self._tokens = tokens
 
     async def get_tokens(self) -> Tokens | None:

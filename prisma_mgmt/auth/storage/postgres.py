@@ -1,61 +1,74 @@
 """Tokens in a PostgreSQL table."""
 
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from hashlib import sha256
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any
 
 import anyio
+from attrs import frozen
 
+from prisma_mgmt.auth.storage.dsn import address, checked_pool
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.locks import until
+from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, checked_lease, room
+from prisma_mgmt.auth.storage.options import checked_text
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.masks import Secret, bare
 
 _TABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*")
-_UNDEFINED_TABLE = "42P01"
-_CLOSING = 2.0  # seconds
-
-_held: ContextVar[Mapping[int, Any]] = ContextVar("held", default=MappingProxyType({}))  # locks -> connections
+_LONGEST_NAME = 63  # bytes that PostgreSQL keeps of a name
+_LOCKS = "_locks"
+_NO_TABLE = ("42P01", "3F000")  # SQLSTATE of an undefined table, and of an undefined schema
+_STATEMENT_IS_GONE = ("26000", "42P05")  # … of a prepared statement that is not there, or there already
+_CONNECTING, _CLOSING = 10.0, 2.0  # seconds
 
 
 class PostgresTokenStorage:
     """Keeps tokens in a row of a PostgreSQL table, for all processes that use it.
 
-    pool_or_dsn: an `asyncpg.Pool`, whose closing is the caller's, or a DSN to connect with for each use.
+    pool_or_dsn: an `asyncpg.Pool`, whose closing is the caller's, or a URL to connect with for each use. What Prisma
+        writes into one is understood: `schema`, `connection_limit`, `pgbouncer` and the like.
     key: names the user's tokens.
-    table: call `create_table()` once to have it created.
+    table: call `create_table()` once to have it created, and beside it one of the same name with `_locks`.
+    lease: seconds after which the lock of a process that died is free again.
+    patience: seconds to wait for the lock.
 
-    The refresh lock is an advisory lock on a connection of its own, and ends with that connection: a pooler between
-    here and the server has to give sessions, not transactions.
+    A connection is held for one statement at a time, and never over a refresh, so that a pooler may stand between here
+    and the server. If that hands out transactions, give an asyncpg pool `statement_cache_size=0`.
     """
 
     def __init__(
-        self, pool_or_dsn: Any, *, key: str, table: str = "prisma_tokens", cipher: Cipher | None = None
+        self,
+        pool_or_dsn: Any,
+        *,
+        key: str,
+        table: str = "prisma_tokens",
+        cipher: Cipher | None = None,
+        lease: float = LEASE,
+        patience: float = LONGEST_WAIT,
     ) -> None:
-        if not key or "\0" in key:
-            raise ValueError("key must not be empty, nor hold a zero byte")
-        if not _TABLE.fullmatch(table):
-            raise ValueError("table must be a plain name, with its schema before a dot or without")
-        self._pool = Secret(pool_or_dsn) if isinstance(pool_or_dsn, str) else pool_or_dsn
-        self._key = key
-        self._name = table
-        self._table = ".".join(f'"{part}"' for part in table.split("."))
-        self._form = Form(f"postgres:{table}:{key}", cipher)
-        self._seen: Secret | None = None  # the text last read, to compare with in one step
-        self._lock = int.from_bytes(sha256(self._form.place.encode()).digest()[:8], "big", signed=True)
+        with bare:
+            self._address = address(pool_or_dsn) if isinstance(pool_or_dsn, str) else None
+            self._pool = None if self._address else checked_pool(pool_or_dsn)
+            self._key = checked_text(key, "key")
+            self._name = checked_text(table, "table")
+            self._table, self._locks = _tables(table, self._address.schema if self._address else None)
+            self._form = Form(f"postgres:{table}:{key}", cipher)
+            self._lease = checked_lease(self._form.place, lease, patience)
+            self._seen: Secret | None = None  # the text last read, to compare with in one step
 
     async def create_table(self) -> None:
-        """Create the table if there is none."""
+        """Create the tables if there are none."""
         columns = "key text PRIMARY KEY, tokens text NOT NULL, stored_at timestamptz NOT NULL DEFAULT now()"
-        async with self._connection() as connection, connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock(7737)")  # two at once would clash
-            await connection.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({columns})")
+        lock_columns = "key text PRIMARY KEY, owner text NOT NULL, ends_at timestamptz NOT NULL"
+        async with self._connection() as connection:
+            await connection.execute(  # one text is one transaction
+                "SELECT pg_advisory_xact_lock(7737);"  # two at once would clash
+                f"CREATE TABLE IF NOT EXISTS {self._table} ({columns});"
+                f"CREATE TABLE IF NOT EXISTS {self._locks} ({lock_columns})"
+            )
 
     async def get_tokens(self) -> Tokens | None:
         async with self._connection() as connection:
@@ -100,26 +113,14 @@ class PostgresTokenStorage:
             delete = f"DELETE FROM {self._table} WHERE key = $1 AND tokens = $2"  # noqa: S608  # a checked name
             return bool(await connection.execute(delete, self._key, found) == "DELETE 1")
 
-    @asynccontextmanager
-    async def refresh_lock(self) -> AsyncGenerator[None]:
-        """Held by one process at a time.
+    def refresh_lock(self) -> AbstractAsyncContextManager[None]:
+        """Held by one process at a time, and by nobody soon after its process died."""
+        return self._lease.held(_Leases(self, self._locks, self._key, self._lease.seconds))
 
-        What its holder asks meanwhile goes over the lock's own connection, so that a lost lock is a failed write.
-        """
-        async with self._new_connection() as connection:
-
-            async def attempt() -> bool | None:
-                return await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock) or None
-
-            await until(attempt, self._form.place)
-            before = _held.get()
-            _held.set({**before, self._lock: connection})
-            try:
-                yield
-            finally:
-                _held.set(before)
-                with anyio.CancelScope(shield=True):
-                    await connection.execute("SELECT pg_advisory_unlock($1)", self._lock)
+    async def execute(self, statement: str, *values: Any) -> str:
+        """What a statement on a connection of its own says it did, such as `UPDATE 1`."""
+        async with self._connection() as connection:
+            return str(await connection.execute(statement, *values))
 
     async def _text(self, connection: Any) -> Secret | None:
         found = await connection.fetchval(f"SELECT tokens FROM {self._table} WHERE key = $1", self._key)  # noqa: S608  # a checked name
@@ -128,35 +129,74 @@ class PostgresTokenStorage:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Any]:
-        held = _held.get().get(self._lock)
         try:
-            if held is not None:
-                yield held
-            else:
-                async with self._new_connection() as connection:
-                    yield connection
-        except Exception as error:
-            if getattr(error, "sqlstate", None) != _UNDEFINED_TABLE:
-                raise
-            raise AuthError(f"there is no table {self._name}; create_table() creates it") from error
+            async with self._pool.acquire() if self._pool else self._own_connection() as connection:
+                yield connection
+        except Exception as error:  # of any driver: what tells is its SQLSTATE
+            state = getattr(error, "sqlstate", None)
+            if state in _NO_TABLE:
+                raise AuthError(
+                    f"there is no table {self._name}, or none {self._name}{_LOCKS}; create_table() creates both"
+                ) from error
+            if state in _STATEMENT_IS_GONE:
+                raise AuthError(
+                    "a pooler that hands out transactions stands before PostgreSQL: create the asyncpg pool with "
+                    "statement_cache_size=0"
+                ) from error
+            raise
 
     @asynccontextmanager
-    async def _new_connection(self) -> AsyncGenerator[Any]:
-        if not isinstance(self._pool, str):
-            async with self._pool.acquire() as connection:
-                yield connection
-            return
-        connection = await _connect(self._pool)
+    async def _own_connection(self) -> AsyncGenerator[Any]:
+        assert self._address is not None
         try:
-            yield connection
-        finally:
-            with anyio.CancelScope(shield=True):
-                await connection.close(timeout=_CLOSING)
+            asyncpg: Any = import_module("asyncpg")
+        except ImportError:
+            raise ImportError("PostgresTokenStorage needs asyncpg: install prisma-mgmt[postgres]") from None
+        async with room(self._address.dsn, self._address.size):
+            # asyncpg takes no subclass of str; a pooler may stand there
+            connection = await asyncpg.connect(str(self._address.dsn), timeout=_CONNECTING, statement_cache_size=0)
+            try:
+                yield connection
+            finally:
+                with anyio.CancelScope(shield=True), suppress(OSError):  # what it was for is done
+                    await connection.close(timeout=_CLOSING)
 
 
-async def _connect(dsn: str) -> Any:
-    try:
-        asyncpg: Any = import_module("asyncpg")
-    except ImportError:
-        raise ImportError("PostgresTokenStorage needs asyncpg: install prisma-mgmt[postgres]") from None
-    return await asyncpg.connect(dsn)
+@frozen
+class _Leases:
+    """The lock, as a row with its owner and its end by the server's clock."""
+
+    storage: PostgresTokenStorage
+    table: str
+    key: str
+    seconds: float
+
+    async def take(self, owner: str) -> bool:
+        values = "($1, $2, clock_timestamp() + make_interval(secs => $3))"
+        free = "held.ends_at <= clock_timestamp() OR held.owner = excluded.owner"
+        done = await self.storage.execute(
+            f"INSERT INTO {self.table} AS held (key, owner, ends_at) VALUES {values} ON CONFLICT (key) "  # noqa: S608  # a checked name
+            f"DO UPDATE SET owner = excluded.owner, ends_at = excluded.ends_at WHERE {free}",
+            self.key,
+            owner,
+            self.seconds,
+        )
+        return done == "INSERT 0 1"
+
+    async def extend(self, owner: str) -> bool:
+        ends = "clock_timestamp() + make_interval(secs => $3)"
+        update = f"UPDATE {self.table} SET ends_at = {ends} WHERE key = $1 AND owner = $2"  # noqa: S608  # a checked name
+        return await self.storage.execute(update, self.key, owner, self.seconds) == "UPDATE 1"
+
+    async def release(self, owner: str) -> None:
+        await self.storage.execute(f"DELETE FROM {self.table} WHERE key = $1 AND owner = $2", self.key, owner)  # noqa: S608  # a checked name
+
+
+def _tables(table: str, schema: str | None) -> tuple[str, str]:
+    """The tables of tokens and of locks, quoted; `schema` is where they are if the name does not say."""
+    if not _TABLE.fullmatch(table) or any(len(part) + len(_LOCKS) > _LONGEST_NAME for part in table.split(".")):
+        raise ValueError("table must be a plain name of at most 57 characters, with its schema before a dot or without")
+    own, _, name = table.rpartition(".")
+    where = (own or schema or "").replace('"', '""').replace("\0", "")
+    before = f'"{where}".' if where else ""
+    return f'{before}"{name}"', f'{before}"{name}{_LOCKS}"'

@@ -9,16 +9,14 @@ async def test_my_storage(tmp_path):
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any
 
 import anyio
 
-from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
+from prisma_mgmt.auth.storage.protocol import TokenStorage
 from prisma_mgmt.auth.tokens import Tokens
 
-S = TypeVar("S", bound=TokenStorage)
-
-_PATIENCE = 60.0  # seconds for all of it
+_SHARED = ("refresh_lock", "set_tokens_if_current", "clear_tokens_if_current")
 _ONE = Tokens("wksp_1", "access-1", "refresh-1", 1_800_000_000.5, "workspace:admin offline_access")
 _OTHER = Tokens("wksp_1", "access-2", "refresh-2")
 _LOGINS = [
@@ -30,21 +28,24 @@ _LOGINS = [
 ]
 
 
-async def check_storage(storage_for: Callable[[], TokenStorage]) -> None:
+async def check_storage(storage_for: Callable[[], TokenStorage], *, patience: float = 60.0) -> None:
     """Check a storage against the contract; AssertionError, with the broken rule in words, where it breaks it.
 
     `storage_for` gives a storage object over one place, which is empty at first: several objects are made, as several
     processes would make them, unless the storage keeps its tokens in the object itself and gives the same one again.
-    A storage that has `refresh_lock` and `clear_tokens_if_current` is checked as one that processes share.
+    A storage that has what SharedTokenStorage asks for is checked as one that processes share. `patience` is the number
+    of seconds that all of it may take.
     """
-    with anyio.move_on_after(_PATIENCE) as scope:
+    with anyio.move_on_after(patience) as scope:
         await _check_keeping(storage_for(), storage_for())
         storage, other = storage_for(), storage_for()
-        if isinstance(storage, SharedTokenStorage) and isinstance(other, SharedTokenStorage):
+        found = [name for name in _SHARED if hasattr(storage, name)]
+        if found:
+            _expect(len(found) == len(_SHARED), f"a storage that processes share has {', '.join(_SHARED)}")
             await _check_clearing(storage, other)
             await _check_swapping(storage, other)
             await _check_lock(storage, other)
-            await _check_lock_survives(storage, other)
+            await _check_lock_survives(storage, other, patience / 6)
         await storage.clear_tokens()
     _expect(not scope.cancelled_caught, "every call comes to an end")
 
@@ -66,7 +67,7 @@ async def _check_keeping(storage: TokenStorage, other: TokenStorage) -> None:
     await other.clear_tokens()
 
 
-async def _check_clearing(storage: SharedTokenStorage, other: SharedTokenStorage) -> None:
+async def _check_clearing(storage: Any, other: Any) -> None:
     _expect(not await storage.clear_tokens_if_current(_ONE), "clear_tokens_if_current() is False where nothing is")
     await storage.set_tokens(_OTHER)
     _expect(not await other.clear_tokens_if_current(_ONE), "clear_tokens_if_current() is False for replaced tokens")
@@ -78,11 +79,8 @@ async def _check_clearing(storage: SharedTokenStorage, other: SharedTokenStorage
     _expect(await other.clear_tokens_if_current(only_the_pair), "tokens are current by their pair, not by their expiry")
 
 
-async def _check_swapping(storage: SharedTokenStorage, other: SharedTokenStorage) -> None:
-    """The optional third method of a shared storage."""
-    swap = getattr(other, "set_tokens_if_current", None)
-    if swap is None:
-        return
+async def _check_swapping(storage: Any, other: Any) -> None:
+    swap = other.set_tokens_if_current
     _expect(not await swap(_OTHER, _ONE), "set_tokens_if_current() is False where nothing is")
     await storage.set_tokens(_ONE)
     _expect(await swap(_OTHER, _ONE), "set_tokens_if_current() is True for the current tokens")
@@ -93,12 +91,29 @@ async def _check_swapping(storage: SharedTokenStorage, other: SharedTokenStorage
     await storage.clear_tokens()
     _expect(not await swap(_OTHER, _ONE), "set_tokens_if_current() brings nothing back after clear_tokens()")
     _expect(await storage.get_tokens() is None, "set_tokens_if_current() stores nothing that is not current")
+    await _check_swapping_at_once(storage, other)
 
 
-async def _check_lock(storage: SharedTokenStorage, other: SharedTokenStorage) -> None:
+async def _check_swapping_at_once(storage: Any, other: Any) -> None:
+    await storage.set_tokens(_ONE)
+    done: list[Tokens] = []
+
+    async def swap(one: Any, tokens: Tokens) -> None:
+        if await one.set_tokens_if_current(tokens, _ONE):
+            done.append(tokens)
+
+    async with anyio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(swap, (storage, other)[number % 2], Tokens("wksp_1", f"access-{number}", "refresh-3"))
+    _expect(len(done) == 1, "of several set_tokens_if_current() at once one is True, and the others are False")
+    _expect(await storage.get_tokens() == done[0], "the tokens of the set_tokens_if_current() that was True are kept")
+    await storage.clear_tokens()
+
+
+async def _check_lock(storage: Any, other: Any) -> None:
     inside = 0
 
-    async def take(one: SharedTokenStorage) -> None:
+    async def take(one: Any) -> None:
         nonlocal inside
         async with one.refresh_lock():
             inside += 1
@@ -114,12 +129,12 @@ async def _check_lock(storage: SharedTokenStorage, other: SharedTokenStorage) ->
     await storage.clear_tokens()
 
 
-async def _check_lock_survives(storage: SharedTokenStorage, other: SharedTokenStorage) -> None:
+async def _check_lock_survives(storage: Any, other: Any, patience: float) -> None:
     """An error or a cancellation, of its holder or of one who waits, leaves the lock free."""
     with suppress(KeyError):
         async with storage.refresh_lock():
             _fail()
-    await _check_free(other, "an error")
+    await _check_free(other, "an error", patience)
     async with storage.refresh_lock():
         with anyio.move_on_after(0.05) as waiting:
             async with other.refresh_lock():
@@ -130,11 +145,11 @@ async def _check_lock_survives(storage: SharedTokenStorage, other: SharedTokenSt
     with anyio.move_on_after(0.05):
         async with other.refresh_lock():
             await anyio.sleep_forever()
-    await _check_free(storage, "a cancellation")
+    await _check_free(storage, "a cancellation", patience)
 
 
-async def _check_free(storage: SharedTokenStorage, after: str) -> None:
-    with anyio.move_on_after(_PATIENCE / 6) as waiting:
+async def _check_free(storage: Any, after: str, patience: float) -> None:
+    with anyio.move_on_after(patience) as waiting:
         async with storage.refresh_lock():
             pass
     _expect(not waiting.cancelled_caught, f"refresh_lock() is free again after {after}")

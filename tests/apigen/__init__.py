@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tools.apigen.__main__ import formatted
-from tools.apigen.emit import Package
 from tools.apigen.names import Names
 from tools.apigen.normalise import normalise
+from tools.apigen.package import Package
 
 ROOT = Path(__file__).parents[2]
 TABLE: Any = {
@@ -20,7 +20,7 @@ NAMES = Names(TABLE, "management")
 
 
 def document(name: str) -> Any:
-    return json.loads(Path(__file__).with_name(f"{name}.json").read_text("utf-8"))
+    return json.loads(Path(__file__).with_name("documents").joinpath(f"{name}.json").read_text("utf-8"))
 
 
 def committed(api: str) -> Any:
@@ -47,7 +47,7 @@ def generated(description: Any) -> dict[str, str]:
 
 
 def code(doc: Any, names: Names = NAMES) -> dict[str, str]:
-    return generated(normalise(doc, names))
+    return generated(normalise(doc, names).description)
 
 
 def answering(schema: Any) -> Any:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.documents import ROOT, answering, committed, document, inlined
+from tests.apigen import ROOT, answering, committed, document, inlined
 from tools.apigen.__main__ import main
 from tools.apigen.names import load
 from tools.apigen.normalise import normalise
@@ -24,7 +25,9 @@ def project(tmp_path: Path) -> Path:
     spec = tmp_path / "prisma_mgmt" / "spec"
     spec.mkdir(parents=True)
     (tmp_path / "README.md").write_text("<!-- resources --><!-- /resources -->")
-    (spec / "management.json").write_text(json.dumps(normalise(document("inlined"), load("management"))), "utf-8")
+    (spec / "management.json").write_text(
+        json.dumps(normalise(document("inlined"), load("management")).description), "utf-8"
+    )
     assert main([], tmp_path) == 0
     return tmp_path
 
@@ -65,7 +68,11 @@ def test_a_new_document_updates_description_and_code(
     assert main([str(source), "--check"], project) == 1
     capsys.readouterr()
     assert main([str(source)], project) == 0
-    assert capsys.readouterr().out == "- Removed `DELETE /v1/things/{id}`\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "- Added the server https://elsewhere.example; the client keeps to its own",
+        "- Removed `DELETE /v1/things/{id}`",
+        "- Removed the server https://things.example, which the client keeps to",
+    ]
     assert "def delete" not in (project / "prisma_mgmt" / "management" / "things.py").read_text("utf-8")
     client = (project / "prisma_mgmt" / "management" / "__init__.py").read_text("utf-8")
     assert 'base_url = "https://things.example"' in client  # where tokens go is not the document's to say
@@ -79,7 +86,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-length", str(len(body) + missing))
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # where the client has seen enough
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -138,10 +146,18 @@ assert not hasattr(ManagementClient("token").connections, "delete")
 """
 
 
-def run(tree: Path, *arguments: str) -> str:
+def run(tree: Path, *arguments: str, told: list[str] | None = None) -> str:
+    """What a command prints; what it tells besides has to be `told`."""
     done = subprocess.run([sys.executable, *arguments], cwd=tree, check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr.splitlines()) == (0, told or [])
     return done.stdout
+
+
+TOLD = [
+    '"GET /v1/invoices/{id}" = "invoices.get" by default; another name goes into names.toml',
+    'enums: "Invoice.currency" = "InvoiceCurrency" by default; another name goes into names.toml',
+    'names.toml: "DELETE /v1/connections/{id}" of [management] matches nothing',
+]
 
 
 @pytest.mark.parametrize("kind", ["path", "file", "http"])
@@ -150,7 +166,7 @@ def test_three_changes_in_a_copy_of_the_tree(tree: Path, web: Any, kind: str) ->
     path.write_text(json.dumps(newer()), "utf-8")
     web.pages["/v1/doc"] = (200, path.read_bytes(), 0)
     source = {"path": path.name, "file": path.as_uri(), "http": url_of(web, "/v1/doc")}[kind]
-    assert run(tree, "-m", "tools.apigen", source).splitlines() == [
+    assert run(tree, "-m", "tools.apigen", source, told=TOLD).splitlines() == [
         "- Added `GET /v1/invoices/{id}` (`invoices.get`)",
         "- Added field `archivedAt` to `Project`",
         "- Removed `DELETE /v1/connections/{id}`",
@@ -169,14 +185,22 @@ def contents(root: Path) -> dict[Path, bytes]:
 
 
 SCHEMA = "#/paths/~1v1~1x/get/responses/200/content/application~1json/schema"
+LOOP = {"$ref": "#/components/schemas/A"}
 BAD = {
-    "unknown": (answering({"not": {}}), f"{SCHEMA}: the keyword `not` is not known"),
-    "a list": ([], "#/paths: no operations"),
+    "nothing that is understood": (answering({"not": {}}), f"{SCHEMA}: the keyword `not` is not understood"),
+    "a list": ([], "#: an object is needed, not list"),
     "empty": ({}, "#/paths: no operations"),
-    "a number": (7, "no OpenAPI 3.1: TypeError"),
-    "a word": ("word", "dictionary update sequence"),
-    "no answers": ({"paths": {"/v1/x": {"get": {}}}}, "no OpenAPI 3.1: KeyError('responses')"),
-    "paths as a list": ({"paths": ["/v1/x"]}, "no OpenAPI 3.1: AttributeError"),
+    "a number": (7, "#: an object is needed, not int"),
+    "a word": ("word", "#: an object is needed, not str"),
+    "no answers": (
+        {**answering({}), "paths": {"/v1/x": {"get": {}}}},
+        "#/paths/~1v1~1x/get: not as OpenAPI 3.1 has it",
+    ),
+    "paths as a list": ({**answering({}), "paths": ["/v1/x"]}, "#/paths: an object is needed here"),
+    "version 3.0": ({**answering({}), "openapi": "3.0.3"}, "#/openapi: version 3.0.3 is not understood; convert"),
+    "Swagger": ({**answering({}), "swagger": "2.0"}, "#/openapi: version 2.0 is not understood"),
+    "a cycle": ({**answering(LOOP), "components": {"schemas": {"A": LOOP}}}, "#/components/schemas/A refers to itself"),
+    "half of a surrogate pair": ({"a": "\ud800"}, "no JSON"),
 }
 
 
@@ -194,7 +218,10 @@ PAGES = {
     "/broken": (500, b"{}", 0, "HTTP Error 500"),
     "/html": (200, b"<html>", 0, "Expecting value"),
     "/bytes": (200, b"\xff\xfe\xfa", 0, "decode"),
-    "/short": (200, b'{"paths": {', 100, "IncompleteRead"),
+    "/short": (200, b'{"paths": {', 100, "no JSON"),
+    "/yaml": (200, b"openapi: 3.1.0\npaths: {}\n", 0, "no JSON"),
+    "/long": (200, b" " * 50_000_000, 0, "more than 20 MB"),
+    "/deep": (200, b"[" * 100_000, 0, "nested too deeply"),
 }
 
 
@@ -216,9 +243,30 @@ def test_nothing_there_is_one_line_and_changes_nothing(
     refused(project, capsys, source, "")
 
 
+def test_an_interrupted_run_leaves_everything_as_it_was(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    doc = document("inlined")
+    doc["paths"]["/v1/things/{id}/spins"] = doc["paths"].pop("/v1/things/{thingId}/spin")
+    doc["paths"]["/v1/things/{id}/spins"]["post"]["parameters"][0]["name"] = "id"
+    source = project / "doc.json"
+    source.write_text(json.dumps(doc), "utf-8")
+    before, replace, written = contents(project), Path.replace, list[Path]()
+
+    def interrupted(path: Path, target: Path) -> Path:
+        written.append(target)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main([str(source)], project)
+    assert len(set(written)) == 3
+    assert contents(project) == before
+
+
 def refused(project: Path, capsys: pytest.CaptureFixture[str], source: str, message: str) -> None:
     before = contents(project)
-    assert main([source], project) == 1
+    assert main([source], project) == 2
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.startswith(f"{source}: ")

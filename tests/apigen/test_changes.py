@@ -2,7 +2,7 @@
 
 import copy
 
-from tests.documents import NAMES, TABLE, document, generated
+from tests.apigen import NAMES, TABLE, document, generated
 from tools.apigen.changes import changes
 from tools.apigen.names import Names
 from tools.apigen.normalise import normalise
@@ -10,29 +10,29 @@ from tools.apigen.normalise import normalise
 
 def test_words_are_kept_and_new_ones_are_ours() -> None:
     doc = document("inlined")
-    committed = normalise(doc, NAMES)
+    committed = normalise(doc, NAMES).description
     committed["paths"]["/v1/things"]["get"].update(summary="Walk the things.", description="Slowly.")
     committed["components"]["schemas"]["Thing"]["description"] = "A thing."
     committed["components"]["schemas"]["Thing"]["properties"]["size"]["description"] = "metres"
     doc["paths"]["/v1/things"]["get"].update(summary="Somebody else's summary")
-    made = normalise(doc, NAMES, committed)
+    made = normalise(doc, NAMES, committed).description
     assert made == committed
     text = generated(made)["things.py"]
-    assert '"""Walk the things.\n\n        Slowly.\n\n        GET /v1/things\n' in text
+    assert '"""Walk the things.\n\n        Slowly. `limit` is the size of a page. Raises NotFoundError.\n' in text
     assert "size: float  # metres" in text
     assert made["paths"]["/v1/things"]["post"]["summary"] == "Create thing."
 
 
 def test_three_changes_give_three_lines() -> None:
     doc = document("inlined")
-    old = normalise(doc, NAMES)
+    old = normalise(doc, NAMES).description
     things = doc["paths"].pop("/v1/things")
     answer = things["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     answer["properties"]["data"]["items"]["properties"]["weight"] = {"type": "number"}
     doc["paths"]["/v1/things"] = things
     doc["paths"]["/v1/boxes"] = {"get": copy.deepcopy(things["get"])}
     del doc["paths"]["/v1/things/{id}"]["delete"]
-    assert changes(old, normalise(doc, NAMES, old)) == [
+    assert changes(old, normalise(doc, NAMES, old).description) == [
         "- Added `GET /v1/boxes` (`boxes.list`)",
         "- Added field `weight` to `Thing`",
         "- Removed `DELETE /v1/things/{id}`",
@@ -41,15 +41,15 @@ def test_three_changes_give_three_lines() -> None:
 
 def test_a_new_operation_leaves_the_models_of_the_others_alone() -> None:
     doc = document("inlined")
-    old = normalise(doc, NAMES)
+    old = normalise(doc, NAMES).description
     answer = copy.deepcopy(doc["paths"]["/v1/things/{id}"]["get"])
     thing = answer["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["data"]
     del thing["properties"]["size"]
     doc["paths"]["/v1/things/{id}/merge"] = {"post": answer}
     doc["paths"]["/v1/boxes/{id}/things"] = {"get": copy.deepcopy(answer)}
-    new = normalise(doc, NAMES, old)
+    new = normalise(doc, NAMES, old).description
     assert changes(old, new) == [
-        "- Added `GET /v1/boxes/{id}/things` (`boxes.list_things`)",
+        "- Added `GET /v1/boxes/{id}/things` (`boxes.get_things`)",
         "- Added `POST /v1/things/{id}/merge` (`things.merge`)",
     ]
     assert {"BoxThing"} <= new["components"]["schemas"].keys() - old["components"]["schemas"].keys()
@@ -57,7 +57,7 @@ def test_a_new_operation_leaves_the_models_of_the_others_alone() -> None:
 
 def test_other_changes() -> None:
     doc = document("inlined")
-    old = normalise(doc, NAMES)
+    old = normalise(doc, NAMES).description
     listing = doc["paths"]["/v1/things"]["get"]
     listing["deprecated"] = True
     listing["parameters"].append({"name": "sinceDay", "in": "query", "schema": {"type": "string"}})
@@ -69,12 +69,12 @@ def test_other_changes() -> None:
     del create["properties"]["startsAt"]
     create["properties"]["kind"]["enum"].append("gas")
     names = Names({**TABLE, "management": {"operations": {"GET /v1/state": "state.names"}}}, "management")
-    assert changes(old, normalise(doc, names, old)) == [
+    assert changes(old, normalise(doc, names, old).description) == [
         "- Added keyword `since_day` to `things.list`",
         "- Added value `gas` to `ThingKind`",
         "- Changed field `used` of `ThingUsage` from float to str",
-        "- Changed keyword `password` of `things.create` from Secret or left out to Secret",
-        "- Changed the answer of `state.names`",
+        "- Changed keyword `password` of `things.create`: it is required now",
+        "- Changed the answer of `state.names` from list[str] to JSON",
         "- Changed the name of `state.list` to `state.names`",
         "- Deprecated `GET /v1/things` (`things.list`)",
         "- Removed keyword `starts_at` from `things.create`",

@@ -1,0 +1,279 @@
+"""LoginApp: login, callback and logout as a plain ASGI app that any framework can mount."""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, cast
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from attrs import field, frozen
+
+from prisma_mgmt.auth.cookies import Cookie, cookie, header, is_secure, sent
+from prisma_mgmt.auth.manager import SessionManager
+from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
+from prisma_mgmt.auth.pages import HEADERS, page
+from prisma_mgmt.auth.pkce import LoginRequest, new_secret
+from prisma_mgmt.auth.sealing import Box, LoginSealer, masked_keys
+from prisma_mgmt.auth.session import OAuthSession
+from prisma_mgmt.checks import TOKEN, checked_seconds
+from prisma_mgmt.errors import AuthError, CallbackError, NetworkError, PrismaError
+from prisma_mgmt.masks import Secret, bare
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@frozen
+class _Request:
+    """What this app looks at in a request."""
+
+    method: str
+    route: str  # the last segment of the path, as frameworks disagree on what comes before it
+    query: Secret
+    headers: dict[str, list[str]] = field(repr=False)
+    cookies: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def of(cls, scope: Scope) -> "_Request":
+        headers: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        route = scope["path"].rstrip("/").rpartition("/")[2]
+        query = Secret(scope.get("query_string", b"").decode("latin-1"))
+        return cls(scope["method"], route, query, headers, sent(headers.get("cookie", [])))
+
+
+@frozen
+class _Answer:
+    """A page, or a redirect to `to`, with the cookies to set."""
+
+    status: int
+    body: bytes = b""
+    to: str | None = None
+    cookies: list[Cookie] = field(factory=list[Cookie], repr=False)
+    allow: str | None = None
+
+
+class LoginApp:
+    """Login for a web application: GET /login, GET /callback and POST /logout, wherever the app is mounted.
+
+    Each login gets a session id of its own, random, in a sealed cookie; `session(request)` gives the OAuthSession that
+    belongs to it. Send the user to `login?next=/where/to/go/on`, and log them out with a form that posts to `logout`.
+
+    oauth: its `redirect_uri` is where the browser finds this app's /callback.
+    sessions: its keys are the session ids.
+    keys: as those of TokenCipher: the first seals, all open.
+    scope: what to ask for.
+    after_login, after_logout: where to go on to.
+    cookie: the name of the session's cookie; one that begins with `__Host-` cannot be set by other hosts of a domain.
+    max_age: seconds for which a login lasts in the browser.
+    on_login: called with the new session, before the browser is told; a function or a coroutine function. If it raises,
+        the user is logged out again, and a PrismaError is treated as any failed login.
+    on_error: called with the error of a failed login; it may return a path or a URL to send the browser to. Without one
+        the app shows a page of its own.
+    """
+
+    def __init__(
+        self,
+        oauth: OAuthClient,
+        sessions: SessionManager[str],
+        keys: Sequence[bytes | str],
+        *,
+        scope: str | Sequence[str] = DEFAULT_SCOPE,
+        after_login: str = "/",
+        after_logout: str = "/",
+        cookie: str = "prisma_session",
+        max_age: float = 30 * 24 * 3600.0,
+        on_login: Callable[[OAuthSession], object] | None = None,
+        on_error: Callable[[PrismaError], object] | None = None,
+    ) -> None:
+        keys = masked_keys(keys)
+        _check(OAuthClient, oauth=oauth)
+        _check(SessionManager, sessions=sessions)
+        _check(str, after_login=after_login, after_logout=after_logout, cookie=cookie)
+        _check(Callable | None, on_login=on_login, on_error=on_error)
+        if not TOKEN.fullmatch(cookie):
+            raise ValueError(f"cookie must be the name of a cookie, not {cookie!r}")
+        base, _, route = oauth.redirect_uri.rstrip("/").rpartition("/")
+        if route != "callback" or not urlsplit(base).netloc:
+            raise ValueError(f"redirect_uri must end in /callback, where this app answers, not {oauth.redirect_uri}")
+        oauth.login_url(scope=scope)  # or the first visitor would find out what is wrong with it
+        self._oauth, self._sessions, self._scope = oauth, sessions, scope
+        self._after_login, self._after_logout = after_login, after_logout
+        self._on_login, self._on_error = on_login, on_error
+        self._base = base
+        self._name, self._max_age = cookie, int(checked_seconds(max_age, "max_age", least=1))
+        self._secure = is_secure(oauth.redirect_uri)
+        self._sealer = LoginSealer(keys, client_id=oauth.client_id, now=oauth.now)
+        self._box = Box(keys)
+        self._purpose = f"prisma-mgmt session {oauth.client_id}"
+
+    def session(self, request: object) -> OAuthSession | None:
+        """The session of the browser that sent `request`; None if nobody has logged in with it.
+
+        `request` is one of Starlette, FastAPI, Litestar or Django, an ASGI scope, or a mapping of cookies.
+        """
+        text = _cookies_of(request).get(self._name)
+        try:
+            session_id, begun = self._box.open_json(text if isinstance(text, str) else "", self._purpose)
+        except ValueError:  # nobody's, or of a key that is gone
+            return None
+        return self._sessions[str(session_id)] if self._oauth.now() - begun < self._max_age else None
+
+    # Routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            await _send(send, await self._answer(_Request.of(scope)))
+
+    async def _answer(self, request: _Request) -> _Answer:
+        match request.route, request.method:
+            case "login", "GET":
+                return self._login(request)
+            case "callback", "GET":
+                return await self._callback(request)
+            case "logout", "POST":
+                return await self._logout(request)
+            case "logout", _:
+                return _page(405, "Log out?", "Your login here will be forgotten.", button="Log out", allow="POST")
+            case "login" | "callback", _:
+                return _page(405, "Not like this", "Follow a link to this page.", allow="GET")
+            case _:
+                return _page(404, "Nothing here", "There is no page at this address.")
+
+    def _login(self, request: _Request) -> _Answer:
+        """Send the browser to the login server, with at most three logins pending in it."""
+        asked = dict(parse_qsl(request.query, errors="replace"))
+        login = self._oauth.login_url(scope=self._scope)
+        gone = [self._expired(name) for name in self._sealer.surplus(request.cookies)]
+        return _Answer(303, to=login.url, cookies=[*gone, self._sealer.cookie(login, asked.get("next"))])
+
+    async def _callback(self, request: _Request) -> _Answer:
+        """Exchange the code, and give the browser a session of its own."""
+        url = Secret(f"/callback?{request.query}")
+        done: list[Cookie] = []  # the login's cookie, once it is of no more use
+        try:
+            with bare:
+                login = self._sealer.open_for(request.cookies, url)
+                done = [self._expired(self._sealer.cookie_name(login))]
+                session_id = str(new_secret())  # a plain one, since drivers of databases refuse any other
+                await self._begin(self._sessions[session_id], url, login)
+        except PrismaError as error:
+            unsent = isinstance(error, NetworkError) and error.unsent
+            return await self._failed(error, request, [] if unsent else done)
+        if (before := self.session(request.cookies)) is not None:
+            await self._forget(before)  # no browser has its cookie any more
+        value = self._box.seal_json([session_id, self._oauth.now()], self._purpose)
+        mine = cookie(self._name, value, self._max_age, secure=self._secure)
+        return _Answer(303, to=login.return_to or self._after_login, cookies=[*done, mine])
+
+    async def _begin(self, session: OAuthSession, url: str, login: LoginRequest) -> None:
+        """Log in, and tell the application; a login that fails halfway leaves no tokens behind."""
+        exchanged = False
+        try:
+            await session.handle_callback(url, login)
+            exchanged = True
+            await _call(self._on_login, session)
+        except BaseException as error:
+            if exchanged or not isinstance(error, CallbackError):
+                await self._forget(session)
+            raise
+
+    async def _logout(self, request: _Request) -> _Answer:
+        if not self._is_own(request.headers):
+            return _page(403, "Not from here", "Another site asked to log you out. You are still logged in.")
+        if (session := self.session(request.cookies)) is not None:
+            await self._forget(session)
+        return _Answer(303, to=self._after_logout, cookies=[self._expired(self._name)])
+
+    def _is_own(self, headers: Mapping[str, list[str]]) -> bool:
+        """If a request was sent by a page of this application, as far as the browser tells."""
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        if site is not None:
+            return site == ["same-origin"]
+        here = "/".join(self._base.split("/")[:3])
+        return origin is None or origin == [here]  # the cookie itself is SameSite=Lax
+
+    async def _forget(self, session: OAuthSession) -> None:
+        try:
+            await session.logout()
+        except (AuthError, NetworkError) as error:  # the browser is logged out all the same
+            logger.error("the tokens of a login could not be cleared (%s)", type(error.__cause__ or error).__name__)  # noqa: TRY400  # a traceback shows frames that hold tokens
+
+    # What is shown
+
+    async def _failed(self, error: PrismaError, request: _Request, cookies: list[Cookie]) -> _Answer:
+        to = await _call(self._on_error, error)
+        if isinstance(to, str):
+            return _Answer(303, to=to, cookies=cookies)
+        if self.session(request.cookies) is not None and isinstance(error, CallbackError) and error.error is None:
+            links = {"Go on": self._after_login, "Log in again": f"{self._base}/login"}
+            text = "This login is over: it was finished before, or it has expired. You are still logged in."
+            return _page(400, "You are logged in already", text, links, cookies=cookies)
+        status, title, text = _words(error, urlsplit(self._base).netloc)
+        return _page(status, title, text, {"Log in": f"{self._base}/login"}, cookies=cookies)
+
+    def _expired(self, name: str) -> Cookie:
+        return cookie(name, "", 0, secure=self._secure)
+
+
+def _page(
+    status: int, title: str, text: str, links: dict[str, str] | None = None, *, button: str = "", **more: Any
+) -> _Answer:
+    return _Answer(status, page(title, text, links, button=button), **more)
+
+
+def _words(error: PrismaError, host: str) -> tuple[int, str, str]:
+    """The status, the heading and the sentence of a failed login; nothing that the login server said."""
+    if isinstance(error, NetworkError):
+        return 502, "The login server did not answer", "Try again in a moment."
+    if isinstance(error, AuthError) and error.error == "access_denied":
+        return 403, "You said no", "Nothing was let in. You can log in whenever you like."
+    if isinstance(error, CallbackError) and error.error is None:
+        text = f"It expired, was finished before, or began in another browser or under another name than {host}."
+        return 400, "This login is over", text
+    return 502, "This login did not work", "The login server, or the application, could not finish it. Try again."
+
+
+def _check(kind: Any, **arguments: object) -> None:
+    for name, value in arguments.items():
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {getattr(kind, '__name__', 'function')}, not {type(value).__name__}")
+
+
+def _cookies_of(request: object) -> Mapping[str, object]:
+    found: object = getattr(request, "cookies", getattr(request, "COOKIES", request))
+    if not isinstance(found, Mapping):
+        raise TypeError(f"session() takes a request, or a mapping of cookies, not {type(request).__name__}")
+    if found is request and "asgi" in found:
+        return _Request.of(cast("Scope", found)).cookies
+    return cast("Mapping[str, object]", found)
+
+
+async def _call(hook: Callable[..., object] | None, *arguments: object) -> object:
+    found = hook(*arguments) if hook is not None else None
+    return await found if inspect.isawaitable(found) else found
+
+
+async def _send(send: Send, answer: _Answer) -> None:
+    headers = {**HEADERS, "Content-Length": str(len(answer.body))}
+    headers |= {"Location": quote(answer.to, safe="!#$%&'()*+,/:;=?@[]~")} if answer.to else {}
+    headers |= {"Allow": answer.allow} if answer.allow else {}
+    pairs = [*headers.items(), *(("Set-Cookie", header(one)) for one in answer.cookies)]
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs]
+    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Answer a server's lifespan; a mounted app may be told of none, and needs none."""
+    while (message := await receive())["type"] == "lifespan.startup":
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": f"{message['type']}.complete"})

@@ -1,0 +1,46 @@
+"""Cookies: what a framework is to set, what a browser sends (pure)."""
+
+from collections.abc import Iterable
+from typing import Literal, TypedDict
+from urllib.parse import urlsplit
+
+from prisma_mgmt.checks import is_loopback
+
+
+class Cookie(TypedDict):
+    """A cookie and its attributes, by the names that `set_cookie()` has for them."""
+
+    key: str
+    value: str
+    max_age: int
+    path: str
+    secure: bool
+    httponly: bool
+    samesite: Literal["lax"]
+
+
+def cookie(name: str, value: str, max_age: int, *, secure: bool) -> Cookie:
+    """A cookie that no script reads, and that comes along when the login server sends the user back."""
+    return Cookie(key=name, value=value, max_age=max_age, path="/", secure=secure, httponly=True, samesite="lax")
+
+
+def is_secure(redirect_uri: str | None) -> bool:
+    """If cookies can be held to https: always, but for an application on this machine."""
+    parts = urlsplit(redirect_uri or "")
+    return not (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+
+
+def header(it: Cookie) -> str:
+    """A cookie as the value of a Set-Cookie header."""
+    attributes = f"Max-Age={it['max_age']}; Path={it['path']}; HttpOnly; SameSite=Lax"
+    return f"{it['key']}={it['value']}; {attributes}" + ("; Secure" if it["secure"] else "")
+
+
+def sent(headers: Iterable[str]) -> dict[str, str]:
+    """The cookies in a request's Cookie headers, of which HTTP/2 may have several; the first of a name counts."""
+    found: dict[str, str] = {}
+    for one in "; ".join(headers).split(";"):
+        name, mark, value = one.partition("=")
+        if mark:
+            found.setdefault(name.strip(), value.strip().strip('"'))
+    return found

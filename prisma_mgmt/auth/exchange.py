@@ -1,0 +1,155 @@
+"""One request and its whole answer, over a connection of its own: the login server is asked once an hour."""
+
+import ssl
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+import httpx
+from attrs import frozen
+
+from prisma_mgmt._version import __version__
+from prisma_mgmt.environment import proxy_for, ssl_context
+from prisma_mgmt.errors import NetworkError, RequestTimeoutError
+from prisma_mgmt.faults import network_error
+from prisma_mgmt.masks import SecretBytes
+
+LARGEST = 64 * 1024  # bytes of an answer; what is longer is no answer
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"prisma_mgmt/{__version__}"}
+
+
+@frozen
+class Answer:
+    """What a server answered: its body is unpacked, and masked."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: SecretBytes
+
+
+class Exchange:
+    """Sends requests, each over a connection of its own, by the proxies and the certificates of the environment.
+
+    timeout: seconds for an answer as a whole.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            raise TypeError(f"transport must be an httpx.AsyncBaseTransport, not {type(transport).__name__}")
+        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+            raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
+        self.timeout = timeout
+        self._transport = transport
+        self._ssl = ssl_context
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        json: Any = None,
+        token: str | None = None,
+        within: float | None = None,
+        on_sent: Callable[[], object] | None = None,
+    ) -> Answer:
+        """The answer, of any status; `on_sent` is called when bytes of the request are about to go out.
+
+        within: seconds, if they are fewer than the timeout.
+
+        Raises NetworkError.
+        """
+        within = self.timeout if within is None else within
+        headers = {**_HEADERS, **({"Authorization": f"Bearer {token}"} if token else {})}
+        trail = _Trail(on_sent)
+        extensions = {"trace": trail}
+        request = httpx.Request(method, url, data=form, json=json, headers=headers, extensions=extensions)
+        late = f"no answer within {self.timeout:g} s"
+        failed: NetworkError = RequestTimeoutError(late, method=method, url=url)
+        with anyio.move_on_after(within):
+            try:
+                return await self._send(request, trail)
+            except NetworkError as error:  # of the environment, which knows of no call
+                error.method, error.url = method, url
+                raise
+            except Exception as error:  # not all that goes wrong below has a name of httpx's
+                known = network_error(error, method=method, url=url, ours=self._transport is None)
+                if known is None:
+                    raise
+                failed = known
+        failed.unsent = failed.unsent or not trail.sent
+        raise failed
+
+    async def _send(self, request: httpx.Request, trail: "_Trail") -> Answer:
+        if self._transport is not None:
+            trail.note()  # nobody knows what a transport of the user's does
+            return await _read(await self._transport.handle_async_request(request))
+        address = proxy_for(str(request.url))
+        proxy = httpx.Proxy(address) if address else None
+        if "https" in (request.url.scheme, proxy and proxy.url.scheme):
+            context = self._ssl or await ssl_context()
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # of no certificates, since there is no TLS
+        if proxy is not None and proxy.url.scheme == "https":
+            proxy.ssl_context = context
+        try:
+            async with httpx.AsyncHTTPTransport(verify=context, proxy=proxy, trust_env=False) as transport:
+                return await _read(await transport.handle_async_request(request))
+        finally:
+            await trail.close()
+
+
+class _Trail:
+    """Follows a request through httpcore, which calls it at every step."""
+
+    def __init__(self, on_sent: Callable[[], object] | None) -> None:
+        self._on_sent = on_sent
+        self._streams: list[Any] = []
+        self.sent = False
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._streams.append(info["return_value"])
+        # a proxy's CONNECT is not yet the request
+        elif event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.note()
+
+    def note(self) -> None:
+        self.sent = True
+        if self._on_sent is not None:
+            self._on_sent()
+
+    async def close(self) -> None:
+        """Close what was opened: httpcore forgets a connection that is cancelled in its TLS handshake."""
+        with anyio.CancelScope(shield=True):
+            for stream in self._streams:
+                await stream.aclose()
+
+
+async def _read(response: httpx.Response) -> Answer:
+    body = bytearray()
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    try:
+        async for chunk in response.stream:  # undecoded: httpx leaves its generators open if decoding fails
+            if len(body) <= LARGEST:  # what is too much is read and dropped, within the deadline
+                body += chunk
+    finally:
+        await response.aclose()
+    return Answer(response.status_code, response.headers, SecretBytes(_unpacked(bytes(body), response.headers)))
+
+
+def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """The body of an answer that was packed though nobody had asked for that; never more than a byte too much."""
+    if headers.get("content-encoding", "").strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return body[: LARGEST + 1]
+    try:
+        return zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(body, LARGEST + 1)
+    except zlib.error:
+        raise httpx.DecodingError("the answer is packed, and cannot be unpacked") from None

@@ -1,0 +1,129 @@
+"""Credentials for a workflow of GitHub Actions, which is known by GitHub's own tokens and keeps no secret."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+import anyio
+from attrs import frozen
+
+from prisma_mgmt.auth.endpoint import bearer, fields_of, retry_after
+from prisma_mgmt.auth.exchange import Exchange
+from prisma_mgmt.checks import checked_origin, checked_seconds
+from prisma_mgmt.environment import API_URL, variable
+from prisma_mgmt.errors import AuthError
+from prisma_mgmt.loops import LoopGuard
+from prisma_mgmt.masks import Secret, bare
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+_LEEWAY = 60.0  # seconds before its expiry from which a token is renewed
+
+
+@frozen
+class _Minted:
+    token: Secret
+    expires_at: float
+
+
+class GitHubActionsCredentials:
+    """The token that a workflow run gets from the API for its GitHub OIDC token, renewed when it is about to expire.
+
+    The workflow needs `permissions: id-token: write`, and its repository has to be linked in the Prisma Console.
+
+    base_url: the API's; by default PRISMA_MANAGEMENT_API_URL, or https://api.prisma.io.
+    lifetime: seconds that each token is asked for, 3600 at most; None leaves it to the API.
+    timeout: seconds for each of the two answers.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None = None,
+        lifetime: int | None = None,
+        timeout: float = 30.0,
+        ssl_context: "ssl.SSLContext | None" = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+        allow_http: bool = False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        base_url = base_url or variable(API_URL) or "https://api.prisma.io"
+        self._base = checked_origin(base_url, "base_url", allow_http=allow_http)
+        if lifetime is not None and not 0 < checked_seconds(lifetime, "lifetime") <= 3600:
+            raise ValueError(f"lifetime must be at most 3600 seconds, not {lifetime!r}")
+        timeout = checked_seconds(timeout, "timeout", least=0.001)
+        self._exchange = Exchange(timeout=timeout, transport=transport, ssl_context=ssl_context)
+        self._lifetime = lifetime
+        self._allow_http = allow_http
+        self._now = now
+        self._minted: _Minted | None = None
+        self._minting = anyio.Lock()
+        self._loop = LoopGuard("GitHubActionsCredentials")
+
+    async def access_token(self) -> str:
+        """The token to send now. Raises AuthError if GitHub or the API gives none, and NetworkError."""
+        with bare:
+            self._loop.check()
+            minted = self._minted
+            if minted is None or self._now() >= minted.expires_at - _LEEWAY:
+                return await self._other(minted)
+            return minted.token
+
+    async def renew(self, rejected: str) -> str | None:
+        """A token other than `rejected`; see access_token()."""
+        with bare:
+            self._loop.check()
+            minted = self._minted
+            if minted is not None and minted.token != rejected:
+                return minted.token
+            token = await self._other(minted)
+            return token if token != rejected else None
+
+    async def _other(self, known: _Minted | None) -> Secret:
+        """A token minted since `known`; callers at the same time share it."""
+        async with self._minting:
+            if self._minted is None or self._minted is known:
+                self._minted = await self._mint()
+            return self._minted.token
+
+    async def _mint(self) -> _Minted:
+        url, token = self._asked()
+        shown = await self._granted("GET", url, "GitHub gave no OIDC token", token=token)
+        wanted = {"token": shown["value"]} | ({"expiresInSeconds": self._lifetime} if self._lifetime else {})
+        refusal = "the API gave no token for this repository's workflow: is the repository linked?"
+        minted = await self._granted("POST", f"{self._base}/v1/auth/github-actions/token", refusal, json=wanted)
+        return _Minted(bearer(minted["value"]), self._expiry(minted.get("expiresAt")))
+
+    async def _granted(self, method: str, url: str, refusal: str, **options: Any) -> dict[str, Any]:
+        """What an answer holds, itself or under `data`; AuthError, saying `refusal`, if there is no `value` in it."""
+        answer = await self._exchange.send(method, url, **options)
+        fields = fields_of(answer)
+        found = cast("dict[str, Any]", fields.get("data", fields))
+        if 200 <= answer.status < 300 and isinstance(found, dict) and isinstance(found.get("value"), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is a server's
+            return found
+        pause = retry_after(answer.headers.get("retry-after", ""), self._now())
+        raise AuthError(f"{refusal} ({answer.status})", retry_after=pause)
+
+    def _asked(self) -> tuple[str, Secret]:
+        """Where GitHub gives a token, and what to show there."""
+        url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+        token = Secret(token or "")
+        if not url or not token:
+            raise AuthError(
+                "there is no ACTIONS_ID_TOKEN_REQUEST_URL: this is no GitHub Actions workflow, "
+                "or it lacks `permissions: id-token: write`"
+            )
+        checked_origin(url.partition("?")[0], "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)
+        return f"{url}{'&' if urlsplit(url).query else '?'}audience=prisma-cloud", bearer(token)
+
+    def _expiry(self, text: object) -> float:
+        """When a token expires; what was asked for counts if the API does not say."""
+        try:
+            return datetime.fromisoformat(str(text)).timestamp()
+        except ValueError:
+            return self._now() + (self._lifetime or 1800)

@@ -1,0 +1,87 @@
+"""The URLs of PostgreSQL as other programs write them, and what asyncpg takes of them."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from attrs import frozen
+
+from prisma_mgmt.masks import Secret, bare
+
+_AT_ONCE = 5  # connections, if the URL does not say
+_WANTED = "must be an asyncpg.Pool or a URL such as postgresql://user:password@host:5432/database"
+_SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]+)?")
+
+# What Prisma, node-postgres, SQLAlchemy and libpq take, and neither asyncpg nor the server does: it sizes their pools,
+# times what they do, or tunes what we have no part in.
+_NOT_OURS = frozenset(
+    "schema pgbouncer connection_limit pool_timeout connect_timeout socket_timeout statement_cache_size "  # noqa: SIM905  # a list of words
+    "max_connection_lifetime max_idle_connection_lifetime single_use_connections sslaccept ssl uselibpqcompat "
+    "prepared_statement_cache_size prepared_statement_name_func async_fallback channel_binding gssencmode "
+    "keepalives keepalives_idle "
+    "keepalives_interval keepalives_count tcp_user_timeout load_balance_hosts sslcompression sslsni "
+    "client_encoding fallback_application_name".split()
+)
+
+
+@frozen
+class Address:
+    """A database: what to connect with, the schema that the URL named, and how many connections it allows."""
+
+    dsn: Secret
+    schema: str | None
+    size: int
+
+
+def address(text: str) -> Address:
+    """The address in a URL; ValueError, with nothing of the URL in its text, if it is none that can be used."""
+    with bare:
+        scheme, mark, _ = text.strip().partition("://")
+        kinds = scheme.lower().split("+")
+        if mark and "prisma" in kinds:
+            raise ValueError(
+                "a prisma:// URL is for Prisma's own engines: give the database's direct URL, postgres://…"
+            )
+        if not mark or kinds[0] not in ("postgres", "postgresql"):
+            raise ValueError(f"pool_or_dsn {_WANTED}")
+        try:
+            parts = urlsplit(text.strip())
+        except ValueError:  # half of an IPv6 literal; its text may show the password
+            parts = None
+        if parts is None or not all(_HOST.fullmatch(host) for host in parts.netloc.rpartition("@")[2].split(",")):
+            raise ValueError("pool_or_dsn has a host, port or password that cannot be: quote what is special in it")
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        kept = {name: value for name, value in given.items() if name not in _NOT_OURS and value}
+        if mode := _ssl_mode(given):
+            kept["sslmode"] = mode
+        query = urlencode(kept, quote_via=quote)
+        dsn = Secret(f"postgresql://{parts.netloc}{parts.path}" + (f"?{query}" if query else ""))
+        return Address(dsn, given.get("schema") or None, _size(given.get("connection_limit")))
+
+
+def _ssl_mode(given: dict[str, str]) -> str | None:
+    if given.get("sslaccept") == "strict":
+        raise ValueError("sslaccept=strict is Prisma's own: for PostgreSQL it is sslmode=verify-full, with sslrootcert")
+    if given.get("sslidentity"):
+        raise ValueError("sslidentity is Prisma's own: for PostgreSQL it is sslcert and sslkey, in PEM files")
+    mode = given.get("sslmode") or given.get("ssl") or None
+    mode = {"no-verify": "require", "true": "require", "1": "require", "false": "disable", "0": "disable"}.get(
+        mode or "", mode
+    )
+    if mode is not None and mode not in _SSL_MODES:
+        raise ValueError(f"sslmode must be one of {', '.join(sorted(_SSL_MODES))}")
+    return mode
+
+
+def _size(limit: str | None) -> int:
+    return max(1, min(int(limit), 100)) if limit and re.fullmatch(r"[0-9]{1,9}", limit) else _AT_ONCE
+
+
+def checked_pool(pool: Any) -> Any:
+    """`pool`, an asyncpg.Pool or of its methods; TypeError, with what is wanted, for anything else."""
+    missing = [name for name in ("acquire", "execute", "fetchval") if not callable(getattr(pool, name, None))]
+    if missing or isinstance(pool, type):
+        kind = pool if isinstance(pool, type) else type(pool)
+        raise TypeError(f"pool_or_dsn {_WANTED}, not {kind.__module__}.{kind.__qualname__}")
+    return pool

@@ -1,0 +1,83 @@
+"""Bodies of answers: unpacked as they come, whole or piece by piece, and never more at once than fits in memory."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Protocol
+
+from prisma_mgmt.core.connection import Reply, request_id
+from prisma_mgmt.errors import DecodeError, NetworkError
+
+_PIECE = 1_000_000  # bytes that are unpacked at once, at most
+_GZIP = 31  # what zlib calls gzip with the largest window
+
+
+class Body(Protocol):
+    """What is read piece by piece, up to b""."""
+
+    async def read(self) -> bytes: ...
+
+
+def body_of(reply: Reply) -> Body:
+    """The body of an answer without its content coding; DecodeError for more than one, each of which multiplies.
+
+    Only gzip is asked for, and only gzip is unpacked. Any other coding that comes unasked is left as it is.
+    """
+    if "content-encoding" not in reply.headers:
+        return reply
+    coding = reply.headers["content-encoding"].strip().lower()
+    if coding in ("gzip", "x-gzip"):
+        return _Unpacked(reply)
+    if "," in coding:
+        raise refused("an answer with more than one content coding", reply)
+    return reply
+
+
+async def read_whole(reply: Reply, most: int) -> bytes:
+    """The body, read whole and unpacked; DecodeError if it is longer than `most` bytes."""
+    body = body_of(reply)
+    parts: list[bytes] = []
+    size = 0
+    while part := await body.read():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise refused(f"an answer longer than {most:,} bytes", reply)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class _Unpacked:
+    """A gzip body, of one member or of several, in pieces that are bounded."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._pieces: Iterator[bytes] = iter(())
+        self._unpacker = zlib.decompressobj(_GZIP)
+
+    async def read(self) -> bytes:
+        try:
+            while True:
+                for piece in self._pieces:
+                    if piece:
+                        return piece
+                packed = await self._reply.read()
+                if not packed:
+                    return self._unpacker.flush()
+                self._pieces = self._unpack(packed)
+        except zlib.error as error:
+            told = f"DecodingError: a body that should be gzip: {error}"
+            reply = self._reply
+            raise NetworkError(told, status=reply.status, request_id=request_id(reply.headers)) from None
+
+    def _unpack(self, packed: bytes) -> Iterator[bytes]:
+        while packed:
+            if self._unpacker.eof:  # another member, or the zeros that some writers add
+                packed = packed.lstrip(b"\0")
+                self._unpacker = zlib.decompressobj(_GZIP)
+            else:
+                yield self._unpacker.decompress(packed, _PIECE)
+                packed = self._unpacker.unconsumed_tail or self._unpacker.unused_data
+
+
+def refused(what: str, reply: Reply) -> DecodeError:
+    """The error of an answer that came, and cannot be read."""
+    return DecodeError(f"{what} (status {reply.status})", status=reply.status, request_id=request_id(reply.headers))

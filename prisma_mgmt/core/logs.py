@@ -1,0 +1,238 @@
+"""Logs: newline-delimited JSON, one record a line, ended by a terminal record, and taken up again if they are cut."""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Generic, NoReturn, Protocol, TypeAlias, TypeVar
+
+from prisma_mgmt.core.answers import checked, named
+from prisma_mgmt.core.call import Answer, Call
+from prisma_mgmt.core.codec import Mismatch, parse, structure, structure_record
+from prisma_mgmt.core.pipeline import Pipeline
+from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, StreamError
+from prisma_mgmt.masks import bare
+
+R = TypeVar("R")
+T = TypeVar("T")
+Query: TypeAlias = Mapping[str, Any]
+
+_START: Query = {"tail": None, "from_start": None}  # where to begin, which a cursor says
+
+
+class Lines:
+    """Cuts what comes into lines. A line that comes in many pieces is copied once, when it is whole."""
+
+    def __init__(self, rest: bytearray | None = None) -> None:
+        self.rest = bytearray() if rest is None else rest  # of a line whose end is still to come
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The lines that are whole by now and not blank; b"" ends the last one."""
+        self.rest += piece
+        if piece and b"\n" not in piece:
+            return []
+        *lines, rest = bytes(self.rest).split(b"\n")
+        self.rest[:] = rest
+        if not piece and rest:
+            lines.append(rest)
+            self.rest.clear()
+        return [line for line in lines if line.strip()]
+
+
+class Body(Protocol):
+    """Where the lines come from."""
+
+    async def read(self) -> bytes: ...
+    async def aclose(self) -> None: ...
+
+
+Opened: TypeAlias = Callable[[Answer], Body]  # makes of the answer that opens a log what its lines come from
+Opening: TypeAlias = tuple[Call, Opened]
+
+
+class Segment:
+    """A log from one opening to its end or its cut."""
+
+    def __init__(self, call: Call, answer: Answer, body: Body, longest: int) -> None:
+        self.call = call
+        self.answer = answer
+        self._body = body
+        self._longest = longest
+        self._lines: deque[bytes] = deque()
+        self._cutter = Lines()
+
+    async def line(self) -> bytes:
+        """The next line that is not blank, the last one with or without its newline. Raises NetworkError at a cut."""
+        while not self._lines:
+            try:
+                piece = await self._body.read()
+            except PrismaError as error:
+                raise self.call.named(error) from error.__cause__
+            self._lines.extend(self._cutter.feed(piece))
+            if not self._lines and len(self._cutter.rest) > self._longest:
+                raise self.refused(f"a line of the log is longer than {self._longest:,} bytes")
+            if not piece and not self._lines:
+                told = "the log was cut off before its terminal record"
+                status, request_id = self.answer.status, self.answer.request_id
+                raise self.call.named(NetworkError(told, status=status, request_id=request_id))
+        return self._lines.popleft()
+
+    def refused(self, told: str) -> DecodeError:
+        return named(DecodeError(told, status=self.answer.status, request_id=self.answer.request_id), self.answer)
+
+    async def aclose(self) -> None:
+        self._lines.clear()
+        await self._body.aclose()
+
+
+class LogStream(Generic[R, T]):
+    """A log as it comes: `async for` gives its records; the terminal record ends it and stays as `.terminal`.
+
+    Nothing is sent before the first record is asked for. A stream that is left early should be closed: use it as
+    `async with`, or call `aclose()`. A log that the network cuts is taken up again after its last record (`.cursor`),
+    as often in a row as the retry policy has attempts; if the records do not say where they are, the cut is a
+    NetworkError. A log that is followed is taken up in the same way after a terminal record that is `retryable`, with
+    which the API ends each segment. A record of a kind that this version does not know is a dict. Raises StreamError
+    for a log that ends with an error record.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        opening: Callable[[Query], Opening],
+        query: Query,
+        record: type[R],
+        terminal: type[T],
+        *,
+        followed: bool,
+    ) -> None:
+        self.terminal: T | None = None
+        self.cursor: str | None = None
+        self._pipeline = pipeline
+        self._opening = opening
+        self._query = query
+        self._record = record
+        self._terminal = terminal
+        self._followed = followed
+        self._segment: Segment | None = None
+
+    def __aiter__(self) -> "LogStream[R, T]":
+        return self
+
+    async def __anext__(self) -> R:
+        with bare:
+            return await self._next()
+
+    async def _next(self) -> R:
+        cuts = 0  # in a row
+        while self.terminal is None:
+            segment = self._segment = self._segment or await self._open()
+            began = self._pipeline.clock.monotonic()
+            try:
+                found = self._structured(await segment.line())
+            except NetworkError as error:
+                resumable = self.cursor is not None and self._segment is segment  # not closed meanwhile
+                await self.aclose()
+                cuts = await self._again(segment.call, error, cuts, began) if resumable else 0
+                if not cuts:
+                    raise
+                continue
+            except BaseException:
+                await self.aclose()
+                raise
+            if isinstance(found, Mismatch | self._terminal):
+                await self.aclose()
+                cuts = await self._at_the_end(segment, checked(found, segment.answer), cuts, began)
+                continue
+            if cuts:
+                self._pipeline.budget.give(retried=True)
+            self.cursor = _cursor(found)
+            return found  # type: ignore[no-any-return]  # a record: the only other thing that _structured gives
+        raise StopAsyncIteration
+
+    async def _open(self) -> Segment:
+        call, opened = self._opening({**self._query, **_START, "cursor": self.cursor} if self.cursor else self._query)
+        answer = await self._pipeline.send(call)
+        assert answer.open is not None  # the call asked for it
+        try:
+            body = opened(answer)
+        except BaseException:
+            await answer.open.aclose()
+            raise
+        return Segment(call, answer, body, self._pipeline.pool.patience.line)
+
+    async def _at_the_end(self, segment: Segment, end: Any, cuts: int, began: float) -> int:
+        """Wait until a followed log may be taken up after a terminal record; 0 if that record is the end."""
+        cursor = end.cursor or self.cursor
+        if self._followed and end.retryable and cursor:
+            self.cursor = cursor
+            over = segment.call.named(NetworkError("this segment of the log is over"))
+            if cuts := await self._again(segment.call, over, cuts, began):
+                return cuts
+        self.terminal = end
+        if end.kind == "error":
+            told = StreamError(end.message, code=end.code, retryable=end.retryable, cursor=end.cursor)
+            raise segment.call.named(told)
+        return 0
+
+    async def _again(self, call: Call, error: NetworkError, cuts: int, began: float) -> int:
+        """Wait until the log may be taken up again; the cuts in a row, this one among them, or 0 for no more."""
+        now = self._pipeline.clock.monotonic()
+        if cuts and now - began > self._pipeline.pool.patience.segment:
+            self._pipeline.budget.give(retried=True)
+            cuts = 0
+        return cuts + 1 if await self._pipeline.pause(call, error, cuts + 1, now) else 0
+
+    def _structured(self, line: bytes) -> Any:
+        """The record in a line, or the Mismatch that there is none."""
+        try:
+            value = parse(line)
+        except (ValueError, RecursionError):
+            return Mismatch("expected JSON on every line")
+        try:
+            if value.__class__ is dict and value.get("type") == "terminal":
+                return structure(value, self._terminal)
+            return structure_record(value, self._record)
+        except Mismatch as mismatch:
+            return mismatch.with_traceback(None)
+
+    async def aclose(self) -> None:
+        """Close the connection. Iterating again goes on after `.cursor`, or starts anew if there is none."""
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            await segment.aclose()
+
+    async def __aenter__(self) -> "LogStream[R, T]":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        state = "open" if self._segment else "ended" if self.terminal is not None else "closed"
+        return f"<LogStream of {self._record.__name__}, {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a LogStream has a connection and cannot be copied or pickled")
+
+    def __del__(self) -> None:
+        if self._segment is not None:  # no call waits for it; its socket is closed with it
+            told = "a log was left open: use it as `async with`, or call aclose()"
+            warnings.warn(told, ResourceWarning, stacklevel=2)
+
+
+def as_it_comes(answer: Answer) -> Body:
+    """The lines of a log that is the body of an answer."""
+    assert answer.open is not None  # the call asked for it
+    return answer.open
+
+
+def _cursor(record: Any) -> str | None:
+    """Where to go on after a record: its cursor, or the byte of the log that it ends with."""
+    if record.__class__ is dict:
+        cursor, end = record.get("cursor"), record.get("byteEnd")
+    else:
+        cursor, end = getattr(record, "cursor", None), getattr(record, "byte_end", None)
+    return cursor or (None if end is None else str(end))

@@ -1,0 +1,131 @@
+"""The base of every model: how one leaves for other programs as JSON, and comes back."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
+
+import attrs
+
+from prisma_mgmt.core.codec import Mismatch, structure
+from prisma_mgmt.core.encoding import plain, text
+from prisma_mgmt.core.kinds import JSON, Unset, default_of, fields, is_union, json_key
+from prisma_mgmt.errors import DecodeError
+from prisma_mgmt.masks import Secret
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
+
+class Model:
+    """What the API tells of a thing, or is told: attributes in Python's spelling, equal if they hold the same.
+
+    `to_dict`, `to_json` and `from_dict` speak the API's own keys. pydantic takes models as fields, FastAPI as bodies
+    and return values; for other libraries, `default=Model.to_dict` says how a model is written.
+    """
+
+    __slots__ = ()
+
+    def __init_subclass__(cls) -> None:
+        # attrs leaves alone what a class has of its own; to write these two anew for every model is half of what an
+        # import of models costs.
+        cls.__eq__ = Model.__eq__  # type: ignore[method-assign]  # which is the point
+        cls.__repr__ = Model.__repr__  # type: ignore[method-assign]  # as above
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        names = [one.name for one in fields(self.__class__) if one.eq]
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]  # it can be changed
+
+    def __repr__(self) -> str:
+        names = [one.name for one in fields(self.__class__) if one.repr]
+        return f"{self.__class__.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    def to_dict(self, *, secrets: bool = False) -> dict[str, JSON]:
+        """The model as JSON has it: the API's keys, dates as text, None as null, and what is UNSET left out.
+
+        Secrets are masked, unless `secrets` asks for them.
+        """
+        made: dict[str, JSON] = plain(self, secrets=secrets)
+        return made
+
+    def to_json(self, *, secrets: bool = False) -> str:
+        """`to_dict()`, as a JSON document."""
+        return text(self, secrets=secrets)
+
+    @classmethod
+    def from_dict(cls, data: JSON) -> Self:
+        """A model from what `to_dict()` gave, or the API.
+
+        Unknown keys are ignored. Raises DecodeError, with the path, for one that is missing or of another type.
+        """
+        try:
+            return structure(data, cls)
+        except Mismatch as mismatch:
+            path, problem = mismatch.path, mismatch.problem
+        del data  # a traceback of what follows would show it
+        raise DecodeError(f"{path or cls.__name__}: {problem}", path=path)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+        """What pydantic asks of a type: `from_dict` reads it, `to_dict` writes it, and its schema has their keys."""
+        from pydantic import WithJsonSchema
+        from pydantic_core import core_schema as shapes
+
+        secret = Annotated[str, WithJsonSchema({"type": "string", "format": "password"})]
+
+        def held(value: Any) -> Any:
+            return value if isinstance(value, cls) else _Held(value)
+
+        def validated(value: Any, _: Any) -> Model:
+            return _validated(cls, value.value) if isinstance(value, _Held) else value
+
+        shape = shapes.typed_dict_schema(
+            {
+                json_key(one): shapes.typed_dict_field(
+                    handler.generate_schema(shown(one.type, secret)), required=default_of(one) is attrs.NOTHING
+                )
+                for one in fields(cls)
+            },
+            cls=cls,
+        )
+        return shapes.no_info_before_validator_function(
+            held,
+            shapes.no_info_wrap_validator_function(validated, shape),
+            ref=f"{cls.__module__}.{cls.__qualname__}:{id(cls)}",
+            serialization=shapes.plain_serializer_function_ser_schema(cls.to_dict),
+        )
+
+
+class _Held(str):
+    """What pydantic shows of a value that does not fit; the value may hold secrets."""
+
+    __slots__ = ("value",)
+    value: Any
+
+    def __new__(cls, value: Any) -> Self:
+        held = super().__new__(cls, "(not shown)")
+        held.value = value
+        return held
+
+
+def _validated(model: type[Model], value: Any) -> Model:
+    from pydantic_core import PydanticCustomError
+
+    try:
+        return model.from_dict(value)
+    except DecodeError as error:
+        told = str(error)
+    raise PydanticCustomError("prisma_model", "{told}", {"told": told})
+
+
+def shown(kind: Any, secret: Any) -> Any:
+    """A field's type as others show it: `secret` stands for secrets, and nothing is UNSET."""
+    if kind is Secret:
+        return secret
+    if is_union(kind):
+        return Union[tuple(shown(one, secret) for one in get_args(kind) if one is not Unset)]  # noqa: UP007  # made from a tuple
+    if get_origin(kind) in (list, dict):
+        return get_origin(kind)[tuple(shown(one, secret) for one in get_args(kind))]
+    return kind

@@ -1,0 +1,109 @@
+"""What a request asks for, as pure functions: paths and queries."""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from prisma_mgmt.core.codec import UNSET, Unset
+from prisma_mgmt.core.encoding import iso
+
+T = TypeVar("T")
+_PLAIN = re.compile(r"[0-9A-Za-z_-]+")
+
+
+class Filled(str):
+    """A path whose template is known, for those who observe."""
+
+    __slots__ = ("template",)
+    template: str
+
+
+def path(template: str, *ids: str) -> Filled:
+    """`template` with each `{}` filled by an id, quoted as one path segment.
+
+    Raises ValueError for an id that is empty, "." or "..", or holds control characters; TypeError for one that is no
+    string.
+    """
+    filled = Filled(template.format(*map(_segment, ids)))
+    filled.template = template
+    return filled
+
+
+def fill(template: str, values: Mapping[str, str]) -> Filled:
+    """`template` with its `{name}` parts filled from `values`, each as one path segment."""
+    if not template.startswith("/") or template.startswith("//"):
+        raise ValueError(f"the path must start with a single slash, not {template!r}: requests stay at the base URL")
+    plain = re.sub(r"\{\w+\}", "{}", template)
+    if re.search(r"[^\x21-\x7e]|[?#\\]|\{(?!\})|(?<!\{)\}|/(\.|%2e){1,2}(/|$)", plain, re.IGNORECASE):
+        raise ValueError(f"the path {template!r} must be plain segments; a query goes into query=")
+    names = re.findall(r"\{(\w*)\}", template)
+    if set(names) != set(values):
+        raise ValueError(f"the path {template!r} needs path_params for {names}, got {sorted(values)}")
+    filled = path(plain, *(values[name] for name in names))
+    filled.template = template
+    return filled
+
+
+def route(path: str) -> str:
+    """The template of a path, its parts by name; the path itself if it has none."""
+    return getattr(path, "template", path).replace("{}", "{id}")
+
+
+def _segment(value: str) -> str:
+    if value.__class__ is not str:
+        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            raise TypeError(f"an id must be a string, not {type(value).__name__}")
+        value = str.__str__(value)  # of an Enum's member its value, not its name
+    if _PLAIN.fullmatch(value):  # as ids are
+        return value
+    if value in ("", ".", ".."):
+        raise ValueError(f"{value!r} is no id")
+    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):
+        raise ValueError(f"the id {value!r} holds control characters")
+    return quote(value, safe="")
+
+
+def quoted(text: str) -> str:
+    """`text` as one path segment, for the routes whose ids go out quoted twice: `path` quotes it once more."""
+    return _segment(text)
+
+
+def choice(name: str, value: T) -> T:
+    """`value`, a word of an enumeration that is open to more; TypeError if it is neither a string nor left out."""
+    if not isinstance(value, str | Unset | None):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    return value
+
+
+def query_string(query: Mapping[str, Any] | None) -> str:
+    """`?a=b&…` of the values that are set; nothing if there are none. A list repeats its key."""
+    if not query:
+        return ""
+    pairs: list[tuple[str, str]] = []
+    for key, value in query.items():
+        if value.__class__ is list or value.__class__ is tuple:
+            pairs += [(key, _query_value(one)) for one in value]
+        elif value is not None and value is not UNSET:
+            pairs.append((key, _query_value(value)))
+    return "?" + urlencode(pairs, quote_via=quote) if pairs else ""
+
+
+def _query_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, str):
+        return str.__str__(value)  # of an Enum's member its value, not its name
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a query value must be a finite number")
+        return float.__repr__(value)
+    raise TypeError(f"a query value must be a string, number, boolean or date, not {type(value).__name__}")

@@ -1,0 +1,57 @@
+"""What makes a whole answer of an example and what a test wants otherwise."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, TypeAlias, TypeGuard
+
+from attrs import field, frozen
+
+JSONObject: TypeAlias = dict[str, Any]
+
+
+@frozen
+class Factory:
+    """Gives an object of one model, with the fields that a test names, by their Python names, as it wants them.
+
+    Calling it raises TypeError for a field that the model does not have.
+    """
+
+    model: str
+    _whole: Mapping[str, Any] = field(repr=False)  # `...` stands for what is there only if a test asks for it
+    _words: Mapping[str, str] = field(factory=dict[str, str], repr=False)  # keys that are not plainly their camelCase
+
+    def __call__(self, **fields: Any) -> JSONObject:
+        made = {key: _made(value) for key, value in self._whole.items() if value is not ...}
+        for word, value in fields.items():
+            key = self._words.get(word) or _camel(word)
+            if key not in self._whole:
+                raise TypeError(f"{self.model} has no field {word!r}")
+            made[key] = value
+        return made
+
+
+def answer(data: Any, **beside: Any) -> JSONObject:
+    """`data` in its envelope."""
+    return {"data": data, **beside}
+
+
+def page(*items: Any, next_cursor: str | None = None, **beside: Any) -> JSONObject:
+    """A page of a list; one that goes on, if there is a `next_cursor`."""
+    pagination = {"nextCursor": next_cursor, "hasMore": next_cursor is not None}
+    return {"data": [*items], "pagination": pagination, **beside}
+
+
+def _made(value: Any) -> Any:
+    """A fresh value, so that no test changes another's."""
+    if isinstance(value, Factory):
+        return value()
+    return [_made(one) for one in value] if _is_list(value) else deepcopy(value)
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _camel(word: str) -> str:
+    head, *rest = word.rstrip("_").split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in rest)

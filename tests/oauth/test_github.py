@@ -1,0 +1,181 @@
+"""GitHubActionsCredentials: a workflow's proof becomes a token, once for all who ask, and again before it expires."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import pytest
+from attrs import define, field
+
+from prisma_mgmt import AuthError, Credentials, ManagementClient, NetworkError
+from prisma_mgmt.auth import GitHubActionsCredentials
+from tests.conftest import FakeClock
+from tests.kit.canaries import leaks
+from tests.kit.rig import Gate, Reply, Request, Server, serve
+
+pytestmark = pytest.mark.anyio
+
+
+@define
+class World:
+    """GitHub and the API in one server."""
+
+    clock: FakeClock
+    server: Server | None = None
+    github: Reply = field(factory=lambda: Reply(body={"count": 7, "value": "canary-proof"}))
+    refusal: Reply | None = None
+    gate: Gate = field(factory=lambda: Gate(open_=True))
+    minted: int = 0
+    live: set[str] = field(factory=set)
+
+    async def handle(self, request: Request) -> Reply:
+        if request.path == "/github":
+            assert request.token == "canary-request-token"
+            assert request.query == {"api-version": "2", "audience": "prisma-cloud"}
+            return self.github
+        if request.path == "/v1/auth/github-actions/token":
+            assert request.token is None, "the exchange needs no token, and is sent none"
+            return await self.mint(request)
+        if request.token not in self.live:
+            return Reply(401, {"error": {"code": "authentication-failed", "message": "expired"}})
+        return Reply(body={"data": request.token})
+
+    async def mint(self, request: Request) -> Reply:
+        await self.gate()
+        assert request.json["token"] == "canary-proof"
+        if self.refusal is not None:
+            return self.refusal
+        self.minted += 1
+        self.live = {f"canary-token-{self.minted}"}
+        lifetime = request.json.get("expiresInSeconds", 1800)
+        expires_at = datetime.fromtimestamp(self.clock.time + lifetime, UTC).isoformat().replace("+00:00", "Z")
+        data = {"id": "x", "type": "serviceToken", "value": f"canary-token-{self.minted}", "expiresAt": expires_at}
+        return Reply(201, {"data": {**data, "workspaceId": "wksp_1"}})
+
+
+@asynccontextmanager
+async def workflow(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock, **options: Any
+) -> AsyncIterator[tuple[World, GitHubActionsCredentials]]:
+    world = World(clock)
+    with anyio.fail_after(30):
+        async with serve(world.handle) as world.server:
+            monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{world.server.url}/github?api-version=2")
+            monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "canary-request-token")
+            yield world, GitHubActionsCredentials(base_url=world.server.url, now=clock.now, **options)
+
+
+async def test_a_client_of_a_workflow(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    async with workflow(monkeypatch, clock) as (world, credentials):
+        assert isinstance(credentials, Credentials)
+        assert world.server is not None
+        async with ManagementClient(credentials, base_url=world.server.url) as prisma:
+            for _ in range(3):
+                assert (await prisma.request("GET", "/v1/me")).body == {"data": "canary-token-1"}
+            world.live.clear()
+            assert (await prisma.request("GET", "/v1/me")).body == {"data": "canary-token-2"}
+    assert world.minted == 2
+
+
+@pytest.mark.parametrize("lifetime", [None, 600])
+async def test_a_token_is_renewed_a_minute_before_it_expires(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock, lifetime: int | None
+) -> None:
+    async with workflow(monkeypatch, clock, lifetime=lifetime) as (_, credentials):
+        await credentials.access_token()
+        clock.time += (lifetime or 1800) - 61
+        assert await credentials.access_token() == "canary-token-1"
+        clock.time += 1
+        assert await credentials.access_token() == "canary-token-2"
+
+
+async def test_all_who_ask_at_once_share_one_exchange(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    async with workflow(monkeypatch, clock) as (world, credentials):
+        world.gate = Gate()
+        tokens: list[str] = []
+
+        async def ask() -> None:
+            tokens.append(await credentials.access_token())
+
+        async with anyio.create_task_group() as group:
+            first = anyio.CancelScope()
+
+            async def leave() -> None:
+                with first:
+                    await ask()
+
+            group.start_soon(leave)
+            await world.gate.arrived.wait()
+            for _ in range(20):
+                group.start_soon(ask)
+            first.cancel()  # whoever began the exchange may leave
+            world.gate.release()
+        assert set(tokens) == {"canary-token-1"} or set(tokens) == {"canary-token-2"}
+        assert len(tokens) == 20
+
+
+async def test_a_rejected_token_that_was_replaced_already_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+) -> None:
+    async with workflow(monkeypatch, clock) as (world, credentials):
+        await credentials.access_token()
+        assert await credentials.renew("an older one") == "canary-token-1"
+        assert await credentials.renew("canary-token-1") == "canary-token-2"
+        assert world.minted == 2
+
+
+@pytest.mark.parametrize("missing", ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
+async def test_outside_of_a_workflow_it_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock, missing: str
+) -> None:
+    async with workflow(monkeypatch, clock) as (_, credentials):
+        monkeypatch.setenv(missing, " ")
+        with pytest.raises(AuthError, match="id-token: write"):
+            await credentials.access_token()
+
+
+async def test_githubs_token_goes_over_https_only(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    async with workflow(monkeypatch, clock) as (_, credentials):
+        monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", "http://github.example/x")
+        with pytest.raises(ValueError, match="ACTIONS_ID_TOKEN_REQUEST_URL would send tokens over plain http"):
+            await credentials.access_token()
+
+
+async def test_no_refusal_shows_a_secret(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    async with workflow(monkeypatch, clock) as (world, credentials):
+        for reply in (
+            Reply(503, headers={"retry-after": "7"}),
+            Reply(content=b"canary"),
+            Reply(body={"value": ["canary"]}),
+        ):
+            world.github = reply
+            with pytest.raises(AuthError, match="GitHub gave no OIDC token") as caught:
+                await credentials.access_token()
+            assert leaks(caught.value) == []
+            assert caught.value.retry_after == (7 if reply.status == 503 else None)
+        world.github = Reply(body={"value": "canary-proof"})
+        for reply in (
+            Reply(401, {"error": {"message": "canary"}}),
+            Reply(201, {"data": {"value": None, "x": "canary"}}),
+        ):
+            world.refusal = reply
+            with pytest.raises(AuthError, match="is the repository linked") as caught:
+                await credentials.access_token()
+            assert leaks(caught.value) == []
+        world.refusal = Reply(201, {"data": {"value": "canary canary"}})
+        with pytest.raises(AuthError, match="no bearer token") as caught:
+            await credentials.access_token()
+        assert leaks(caught.value) == []
+    with pytest.raises(NetworkError) as unreachable:
+        await credentials.access_token()
+    assert leaks(unreachable.value) == []
+
+
+@pytest.mark.parametrize(
+    "options", [{"lifetime": 3601}, {"lifetime": 0}, {"base_url": "http://api.example"}, {"timeout": 0}]
+)
+def test_arguments_that_cannot_be_right(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        GitHubActionsCredentials(**options)

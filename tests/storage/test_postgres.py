@@ -1,0 +1,253 @@
+"""PostgreSQL: what the storage accepts, its tables, and what it holds of a pool."""
+
+from contextlib import AsyncExitStack
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import asyncpg
+import pytest
+
+from prisma_mgmt import AuthError
+from prisma_mgmt.auth import Tokens
+from prisma_mgmt.auth.storage import PostgresTokenStorage
+from prisma_mgmt.auth.storage.dsn import address
+from tests.kit.canaries import leaks
+from tests.kit.login import Prisma, session_at
+from tests.kit.rig import Gate, serve
+from tests.kit.servers import Process
+from tests.storage.places import TOKENS, dsn_of, postgres_place
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_the_tables_are_created_once_on_request(postgres_process: Process) -> None:
+    async with postgres_place(postgres_process) as place:
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(place.storage(table="other_tokens").create_table)
+        storage = place.storage(table="public.other_tokens")
+        await storage.set_tokens(TOKENS)
+        assert await place.storage(table="other_tokens").get_tokens() == TOKENS
+
+
+async def test_the_schema_of_a_url_is_where_the_tables_are(postgres_process: Process) -> None:
+    async with postgres_place(postgres_process) as place, asyncpg.create_pool(dsn_of(postgres_process)) as pool:
+        await pool.execute('CREATE SCHEMA IF NOT EXISTS "my ""app"""')
+        storage = PostgresTokenStorage(dsn_of(postgres_process) + '?schema=my "app"', key="ada")
+        with pytest.raises(AuthError, match="there is no table prisma_tokens"):
+            await storage.get_tokens()
+        await storage.create_table()
+        await storage.set_tokens(TOKENS)
+        async with storage.refresh_lock():
+            assert await place.storage().get_tokens() is None
+        assert await pool.fetchval('SELECT key FROM "my ""app""".prisma_tokens') == "ada"
+
+
+async def test_without_the_tables_the_error_says_how_to_get_them(postgres_process: Process) -> None:
+    async with postgres_place(postgres_process) as place, asyncpg.create_pool(dsn_of(postgres_process)) as pool:
+        storage = place.storage(table="not_there")
+
+        async def lock() -> None:
+            async with storage.refresh_lock():
+                pytest.fail("held")
+
+        for call in (storage.get_tokens, storage.clear_tokens, lambda: storage.set_tokens(TOKENS), lock):
+            with pytest.raises(AuthError, match=r"no table not_there.*create_table\(\) creates both"):
+                await call()
+        await pool.execute(
+            "CREATE TABLE IF NOT EXISTS older (key text PRIMARY KEY, tokens text, stored_at timestamptz)"
+        )
+        storage = place.storage(table="older")
+        with pytest.raises(AuthError, match="or none older_locks"):
+            await lock()
+
+
+async def test_no_refresh_holds_a_connection_over_the_network(postgres_process: Process) -> None:
+    """A pool of one, many users at a login server that does not answer: whoever has a good token is served."""
+    prisma = Prisma("strict", token_gate=Gate())
+    async with serve(prisma.handle) as server, postgres_place(postgres_process, pool_size=1) as place:
+        sessions = []
+        for number in range(4):
+            storage = place.storage(key=f"user:{number}", lease=1.2)
+            await storage.set_tokens(prisma.tokens())
+            sessions.append(session_at(server.url, storage, snapshot_ttl=0))
+        prisma.expire()
+        good = place.storage(key="good")
+        await good.set_tokens(Tokens("wksp_1", "good", "refresh"))
+        olds = [await session.access_token() for session in sessions]
+        renewed: list[str | None] = []
+
+        async def renew(number: int) -> None:
+            renewed.append(await sessions[number].renew(olds[number]))
+
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                group.start_soon(renew, number)
+            with anyio.fail_after(40):
+                while prisma.refreshes < 4:  # all of them hold their locks, and wait for the login server
+                    await anyio.sleep(0.01)
+                for _ in range(5):
+                    assert await session_at(server.url, good).access_token() == "good"
+                with pytest.raises(AuthError, match="has held the refresh lock"):  # it is kept for all that time
+                    async with place.storage(key="user:0", patience=1.8).refresh_lock():
+                        pytest.fail("two holders")
+            prisma.token_gate.release()
+        assert set(renewed) == prisma.live
+        assert prisma.refreshes == 4
+
+
+async def test_many_users_share_a_url_whatever_the_server_has(postgres_process: Process) -> None:
+    """The server has 100 connections, of which it keeps a few; a URL may allow one."""
+    async with postgres_place(postgres_process), asyncpg.create_pool(dsn_of(postgres_process)) as looking:
+        most = 0
+
+        async def use(number: int) -> None:
+            nonlocal most
+            url = dsn_of(postgres_process) + "?connection_limit=1"
+            storage = PostgresTokenStorage(url, key=f"user:{number}")
+            await storage.set_tokens(TOKENS)
+            count = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%INTO \"prisma_tokens\"%'"
+            most = max(most, await looking.fetchval(count) - 1)  # and this very question
+            assert await storage.get_tokens() == TOKENS
+
+        async with anyio.create_task_group() as group:
+            for number in range(40):
+                group.start_soon(use, number)
+        assert most <= 2, "one, and one that is just leaving"
+
+
+async def test_a_pool_with_prepared_statements_behind_a_pooler_is_told_so(pooler: Process) -> None:
+    """Statements that other clients of the pooler's connections have prepared, or that another connection has."""
+    async with AsyncExitStack() as stack:
+        pools = [
+            await stack.enter_async_context(asyncpg.create_pool(dsn_of(pooler), min_size=4, max_size=4))
+            for _ in range(2)
+        ]
+        errors: list[Exception] = []
+
+        async def use(pool: Any, number: int) -> None:
+            storage = PostgresTokenStorage(pool, key=f"user:{number}")
+            try:
+                for _ in range(20):
+                    await storage.get_tokens()
+                    async with storage.refresh_lock():
+                        await storage.set_tokens(TOKENS)
+            except Exception as error:
+                errors.append(error)
+
+        await PostgresTokenStorage(dsn_of(pooler), key="ada").create_table()
+        async with anyio.create_task_group() as group:
+            for number in range(16):
+                group.start_soon(use, pools[number % 2], number)
+        assert errors
+        assert {type(error) for error in errors} == {AuthError}
+        assert "statement_cache_size=0" in str(errors[0])
+
+
+# What is accepted
+
+GOOD = {
+    "postgres://ada:canary@db.example/shop": "postgresql://ada:canary@db.example/shop",
+    "postgresql+asyncpg://ada:canary@db.example/shop": "postgresql://ada:canary@db.example/shop",
+    "  postgresql://db.example/shop\n": "postgresql://db.example/shop",
+    "postgresql://": "postgresql://",
+    "postgresql:///shop?host=/var/run/postgresql": "postgresql:///shop?host=%2Fvar%2Frun%2Fpostgresql",
+    "postgresql://a:1,b:2/shop": "postgresql://a:1,b:2/shop",
+    "postgresql://[::1]:5432/shop": "postgresql://[::1]:5432/shop",
+    "postgresql://ada:p%40ss@db/shop?schema=public": "postgresql://ada:p%40ss@db/shop",
+    "postgresql://db/shop?pgbouncer=true&connection_limit=1&pool_timeout=0": "postgresql://db/shop",
+    "postgresql://db/shop?sslmode=require&channel_binding=require": "postgresql://db/shop?sslmode=require",
+    "postgresql://db/shop?sslmode=no-verify&sslaccept=accept_invalid_certs": "postgresql://db/shop?sslmode=require",
+    "postgresql://db/shop?ssl=true&application_name=my app": "postgresql://db/shop?application_name=my%20app&sslmode=require",
+}
+
+
+@pytest.mark.parametrize(("given", "used"), GOOD.items(), ids=GOOD)
+def test_a_url_is_accepted_as_other_programs_write_it(given: str, used: str) -> None:
+    assert address(given).dsn == used
+    storage = PostgresTokenStorage(given, key="ada")
+    assert "canary" not in repr(storage.__dict__)
+
+
+@pytest.mark.parametrize(("limit", "size"), [("1", 1), ("10", 10), ("0", 1), ("", 5), ("canary", 5), ("9" * 9, 100)])
+def test_a_url_may_say_how_many_connections_it_allows(limit: str, size: int) -> None:
+    assert address(f"postgresql://db/?connection_limit={limit}&schema=app").size == size
+    assert address(f"postgresql://db/?connection_limit={limit}&schema=app").schema == "app"
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("prisma+postgres://accelerate.prisma-data.net/?api_key=canary", "the database's direct URL"),
+        ("prisma://accelerate.prisma-data.net/?api_key=canary", "the database's direct URL"),
+        ("mysql://ada:canary@db/shop", "must be an asyncpg.Pool or a URL such as postgresql://"),
+        ("host=db password=canary", "must be an asyncpg.Pool or a URL such as postgresql://"),
+        ("canary", "must be an asyncpg.Pool or a URL such as postgresql://"),
+        ("", "must be an asyncpg.Pool or a URL such as postgresql://"),
+        ("postgresql://ada:can/ary@db/shop", "quote what is special"),
+        ("postgresql://ada:canary#@db/shop", "quote what is special"),
+        ("postgresql://[ada:canary@db/shop", "quote what is special"),
+        ("postgresql://ada:canary@db:port/shop", "quote what is special"),
+        ("postgresql://ada:canary@db/shop?sslmode=canary", "sslmode must be one of"),
+        ("postgresql://ada:canary@db/shop?sslaccept=strict", "sslmode=verify-full"),
+        ("postgresql://ada:canary@db/shop?sslidentity=canary.p12", "sslcert and sslkey"),
+    ],
+)
+def test_a_url_that_is_none_for_us_is_refused_where_it_is_given(url: str, wanted: str) -> None:
+    with pytest.raises(ValueError, match=wanted) as caught:
+        PostgresTokenStorage(url, key="ada")
+    assert leaks(caught.value) == []
+
+
+class AsyncEngine:
+    def connect(self) -> None: ...
+    def begin(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind"),
+    [
+        (AsyncEngine(), "test_postgres.AsyncEngine"),
+        (asyncpg.Pool, "asyncpg.pool.Pool"),
+        (SimpleNamespace(getconn=print, connection=print), "types.SimpleNamespace"),
+        (b"postgresql://ada:canary@db", "builtins.bytes"),
+        (None, "builtins.NoneType"),
+    ],
+    ids=["an engine", "a class", "a psycopg pool", "bytes", "none"],
+)
+def test_anything_else_is_refused_where_it_is_given(bad: Any, kind: str) -> None:
+    with pytest.raises(TypeError, match=f"pool_or_dsn must be an asyncpg.Pool or a URL .*, not .*{kind}$"):
+        PostgresTokenStorage(bad, key="ada")
+
+
+async def test_a_connection_in_place_of_a_pool_is_refused(postgres_process: Process) -> None:
+    connection = await asyncpg.connect(dsn_of(postgres_process))
+    with pytest.raises(TypeError, match=r"must be an asyncpg\.Pool"):
+        PostgresTokenStorage(connection, key="ada")
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"key": ""}, ValueError, "key"),
+        ({"key": "a\0b"}, ValueError, "key"),
+        ({"key": None}, TypeError, "key"),
+        ({"table": ""}, ValueError, "table"),
+        ({"table": "a.b.c"}, ValueError, "table"),
+        ({"table": "t" * 58}, ValueError, "table"),
+        ({"table": 'x"; DROP TABLE y'}, ValueError, "table"),
+        ({"table": None}, TypeError, "table"),
+        ({"cipher": b"k" * 32}, TypeError, "cipher"),
+        ({"lease": "5"}, TypeError, "lease"),
+    ],
+)
+def test_a_wrong_option_is_an_error_that_names_it(options: Any, error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=f"^{named} must"):
+        PostgresTokenStorage("postgresql://", **{"key": "ada", **options})

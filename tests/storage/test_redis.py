@@ -1,0 +1,163 @@
+"""Redis: what the storage accepts, where its keys are kept, and how many calls it makes at once."""
+
+from typing import Any
+
+import anyio
+import pytest
+import redis
+import redis.asyncio
+
+from prisma_mgmt import AuthError
+from prisma_mgmt.auth import Tokens
+from prisma_mgmt.auth.storage import RedisTokenStorage
+from prisma_mgmt.auth.storage.redis import lock_name
+from tests.kit.canaries import leaks
+from tests.kit.servers import Process, redis_server
+from tests.storage.places import NEWER, TOKENS, client, redis_place
+
+pytestmark = pytest.mark.anyio
+
+KEYS = ["prisma:ada", "p:{ada}:t", "a}b", "{}", "{}{a}", "}", "{", "a{b", "{{a}}", "ü}ñ", "{a", "{a}:lock", "a\n}b"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.parametrize("key", KEYS)
+async def test_lock_and_tokens_are_in_one_slot_of_a_cluster(key: str, cluster: Process) -> None:
+    async with client(cluster) as one:
+        assert await one.execute_command("CLUSTER KEYSLOT", key) == await one.execute_command(
+            "CLUSTER KEYSLOT", lock_name(key)
+        )
+        storage = RedisTokenStorage(one, key=key)
+        async with storage.refresh_lock():
+            await storage.set_tokens(TOKENS)
+            assert await storage.set_tokens_if_current(NEWER, TOKENS)
+        assert await storage.clear_tokens_if_current(NEWER)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Any:
+    """A cluster of one node, which holds all the slots."""
+    with redis_server("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf") as process:
+        with redis.Redis(port=process.port) as one:
+            one.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            while one.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                pass
+        yield process
+
+
+def test_no_key_is_another_keys_lock() -> None:
+    names = [lock_name(key) for key in KEYS]
+    assert len({*names, *KEYS}) == 2 * len(KEYS)
+    for name in names:
+        with pytest.raises(ValueError, match="must not be the name of another key's lock"):
+            RedisTokenStorage(redis.asyncio.Redis(), key=name)
+
+
+async def test_keys_that_look_like_locks_do_not_meet(redis_process: Process) -> None:
+    async with client(redis_process) as one:
+        await one.flushall()
+        ada, other = (RedisTokenStorage(one, key=key) for key in ("ada", "{ada}:lock"))
+        await other.set_tokens(NEWER)
+        async with ada.refresh_lock(), other.refresh_lock():
+            await ada.set_tokens(TOKENS)
+        assert (await ada.get_tokens(), await other.get_tokens()) == (TOKENS, NEWER)
+
+
+class Wrapped:
+    """A client of one's own, of the same methods."""
+
+    async def get(self, name: str) -> None: ...
+    async def set(self, name: str, value: str) -> None: ...
+    async def delete(self, name: str) -> None: ...
+    async def eval(self, script: str, keys: int, *arguments: Any) -> None: ...
+
+
+@pytest.mark.parametrize("good", [redis.asyncio.Redis(), Wrapped()])
+async def test_an_asyncio_client_is_accepted(good: Any) -> None:
+    RedisTokenStorage(good, key="ada")
+
+
+@pytest.mark.parametrize(
+    ("bad", "wanted"),
+    [
+        ("redis://:canary@localhost", "from_url"),
+        (b"redis://:canary@localhost", "from_url"),
+        (redis.Redis(), "must be an asyncio client.*synchronous"),
+        (redis.asyncio.Redis, "an object with the methods get, set, delete, eval, not the class Redis"),
+        (redis.asyncio.ConnectionPool(), "an object with the methods.*not ConnectionPool"),
+        (None, "an object with the methods.*not NoneType"),
+    ],
+    ids=["url", "bytes", "synchronous", "class", "pool", "none"],
+)
+def test_anything_else_is_refused_where_it_is_given(bad: Any, wanted: str) -> None:
+    with pytest.raises(TypeError, match=f"redis must be .*{wanted}|redis must be {wanted}|{wanted}") as caught:
+        RedisTokenStorage(bad, key="ada")
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"key": None}, TypeError, "key"),
+        ({"key": 5}, TypeError, "key"),
+        ({"key": ""}, ValueError, "key"),
+        ({"key": "\ud800"}, ValueError, "key"),
+        ({"cipher": "k" * 32}, TypeError, "cipher"),
+        ({"ttl": "60"}, TypeError, "ttl"),
+        ({"ttl": 0}, ValueError, "ttl"),
+        ({"lease": None}, TypeError, "lease"),
+        ({"lease": 0}, ValueError, "lease"),
+        ({"patience": -1}, ValueError, "patience"),
+    ],
+)
+def test_a_wrong_option_is_an_error_that_names_it(options: Any, error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=f"^{named} must"):
+        RedisTokenStorage(redis.asyncio.Redis(), **{"key": "ada", **options})
+
+
+async def test_tokens_that_nobody_renews_are_forgotten_after_their_ttl(redis_process: Process) -> None:
+    async with redis_place(redis_process) as place, client(redis_process) as one:
+        storage = place.storage(ttl=3600)
+        await storage.set_tokens(TOKENS)
+        assert 3_500_000 < await one.pttl("prisma:ada") <= 3_600_000
+        await one.pexpire("prisma:ada", 60_000)
+        assert await storage.set_tokens_if_current(NEWER, TOKENS)
+        assert 3_500_000 < await one.pttl("prisma:ada") <= 3_600_000
+        assert await place.storage().set_tokens_if_current(TOKENS, NEWER)
+        assert await one.pttl("prisma:ada") == -1, "without a ttl they are kept"
+
+
+@pytest.mark.parametrize("decode", [False, True])
+async def test_what_is_no_text_is_an_error_that_shows_nothing(redis_process: Process, decode: bool) -> None:
+    async with redis_place(redis_process, decode_responses=decode) as place:
+        await place.write(b'{"workspaceId": "w", "accessToken": "canary", "theirs": "\xff"}')
+        storage = place.storage()
+        for call in (storage.get_tokens, lambda: storage.set_tokens_if_current(NEWER, TOKENS)):
+            with pytest.raises(AuthError, match="redis:prisma:ada holds no tokens: it is no UTF-8 text") as caught:
+                await call()
+            assert leaks(caught.value) == []
+
+
+@pytest.mark.parametrize("connections", [1, 4, 100])
+async def test_many_users_share_a_client_whatever_its_pool_has(redis_process: Process, connections: int) -> None:
+    """The pool raises an error for the first connection too many."""
+    pool = redis.asyncio.ConnectionPool(port=redis_process.port, max_connections=connections)
+    async with redis.asyncio.Redis(connection_pool=pool) as one:
+        await one.flushall()
+
+        async def use(number: int) -> None:
+            tokens = Tokens("wksp_1", f"access-{number}", "refresh")
+            storage = RedisTokenStorage(one, key=f"user:{number}")
+            async with storage.refresh_lock():
+                await storage.set_tokens(tokens)
+                assert await storage.set_tokens_if_current(tokens, tokens)
+            assert await storage.get_tokens() == tokens
+
+        async with anyio.create_task_group() as group:
+            for number in range(120):
+                group.start_soon(use, number)
+        await pool.disconnect()

@@ -37,7 +37,7 @@ class SecretBytes(bytes):
         return bytes.decode(self, "latin-1")  # as hpack makes bytes of its headers
 
     def __radd__(self, other: bytes) -> "SecretBytes":
-        return SecretBytes(bytes.__add__(other, self))
+        return SecretBytes(bytes.__add__(bytes(other), self))  # `other` may be a bytearray
 
 
 def secret(value: str) -> Secret:

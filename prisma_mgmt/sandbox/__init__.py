@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prisma_mgmt.sandbox.server import Sandbox
+    from prisma_mgmt.sandbox.clients import Sandbox
 
 __all__ = ["Sandbox"]
 
@@ -14,7 +14,7 @@ if not TYPE_CHECKING:  # or type checkers would take every name
         if name != "Sandbox":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
-            from prisma_mgmt.sandbox.server import Sandbox
+            from prisma_mgmt.sandbox.clients import Sandbox
         except ModuleNotFoundError as error:
             if error.name not in {"starlette", "uvicorn"}:
                 raise

@@ -4,41 +4,69 @@ import argparse
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prisma_mgmt.sandbox import Sandbox
 
 
 def main() -> int:
-    options = _parse_options()
+    options = vars(_parser().parse_args())
     for end in (signal.SIGINT, signal.SIGTERM):  # a shell's background job has Ctrl-C ignored
         signal.signal(end, signal.default_int_handler)
     try:
-        from prisma_mgmt.sandbox import Sandbox
-
-        with Sandbox(
-            port=options.port,
-            personality=options.personality,
-            auto_approve=options.auto_approve,
-            token_lifetime=options.token_lifetime,
-        ) as sandbox:
-            print(f"API            {sandbox.api_url}")
-            print(f"Login          {sandbox.auth_url}")
-            print(f"Client id      {sandbox.client_id}")
-            print(f"Service token  {sandbox.service_token}", flush=True)
-            while True:
-                time.sleep(3600)
+        _serve(**options)
     except (ImportError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 0
+        pass
+    return 0
 
 
-def _parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m prisma_mgmt.sandbox", description="A local Prisma, till Ctrl-C.")
-    parser.add_argument("--port", type=int, default=0, help="a free one by default")
-    parser.add_argument("--personality", choices=("strict", "grace"), default="strict", help="what token reuse does")
-    parser.add_argument("--token-lifetime", type=float, default=3600.0, metavar="SECONDS")
-    parser.add_argument("--auto-approve", action="store_true", help="log in without the consent page")
-    return parser.parse_args()
+def _serve(*, env: bool, quiet: bool, service_token: str | None, redirect_uri: list[str], **options: Any) -> None:
+    from prisma_mgmt.sandbox import Sandbox
+    from prisma_mgmt.sandbox.server import REDIRECT_URIS
+
+    users = options.pop("user") or None
+    options = {**options, **({"users": users} if users else {})}
+    with Sandbox(redirect_uris=list(dict.fromkeys((*REDIRECT_URIS, *redirect_uri))), **options) as sandbox:
+        if service_token is not None:
+            sandbox.service_token = service_token
+        if not quiet:
+            sandbox.on_request(lambda one: print(one.line(), file=sys.stderr, flush=True))
+        print(_exports(sandbox) if env else _banner(sandbox), flush=True)
+        while True:
+            time.sleep(3600)
+
+
+def _exports(sandbox: "Sandbox") -> str:
+    return "\n".join(f"export {key}={value}" for key, value in sandbox.environment.items())
+
+
+def _banner(sandbox: "Sandbox") -> str:
+    return "\n".join(f"{name:<21}{value}" for name, value in sandbox.places.items())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m prisma_mgmt.sandbox",
+        description="A local Prisma, till Ctrl-C. Standard output says where it is, standard error what is asked.",
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="where to listen: this machine by default, 0.0.0.0 for a container")
+    add("--port", type=int, default=0, help="a free one by default")
+    add("--redirect-uri", action="append", default=[], metavar="URI", help="one more that apps may use; repeatable")
+    add("--user", action="append", metavar="NAME", help="who may log in; repeatable")
+    add("--service-token", metavar="TOKEN", help="a token to accept, in place of a new one")
+    add("--personality", choices=("strict", "grace"), default="strict", help="what token reuse does")
+    add("--token-lifetime", type=float, default=3600.0, metavar="SECONDS")
+    add("--auto-approve", action="store_true", help="log in without the consent page")
+    add("--revocation", action="store_true", help="serve the login server's revocation endpoint")
+    add("--postgres", metavar="DSN", help='a PostgreSQL behind the databases; "auto" starts one')
+    add("--env", action="store_true", help="print what to paste into a shell, for programs that use the sandbox")
+    add("--quiet", action="store_true", help="do not log requests")
+    return parser
 
 
 if __name__ == "__main__":

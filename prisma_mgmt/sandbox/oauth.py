@@ -1,73 +1,86 @@
 """The login server: authorization code with PKCE, refresh with rotation, discovery (RFC 6749, 7636, 8414, 9207)."""
 
 import hmac
-import html
 import re
 from collections.abc import Mapping
-from string import Template
-from urllib.parse import parse_qsl, urlencode
+from dataclasses import replace
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from prisma_mgmt.sandbox.state import World
+from prisma_mgmt.sandbox import pages
+from prisma_mgmt.sandbox.state import Thing, User, World
 from prisma_mgmt.sandbox.tokens import Client, Grant, InvalidGrantError, Tokens
 from prisma_mgmt.sandbox.wire import ApiError, read_body
 
 SCOPES = ("workspace:admin", "offline_access")
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+DISCOVERY = "/.well-known/oauth-authorization-server"
+ROUTES = {"/authorize": ("GET", "POST"), "/token": ("POST",), "/revoke": ("POST",), DISCOVERY: ("GET",)}
 
-PAGE = Template("""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>$title</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 26rem; margin: 15vh auto; padding: 0 1rem; color: #1a202c }
-button, select { font: inherit; padding: .4rem 1rem } dt { color: #718096 } dd { margin: 0 0 .8rem }
-</style>
-<h1>$title</h1>
-$content
-</html>
-""")
-CONSENT = Template("""<dl><dt>App</dt><dd>$client</dd><dt>Access</dt><dd>$scope</dd></dl>
-<form method="post">
-<p><label>Workspace <select name="workspace_id">$workspaces</select></label></p>
-<button name="decision" value="approve">Approve</button> <button name="decision" value="deny">Deny</button>
-</form>""")
+Account = tuple[User, Thing]
 
 
-class OAuthError(ApiError):
-    """A refusal in OAuth's own words."""
+class OAuthError(Exception):
+    """A refusal in OAuth's own words (RFC 6749, section 5.2)."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
-        super().__init__(status, description)
+        super().__init__(description)
         self.error = error
+        self.description = re.sub(r"[^ !#-\[\]-~]", "?", description)  # no other character may stand there
+        self.status = status
 
     def response(self) -> Response:
-        return JSONResponse({"error": self.error, "error_description": self.message}, self.status, NO_STORE)
+        return JSONResponse({"error": self.error, "error_description": self.description}, self.status, NO_STORE)
 
 
 class LoginServer:
-    """The routes under `/auth`."""
+    """What is served under `/auth`."""
 
     def __init__(
-        self, world: World, tokens: Tokens, clients: list[Client], auto_approve: bool, revocation: bool
+        self, world: World, tokens: Tokens, clients: dict[str, Client], *, auto_approve: bool, revocation: bool
     ) -> None:
         self._world = world
         self._tokens = tokens
-        self._clients = {client.id: client for client in clients}
+        self._clients = clients
         self._auto_approve = auto_approve
         self._revocation = revocation
 
-    def routes(self) -> list[Route]:
+    def application(self) -> Starlette:
         routes = [
-            Route("/auth/authorize", self._authorize, methods=["GET", "POST"]),
-            Route("/auth/token", self._token, methods=["POST"]),
-            Route("/auth/.well-known/oauth-authorization-server", self._discovery),
-            Route("/.well-known/oauth-authorization-server/auth", self._discovery),
+            Route("/authorize", self._authorize, methods=["GET", "POST"]),
+            Route("/token", self._token, methods=["POST"]),
+            Route(DISCOVERY, self._discovery),
+            Route(DISCOVERY + "/auth", self._discovery),  # where RFC 8414 looks for an issuer with a path
         ]
         if self._revocation:
-            routes.append(Route("/auth/revoke", self._revoke, methods=["POST"]))
-        return routes
+            routes.append(Route("/revoke", self._revoke, methods=["POST"]))
+        return Starlette(routes=routes, exception_handlers={OAuthError: _refuse, HTTPException: _refuse_route})
+
+    def register(self, client_id: str, redirect_uri: str) -> None:
+        """Let a client send its users to one more address."""
+        client = self._clients[client_id]
+        if redirect_uri not in client.redirect_uris:
+            self._clients[client_id] = replace(client, redirect_uris=(*client.redirect_uris, redirect_uri))
+
+    def approve(self, login_url: str, user_name: str | None) -> str:
+        """The callback URL that a user gets who says yes at a login URL, without a browser."""
+        with self._world.lock:
+            asked = _unique(urlsplit(login_url).query)
+            accounts = [one for one in self.accounts() if user_name in {None, one[0].name, one[0].id}]
+            if not accounts:
+                names = ", ".join(one.name for one in self._world.users.values())
+                raise ValueError(f"the sandbox has no user {user_name!r}; there are {names}")
+            return self._approve(self._clients[asked["client_id"]], asked, accounts[0])
+
+    def accounts(self) -> list[Account]:
+        """Every user with every workspace that is theirs."""
+        workspaces = [(one, self._world.members(one)) for one in self._world.workspaces.values()]
+        return [(user, one) for user in self._world.users.values() for one, members in workspaces if user in members]
 
     async def _discovery(self, _request: Request) -> Response:
         issuer = self._tokens.issuer
@@ -87,57 +100,61 @@ class LoginServer:
         return JSONResponse(document)
 
     async def _authorize(self, request: Request) -> Response:
-        decision = await _read_form(request) if request.method == "POST" else {}
+        decision: Mapping[str, str] = {}
+        try:
+            asked = _unique(request.url.query)
+            if request.method == "POST":
+                decision = await _read_form(request)
+        except OAuthError as error:
+            return pages.refused(error.description)
         with self._world.lock:
             self._world.counts["authorize"] += request.method == "GET"
-            try:
-                asked = _unique(request.url.query)
-            except OAuthError as error:
-                return _error_page(error.message)
             client = self._clients.get(asked.get("client_id", ""))
             if client is None:
-                return _error_page("client_id is missing or not registered.")
+                return pages.refused("client_id is missing or not registered.")
             if _any_port(asked.get("redirect_uri", "")) not in map(_any_port, client.redirect_uris):
-                return _error_page("redirect_uri is missing or not registered for this app.")
+                message = "redirect_uri is missing or not registered for this app."
+                return pages.refused(message, client.redirect_uris)
             try:
                 return self._decide(client, asked, decision)
             except OAuthError as error:
-                refusal = {"error": error.error, "error_description": error.message}
-                return self._redirect(asked, refusal)
+                refusal = {"error": error.error, "error_description": error.description}
+                return RedirectResponse(self._callback(asked, refusal), 303, pages.HEADERS)
 
     def _decide(self, client: Client, asked: Mapping[str, str], decision: Mapping[str, str]) -> Response:
         scope = _check_request(client, asked)
+        accounts = {f"{user.id} {one.id}": (user, one) for user, one in self.accounts()}
+        hint = asked.get("login_hint")
+        hinted = next((key for key, (user, _) in accounts.items() if hint in {user.name, user.email, user.id}), None)
+        chosen = hinted or next(iter(accounts), "")
         if self._auto_approve:
-            decision = {"decision": "approve"}
+            decision = {"decision": "approve", "account": chosen}
         if not decision:
-            return self._consent_page(client, scope)
-        workspace_id = decision.get("workspace_id", next(iter(self._world.workspaces)))
-        if decision.get("decision") != "approve" or workspace_id not in self._world.workspaces:
-            raise OAuthError("access_denied", "The user said no.")
-        grant = Grant(client, workspace_id, scope)
-        code = self._tokens.issue_code(grant, asked["redirect_uri"], asked.get("code_challenge"))
-        return self._redirect(asked, {"code": code})
+            shown = [(key, user.name, f"{one.name} ({user.email})") for key, (user, one) in accounts.items()]
+            return pages.consent(client.name, scope, shown, chosen)
+        account = accounts.get(_account_key(decision, accounts) or chosen)
+        if decision.get("decision") != "approve" or account is None:
+            refusal = {"error": "access_denied", "error_description": "The user said no."}
+            return pages.denied(self._callback(asked, refusal))
+        return RedirectResponse(self._approve(client, asked, account), 303, pages.HEADERS)
 
-    def _redirect(self, asked: Mapping[str, str], answer: dict[str, str]) -> Response:
+    def _approve(self, client: Client, asked: Mapping[str, str], account: Account) -> str:
+        user, workspace = account
+        grant = Grant(client, workspace.id, _check_request(client, asked), user.id)
+        code = self._tokens.issue_code(grant, asked["redirect_uri"], asked.get("code_challenge"))
+        return self._callback(asked, {"code": code})
+
+    def _callback(self, asked: Mapping[str, str], answer: dict[str, str]) -> str:
         if "state" in asked:
             answer["state"] = asked["state"]
         answer["iss"] = self._tokens.issuer
         uri = asked["redirect_uri"]
-        return RedirectResponse(f"{uri}{'&' if '?' in uri else '?'}{urlencode(answer)}", 303, NO_STORE)
-
-    def _consent_page(self, client: Client, scope: str) -> Response:
-        workspaces = "".join(
-            f'<option value="{html.escape(one.id)}">{html.escape(one.name)}</option>'
-            for one in self._world.workspaces.values()
-        )
-        name, scope = html.escape(client.name), html.escape(scope)
-        content = CONSENT.substitute(client=name, scope=scope, workspaces=workspaces)
-        return HTMLResponse(PAGE.substitute(title="Let this app in?", content=content), headers=NO_STORE)
+        return f"{uri}{'&' if '?' in uri else '?'}{urlencode(answer)}"
 
     async def _token(self, request: Request) -> Response:
         form = await _read_form(request)
         with self._world.lock:
-            client = self._authenticate(form)
+            client = self._authenticate(request, form)
             grant_type = _required(form, "grant_type")
             try:
                 if grant_type == "authorization_code":
@@ -145,7 +162,7 @@ class LoginServer:
                 elif grant_type == "refresh_token":
                     answer = self._refresh(client, form)
                 else:
-                    raise OAuthError("unsupported_grant_type", f"grant_type {grant_type!r} is not supported.")
+                    raise OAuthError("unsupported_grant_type", f"grant_type {grant_type!a} is not supported.")
             except InvalidGrantError as error:
                 raise OAuthError("invalid_grant", str(error)) from None
         return JSONResponse(answer, headers=NO_STORE)
@@ -154,7 +171,7 @@ class LoginServer:
         code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
         answer = self._tokens.redeem(client, code, redirect_uri, form.get("code_verifier"))
         grant = self._tokens.codes[code].grant
-        self._world.let_in(client.id, client.name, grant.workspace_id, grant.scope.split())
+        self._world.let_in(client.id, client.name, grant.workspace_id, grant.scope.split(), grant.user_id)
         self._world.counts["exchange"] += 1
         return answer
 
@@ -170,15 +187,30 @@ class LoginServer:
     async def _revoke(self, request: Request) -> Response:
         form = await _read_form(request)
         with self._world.lock:
-            self._tokens.revoke(self._authenticate(form), _required(form, "token"))
+            self._tokens.revoke(self._authenticate(request, form), _required(form, "token"))
         return Response(headers=NO_STORE)
 
-    def _authenticate(self, form: Mapping[str, str]) -> Client:
+    def _authenticate(self, request: Request, form: Mapping[str, str]) -> Client:
+        if "authorization" in request.headers:
+            message = "Send client_id and client_secret in the form; the Authorization header is not looked at here."
+            raise OAuthError("invalid_client", message, 401)
         client = self._clients.get(form.get("client_id", ""))
         secret = form.get("client_secret", "")
         if client is None or not hmac.compare_digest(secret.encode(), (client.secret or "").encode()):
             raise OAuthError("invalid_client", "client_id or client_secret is missing or wrong.", 401)
         return client
+
+
+def is_route(method: str, path: str) -> bool:
+    return method in ROUTES.get(path, ()) or (method, path) == ("GET", DISCOVERY + "/auth")
+
+
+def _account_key(decision: Mapping[str, str], accounts: Mapping[str, Account]) -> str | None:
+    """Which account a form chose: by `account` as the page does, or by `workspace_id` alone, as scripts may."""
+    if "workspace_id" in decision:
+        wanted = decision["workspace_id"]
+        return next((key for key, (_, one) in accounts.items() if one.id == wanted), "none")
+    return decision.get("account")
 
 
 def _check_request(client: Client, asked: Mapping[str, str]) -> str:
@@ -204,15 +236,21 @@ def _any_port(uri: str) -> str:
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    body = await read_body(request)
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         raise OAuthError("invalid_request", "The body must be application/x-www-form-urlencoded.")
+    try:
+        body = await read_body(request)
+    except ApiError as error:
+        raise OAuthError("invalid_request", error.message, error.status) from None
     return _unique(body.decode(errors="replace"))
 
 
 def _unique(text: str) -> dict[str, str]:
     """Parse parameters; empty ones count as left out, and none may come twice (RFC 6749, section 3.1)."""
-    pairs = parse_qsl(text)
+    try:
+        pairs = parse_qsl(text, max_num_fields=100)
+    except ValueError:
+        raise OAuthError("invalid_request", "There are too many parameters.") from None
     if len(dict(pairs)) != len(pairs):
         raise OAuthError("invalid_request", "A parameter came more than once.")
     return dict(pairs)
@@ -224,6 +262,17 @@ def _required(form: Mapping[str, str], key: str) -> str:
     return form[key]
 
 
-def _error_page(message: str) -> Response:
-    content = f"<p>{html.escape(message)}</p>"
-    return HTMLResponse(PAGE.substitute(title="This login cannot go on", content=content), 400, NO_STORE)
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OAuthError)
+    response = error.response()
+    if error.status == 401 and "authorization" in request.headers:
+        response.headers["WWW-Authenticate"] = 'Basic realm="sandbox"'
+    return response
+
+
+async def _refuse_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.url.path!a} is not a route of the login server."
+    response = OAuthError("invalid_request", message, error.status_code).response()
+    response.headers.update(error.headers or {})
+    return response

@@ -1,110 +1,270 @@
-"""The sandbox itself: one application, served by uvicorn from a thread of its own."""
+"""The sandbox itself: what it is made of, how it starts and ends, and what tests ask of it."""
 
-import errno
+import re
 import secrets
-import socket
-import threading
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import Self, get_args
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Self, get_args
 
-import uvicorn
-from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from prisma_mgmt.sandbox import databases, workspaces
-from prisma_mgmt.sandbox.api import endpoint
-from prisma_mgmt.sandbox.oauth import LoginServer
-from prisma_mgmt.sandbox.state import World
+from prisma_mgmt.sandbox import control, oauth, pages
+from prisma_mgmt.sandbox.api import api_application, template_of
+from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole, texts
+from prisma_mgmt.sandbox.door import IN_PROCESS_HOST, OWN, Door, Place
+from prisma_mgmt.sandbox.faults import Fault, Faults
+from prisma_mgmt.sandbox.requests import RecordedRequest
+from prisma_mgmt.sandbox.serving import Server, listen
+from prisma_mgmt.sandbox.state import World, new_id
 from prisma_mgmt.sandbox.tokens import Client, Personality, Tokens
-from prisma_mgmt.sandbox.wire import ApiError
-from prisma_mgmt.spec import load
 
+if TYPE_CHECKING:
+    from prisma_mgmt.sandbox.postgres import PostgresBacking
+
+APIS = ("management", "postgres", "data_platform")
+DEFAULT_USERS = ("Sandbox Developer",)
+LOOPBACK = [f"http://{it}" for it in ("localhost", "127.0.0.1", "[::1]")]
 REDIRECT_URIS = (
-    "http://localhost/callback",
-    "http://localhost/auth/callback",
-    "http://127.0.0.1/callback",
-    "http://127.0.0.1/auth/callback",
-    "http://[::1]/callback",
-    "http://[::1]/auth/callback",
+    *(f"{it}{path}callback" for it in LOOPBACK for path in ("/", "/auth/")),
     "https://app.example/callback",
+)
+_LAST_MOMENT = 100e9  # Unix seconds: the year 5138; dates end not much later
+_NOT_STARTED = (
+    "the sandbox is not started: enter it (`with Sandbox() as sandbox:` or `async with`), "
+    "or take `sandbox.app` to serve it in this process"
 )
 
 
-class Sandbox:
-    """A local Prisma: the Management API and the login server on one port, from entering to leaving.
+class LocalPrisma:
+    """All of a sandbox but the clients that it hands out; see Sandbox, which has the arguments explained."""
 
-    It models workspaces, projects, databases and connections with what belongs to them; other routes answer 501.
-
-    `strict` revokes a whole login when one of its refresh tokens is used twice; `grace` forgives one reuse within
-    ten seconds. `token_lifetime` is in seconds, `clock` gives unix seconds.
-    """
+    client_id = "sandbox-app"
+    confidential_client_id = "sandbox-web-app"
 
     def __init__(
         self,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        users: Sequence[str] = DEFAULT_USERS,
+        redirect_uris: Sequence[str] = REDIRECT_URIS,
         personality: Personality = "strict",
         auto_approve: bool = True,
         token_lifetime: float = 3600.0,
         revocation: bool = False,
-        redirect_uris: Sequence[str] = REDIRECT_URIS,
+        postgres: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if personality not in get_args(Personality):
-            raise ValueError(f"personality is strict or grace, not {personality!r}")
-        if not 0 <= port <= 65535:
-            raise ValueError(f"port is a number from 0 to 65535, not {port}")
-        if token_lifetime <= 0:
-            raise ValueError(f"token_lifetime is a number of seconds above 0, not {token_lifetime}")
-        self.clock = clock
-        self.client_id = "sandbox-app"
-        self.confidential_client_id = "sandbox-web-app"
-        self.client_secret = secrets.token_urlsafe(24)
-        uris = tuple(redirect_uris)
-        clients = [
-            Client(self.client_id, "Sandbox app", uris),
-            Client(self.confidential_client_id, "Sandbox web app", uris, self.client_secret),
-        ]
-        self._host = host
-        self._port = port
-        self._server: _Server | None = None
-        self._world = World(clock)
-        self._tokens = Tokens(self._world, personality, token_lifetime)
-        self._name(port)
-        self.workspace_id = self._world.create_workspace("Sandbox").id
-        self.service_token = self.issue_service_token(self.workspace_id)
-        login = LoginServer(self._world, self._tokens, clients, auto_approve, revocation)
-        self.app = _application(self._world, self._tokens, login)
+        check(is_text(host), "host is a name or an address", host)
+        check(personality in get_args(Personality), "personality is strict or grace", personality)
+        check(is_whole(port, 0, 65535), "port is a number from 0 to 65535", port)
+        lives = is_number(token_lifetime, 0, LONGEST) and token_lifetime > 0
+        check(lives, "token_lifetime is a number of seconds above 0", token_lifetime)
+        self._client_secret = secrets.token_urlsafe(24)
+        uris = texts(redirect_uris, "redirect_uris")
+        web = Client(self.confidential_client_id, "Sandbox web app", uris, self._client_secret)
+        self._clients = {self.client_id: Client(self.client_id, "Sandbox app", uris), web.id: web}
+        self._users = {new_id("usr"): (name, new_id("wksp")) for name in texts(users, "users")}
+        self._login_options = {"auto_approve": auto_approve, "revocation": revocation}
+        self._token_options: tuple[Personality, float] = (personality, token_lifetime)
+        self._host, self._port, self._origin = host, port, ""
+        self._postgres = postgres
+        self._backing: PostgresBacking | None = None
+        self._server: Server | None = None
+        self._service_token, self._approval_id = "", new_id("apr")
+        self._clock = Clock(clock)
+        self.faults = Faults(_is_route)
+        self._places: dict[str, ASGIApp] = {OWN: control.application(self, self._start_page)}
+        self._door = Door(self._places, self.faults, host, self._clock, _template_of)
+        self._door.on_fault = lambda _: self._count("faults")
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make a world that nothing has happened in, with the same users, workspaces and service token as before."""
+        self._world = World(self._clock, self._approval_id)
+        self._world.backing = self._backing
+        self._tokens = Tokens(self._world, *self._token_options)
+        for id, (name, workspace_id) in self._users.items():
+            user = self._world.create_user(name, id=id)
+            self._world.create_workspace(f"{name}'s workspace", user, id=workspace_id)
+        self._login = oauth.LoginServer(self._world, self._tokens, self._clients, **self._login_options)
+        self._name(self._origin)
+        self._service_token = self._tokens.issue_service_token(self.workspace_id, self._service_token or None)
+        apis = {api: api_application(self._world, self._tokens, api) for api in APIS}
+        self._places.update(apis, login=self._login.application())
+
+    def _name(self, origin: str) -> None:
+        """Take the base URLs from where the sandbox is served."""
+        self._origin = self._world.api_url = origin
+        self._tokens.issuer = f"{origin}/auth" if origin else ""
+
+    # Start and end
+
+    def __enter__(self) -> Self:
+        if self._server is not None:
+            raise RuntimeError("the sandbox is started already")
+        listener = listen(self._host, self._port)
+        try:
+            self._open_backing()
+            self._name(_origin(self._host, listener.getsockname()[1]))
+            server = Server(self._door, listener)
+            server.start()
+        except BaseException:
+            listener.close()
+            self._close_backing()
+            raise
+        self._server, self._door.hang_up = server, server.hang_up
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        server, self._server, self._door.hang_up = self._server, None, None
+        if server is not None:
+            server.stop()
+        self._name("")
+        self._close_backing()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()  # milliseconds: a cancellation finds it started or not, and nothing in between
+
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
+
+    @property
+    def app(self) -> ASGIApp:
+        """The sandbox as an ASGI application, to serve in this process; `api_url` is then http://localhost."""
+        if not self._origin:
+            if self._postgres is not None:
+                raise RuntimeError("a sandbox with a PostgreSQL must be entered, so that it can leave that clean")
+            self._name(f"http://{IN_PROCESS_HOST}")
+        return self._door
+
+    # What is where
+
+    @property
+    def api_url(self) -> str:
+        """The base URL of the Management API; RuntimeError before the start."""
+        if not self._origin:
+            raise RuntimeError(_NOT_STARTED)
+        return self._origin
+
+    @property
+    def postgres_url(self) -> str:
+        """The base URL of the Prisma Postgres Management API."""
+        return self.api_url + "/postgres"
+
+    @property
+    def data_platform_url(self) -> str:
+        """The base URL of the Prisma Data Platform API."""
+        return self.api_url + "/data-platform"
+
+    @property
+    def auth_url(self) -> str:
+        """The base URL of the login server, which is also its issuer."""
+        return self.api_url + "/auth"
+
+    @property
+    def client_secret(self) -> str:
+        """The secret of the confidential client."""
+        return self._client_secret
+
+    @property
+    def workspace_id(self) -> str:
+        """The workspace of the first user and of the service token."""
+        return next(iter(self._users.values()))[1]
+
+    @property
+    def approval_id(self) -> str:
+        """An agent approval to look up."""
+        return self._approval_id
+
+    @property
+    def service_token(self) -> str:
+        """The token that clients send; set it to one that a program has already."""
+        return self._service_token
+
+    @service_token.setter
+    def service_token(self, token: str) -> None:
+        check(re.fullmatch("[!-~]+", token) is not None, "a service token is of visible ASCII characters", token)
+        with self._world.lock:
+            self._tokens.service_tokens.pop(self._service_token, None)
+            self._service_token = self._tokens.issue_service_token(self.workspace_id, token)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a program that is to use the sandbox."""
+        return {
+            "PRISMA_SERVICE_TOKEN": self.service_token,
+            "PRISMA_MANAGEMENT_API_URL": self.api_url,
+            "PRISMA_POSTGRES_API_URL": self.postgres_url,
+            "PRISMA_DATA_PLATFORM_API_URL": self.data_platform_url,
+            "PRISMA_AUTH_URL": self.auth_url,
+            "PRISMA_CLIENT_ID": self.client_id,
+            "PRISMA_WORKSPACE_ID": self.workspace_id,
+        }
+
+    @property
+    def places(self) -> dict[str, str]:
+        """What is where, for people to read."""
+        return {
+            "Start page": self.api_url + "/",
+            "Management API": self.api_url,
+            "Postgres API": self.postgres_url,
+            "Data Platform API": self.data_platform_url,
+            "Login server": self.auth_url,
+            "Client id": self.client_id,
+            "Web app's client id": self.confidential_client_id,
+            "Web app's secret": self.client_secret,
+            "Service token": self.service_token,
+        }
+
+    # What happened
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """What was asked so far, oldest first, secrets masked: the last 10,000 requests."""
+        return [one.record() for one in list(self._door.kept)]
+
+    def on_request(self, tell: Callable[[RecordedRequest], object]) -> None:
+        """Have every request told as it is answered, in the thread that serves it."""
+        self._door.on_request = tell
 
     @property
     def counts(self) -> Counter[str]:
-        """What happened so far: authorize, exchange, refresh, refresh_refused, api, unauthenticated."""
+        """What happened so far: authorize, exchange, refresh, refresh_refused, api, unauthenticated, faults."""
         return self._world.counts
 
-    def __enter__(self) -> Self:
-        listener = _listen(self._host, self._port)
-        self._name(listener.getsockname()[1])
-        self._server = _Server(self.app, listener)
-        self._server.start()
-        return self
+    # What is to happen
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+    def fail(
+        self, route: str, status: int = 503, times: int = 1, retry_after: float | None = None, code: str | None = None
+    ) -> Fault:
+        """Answer the next `times` requests of a route with an error, without doing what they ask.
+
+        route: "GET /v1/projects", "DELETE /v1/projects/{id}", "POST /token" (the login server's), or "*" for any.
+        status: 400 to 599; `code` is the error's code, the API's own for that status by default.
+        retry_after: seconds in the answer's Retry-After header.
+
+        The fault that comes back tells `met`, how often it happened. Raises ValueError for a route that is none.
+        """
+        return self.faults.add(Fault(route, "fail", times, status, retry_after, code))
+
+    def delay(self, route: str, seconds: float, times: int = 1) -> Fault:
+        """Answer the next `times` requests of a route late, by real seconds and not the clock's."""
+        return self.faults.add(Fault(route, "delay", times, seconds=seconds))
+
+    def cut(self, route: str, times: int = 1) -> Fault:
+        """Cut the connection of the next `times` requests of a route, in place of an answer."""
+        return self.faults.add(Fault(route, "cut", times))
+
+    def now(self) -> float:
+        """The sandbox's clock: Unix seconds."""
+        return self._clock()
+
+    def advance(self, seconds: float) -> None:
+        """Set the sandbox's clock forward: tokens expire, databases get ready, backups are made."""
+        self._clock.advance(seconds)
 
     def expire_access_tokens(self) -> None:
         """Answer 401 to every access token that a login or refresh has given so far."""
@@ -121,97 +281,76 @@ class Sandbox:
         with self._world.lock:
             return self._tokens.issue_service_token(workspace_id)
 
-    def _name(self, port: int) -> None:
-        """Take the base URLs from the port; without one, for an in-process transport, they carry none."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self.api_url = self._world.api_url = f"http://{host}:{port}" if port else f"http://{host}"
-        self.auth_url = self._tokens.issuer = f"{self.api_url}/auth"
+    def reset(self) -> None:
+        """Forget everything that was made and asked; URLs, users, workspaces and the service token stay."""
+        with self._world.lock:
+            if self._backing is not None:
+                self._backing.clear()
+            self._clock.reset()
+            self.faults.clear()
+            self._begin()
+            self._door.kept.clear()
+
+    # Within
+
+    def _count(self, what: str) -> None:
+        with self._world.lock:
+            self._world.counts[what] += 1
+
+    def _start_page(self) -> Response:
+        with self._world.lock:
+            people = [(user.name, one.name) for user, one in self._login.accounts()]
+        return pages.start(self.places, self.environment, people)
+
+    def _open_backing(self) -> None:
+        if self._postgres is None:
+            return
+        try:
+            from prisma_mgmt.sandbox.postgres import PostgresBacking
+        except ModuleNotFoundError as error:
+            if error.name != "asyncpg":
+                raise
+            message = "a sandbox with a PostgreSQL needs asyncpg: install prisma-mgmt[sandbox,postgres]"
+            raise ImportError(message) from None
+        self._backing = self._world.backing = PostgresBacking(self._postgres)
+
+    def _close_backing(self) -> None:
+        backing, self._backing, self._world.backing = self._backing, None, None
+        if backing is not None:
+            backing.close()
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn in a thread of its own: there it serves callers on any event loop, or on none."""
+class Clock:
+    """A clock that can be set forward."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
-        # log_config=None: the caller's logging stays as it is.
-        plain = uvicorn.Config(app, loop="asyncio", http="h11", ws="none", lifespan="off", log_config=None)
-        super().__init__(plain)
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self.run, args=([listener],), name="prisma-sandbox", daemon=True)
+    def __init__(self, base: Callable[[], float]) -> None:
+        self._base, self._ahead = base, 0.0
 
-    def start(self) -> None:
-        self._thread.start()
-        self._ready.wait()
+    def __call__(self) -> float:
+        return self._base() + self._ahead
 
-    def stop(self) -> None:
-        self.should_exit = True
-        self._thread.join()
+    def advance(self, seconds: float) -> None:
+        good = is_number(seconds, 0, _LAST_MOMENT - self())
+        check(good, "seconds is a number from 0, to the year 5138", seconds)
+        self._ahead += seconds
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._ready.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for connection in self.server_state.connections:
-            connection.transport.abort()  # a client that is still sending would keep us waiting
-        await super().shutdown(sockets)
+    def reset(self) -> None:
+        self._ahead = 0.0
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            message = f"port {port} on {host} is taken; choose another or leave it out for a free one"
-        else:
-            message = f"cannot listen on port {port} of {host}: {error.strerror}"
-        raise OSError(message) from None
+def _template_of(api: str, method: str, path: str) -> str | None:
+    if api == "login":
+        return path if oauth.is_route(method, path) else None
+    return template_of(api, method, path)
 
 
-def _application(world: World, tokens: Tokens, login: LoginServer) -> Starlette:
-    table = (*workspaces.ROUTES, *databases.ROUTES)
-    api = [Route(path, endpoint(world, tokens, handler), methods=[method]) for method, path, handler in table]
-    return Starlette(
-        routes=[*login.routes(), *api, *_unmodelled()],
-        middleware=[Middleware(_RequestId)],
-        exception_handlers={ApiError: _refuse, HTTPException: _refuse_route},
-    )
+def _is_route(method: str, path: str) -> bool:
+    place = Place.of(path)
+    apis = (place.api,) if place.prefix else (*APIS, "login")
+    return any(_template_of(api, method, place.path) is not None for api in apis)
 
 
-def _unmodelled() -> Iterator[Route]:
-    """The routes of the API that nothing here answers; those above come first."""
-    for path, operations in load("management")["paths"].items():
-        yield Route(path, _not_here, methods=[method.upper() for method in operations])
-
-
-async def _not_here(request: Request) -> Response:
-    return ApiError(501, f"The sandbox does not model {request.method} {request.url.path}.").response()
-
-
-async def _refuse(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return error.response()
-
-
-async def _refuse_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    response = ApiError(
-        error.status_code, f"{request.method} {request.url.path} is not a route of this API."
-    ).response()
-    response.headers.update(error.headers or {})
-    return response
-
-
-class _RequestId:
-    """Names every answer, as the real API does."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_named(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-request-id"] = uuid.uuid4().hex
-            await send(message)
-
-        await self._app(scope, receive, send_named)
+def _origin(host: str, port: int) -> str:
+    """Where a server is reached on its own machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # listening everywhere, if told to
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

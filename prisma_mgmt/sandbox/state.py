@@ -1,23 +1,24 @@
-"""The world of the sandbox: workspaces, projects, databases, connections, and the apps let in by a login."""
+"""The world of the sandbox: everything that exists in it, for all three APIs and the login server."""
 
 import itertools
 import secrets
 import threading
-import uuid
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
-REGIONS = {
-    "us-east-1": "US East (N. Virginia)",
-    "us-west-1": "US West (N. California)",
-    "eu-west-3": "Europe (Paris)",
-    "eu-central-1": "Europe (Frankfurt)",
-    "ap-northeast-1": "Asia Pacific (Tokyo)",
-    "ap-southeast-1": "Asia Pacific (Singapore)",
-}
-DEFAULT_REGION = "us-east-1"
+from prisma_mgmt.sandbox.backing import Backing
+
+Values = dict[str, Any]
+
+PREFIXES = {
+    "workspaces": "wksp", "projects": "proj", "databases": "db", "connections": "con", "integrations": "int",
+    "services": "app", "deployments": "dep", "domains": "dom", "branches": "br", "buckets": "bkt", "keys": "key",
+    "builds": "bld", "backups": "bkp", "environment-variables": "env", "service-tokens": "st", "environments": "stage",
+    "scm-installations": "ins", "source-repositories": "repo", "agent-approvals": "apr",
+}  # fmt: skip
 
 
 def timestamp(seconds: float) -> str:
@@ -25,141 +26,145 @@ def timestamp(seconds: float) -> str:
 
 
 def new_id(prefix: str) -> str:
-    return f"{prefix}_{uuid.uuid4().hex[:24]}"
+    return f"{prefix}_{secrets.token_hex(12)}"
 
 
-@dataclass(slots=True)
-class Entity:
+@dataclass(frozen=True, slots=True)
+class User:
+    """Someone who can log in."""
+
     id: str
     name: str
-    created_at: str
-    sequence: int
+    email: str
 
 
-@dataclass(slots=True)
-class Workspace(Entity):
-    """What a token sees: everything in one workspace, and nothing else."""
+DEVELOPER = User("usr_sandbox", "Sandbox Developer", "dev@sandbox.invalid")
 
 
-@dataclass(slots=True)
-class Project(Entity):
-    workspace_id: str
-    region: str | None
-    logical_id: str | None
-    branch_id: str = field(default_factory=lambda: new_id("br"))
+@dataclass(slots=True, eq=False)
+class Thing:
+    """Anything that the API tells of: a project, a database, a domain."""
 
+    kind: str  # the collection that lists it, such as "projects"
+    id: str
+    sequence: int  # its place in the order of creation
+    made_at: float
+    changed_at: float
+    parent: "Thing | None"  # what it goes away with
+    values: Values  # under the API's own keys
+    hidden: Values = field(default_factory=dict[str, Any])  # what no answer shows as it is
 
-@dataclass(slots=True)
-class Database(Entity):
-    project_id: str
-    region: str
-    is_default: bool
-    source: dict[str, str]
-    logical_id: str | None = None
-    status: str = "provisioning"
-    default_connection_id: str | None = None
-    backups: tuple[str, ...] = field(default_factory=lambda: (new_id("bkp"), new_id("bkp")))
+    @property
+    def name(self) -> str:
+        return str(self.values.get("name", self.id))
 
+    def chain(self) -> "Iterator[Thing]":
+        """The thing, what holds it, and so on."""
+        it: Thing | None = self
+        while it is not None:
+            yield it
+            it = it.parent
 
-@dataclass(slots=True)
-class Connection(Entity):
-    database_id: str
-    user: str = ""
-    password: str = ""
+    def up(self, kind: str) -> "Thing | None":
+        """The nearest of a kind among the thing itself and what holds it."""
+        return next((it for it in self.chain() if it.kind == kind), None)
 
-    def rotate(self) -> None:
-        self.user, self.password = secrets.token_hex(16), f"sk_{secrets.token_urlsafe(24)}"
+    def above(self, kind: str) -> "Thing":
+        """What of a kind holds the thing, which is known to be held by one."""
+        found = self.up(kind)
+        assert found is not None, f"{self.id} is in none of the {kind}"
+        return found
 
+    @property
+    def holder(self) -> "Thing":
+        assert self.parent is not None, f"nothing holds {self.id}"
+        return self.parent
 
-@dataclass(slots=True)
-class Integration(Entity):
-    """An app let into a workspace; its name is the app's."""
+    def inside(self, other: "Thing") -> bool:
+        return any(it is other for it in self.chain())
 
-    client_id: str
-    workspace_id: str
-    scopes: list[str]
+    @property
+    def workspace_id(self) -> str | None:
+        workspace = self.up("workspaces")
+        return None if workspace is None else workspace.id
 
 
 class World:
     """Everything that exists. Whoever reads or changes it holds the lock."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], approval_id: str | None = None) -> None:
         self.lock = threading.RLock()
         self.clock = clock
         self.api_url = ""
         self.counts: Counter[str] = Counter()
-        self.workspaces: dict[str, Workspace] = {}
-        self.projects: dict[str, Project] = {}
-        self.databases: dict[str, Database] = {}
-        self.connections: dict[str, Connection] = {}
-        self.integrations: dict[str, Integration] = {}
+        self.backing: Backing | None = None
+        self.users: dict[str, User] = {}
+        self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
         self._sequence = itertools.count(1)
+        self.approval_id = self.add("agent-approvals", None, id=approval_id).id
 
     def now(self) -> str:
         return timestamp(self.clock())
 
-    def create_workspace(self, name: str) -> Workspace:
-        workspace = Workspace(*self._head("wksp", name))
-        self.workspaces[workspace.id] = workspace
-        return workspace
+    # What there is
 
-    def create_project(self, workspace: Workspace, name: str, region: str | None, logical_id: str | None) -> Project:
-        project = Project(*self._head("proj", name), workspace.id, region, logical_id)
-        self.projects[project.id] = project
-        return project
+    def things(self, kind: str) -> dict[str, Thing]:
+        """Everything of a kind by its id, in the order of creation."""
+        return self._things.get(kind, {})
 
-    def create_database(
-        self, project: Project, name: str, region: str, *, is_default: bool, source: dict[str, str] | None = None
-    ) -> Database:
-        """Create a database, provisioning as yet, with its default connection."""
-        database = Database(*self._head("db", name), project.id, region, is_default, source or {"type": "empty"})
-        self.databases[database.id] = database
-        database.default_connection_id = self.create_connection(database, "Default").id
-        return database
+    def inside(self, parent: Thing, kind: str | None = None) -> list[Thing]:
+        """Everything, or everything of a kind, that a thing holds."""
+        kinds = [kind] if kind is not None else list(self._things)
+        return [it for one in kinds for it in self._things[one].values() if it.inside(parent) and it is not parent]
 
-    def create_connection(self, database: Database, name: str) -> Connection:
-        connection = Connection(*self._head("con", name), database.id)
-        connection.rotate()
-        self.connections[connection.id] = connection
-        return connection
+    def add(
+        self,
+        kind: str,
+        parent: Thing | None,
+        values: Values | None = None,
+        hidden: Values | None = None,
+        *,
+        id: str | None = None,
+    ) -> Thing:
+        now, id = self.clock(), id or new_id(PREFIXES.get(kind, kind.rstrip("s")))
+        thing = Thing(kind, id, next(self._sequence), now, now, parent, values or {}, hidden or {})
+        self._things[kind][id] = thing
+        return thing
 
-    def let_in(self, client_id: str, client_name: str, workspace_id: str, scopes: list[str]) -> None:
+    def remove(self, thing: Thing) -> None:
+        """Take a thing out of the world, and it alone; what it holds is the caller's to remove."""
+        self._things[thing.kind].pop(thing.id, None)
+
+    # Users, workspaces, and the apps let into them
+
+    @property
+    def workspaces(self) -> dict[str, Thing]:
+        return self._things["workspaces"]
+
+    def create_user(self, name: str, email: str | None = None, *, id: str | None = None) -> User:
+        user = User(id or new_id("usr"), name, email or f"user{len(self.users) + 1}@sandbox.invalid")
+        self.users[user.id] = user
+        return user
+
+    def user(self, user_id: str | None) -> User:
+        """The user of an id; the first one, or a developer of the sandbox's own, for no id."""
+        return self.users.get(user_id or "") or next(iter(self.users.values()), DEVELOPER)
+
+    def create_workspace(self, name: str, owner: User | None = None, *, id: str | None = None) -> Thing:
+        """Create a workspace; without an owner it belongs to every user."""
+        return self.add("workspaces", None, {"name": name}, {"owner": owner}, id=id)
+
+    def members(self, workspace: Thing) -> list[User]:
+        owner: User | None = workspace.hidden["owner"]
+        return [owner] if owner is not None else list(self.users.values()) or [DEVELOPER]
+
+    def let_in(
+        self, client_id: str, client_name: str, workspace_id: str, scopes: list[str], user_id: str | None = None
+    ) -> None:
         """Record that an app was let into a workspace; a second login of the same app is the same integration."""
-        for integration in self.integrations.values():
-            if (integration.client_id, integration.workspace_id) == (client_id, workspace_id):
-                integration.scopes = scopes
+        for one in self._things["integrations"].values():
+            if (one.values["clientId"], one.workspace_id) == (client_id, workspace_id):
+                one.values["scopes"] = scopes
                 return
-        integration = Integration(*self._head("int", client_name), client_id, workspace_id, scopes)
-        self.integrations[integration.id] = integration
-
-    def workspace_of(self, it: Entity) -> str:
-        if isinstance(it, Connection):
-            it = self.databases[it.database_id]
-        if isinstance(it, Database):
-            it = self.projects[it.project_id]
-        return it.workspace_id if isinstance(it, Project | Integration) else it.id
-
-    def databases_of(self, project: Project) -> list[Database]:
-        return [database for database in self.databases.values() if database.project_id == project.id]
-
-    def connections_of(self, database: Database) -> list[Connection]:
-        return [connection for connection in self.connections.values() if connection.database_id == database.id]
-
-    def delete_project(self, project: Project) -> None:
-        for database in self.databases_of(project):
-            self.delete_database(database)
-        del self.projects[project.id]
-
-    def delete_database(self, database: Database) -> None:
-        for connection in self.connections_of(database):
-            del self.connections[connection.id]
-        del self.databases[database.id]
-
-    def delete_connection(self, connection: Connection) -> None:
-        database = self.databases[connection.database_id]
-        if database.default_connection_id == connection.id:
-            database.default_connection_id = None
-        del self.connections[connection.id]
-
-    def _head(self, prefix: str, name: str) -> tuple[str, str, str, int]:
-        return new_id(prefix), name, self.now(), next(self._sequence)
+        values = {"name": client_name, "clientId": client_id, "scopes": scopes}
+        self.add("integrations", self.workspaces[workspace_id], values, {"user": self.user(user_id)})

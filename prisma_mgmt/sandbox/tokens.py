@@ -32,10 +32,11 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whom a live access token speaks for: an app (OAuth), or the workspace itself (a service token)."""
+    """Whom a live access token speaks for: a user through an app (OAuth), or the workspace itself (a service token)."""
 
     workspace_id: str
     client: Client | None = None
+    user_id: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +46,7 @@ class Grant:
     client: Client
     workspace_id: str
     scope: str
+    user_id: str = "usr_sandbox"
     revoked: bool = False
 
 
@@ -89,10 +91,11 @@ class Tokens:
             return self.service_tokens.get(access_token)
         if token.grant.revoked or token.expires_at <= self._world.clock():
             return None
-        return Principal(token.grant.workspace_id, token.grant.client)
+        return Principal(token.grant.workspace_id, token.grant.client, token.grant.user_id)
 
-    def issue_service_token(self, workspace_id: str) -> str:
-        token = self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
+    def issue_service_token(self, workspace_id: str, token: str | None = None) -> str:
+        """Give a service token; `token` is one that is to be good for the workspace."""
+        token = token or self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
         self.service_tokens[token] = Principal(workspace_id)
         return token
 
@@ -104,7 +107,7 @@ class Tokens:
     def redeem(self, client: Client, code: str, redirect_uri: str, verifier: str | None) -> dict[str, object]:
         """Exchange a code. It can be tried once; a second try takes back what the first one gave."""
         found = self.codes.get(code)
-        if found is None or found.grant.client != client:
+        if found is None or found.grant.client.id != client.id:
             raise InvalidGrantError("The code is unknown.")
         if found.used:
             found.grant.revoked = True
@@ -122,7 +125,7 @@ class Tokens:
         """Exchange a refresh token for a new pair; what a second use of it does is the server's personality."""
         now = self._world.clock()
         token = self.refresh_tokens.get(refresh_token)
-        if token is None or token.grant.client != client:
+        if token is None or token.grant.client.id != client.id:
             raise InvalidGrantError("The refresh token is unknown.")
         if token.grant.revoked or token.expires_at <= now:
             raise InvalidGrantError("The refresh token was revoked or has expired.")
@@ -142,7 +145,7 @@ class Tokens:
     def revoke(self, client: Client, token: str) -> None:
         """Revoke the login that a token came from (RFC 7009); an unknown token is none of anyone's business."""
         found = self.refresh_tokens.get(token) or self.access_tokens.get(token)
-        if found is not None and found.grant.client == client:
+        if found is not None and found.grant.client.id == client.id:
             found.grant.revoked = True
 
     def revoke_app(self, client_id: str, workspace_id: str) -> None:
@@ -155,7 +158,7 @@ class Tokens:
         expires_at = now + self._lifetime
         access_token = self._jwt(
             {
-                "sub": "usr_sandbox",
+                "sub": grant.user_id,
                 "workspace_id": grant.workspace_id,
                 "client_id": grant.client.id,
                 "scope": grant.scope,

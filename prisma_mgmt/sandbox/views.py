@@ -1,118 +1,107 @@
-"""The JSON that the Management API shows for each thing. Secrets only where `secrets` says so."""
+"""How things are shown: an answer's schema says which fields there are, the world says what stands in them."""
 
-from prisma_mgmt.sandbox.state import REGIONS, Connection, Database, Entity, Integration, Project, Workspace, World
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-JSON = dict[str, object]
+from prisma_mgmt.sandbox.description import plural
+from prisma_mgmt.sandbox.schema import Schema, Schemas, is_list, is_object
+from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
 
-# Names that no resolver knows: nothing in the sandbox may reach a real database.
-DIRECT_HOST, POOLED_HOST, ACCELERATE_HOST = "db.sandbox.invalid", "pooled.sandbox.invalid", "accelerate.sandbox.invalid"
-DIRECT_ADDRESS = f"{DIRECT_HOST}:5432"
-USER = {"id": "usr_sandbox", "email": "dev@sandbox.invalid"}
-
-
-def _url(world: World, kind: str, entity: Entity) -> str:
-    return f"{world.api_url}/v1/{kind}s/{entity.id}"
+MISSING: Any = object()
 
 
-def _reference(world: World, kind: str, entity: Entity) -> JSON:
-    return {"id": entity.id, "url": _url(world, kind, entity), "name": entity.name}
+@dataclass(frozen=True)
+class Sight:
+    """Shows values in the shape that a schema asks for, so that every answer fits its description.
+
+    What nobody has said is made up; secrets are in it only where they have just been made (`secrets`).
+    """
+
+    world: World
+    api: str
+    schemas: Schemas
+    base: str  # the URL that the caller reached this API by
+    facts: Callable[["Sight", Thing], Values]  # what is to be said of a thing beyond its values
+    secrets: bool = False
+
+    def show(self, schema: Schema, value: Any, name: str = "") -> Any:
+        schema = self.schemas.resolve(schema)
+        members = self.schemas.members(schema)
+        if members:
+            if value is MISSING or isinstance(value, Thing):
+                return self.show(members[0], value, name)
+            return self.show(next((one for one in members if self._suits(one, value)), members[0]), value, name)
+        if isinstance(value, Thing):
+            return self._object(schema, self._finder(value))
+        if is_object(value) and "properties" in schema:
+            return self._object(schema, lambda key: value.get(key, MISSING))
+        if is_list(value) and "items" in schema:
+            return [self.show(schema["items"], item) for item in value]
+        if value is not MISSING and self.schemas.fits(schema, value):
+            return value
+        return self._example(schema, name)
+
+    def _suits(self, schema: Schema, value: Any) -> bool:
+        """Tell if a member of a choice is the one for a value that may have fields to spare."""
+        schema = self.schemas.resolve(schema)
+        if is_object(value) and schema.get("type") == "object":
+            constants = {key: one["const"] for key, one in schema.get("properties", {}).items() if "const" in one}
+            return all(value.get(key) == constant for key, constant in constants.items())
+        return self.schemas.fits(schema, value)
+
+    def _object(self, schema: Schema, find: Callable[[str], Any]) -> Values:
+        shown: Values = {}
+        required = schema.get("required", ())
+        for key, inner in schema.get("properties", {}).items():
+            found = find(key)
+            if key in required or not (found is MISSING or (found is None and not self.schemas.fits(inner, None))):
+                shown[key] = self.show(inner, found, key)
+        return shown
+
+    def _finder(self, thing: Thing) -> Callable[[str], Any]:
+        facts = self.facts(self, thing)
+
+        def find(key: str) -> Any:
+            if key in facts:
+                return facts[key]
+            if key in thing.values:
+                return thing.values[key]
+            holder = thing.up(plural(key.removesuffix("Id")))
+            if holder is not None and holder is not thing:
+                return holder.id if key.endswith("Id") else holder
+            return self.world.inside(thing, key) if self.world.things(key) else MISSING
+
+        return find
+
+    def _example(self, schema: Schema, name: str) -> Any:
+        """Make up a value for a schema."""
+        kinds = schema.get("type", "null")
+        for key in ("const", "default"):
+            if key in schema:
+                return schema[key]
+        if "enum" in schema:
+            return schema["enum"][0]
+        if "null" in kinds:
+            return None
+        if kinds == "object":
+            return self._object(schema, lambda _: MISSING)
+        made: Values = {"array": [], "boolean": False, "integer": 0, "number": 0}
+        return self._text(schema.get("format", name)) if kinds == "string" else made.get(kinds)
+
+    def _text(self, format: str) -> str:
+        now, secret = self.world.now(), f"sk_{secrets.token_urlsafe(24)}"
+        made = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "id": new_id("id")}
+        return {**made, "email": "someone@sandbox.invalid"}.get(format, format)
 
 
-def _head(world: World, kind: str, entity: Entity) -> JSON:
-    url = _url(world, kind, entity)
-    return {"id": entity.id, "type": kind, "url": url, "name": entity.name, "createdAt": entity.created_at}
-
-
-def workspace(world: World, it: Workspace) -> JSON:
-    return _head(world, "workspace", it)
-
-
-def project(world: World, it: Project) -> JSON:
+def head(sight: Sight, thing: Thing) -> Values:
+    """What the APIs tell of everything: its id, its address, its age."""
     return {
-        **_head(world, "project", it),
-        "logicalId": it.logical_id,
-        "defaultRegion": it.region,
-        "workspace": _reference(world, "workspace", world.workspaces[it.workspace_id]),
-    }
-
-
-def database(world: World, it: Database, *, secrets: bool = False) -> JSON:
-    owner = world.projects[it.project_id]
-    return {
-        **_head(world, "database", it),
-        "status": it.status,
-        "isDefault": it.is_default,
-        "defaultConnectionId": it.default_connection_id,
-        "connections": [connection(world, one, secrets=secrets) for one in world.connections_of(it)],
-        "project": _reference(world, "project", owner),
-        "region": {"id": it.region, "name": REGIONS[it.region]},
-        "source": it.source,
-        "branchId": owner.branch_id,
-        "logicalId": it.logical_id,
-    }
-
-
-def created_database(world: World, it: Database) -> JSON:
-    """A database as its project's routes show it once: with the deprecated fields beside its connections."""
-    first = world.connections_of(it)[0]
-    key = connection(world, first)
-    del key["database"]
-    string, direct = _accelerate(first), _direct(first)
-    return {
-        **database(world, it, secrets=True),
-        "apiKeys": [{**key, "connectionString": string, "directConnection": direct}],
-        "connectionString": string,
-        "directConnection": direct,
-    }
-
-
-def connection(world: World, it: Connection, *, secrets: bool = False) -> JSON:
-    endpoints: dict[str, JSON] = {
-        "direct": {"host": DIRECT_HOST, "port": 5432},
-        "pooled": {"host": POOLED_HOST, "port": 5432},
-        "accelerate": {"host": ACCELERATE_HOST, "port": 443},
-    }
-    if secrets:
-        endpoints["direct"]["connectionString"] = _postgres(it, DIRECT_HOST)
-        endpoints["pooled"]["connectionString"] = _postgres(it, POOLED_HOST)
-        endpoints["accelerate"]["connectionString"] = _accelerate(it)
-    shown: JSON = {
-        **_head(world, "connection", it),
-        "kind": "postgres",
-        "endpoints": endpoints,
-        "database": _reference(world, "database", world.databases[it.database_id]),
-    }
-    return {**shown, "directConnection": _direct(it)} if secrets else shown
-
-
-def connection_with_secrets(world: World, it: Connection) -> JSON:
-    return {
-        **connection(world, it, secrets=True),
-        "connectionString": _accelerate(it),
-        "host": DIRECT_ADDRESS,
-        "user": it.user,
-        "pass": it.password,
-    }
-
-
-def _postgres(it: Connection, host: str) -> str:
-    return f"postgresql://{it.user}:{it.password}@{host}:5432/postgres?sslmode=require"
-
-
-def _accelerate(it: Connection) -> str:
-    return f"prisma+postgres://{ACCELERATE_HOST}/?api_key={it.password}"
-
-
-def _direct(it: Connection) -> JSON:
-    return {"host": DIRECT_ADDRESS, "user": it.user, "pass": it.password}
-
-
-def integration(world: World, it: Integration) -> JSON:
-    return {
-        "id": it.id,
-        "url": _url(world, "integration", it),
-        "createdAt": it.created_at,
-        "scopes": it.scopes,
-        "client": {"id": it.client_id, "name": it.name, "createdAt": it.created_at},
-        "createdByUser": {**USER, "displayName": "Sandbox Developer"},
+        "id": thing.values.get("id", thing.id),
+        "url": f"{sight.base}/v1/{thing.kind}/{thing.id}",
+        "name": thing.name,
+        "createdAt": timestamp(thing.made_at),
+        "updatedAt": timestamp(thing.changed_at),
     }

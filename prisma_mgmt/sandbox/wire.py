@@ -1,16 +1,21 @@
-"""What goes over the wire: refusals, request bodies and pages, in the Management API's own forms."""
+"""What goes over the wire: refusals, request bodies and cursors, in the Management API's own forms."""
 
 import base64
 import json
+import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Protocol, TypeVar, cast
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from prisma_mgmt.sandbox.schema import is_list, is_object
+
 MAX_BODY = 1024 * 1024
 MAX_LIMIT = 100
+MAX_DEPTH = 100
 
 CODES = {
     400: "client-error",
@@ -20,138 +25,102 @@ CODES = {
     405: "method-not-allowed",
     409: "conflict",
     413: "payload-too-large",
+    415: "unsupported-media-type",
     422: "validation-error",
-    501: "not-implemented",
+    429: "rate-limit-exceeded",
 }
 
 
 class ApiError(Exception):
-    """An answer of the Management API other than success."""
+    """An answer of the Management API other than success; `more` stands beside its code and message."""
 
-    def __init__(self, status: int, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, status: int, message: str, *, hint: str | None = None, **more: object) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.hint = hint
+        self.more = more
 
     def response(self) -> Response:
-        error = {"code": CODES.get(self.status, "client-error"), "message": self.message}
+        error: dict[str, object] = {"code": CODES.get(self.status, "client-error"), "message": self.message}
         if self.hint is not None:
             error["hint"] = self.hint
         headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else None
-        return JSONResponse({"error": error}, self.status, headers)
+        return JSONResponse({"error": {**error, **self.more}}, self.status, headers)
 
 
-def invalid(message: str, *, hint: str | None = None) -> ApiError:
-    return ApiError(422, message, hint=hint)
-
-
-class Fields:
-    """Named values from a request, checked as they are taken out; an absent one is None."""
-
-    def __init__(self, values: Mapping[str, object]) -> None:
-        self._values = values
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._values
-
-    def text(self, key: str) -> str | None:
-        if key not in self._values:
-            return None
-        value = self._values[key]
-        if not isinstance(value, str) or not value.strip():
-            raise invalid(f"{key} must be a string that is not blank.")
-        return value
-
-    def required(self, key: str) -> str:
-        value = self.text(key)
-        if value is None:
-            raise invalid(f"{key} is required.")
-        return value
-
-    def choice(self, key: str, choices: Collection[str]) -> str | None:
-        value = self.text(key)
-        if value is not None and value not in choices:
-            raise invalid(f"{key} {value!r} is not known.", hint=f"Use one of: {', '.join(choices)}.")
-        return value
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self._values.get(key, default)
-        if not isinstance(value, bool):
-            raise invalid(f"{key} must be true or false.")
-        return value
-
-    def object(self, key: str) -> "Fields | None":
-        if key not in self._values:
-            return None
-        value = self._values[key]
-        if not isinstance(value, dict):
-            raise invalid(f"{key} must be an object.")
-        return Fields(cast("dict[str, object]", value))
-
-    def limit(self, default: int) -> int:
-        text = self.text("limit")
-        if text is None:
-            return default
-        if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_LIMIT:
-            raise invalid(f"limit must be a whole number from 1 to {MAX_LIMIT}.")
-        return int(text)
+def missing(what: str) -> ApiError:
+    return ApiError(404, f"{what} does not exist, or this token may not see it.")
 
 
 async def read_body(request: Request) -> bytes:
     body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise ApiError(413, f"The body is larger than {MAX_BODY} bytes.")
-    except ClientDisconnect:
-        raise ApiError(400, "The client left before its body was complete.") from None
+    await read_chunks(request, MAX_BODY, body.extend)
     return bytes(body)
 
 
-def parse_fields(body: bytes) -> Fields:
-    """Read a JSON object; an empty body counts as an empty object, for no body is required by the API."""
+async def read_chunks(request: Request, limit: int, take: Callable[[bytes], object]) -> int:
+    """Hand a body on as it comes, and tell its size."""
+    size = 0
     try:
-        value: object = json.loads(body or b"{}")
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > limit:
+                    raise ApiError(413, f"The body is larger than {limit} bytes.")
+                take(chunk)
+    except ClientDisconnect:
+        raise ApiError(400, "The client left before its body was complete.") from None
+    return size
+
+
+def parse_json(body: bytes) -> Any:
+    """Read JSON that can be stored and written again: finite, not too deep, and all of it text that has bytes."""
+    try:
+        value = json.loads(body, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         raise ApiError(400, "The body is not valid JSON.") from None
-    if not isinstance(value, dict):
-        raise invalid("The body must be a JSON object.")
-    return Fields(cast("dict[str, object]", value))
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        for one in level:
+            if isinstance(one, str):
+                check_text(one)
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return value
+    raise ApiError(400, f"The body is nested deeper than {MAX_DEPTH} levels.")
 
 
-class Listed(Protocol):
-    """Something with a place in the order of creation, which is the order of every list."""
-
-    sequence: int
-
-
-T = TypeVar("T", bound=Listed)
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not a number of JSON")
+    return number
 
 
-def page(query: Fields, items: Iterable[T], view: Callable[[T], object]) -> Response:
-    """Answer one page. A cursor names the last item's place, so it outlives that item."""
-    limit = query.limit(default=100)
-    after = _read_cursor(query)
-    rest = [item for item in items if item.sequence > after]
-    shown, more = rest[:limit], len(rest) > limit
-    pagination = {"nextCursor": _write_cursor(shown[-1].sequence) if more else None, "hasMore": more}
-    return JSONResponse({"data": [view(item) for item in shown], "pagination": pagination})
+def _inside(value: Any) -> list[Any]:
+    if is_object(value):
+        return [*value, *value.values()]
+    return value if is_list(value) else []
 
 
-def _write_cursor(sequence: int) -> str:
-    return base64.urlsafe_b64encode(f"after:{sequence}".encode()).decode()
-
-
-def _read_cursor(query: Fields) -> int:
-    if "cursor" not in query:
-        return 0
+def check_text(text: str, what: str = "The body") -> str:
     try:
-        place = base64.urlsafe_b64decode(query.required("cursor")).decode()
+        text.encode()
+    except UnicodeEncodeError:
+        raise ApiError(400, f"{what} holds half of a surrogate pair, which is no text.") from None
+    return text
+
+
+def write_cursor(place: int) -> str:
+    return base64.urlsafe_b64encode(f"after:{place}".encode()).decode()
+
+
+def read_cursor(cursor: str) -> int | None:
+    """The place that a cursor names; None if it is not one that this API gave out."""
+    try:
+        place = base64.urlsafe_b64decode(cursor).decode()
     except ValueError:
-        place = ""
-    match = re.fullmatch("after:([0-9]{1,18})", place)
-    if match is None:
-        raise invalid("cursor is not one that this API gave out.", hint="Pass the nextCursor of the page before.")
-    return int(match[1])
+        return None
+    match = re.fullmatch("after:([0-9]{1,18})", place, re.ASCII)
+    return None if match is None else int(match[1])

@@ -1,0 +1,107 @@
+"""A PostgreSQL server of our own, in a temporary folder, from binaries that are on the machine.
+
+It is started when it is first asked for, serves every sandbox of this process, and goes when the process ends, however
+that ends: a shell holds it that reads from a pipe of ours, and the pipe's end is ours.
+"""
+
+import atexit
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 60.0  # seconds for the server to start
+SUPERUSER = "sandbox"
+INITDB = ("--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256")
+SETTINGS = (
+    *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200"),
+    *("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"),  # it is gone anyway in the end
+)
+HOLD = '"$@" >"$0/log" 2>&1 & read -r _; kill -QUIT $!; wait; rm -rf "$0"'
+
+_lock = threading.Lock()
+
+
+def dsn() -> str:
+    """The DSN of the server's superuser. Raises OSError if there are no binaries or the server does not start."""
+    with _lock:
+        return _started(os.getpid())  # a fork has none
+
+
+@lru_cache(maxsize=1)
+def _started(_process: int) -> str:
+    binaries, folder = _binaries(), Path(tempfile.mkdtemp(prefix="prisma-sandbox-"))
+    try:
+        return _start(binaries, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _start(binaries: Path, folder: Path) -> str:
+    owner, password, port = _owner(), secrets.token_hex(16), _free_port()
+    (folder / "password").write_text(password)
+    if owner:
+        for path in (folder, folder / "password"):
+            os.chown(path, owner["user"], owner["group"])
+    places = [f"--pgdata={folder / 'data'}", f"--pwfile={folder / 'password'}", f"--username={SUPERUSER}"]
+    command = [str(binaries / "initdb"), *places, *INITDB]
+    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, **owner)  # noqa: S603  # ours
+    if made.returncode:
+        raise OSError(f"initdb failed: {made.stderr.strip()}")
+    server = [str(binaries / "postgres"), "-D", str(folder / "data"), "-p", str(port), *SETTINGS]
+    command = ["/bin/sh", "-c", HOLD, str(folder), *server]
+    quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    options: dict[str, Any] = {**quiet, "cwd": folder, "start_new_session": True, **owner}
+    holder = subprocess.Popen(command, text=True, **options)  # noqa: S603  # our own arguments
+    atexit.register(_stop, holder)
+    _wait([str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)], folder / "log")
+    return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres"
+
+
+def _wait(question: list[str], log: Path) -> None:
+    give_up = time.monotonic() + PATIENCE
+    while subprocess.run(question, check=False).returncode:  # noqa: S603  # our own arguments
+        if time.monotonic() > give_up:
+            raise OSError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-500:]}")
+        time.sleep(0.05)
+
+
+def _stop(holder: "subprocess.Popen[str]") -> None:
+    assert holder.stdin is not None
+    holder.stdin.close()
+    holder.wait()
+
+
+def _binaries() -> Path:
+    found = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()]
+    if found:
+        return max(found, key=lambda path: float(path.parent.name))
+    if (initdb := shutil.which("initdb")) is not None:
+        return Path(initdb).parent
+    raise OSError('postgres="auto" needs PostgreSQL\'s initdb and postgres: install them, or give a DSN')
+
+
+def _owner() -> dict[str, Any]:
+    """As whom to run: the server refuses to be root's."""
+    if os.geteuid() != 0:
+        return {}
+    import pwd
+
+    users = {entry.pw_name: entry for entry in pwd.getpwall()}
+    entry = users.get("postgres") or users.get("nobody")
+    if entry is None:
+        raise OSError('postgres="auto" as root needs a user "postgres" or "nobody" to run the server as')
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

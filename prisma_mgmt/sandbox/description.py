@@ -1,0 +1,145 @@
+"""The operations of an API, as its committed description lists them, and how a path leads to one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from prisma_mgmt.sandbox.schema import Schema, Schemas
+from prisma_mgmt.spec import load
+
+OPEN = {"management:state.version", "management:github_actions.exchange_token"}  # operations without a token
+
+
+@dataclass(frozen=True)
+class Operation:
+    api: str
+    method: str
+    template: str
+    raw: Mapping[str, Any]  # as the description has it
+
+    @property
+    def id(self) -> str:
+        """The name that handlers of its own are found by; a deprecated operation has that of its successor."""
+        return f"{self.api}:{self.raw.get('x-replaced-by') or self.raw['operationId']}"
+
+    @cached_property
+    def segments(self) -> list[str]:
+        return self.template.split("/")[1:]
+
+    @cached_property
+    def lookups(self) -> list[tuple[str, str]]:
+        """The path parameters that name things, outermost first, each with the kind of what it names."""
+        pairs = zip(self.segments, self.segments[1:], strict=False)
+        return [
+            (name[1:-1], kind_of(before))
+            for before, name in pairs
+            if name == "{id}" or (name.endswith("Id}") and not before.startswith("{"))
+        ]
+
+    @cached_property
+    def kind(self) -> str:
+        """The kind of thing that the path ends with."""
+        return self.lookups[-1][1] if self.segments[-1].startswith("{") else kind_of(self.segments[-1])
+
+    @cached_property
+    def query(self) -> Mapping[str, Mapping[str, Any]]:
+        return {one["name"]: one for one in self.raw["parameters"] if one["in"] == "query"}
+
+    @cached_property
+    def path(self) -> Mapping[str, Schema]:
+        return {one["name"]: one["schema"] for one in self.raw["parameters"] if one["in"] == "path"}
+
+    @cached_property
+    def headers(self) -> Sequence[str]:
+        return [one["name"] for one in self.raw["parameters"] if one["in"] == "header" and one["required"]]
+
+    @cached_property
+    def body(self) -> Schema | None:
+        """The schema of the body, an empty one where anything goes; None if it takes no body."""
+        content = self.raw.get("requestBody", {}).get("content")
+        return None if content is None else content["application/json"].get("schema", {})
+
+    @cached_property
+    def answers(self) -> Mapping[int, Schema | None]:
+        """The schema of every success by its status, None where there is no body."""
+        found: dict[int, Schema | None] = {}
+        for status, answer in self.raw["responses"].items():
+            media = next(iter(answer.get("content", {}).values()), None)
+            found[int(status)] = None if media is None else media.get("schema", {})
+        return {status: found[status] for status in sorted(found, reverse=True)}  # 201 before 200, 200 before 101
+
+    @property
+    def is_open(self) -> bool:
+        """Tell if it needs no token."""
+        return self.raw.get("security") == [] or self.id in OPEN
+
+    @property
+    def errors(self) -> Sequence[int]:
+        return list(self.raw["x-errors"])
+
+    @property
+    def refusal(self) -> int:
+        """The status for a request that does not fit the description."""
+        return 400 if 400 in self.errors and 422 not in self.errors else 422
+
+    @property
+    def newest_first(self) -> bool:
+        return "newest first" in self.raw["summary"]
+
+
+class Description:
+    """One API: its schemas, its operations, and the tree of their paths."""
+
+    def __init__(self, api: str, spec: Mapping[str, Any]) -> None:
+        self.schemas = Schemas(spec["components"]["schemas"])
+        self.operations = [
+            Operation(api, method.upper(), path if path.startswith("/v1/") else f"/v1{path}", raw)
+            for path, methods in spec["paths"].items()
+            for method, raw in methods.items()
+        ]
+        self.kinds = {kind for operation in self.operations for _, kind in operation.lookups}
+        self._tree: dict[str, Any] = {}
+        for operation in self.operations:
+            node = self._tree
+            for segment in operation.segments:
+                node = node.setdefault("{}" if segment.startswith("{") else segment, {})
+            node.setdefault("", {})[operation.method] = operation
+
+    def find(self, segments: Sequence[str]) -> dict[str, Operation]:
+        """The operations of a path by their methods; none for a path that is unknown."""
+        if segments[:1] != ["v1"]:
+            segments = ["v1", *segments]
+        return next(_walk(self._tree, segments), dict[str, Operation]())
+
+    def creates(self, operation: Operation) -> bool:
+        """Tell if a POST makes a thing: it says Created, or the same path lists such things."""
+        return 201 in operation.answers or "GET" in self.find(operation.segments)
+
+
+def _walk(node: Mapping[str, Any], segments: Sequence[str]) -> Iterator[dict[str, Operation]]:
+    if not segments:
+        if "" in node:
+            yield node[""]
+        return
+    for key in (segments[0], "{}"):
+        if segments[0] and key in node:
+            yield from _walk(node[key], segments[1:])
+
+
+def kind_of(collection: str) -> str:
+    """The kind of thing that a collection of a path lists; apps are services by their former name."""
+    return "services" if collection == "apps" else collection
+
+
+def plural(word: str) -> str:
+    """The kind that a key such as `branchId` speaks of, given `branch`."""
+    if word.endswith("y"):
+        return word[:-1] + "ies"
+    return kind_of(word + ("es" if word.endswith(("ch", "s", "x")) else "s"))
+
+
+@cache
+def describe(api: str) -> Description:
+    """The description of an API, read once in a process."""
+    return Description(api, load(api))

@@ -1,0 +1,102 @@
+"""Faults on request: answers that fail, come late or are cut off, so that users can test how their code bears them."""
+
+import re
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields
+from typing import Literal, get_args
+
+from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole
+from prisma_mgmt.sandbox.wire import CODES
+
+Kind = Literal["fail", "delay", "cut"]
+
+
+@dataclass(slots=True, eq=False)
+class Fault:
+    """A fault that was asked for: `left` is how often it will still happen, `met` how often it did."""
+
+    route: str
+    kind: Kind
+    times: int = 1
+    status: int = 503
+    retry_after: float | None = None
+    code: str | None = None
+    seconds: float = 0.0
+    left: int = field(init=False)
+    met: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        check(self.kind in get_args(Kind), "kind is fail, delay or cut", self.kind)
+        check(is_whole(self.times, 1, 10**9), "times is a whole number from 1", self.times)
+        check(is_whole(self.status, 400, 599), "status is from 400 to 599", self.status)
+        check(is_number(self.seconds, 0, LONGEST), "seconds is a number from 0", self.seconds)
+        soon = self.retry_after is None or is_number(self.retry_after, 0, LONGEST)
+        check(soon, "retry_after is a number from 0", self.retry_after)
+        check(self.code is None or is_text(self.code), "code is text", self.code)
+        route = self.route if is_text(self.route) else ""
+        good = route == "*" or re.fullmatch("(GET|POST|PUT|PATCH|DELETE) /.*", route) is not None
+        check(good, 'route is "*" or such as "GET /v1/projects"', self.route)
+        self.left = self.times
+
+    @property
+    def error_code(self) -> str:
+        """The code that a failing answer carries."""
+        return self.code or CODES.get(self.status, "client-error" if self.status < 500 else "internal-server-error")
+
+    def describe(self) -> dict[str, object]:
+        """The fault as the control routes show and accept it."""
+        shown = {_JSON_NAMES.get(one.name, one.name): getattr(self, one.name) for one in fields(self)}
+        return {key: value for key, value in shown.items() if value is not None}
+
+
+_JSON_NAMES = {"retry_after": "retryAfter"}
+FIELDS = {_JSON_NAMES.get(one.name, one.name): one.name for one in fields(Fault) if one.init}
+
+
+class Faults:
+    """The faults that were asked for, in that order; those that have happened often enough stay, to be counted."""
+
+    def __init__(self, known: Callable[[str, str], bool]) -> None:
+        """`known` tells if a method and a path are a route of the sandbox: a fault elsewhere would never happen."""
+        self._known = known
+        self._lock = threading.Lock()
+        self._asked: list[Fault] = []
+
+    def add(self, fault: Fault) -> Fault:
+        method, _, path = fault.route.partition(" ")
+        if fault.route != "*" and not self._known(method, path):
+            raise ValueError(f"the sandbox has no route {fault.route!r}")
+        with self._lock:
+            self._asked.append(fault)
+        return fault
+
+    def meet(self, names: Collection[str]) -> list[Fault]:
+        """The faults that happen to a request of these names now: at most one delay, then one failure or cut."""
+        with self._lock:
+            due = [one for one in self._asked if one.left and (one.route == "*" or _bare(one.route) in names)]
+            delay = next((one for one in due if one.kind == "delay"), None)
+            end = next((one for one in due if one.kind != "delay"), None)
+            met = [one for one in (delay, end) if one is not None]
+            for one in met:
+                one.left -= 1
+                one.met += 1
+            return met
+
+    def asked(self) -> list[Fault]:
+        with self._lock:
+            return list(self._asked)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._asked = []
+
+
+def names_of(method: str, *paths: str | None) -> set[str]:
+    """What a request is called in faults: its paths as sent and as templates, with and without the API's prefix."""
+    return {_bare(f"{method} {path}") for path in paths if path is not None}
+
+
+def _bare(route: str) -> str:
+    """A route without the names of its parameters: faults may name them as they like."""
+    return re.sub(r"\{[^{}/]*\}", "{}", route)

@@ -1,0 +1,103 @@
+"""What the sandbox was asked, with secrets masked: for tests to look at, and for the log on the terminal."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import cast
+from urllib.parse import parse_qs
+
+LONGEST_BODY = 64 * 1024  # bytes that are kept of a body
+MASK = "***"
+
+_SECRET = re.compile(
+    r"token(?!_type)|secret|passw|verifier|credential|connection_?string|api_?key|assertion|signature|cookie"
+    r"|authorization|\A(code|value|pass|jwt|state)\Z",
+    re.IGNORECASE,
+)
+_IN_TEXT = re.compile(r"(?<=://)[^\s/@]+@|\beyJ[\w-]+\.[\w-]+\.[\w-]*")  # who a URL logs in as, and JSON Web Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """One request, with its secrets masked.
+
+    api: management, postgres, data_platform or login.
+    path, query, headers, body: as they were sent; a form and a JSON body as a dict, another one as None.
+    route: the path with its parameters by name, such as /v1/projects/{id}; None if there is no such route.
+    status: what was answered; None if a fault cut the connection.
+    seconds: how long the answer took.
+    fault: fail, delay or cut, if one was met.
+    """
+
+    at: float
+    api: str
+    method: str
+    path: str
+    route: str | None
+    query: dict[str, str | list[str]]
+    headers: dict[str, str]
+    body: object
+    status: int | None
+    seconds: float
+    fault: str | None = None
+
+    def describe(self) -> dict[str, object]:
+        """The request as JSON."""
+        at = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {**asdict(self), "at": at}
+
+    def line(self) -> str:
+        """The request as one line of a log."""
+        at = datetime.fromtimestamp(self.at).astimezone().strftime("%H:%M:%S")
+        pairs = [
+            (key, one) for key, value in self.query.items() for one in ([value] if isinstance(value, str) else value)
+        ]
+        query = "&".join(f"{key}={one}" for key, one in pairs)
+        target = _printable(f"{self.path}?{query}" if query else self.path)
+        status = "cut" if self.status is None else str(self.status)
+        fault = f"  ({self.fault} on request)" if self.fault else ""
+        return f"{at}  {status:>3}  {self.method:<6} {target}  {self.seconds * 1000:.0f} ms{fault}"
+
+
+def masked(value: object, key: str = "") -> object:
+    """The value without its secrets: what its key names as one, tokens and passwords inside texts."""
+    if isinstance(value, Mapping):
+        return {str(name): masked(one, str(name)) for name, one in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list):
+        return [masked(one, key) for one in cast("list[object]", value)]
+    if _SECRET.search(key) and value not in (None, "", True, False):
+        return MASK
+    return _IN_TEXT.sub(MASK, value) if isinstance(value, str) else value
+
+
+def masked_query(query: str) -> dict[str, str | list[str]]:
+    """Parameters by name: a text, or a list if one came more than once."""
+    shown: dict[str, str | list[str]] = {}
+    for key, values in parse_qs(query, keep_blank_values=True).items():
+        told = [str(masked(value, key)) for value in values]
+        shown[key] = told[0] if len(told) == 1 else told
+    return shown
+
+
+def masked_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {
+        name.decode("latin-1"): str(masked(value.decode("latin-1"), name.decode("latin-1"))) for name, value in headers
+    }
+
+
+def masked_body(content_type: str, body: bytes) -> object:
+    """A JSON body or a form; None for any other, and for one that cannot be read."""
+    kind = content_type.partition(";")[0].strip().lower()
+    try:
+        if kind == "application/x-www-form-urlencoded":
+            return masked_query(body.decode())
+        return masked(json.loads(body)) if kind.endswith("json") else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _printable(text: str) -> str:
+    """The text as one line that cannot command the terminal."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

@@ -1,0 +1,125 @@
+"""Workspaces and who may enter them, regions, approvals, and whom a token stands for."""
+
+from typing import Any
+
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, answers, resource
+from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
+from prisma_mgmt.sandbox.views import Sight
+from prisma_mgmt.sandbox.wire import ApiError
+
+REGIONS = {
+    "us-east-1": "US East (N. Virginia)",
+    "us-west-1": "US West (N. California)",
+    "eu-west-3": "Europe (Paris)",
+    "eu-central-1": "Europe (Frankfurt)",
+    "ap-northeast-1": "Asia Pacific (Tokyo)",
+    "ap-southeast-1": "Asia Pacific (Singapore)",
+}
+DEFAULT_REGION = "us-east-1"
+PRODUCTS = ("postgres", "accelerate")
+APPROVAL_LIFETIME = 600.0  # seconds
+
+
+def region(id: str) -> Values:
+    return {"id": id, "name": REGIONS.get(id, id)}  # the older APIs have regions of their own
+
+
+@answers("management:regions.list", "management:regions.list_postgres", "management:regions.list_accelerate")
+def list_regions(call: Call) -> list[Values]:
+    """The regions of every product, or of the one that the query or the path names; what is None is left out."""
+    last = call.operation.segments[-1]
+    wanted = call.query.get("product", last)
+    return [
+        {
+            **region(id),
+            "type": "region",
+            "product": product if last == "regions" else None,
+            "status": "available" if product == "postgres" else None,
+        }
+        for product in PRODUCTS
+        for id in REGIONS
+        if wanted in {product, "regions"}
+    ]
+
+
+@answers("management:me.get")
+def me(call: Call) -> Values:
+    principal, workspace, user = call.principal, call.workspace, None
+    if principal.client is None:
+        own = [it for it in call.world.inside(workspace, "service-tokens") if it.hidden["value"] == call.token]
+        credential: Values = {"type": "service_token", "id": None, "name": "Sandbox service token"}
+        credential |= {"id": own[0].id, "name": own[0].name} if own else {}
+    else:
+        credential = {"type": "oauth", "id": principal.client.id, "name": principal.client.name}
+        user = {"id": call.user.id, "email": call.user.email, "name": call.user.name}
+    return {"user": user, "workspace": workspace, "credential": credential}
+
+
+# Workspaces
+
+
+@resource("workspaces")
+class Workspaces(Resource):
+    def show(self, sight: Sight, thing: Thing) -> Values:
+        slug = "-".join("".join(one if one.isalnum() else " " for one in thing.name.lower()).split())
+        return {"slug": slug or thing.id, "plan": "free"}
+
+
+@answers("management:workspaces.create")
+def create_workspace(call: Call) -> Thing:
+    if call.principal.client is not None:
+        raise ApiError(403, "An integration may not create workspaces.", hint="Use a service token.")
+    owner = call.workspace.hidden["owner"]  # a service token acts for whoever owns its workspace
+    return call.world.create_workspace(call.fields.get("displayName", "My workspace"), owner)
+
+
+@answers("management:workspaces.subscription")
+def subscription(call: Call) -> Values:
+    return {"planName": "Free", "usageBlocked": False, "upgradeUrl": f"{call.base}/{call.it.id}/billing"}
+
+
+@answers("data_platform:members.list")
+def list_members(call: Call) -> list[Values]:
+    head = {"role": "owner", "status": "active", "joinedAt": timestamp(call.it.made_at)}
+    members = call.world.members(call.it)
+    return [{"id": f"mem_{user.id[4:]}", "userId": user.id, "email": user.email, **head} for user in members]
+
+
+# Integrations: what a login leaves behind
+
+
+@resource("integrations")
+class Integrations(Resource):
+    def gone(self, call: Call, thing: Thing) -> None:
+        call.tokens.revoke_app(thing.values["clientId"], thing.holder.id)
+
+    def show(self, sight: Sight, thing: Thing) -> Values:
+        user = thing.hidden["user"]
+        return {
+            "client": {"id": thing.values["clientId"], "name": thing.name, "createdAt": timestamp(thing.made_at)},
+            "createdByUser": {"id": user.id, "email": user.email, "displayName": user.name},
+            "provider": "oauth",
+            "status": "active",
+        }
+
+
+@answers("management:integrations.list")
+def list_integrations(call: Call) -> list[Thing]:
+    return call.every("integrations", call.find("workspaces", call.query["workspaceId"]))
+
+
+# Approvals: one exists from the start, is granted within a moment and expires after ten minutes
+
+
+@resource("agent-approvals")
+class AgentApprovals(Resource):
+    def settle(self, world: World, thing: Thing) -> None:
+        age = world.clock() - thing.made_at
+        decided, expired = age >= MOMENT, age >= APPROVAL_LIFETIME
+        moment: Any = timestamp(thing.made_at + MOMENT) if decided else None
+        thing.values.update(
+            status="expired" if expired else "approved" if decided else "pending",
+            expiresAt=timestamp(thing.made_at + APPROVAL_LIFETIME),
+            windowExpiresAt=None,
+            decidedAt=moment,
+        )

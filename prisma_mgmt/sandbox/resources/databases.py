@@ -1,0 +1,169 @@
+"""Databases: provisioned and restored within a moment of the clock, backed up every day of it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, resource
+from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
+from prisma_mgmt.sandbox.resources.connections import direct_connection, key_string
+from prisma_mgmt.sandbox.resources.placed import Placed
+from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
+from prisma_mgmt.sandbox.views import Sight
+from prisma_mgmt.sandbox.wire import ApiError
+
+DAY = 86_400
+RETENTION = 7  # days
+EMPTY_SIZE = 8_388_608  # bytes
+STATUSES = {"provisioning": "provisioning", "recovering": "provisioning", "ready": "active"}  # as `postgres` has them
+
+
+@resource("databases")
+class Databases(Placed):
+    def made(self, call: Call, thing: Thing) -> None:
+        values, project = thing.values, thing.above("projects")
+        siblings = [it for it in call.world.inside(project, "databases") if it is not thing]
+        default = next((it for it in siblings if it.values["isDefault"]), None)
+        if values.setdefault("isDefault", False) and default is not None:
+            raise ApiError(400, f"The project has a default database already: {default.id}.")
+        if values.setdefault("region", DEFAULT_REGION) == "inherit":
+            values["region"] = project.values["region"] or (default.values["region"] if default else DEFAULT_REGION)
+        values.setdefault("name", f"Database {len(siblings) + 1}")
+        values["source"] = _source(call, values)
+        super().made(call, thing)
+        _work(call.world, thing, "provisioning")
+        thing.hidden.update(days=0, used={})
+        if call.world.backing is not None:
+            call.world.backing.create(thing.id)
+        _fill(call.world, thing)
+        values["defaultConnectionId"] = call.create("connections", thing, {"name": "Default"}).id
+
+    def leaving(self, call: Call, thing: Thing, asked: bool) -> None:
+        if asked and thing.values["isDefault"] and 403 in call.operation.errors:
+            raise ApiError(403, "The default database is protected.", hint="Delete its project.")
+
+    def gone(self, call: Call, thing: Thing) -> None:
+        if call.world.backing is not None:
+            call.world.backing.drop(thing.id)
+
+    def settle(self, world: World, thing: Thing) -> None:
+        if world.clock() >= thing.hidden["ready_at"]:
+            thing.values["status"] = "ready"
+        today = int((world.clock() - thing.made_at) // DAY)
+        for day in range(max(thing.hidden["days"], today - RETENTION) + 1, today + 1):
+            backup = world.add("backups", thing, {"type": "automatic"})
+            backup.made_at = thing.made_at + day * DAY
+        thing.hidden["days"] = max(today, thing.hidden["days"])
+        for old in world.inside(thing, "backups"):
+            if world.clock() - old.made_at >= RETENTION * DAY:
+                world.remove(old)
+
+    def show(self, sight: Sight, thing: Thing) -> Values:
+        postgres = sight.api == "postgres"
+        shown: Values = {"region": thing.values["region"] if postgres else region(thing.values["region"])}
+        if postgres:
+            shown["status"] = STATUSES[thing.values["status"]]
+        connections = sight.world.inside(thing, "connections")
+        if sight.secrets and connections:
+            string = key_string(connections[0])
+            key = {"apiKey": string.rpartition("=")[2], "connectionString": string}
+            shown |= {"connectionString": string, "apiKeys": [key] if postgres else connections}
+            shown["directConnection"] = direct_connection(connections[0], sight.api)
+        return {"connections": connections, **shown}
+
+
+def _work(world: World, database: Thing, status: str) -> None:
+    database.values["status"], database.hidden["ready_at"] = status, world.clock() + MOMENT
+
+
+def _fill(world: World, database: Thing) -> None:
+    """Let a real database hold what its source holds."""
+    source = database.values["source"].get("databaseId", database.id)
+    if world.backing is not None and source != database.id:
+        world.backing.copy(source, database.id)
+
+
+def _source(call: Call, values: Values) -> Values:
+    """What a database is filled from: `source`, or `fromDatabase` as it was said before."""
+    old, source = values.pop("fromDatabase", None), values.get("source")
+    if source is None and old is not None:
+        source = {"type": "backup" if "backupId" in old else "database", "databaseId": old["id"]}
+        source |= {"backupId": old["backupId"]} if "backupId" in old else {}
+    if source is None or source["type"] == "empty":
+        return {"type": "empty"}
+    origin = call.find("databases", source["databaseId"])
+    if source["type"] == "backup":
+        call.find("backups", source["backupId"], inside=origin)
+    return dict(source)
+
+
+@answers("management:databases.restore", "postgres:databases.restore_backup")
+def restore(call: Call) -> Thing:
+    database = call.find("databases", call.it.above("databases").id)
+    named = {"type": "backup", "databaseId": database.id, "backupId": call.it.id}
+    source = _source(call, {"source": call.fields.get("source", named)})
+    if database.values["status"] != "ready":
+        raise ApiError(409, f"The database is {database.values['status']}.", hint="Wait until it is ready.")
+    database.values["source"] = source
+    _fill(call.world, database)
+    _work(call.world, database, "recovering")
+    return database
+
+
+@resource("backups")
+class Backups(Resource):
+    """One a day, kept for a week, and those that were asked for."""
+
+    def made(self, call: Call, thing: Thing) -> None:
+        thing.values["type"] = "manual"
+
+    def show(self, sight: Sight, thing: Thing) -> Values:
+        done_at = thing.made_at + MOMENT
+        done, manual = sight.world.clock() >= done_at, thing.values["type"] == "manual"
+        running = ("pending" if sight.secrets else "in_progress") if sight.api == "postgres" else "running"
+        shown: Values = {
+            "size": EMPTY_SIZE,
+            "sizeBytes": EMPTY_SIZE,
+            "status": "completed" if done else running,
+            "type": thing.values["type"] if sight.api == "postgres" else "backup",
+            "backupType": "full" if manual else "incremental",
+        }
+        return {**shown, "completedAt": timestamp(done_at)} if done else shown
+
+
+@answers("management:databases.list_backups")
+def list_backups(call: Call) -> Reply:
+    limit, found = call.query.get("limit", 25), call.every("backups", call.it)
+    pagination = {"hasMore": len(found) > limit, "limit": limit}
+    return Reply(found[:limit], beside={"meta": {"backupRetentionDays": RETENTION}, "pagination": pagination})
+
+
+@answers("management:databases.usage", "postgres:databases.usage")
+def usage(call: Call) -> Values:
+    now = datetime.fromtimestamp(call.world.clock(), UTC)
+    start, end = _date(call, "startDate", now - timedelta(days=30)), _date(call, "endDate", now)
+    if start > end:
+        raise ApiError(400, "startDate is after endDate.")
+    used = call.it.hidden["used"]
+    operations = sum(count for day, count in used.items() if str(start.date()) <= day <= str(end.date()))
+    backing = call.world.backing
+    size = EMPTY_SIZE if backing is None else backing.size(call.it.id)
+    period = {"start": timestamp(start.timestamp()), "end": timestamp(end.timestamp())}
+    storage = {"used": size / 2**30, "unit": "GiB"}
+    return {  # in the words of both APIs, of which each shows its own
+        "databaseId": call.it.id,
+        "period": {**period, "startDate": str(start.date()), "endDate": str(end.date())},
+        "metrics": {"operations": {"used": operations, "unit": "ops"}, "storage": storage},
+        "storage": {"usedBytes": size},
+        "queries": {"totalCount": operations},
+        "connections": {"peakCount": len(call.world.inside(call.it, "connections"))},
+        "generatedAt": call.world.now(),
+    }
+
+
+def _date(call: Call, key: str, otherwise: datetime) -> datetime:
+    text: Any = call.query.get(key)
+    try:
+        date = otherwise if text is None else datetime.fromisoformat(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ApiError(400, f"{key} is not an ISO 8601 date.") from None

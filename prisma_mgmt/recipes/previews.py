@@ -1,0 +1,41 @@
+"""A database for as long as a pull request, or a test, needs it."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from prisma_mgmt.core.resource import UNSET, Unset
+from prisma_mgmt.management import ManagementClient
+from prisma_mgmt.management.databases import Database
+from prisma_mgmt.management.shared import DatabaseRegion
+from prisma_mgmt.recipes.naming import Named, id_of
+from prisma_mgmt.recipes.waiting import OnChange, wait_until_ready
+
+_GOODBYE = 30.0  # seconds to delete a database in, for whoever is cancelled
+
+
+@asynccontextmanager
+async def preview_database(
+    prisma: ManagementClient,
+    project: Named,
+    name: str,
+    *,
+    region: DatabaseRegion | Unset = UNSET,
+    timeout: float = 300.0,
+    interval: float = 1.0,
+    on_change: OnChange = None,
+) -> AsyncGenerator[Database, None]:
+    """A new database of a project, ready and with its secrets (see `database_url`); leaving the block deletes it.
+
+    It is deleted after an error or a cancellation too. Raises TimeoutError or PrismaError if it does not get ready.
+
+    POST /v1/databases, DELETE /v1/databases/{databaseId}
+    """
+    made = await prisma.databases.create(project_id=id_of(project, "project"), name=name, region=region)
+    try:
+        await wait_until_ready(prisma, made, timeout=timeout, interval=interval, on_change=on_change)
+        yield made
+    finally:
+        with anyio.move_on_after(_GOODBYE, shield=True):
+            await prisma.databases.delete(made.id, missing_ok=True)

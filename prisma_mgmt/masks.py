@@ -56,8 +56,8 @@ def masked(value: Any) -> Any:
         return SecretBytes(value)
     if kind not in (list, tuple):
         return value
-    pieces: Any = kind(map(masked, value))
-    return pieces
+    pieces: list[Any] = [masked(one) for one in value]
+    return pieces if kind is list else tuple(pieces)
 
 
 def _keep_masked(kind: type[str] | type[bytes], names: str) -> Iterator[tuple[str, Callable[..., Any]]]:

@@ -31,7 +31,7 @@ def database_url(thing: Any, kind: Kind = "pooled") -> str:
 def _connections(thing: Any) -> list[Any]:
     """What may hold secrets: the thing itself, its connections, and those of the database in it."""
     inner = getattr(thing, "database", None)
-    found = [thing, *(getattr(thing, "connections", None) or [])]
+    found: list[Any] = [thing, *(getattr(thing, "connections", None) or [])]
     return found + ([] if inner is None or isinstance(inner, str) else _connections(inner))
 
 

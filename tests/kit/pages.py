@@ -1,8 +1,8 @@
-"""Runs the code blocks of a page of the documentation, in their order, as a reader would: `python -m tests.kit.pages PAGE`.
+"""Runs the code blocks of a page of the documentation, in their order: `python -m tests.kit.pages PAGE`.
 
-The page's blocks share their names. They run against a sandbox, which the environment's variables name as README says. A
-block of Python may await at its top. What stands in a `text` block right after one is what it printed. A block with a
-test in it is given to pytest, and one of `sh` to the shell.
+The page's blocks share their names. They run against a sandbox, which the environment's variables name as README says.
+A block of Python may await at its top. What stands in a `text` block right after one is what it printed. A block with
+a test in it is given to pytest, and one of `sh` to the shell.
 """
 
 import ast

@@ -53,6 +53,9 @@ class Kept:
     def refresh_lock(self) -> AbstractAsyncContextManager[None]:
         raise NotImplementedError
 
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        return tokens != current
+
     async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
         return bool(tokens)
 

@@ -14,7 +14,7 @@ from prisma_mgmt.auth import Tokens
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from tests.conftest import FakeClock
 from tests.kit.login import Prisma, session_at
-from tests.kit.rig import Gate, Reply
+from tests.kit.rig import Gate, Reply, until
 from tests.kit.world import World, cancelled_by_a_scope, rounds, started, together
 
 pytestmark = pytest.mark.anyio
@@ -151,8 +151,7 @@ async def test_cancelling_the_caller_that_started_the_refresh_loses_nothing(worl
     async with anyio.create_task_group() as group:
         group.start_soon(follow)
         await cancelled_by_a_scope(world.call, gate)()  # returns although the refresh is still held
-        while len(world.prisma.seen) < 4:
-            await anyio.lowlevel.checkpoint()
+        await rounds()
         gate.release()
     assert [isinstance(result, dict) for result in results] == [True, True, True]
     assert world.prisma.refreshes == 1
@@ -306,6 +305,7 @@ async def test_a_failed_refresh_fails_all_who_waited_once_each_with_its_own_exce
 
 async def _fail_all(world: World, clock: FakeClock) -> None:
     gate = world.prisma.token_gate = Gate()
+    refusing = world.prisma.api_gate = Gate()  # or the calls that are sent last would wait for the refresh first
     world.prisma.replies = [Reply(503, {"error": "temporarily_unavailable"}, headers={"retry-after": "7"})]
     world.prisma.expire()
     results: list[Any] = []
@@ -315,8 +315,9 @@ async def _fail_all(world: World, clock: FakeClock) -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(collect)
-        while len(world.prisma.seen) < 50:
-            await anyio.lowlevel.checkpoint()
+        await until(lambda: len(world.prisma.seen) == 50)
+        refusing.release()
+        await gate.arrived.wait()
         await rounds()
         gate.release()
     assert world.prisma.refreshes == 1

@@ -27,9 +27,10 @@ def groups(*names: str) -> tuple[str, ...]:
 def tests(session: nox.Session) -> None:
     """Every test, with the coverage of core and auth; arguments go to pytest."""
     session.install("-q", "-e", ".[all]", *groups("test"))
-    session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
-    if not session.posargs:
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+    else:
+        session.run("pytest", "-n", "2", "--dist", "worksteal", "--cov", "--cov-report=", env={"COVERAGE_CORE": "ctrace"})
         session.run(
             "coverage", "report", "--include=prisma_mgmt/*.py,prisma_mgmt/core/*,prisma_mgmt/auth/*", "--fail-under=95"
         )

@@ -44,7 +44,7 @@ class Fields:
     __slots__ = ("pairs", "ready")
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self.pairs = tuple(pairs)
+        self.pairs: tuple[tuple[str, str], ...] = tuple(pairs)
         self.ready: object = None
 
 

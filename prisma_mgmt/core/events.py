@@ -87,7 +87,7 @@ class Observer:
     __slots__ = ("_failed", "_hook")
 
     def __init__(self, hook: Hook) -> None:
-        if not callable(hook) or iscoroutinefunction(hook):
+        if not callable(hook) or iscoroutinefunction(hook) or iscoroutinefunction(type(hook).__call__):
             raise TypeError("on_event must be a plain function that takes an event")
         self._hook = hook
         self._failed = False

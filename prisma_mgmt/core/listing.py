@@ -28,10 +28,10 @@ class Page(Sequence[T], Generic[T]):
         has_more: bool = False,
         extras: dict[str, Any] | None = None,
     ) -> None:
-        self.items = tuple(items)
-        self.next_cursor = next_cursor
-        self.has_more = has_more
-        self.extras = {} if extras is None else extras
+        self.items: tuple[T, ...] = tuple(items)
+        self.next_cursor: str | None = next_cursor
+        self.has_more: bool = has_more
+        self.extras: dict[str, Any] = {} if extras is None else extras
 
     def __repr__(self) -> str:
         more = f", next_cursor={self.next_cursor!r}, has_more={self.has_more}, extras={self.extras!r}"

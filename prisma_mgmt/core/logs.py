@@ -115,13 +115,20 @@ class LogStream(Generic[R, T]):
         self._terminal = terminal
         self._followed = followed
         self._segment: Segment | None = None
+        self._busy = False
 
     def __aiter__(self) -> "LogStream[R, T]":
         return self
 
     async def __anext__(self) -> R:
-        with bare:
-            return await self._next()
+        if self._busy:
+            raise RuntimeError("another task is reading this log")
+        self._busy = True
+        try:
+            with bare:
+                return await self._next()
+        finally:
+            self._busy = False
 
     async def _next(self) -> R:
         cuts = 0  # in a row

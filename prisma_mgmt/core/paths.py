@@ -7,6 +7,7 @@ from datetime import date, datetime, time
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from prisma_mgmt.checks import checked_mapping
 from prisma_mgmt.core.codec import UNSET, Unset
 from prisma_mgmt.core.encoding import iso
 
@@ -32,8 +33,11 @@ def path(template: str, *ids: str) -> Filled:
     return filled
 
 
-def fill(template: str, values: Mapping[str, str]) -> Filled:
+def fill(template: str, values: Mapping[str, str] | None) -> Filled:
     """`template` with its `{name}` parts filled from `values`, each as one path segment."""
+    values = checked_mapping(values, "path_params")
+    if not isinstance(template, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"the path must be a string, not {type(template).__name__}")
     if not template.startswith("/") or template.startswith("//"):
         raise ValueError(f"the path must start with a single slash, not {template!r}: requests stay at the base URL")
     plain = re.sub(r"\{\w+\}", "{}", template)
@@ -83,7 +87,7 @@ def query_string(query: Mapping[str, Any] | None) -> str:
     if not query:
         return ""
     pairs: list[tuple[str, str]] = []
-    for key, value in query.items():
+    for key, value in checked_mapping(query, "query").items():
         if value.__class__ is list or value.__class__ is tuple:
             pairs += [(key, _query_value(one)) for one in value]
         elif value is not None and value is not UNSET:

@@ -3,8 +3,9 @@
 from collections.abc import Hashable
 from typing import Any
 
-from attrs import define, field, frozen, validators
+from attrs import define, field, frozen
 
+from prisma_mgmt.checks import checked_count
 from prisma_mgmt.errors import APIError, NetworkError, PrismaError, RateLimitError
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -33,7 +34,7 @@ class RetryPolicy:
     max_retry_after: the longest Retry-After that is waited for, in seconds; a longer one is an error at once.
     """
 
-    attempts: int = field(default=4, validator=[validators.instance_of(int), validators.ge(1)])
+    attempts: int = field(default=4, validator=lambda _, __, value: checked_count(value, "attempts"))
     deadline: float = field(default=60.0, validator=_number)
     backoff: float = field(default=0.5, validator=_number)
     max_backoff: float = field(default=8.0, validator=_number)

@@ -16,9 +16,9 @@ from prisma_mgmt.checks import TOKEN, checked_count, checked_headers, checked_me
 from prisma_mgmt.core.answers import read_any
 from prisma_mgmt.core.call import Answer, Auth, Call, Options, Told, Upgrade
 from prisma_mgmt.core.clock import Clock, Patience
-from prisma_mgmt.core.codec import JSON, UNSET, Unset
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
+from prisma_mgmt.core.kinds import JSON, UNSET, Unset
 from prisma_mgmt.core.logs import LogStream, Opening, as_it_comes
 from prisma_mgmt.core.paths import fill, query_string
 from prisma_mgmt.core.pipeline import Pipeline
@@ -293,7 +293,7 @@ def _dumped(body: Any) -> SecretBytes:
 def _attributes(client: BaseClient) -> dict[str, Any]:
     """What a view has of its client: all but what was worked out from that client, as its resources were."""
     state: Any = object.__getstate__(client)
-    found: dict[str, Any] = state[0] | state[1] if isinstance(state, tuple) else state  # the second are those in slots
+    found: dict[str, Any] = state[0] | state[1] if state.__class__ is tuple else state  # the second are those in slots
     derived = {name for name in found if isinstance(getattr_static(type(client), name, None), cached_property)}
     return {name: value for name, value in found.items() if name not in derived}
 

@@ -17,18 +17,7 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 import attrs
 
 from prisma_mgmt.core.compiling import Hook, compiled
-from prisma_mgmt.core.kinds import (
-    JSON,
-    UNSET,
-    Unset,
-    default_of,
-    fields,
-    is_made,
-    is_nullable,
-    is_union,
-    json_key,
-    simple,
-)
+from prisma_mgmt.core.kinds import JSON, default_of, fields, is_made, is_nullable, is_union, json_key, simple
 from prisma_mgmt.masks import Secret
 
 try:
@@ -37,21 +26,6 @@ except ImportError:  # the `speed` extra is not installed
     _orjson: Any = None
 else:
     _orjson = orjson
-
-__all__ = [
-    "JSON",
-    "UNSET",
-    "Hook",
-    "Mismatch",
-    "Unset",
-    "decode",
-    "hook_of",
-    "json_key",
-    "parse",
-    "structure",
-    "structure_record",
-    "wrong",
-]
 
 T = TypeVar("T")
 

@@ -5,7 +5,8 @@ from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar, overload
 
 from prisma_mgmt.core.answers import checked, decode_error, parsed, unwrapped
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, is_free, is_long, parse, wrong
+from prisma_mgmt.core.codec import Mismatch, hook_of, is_free, is_long, parse, wrong
+from prisma_mgmt.core.kinds import JSON
 from prisma_mgmt.errors import DecodeError
 
 S = TypeVar("S")

@@ -3,13 +3,12 @@
 import math
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, time
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from prisma_mgmt.checks import checked_mapping
-from prisma_mgmt.core.codec import UNSET, Unset
-from prisma_mgmt.core.encoding import iso
+from prisma_mgmt.core.encoding import converter
+from prisma_mgmt.core.kinds import UNSET, Unset
 
 T = TypeVar("T")
 _PLAIN = re.compile(r"[0-9A-Za-z_-]+")
@@ -98,10 +97,6 @@ def query_string(query: Mapping[str, Any] | None) -> str:
 def _query_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, datetime):
-        return iso(value)
-    if isinstance(value, date | time):
-        return value.isoformat()
     if isinstance(value, str):
         return str.__str__(value)  # of an Enum's member its value, not its name
     if isinstance(value, int):
@@ -110,4 +105,7 @@ def _query_value(value: Any) -> str:
         if not math.isfinite(value):
             raise ValueError("a query value must be a finite number")
         return float.__repr__(value)
-    raise TypeError(f"a query value must be a string, number, boolean or date, not {type(value).__name__}")
+    made = converter().unstructure(value)
+    if type(made) is type(value):
+        raise TypeError(f"a query value must be a string, number, boolean or date, not {type(value).__name__}")
+    return _query_value(made)

@@ -7,7 +7,7 @@ from prisma_mgmt import masks
 from prisma_mgmt.core.answers import read, read_json
 from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.client import BaseClient
-from prisma_mgmt.core.codec import JSON, UNSET, Unset
+from prisma_mgmt.core.kinds import JSON, UNSET, Unset
 from prisma_mgmt.core.listing import Listing, Page, read_listing
 from prisma_mgmt.core.logs import LogStream
 from prisma_mgmt.core.model import Model

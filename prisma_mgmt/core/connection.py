@@ -41,10 +41,11 @@ class Fields:
     made of them.
     """
 
-    __slots__ = ("pairs", "ready")
+    __slots__ = ("pairs", "ready", "upgrade")
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self.pairs: tuple[tuple[str, str], ...] = tuple(pairs)
+        self.upgrade: bool = any(name == "Upgrade" for name, _ in self.pairs)  # they ask for another protocol
         self.ready: object = None
 
 

@@ -7,7 +7,7 @@ the library that writes it.
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from functools import cache
 from pathlib import Path
@@ -128,21 +128,21 @@ class _Plain:
                 made[key] = self.of(one, (*at, "…" if private else key))
         return made
 
-    def _pairs(self, value: Any, at: tuple[str | int, ...]) -> Iterator[tuple[str, Any]] | None:
+    def _pairs(self, value: Any, at: tuple[str | int, ...]) -> list[tuple[str, Any]] | None:
         """The keys and values of what becomes an object; None for anything else."""
         if isinstance(value, Mapping):
             given = cast("Any", value)
-            if not all(isinstance(key, str) for key in given):
+            if not all([isinstance(key, str) for key in given]):  # noqa: C419  # a list is faster than a generator
                 raise TypeError(f"the keys of a JSON object are strings{_place(at)}")
-            return ((str.__str__(key), one) for key, one in given.items())
+            return [(str.__str__(key), one) for key, one in given.items()]
         if isinstance(value, type):
             return None
         kind: Any = value.__class__
         if attrs.has(kind):
-            of_model = ((key, getattr(value, name), omitted) for name, key, omitted in _keys(kind))
-            return ((key, one) for key, one, omitted in of_model if self._whole or not omitted or one is not None)
+            sent = [(key, getattr(value, name), omitted) for name, key, omitted in _keys(kind)]
+            return [(key, one) for key, one, omitted in sent if self._whole or not omitted or one is not None]
         if dataclasses.is_dataclass(value):
-            return ((one.name, getattr(value, one.name)) for one in dataclasses.fields(value))
+            return [(one.name, getattr(value, one.name)) for one in dataclasses.fields(value)]
         return None
 
     def _scalar(self, value: Any, at: tuple[str | int, ...]) -> JSON:

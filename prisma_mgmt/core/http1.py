@@ -127,8 +127,7 @@ class Http1(asyncio.Protocol):
 
     async def send(self, request: Request) -> "_Reply":
         """Send, and wait for the head of the answer. Raises httpx.ReadError or RemoteProtocolError."""
-        upgrades = any(name == "Upgrade" for name, _ in request.fields.pairs)
-        self._begin(bodiless=request.method == "HEAD", upgrades=upgrades)
+        self._begin(bodiless=request.method == "HEAD", upgrades=request.fields.upgrade)
         self.busy = True
         await self._write(request)
         while not self._has_head:

@@ -135,9 +135,6 @@ def read_listing(answer: Answer, model: type[T], bare: bool = False) -> Listing[
     return listing
 
 
-# As in codec.py, nothing below raises while it has the parsed payload in a local.
-
-
 def _listing(answer: Answer, payload: JSON, model: Any, bare: bool) -> Any:
     if payload.__class__ is Mismatch:
         return payload

@@ -23,7 +23,7 @@ _UNLOGGED = logging.Logger("websockets", logging.CRITICAL)  # at DEBUG, it would
 class Handshake:
     """Asks for a WebSocket, and makes of the answer the messages that come over it.
 
-    Any answer but the switch to them is an error, a 200 too: who follows would take the log so far for the whole.
+    Any other answer is an error, even a 200: whoever follows a log would take what there is so far for all of it.
     """
 
     def __init__(self, patience: Patience) -> None:

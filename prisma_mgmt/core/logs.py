@@ -17,7 +17,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 Query: TypeAlias = Mapping[str, Any]
 
-_START: Query = {"tail": None, "from_start": None}  # where to begin, which a cursor says
+_START: Query = {"tail": None, "from_start": None}  # where to begin; if there is a cursor, it says so
 
 
 class Lines:

@@ -52,7 +52,8 @@ class HowToList(TypedDict, total=False):
 class Resource:
     """A group of routes of one API.
 
-    The verbs are the edge that errors leave over: below it, locals may hold what a reporter must not show.
+    Errors leave the package through these verbs, which take our frames out of their tracebacks: locals further in may
+    hold what no reporter may show.
     """
 
     __slots__ = ("_client",)

@@ -99,7 +99,7 @@ class Gates:
     _open_at: dict[Hashable, tuple[float, object]] = field(factory=dict)  # with the credentials, whose id is the key
 
     def close(self, who: Hashable, until: float, now: float, credentials: object) -> None:
-        """Hold back whose key is `who` until then; gates that have opened by `now` are forgotten."""
+        """Hold back the calls whose key is `who` until then, and forget the gates that have opened by `now`."""
         until = max(until, self.open_at(who))
         self._open_at = {one: kept for one, kept in self._open_at.items() if kept[0] > now}
         self._open_at[who] = until, credentials

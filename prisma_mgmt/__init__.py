@@ -7,7 +7,7 @@ from prisma_mgmt.later import loader
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import Response
-    from prisma_mgmt.core.codec import UNSET, Unset
+    from prisma_mgmt.core.kinds import UNSET, Unset
     from prisma_mgmt.core.listing import Page
     from prisma_mgmt.core.logs import LogStream
     from prisma_mgmt.core.model import Model
@@ -75,7 +75,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "UNSET": "core.codec",
+    "UNSET": "core.kinds",
     "Credentials": "credentials",
     "DataPlatformClient": "data_platform",
     "LogStream": "core.logs",
@@ -88,7 +88,7 @@ _HOMES = {
     "RetryPolicy": "core.retry",
     "ServiceToken": "credentials",
     "TrackedCredentials": "credentials",
-    "Unset": "core.codec",
+    "Unset": "core.kinds",
 }
 
 

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from prisma_mgmt.masks import Secret
 
+T = TypeVar("T")
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2: a method, or a header's name
 
 _LONGEST = 60_000  # characters of a base URL; httpx takes few more, with a path
@@ -75,10 +76,8 @@ def is_loopback(host: str) -> bool:
 
 def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     """The headers under their usual names, their values masked; TypeError or ValueError for what cannot be sent."""
-    if headers is not None and not isinstance(headers, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"headers must be a mapping of names to values, not {type(headers).__name__}")
     checked: dict[str, str] = {}
-    for name, value in (headers or {}).items():
+    for name, value in checked_mapping(headers, "headers").items():
         if not isinstance(name, str) or not TOKEN.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
             raise ValueError(f"{name!r} is no header name")
         if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
@@ -99,6 +98,22 @@ def checked_seconds(value: Any, name: str, *, least: float = 0.0) -> float:
     if not least <= value < float("inf"):
         raise ValueError(f"{name} must be at least {least:g} seconds, not {value!r}")
     return float(value)
+
+
+def checked_count(value: Any, name: str) -> int:
+    """`value`, a whole number from 1 on; TypeError or ValueError, naming `name`, for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return value
+
+
+def checked_mapping(value: Mapping[str, T] | None, name: str) -> Mapping[str, T]:
+    """`value`, an empty mapping for None; TypeError, naming `name`, for anything else."""
+    if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"{name} must be a mapping of names to values, not {type(value).__name__}")
+    return value or {}
 
 
 def checked_methods(value: Any, name: str, *methods: str) -> None:

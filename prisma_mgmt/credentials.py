@@ -51,7 +51,7 @@ class ServiceToken:
 
     def __init__(self, token: str, name: str = "the service token") -> None:
         token = Secret(token) if isinstance(token, str) else token  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        self.name = name
+        self.name: str = name
         self._token = Secret("")  # for reporters, which read it if the check fails
         self._token = checked_token(token, name)
 

@@ -11,15 +11,7 @@ _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.Pr
 _LIBRARIES = ("h2.", "h11", "hpack.", "httpcore", "httptools")
 
 
-def network_error(
-    error: Exception,
-    *,
-    method: str,
-    url: str,
-    status: int | None = None,
-    request_id: str | None = None,
-    ours: bool = True,
-) -> NetworkError | None:
+def network_error(error: Exception, *, method: str, url: str, ours: bool = True) -> NetworkError | None:
     """What an error of sending or reading amounts to; None for one that is not the network's.
 
     `ours` says that nothing but our own connection ran. Then not all that is raised over what a server sends is an
@@ -34,8 +26,7 @@ def network_error(
         error = httpx.RemoteProtocolError(type(error).__name__ + (f": {error}" if quotable else ""))
     kind = RequestTimeoutError if isinstance(error, httpx.TimeoutException) else NetworkError
     message = f"{type(error).__name__}: {_told(error)}".removesuffix(": ")
-    unsent = isinstance(error, _UNSENT)
-    failed = kind(message, method=method, url=url, status=status, request_id=request_id, unsent=unsent)
+    failed = kind(message, method=method, url=url, unsent=isinstance(error, _UNSENT))
     failed.__cause__ = _clean(error, httpx.Request(method, url))
     return failed
 

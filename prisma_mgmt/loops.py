@@ -14,7 +14,10 @@ class LoopGuard:
         self._loop: object = None
 
     def serves(self, loop: object) -> bool:
-        """Return True if it serves `loop`, None for no loop at all. One that has served none serves it from now on."""
+        """Return True if it serves `loop`, which is None if none runs.
+
+        One that has served none yet serves it from now on.
+        """
         if self._loop is None:
             self._loop = loop
         return self._loop is loop

@@ -25,6 +25,7 @@ from prisma_mgmt.auth import (
 from prisma_mgmt.auth.storage import FileTokenStorage, MemoryTokenStorage
 from prisma_mgmt.auth.storage.form import Form
 from tests.kit.canaries import CANARY, MARK, REPORTERS, betrayed, canary, described, leaks, logged
+from tests.kit.engines import anyio_backend as anyio_backend
 from tests.kit.login import jwt
 from tests.kit.rig import Drop, Reply, Request, Server, serve
 

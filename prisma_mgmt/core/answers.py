@@ -8,7 +8,8 @@ from html import unescape
 from typing import Any, TypeVar
 
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import JSON, Mismatch, decode, parse
+from prisma_mgmt.core.codec import Mismatch, decode, parse
+from prisma_mgmt.core.kinds import JSON
 from prisma_mgmt.errors import (
     APIError,
     AuthenticationError,
@@ -79,13 +80,9 @@ def checked(result: Any, answer: Answer) -> Any:
 
 
 def decode_error(misfit: Mismatch, answer: Answer) -> DecodeError:
-    told = f"{misfit.path or 'the answer'}: {misfit.problem} (status {answer.status})"
-    return named(DecodeError(told, status=answer.status, request_id=answer.request_id, path=misfit.path), answer)
-
-
-def named(error: DecodeError, answer: Answer) -> DecodeError:
-    """`error`, which says which call the answer was to."""
-    return error if answer.call is None else answer.call.named(error)
+    error = answer.error(DecodeError, f"{misfit.path or 'the answer'}: {misfit.problem} (status {answer.status})")
+    error.path = misfit.path
+    return error
 
 
 def parsed(answer: Answer, exact: bool = True) -> JSON | Mismatch:

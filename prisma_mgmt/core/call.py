@@ -9,10 +9,18 @@ from prisma_mgmt.checks import checked_token
 from prisma_mgmt.core.connection import Fields, Origin, Request, request_id
 from prisma_mgmt.core.retry import RetryPolicy
 from prisma_mgmt.credentials import Credentials, TrackedCredentials
-from prisma_mgmt.errors import AuthError, LoginRequiredError, PrismaError
+from prisma_mgmt.errors import (
+    AuthError,
+    DecodeError,
+    LoginRequiredError,
+    NetworkError,
+    PrismaError,
+    RequestTimeoutError,
+)
 from prisma_mgmt.masks import Secret, SecretBytes
 
 E = TypeVar("E", bound=PrismaError)
+F = TypeVar("F", NetworkError, RequestTimeoutError, DecodeError)
 
 
 @frozen
@@ -180,3 +188,8 @@ class Answer:
     @property
     def request_id(self) -> str | None:
         return request_id(self.headers)
+
+    def error(self, kind: type[F], told: str) -> F:
+        """An error that says which answer it is about, and to which call."""
+        made = kind(told, status=self.status, request_id=self.request_id)
+        return made if self.call is None else self.call.named(made)

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
+from inspect import getattr_static
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
@@ -11,13 +12,13 @@ from weakref import WeakValueDictionary
 from attrs import evolve, field, frozen
 
 from prisma_mgmt._version import __version__
-from prisma_mgmt.checks import TOKEN, checked_headers, checked_methods, checked_origin, checked_seconds
+from prisma_mgmt.checks import TOKEN, checked_count, checked_headers, checked_methods, checked_origin, checked_seconds
 from prisma_mgmt.core.answers import read_any
 from prisma_mgmt.core.call import Answer, Auth, Call, Options, Told, Upgrade
 from prisma_mgmt.core.clock import Clock, Patience
-from prisma_mgmt.core.codec import JSON, UNSET, Unset
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
+from prisma_mgmt.core.kinds import JSON, UNSET, Unset
 from prisma_mgmt.core.logs import LogStream, Opening, as_it_comes
 from prisma_mgmt.core.paths import fill, query_string
 from prisma_mgmt.core.pipeline import Pipeline
@@ -67,7 +68,7 @@ class Response:
 class BaseClient:
     """A client of one API; one client serves one event loop."""
 
-    base_url = "https://api.prisma.io"
+    base_url: str = "https://api.prisma.io"
     _is_view = False
 
     def __init__(
@@ -106,10 +107,7 @@ class BaseClient:
         with bare:
             if not isinstance(allow_http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
                 raise TypeError(f"allow_http must be True or False, not {type(allow_http).__name__}")
-            if isinstance(max_connections, bool) or not isinstance(max_connections, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
-                raise TypeError(f"max_connections must be a whole number, not {type(max_connections).__name__}")
-            if max_connections < 1:
-                raise ValueError(f"max_connections must be at least 1, not {max_connections}")
+            checked_count(max_connections, "max_connections")
             if base_url is None:
                 base_url = self._usual_url()
             clock, patience = _clock or Clock(), _patience or Patience()
@@ -162,8 +160,8 @@ class BaseClient:
             if on_event is not UNSET:
                 changes["observer"] = _observer(on_event)
             view = type(self).__new__(type(self))
-            kept = {name: value for name, value in vars(self).items() if not _is_cached(type(self), name)}
-            vars(view).update(kept)
+            for name, value in _attributes(self).items():
+                object.__setattr__(view, name, value)
             view._options = evolve(self._options, **changes)
             view.base_url = view._options.base_url
             view._is_view = True
@@ -189,9 +187,9 @@ class BaseClient:
         AuthError.
         """
         with bare:
-            if not TOKEN.fullmatch(method):
+            if not isinstance(method, str) or not TOKEN.fullmatch(method):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
                 raise ValueError(f"{method!r} is no HTTP method")
-            answer = await self.exchange(method.upper(), fill(path, path_params or {}), query, headers, body)
+            answer = await self.exchange(method.upper(), fill(path, path_params), query, headers, body)
             return Response(answer.status, answer.headers, read_any(answer))
 
     def record(self) -> AbstractContextManager[list[Answered]]:
@@ -292,10 +290,12 @@ def _dumped(body: Any) -> SecretBytes:
         raise
 
 
-def _is_cached(kind: type, name: str) -> bool:
-    """If an attribute was worked out from its client, as the resources are, so that a view has its own."""
-    defined = next((vars(one)[name] for one in kind.__mro__ if name in vars(one)), None)
-    return isinstance(defined, cached_property)
+def _attributes(client: BaseClient) -> dict[str, Any]:
+    """What a view has of its client: all but what was worked out from that client, as its resources were."""
+    state: Any = object.__getstate__(client)
+    found: dict[str, Any] = state[0] | state[1] if state.__class__ is tuple else state  # the second are those in slots
+    derived = {name for name in found if isinstance(getattr_static(type(client), name, None), cached_property)}
+    return {name: value for name, value in found.items() if name not in derived}
 
 
 _NOBODY = Auth(None, "nobody's", (LoginRequiredError, "no token: this view was made with auth=None"))

@@ -17,18 +17,7 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 import attrs
 
 from prisma_mgmt.core.compiling import Hook, compiled
-from prisma_mgmt.core.kinds import (
-    JSON,
-    UNSET,
-    Unset,
-    default_of,
-    fields,
-    is_made,
-    is_nullable,
-    is_union,
-    json_key,
-    simple,
-)
+from prisma_mgmt.core.kinds import JSON, default_of, fields, is_made, is_nullable, is_union, json_key, simple
 from prisma_mgmt.masks import Secret
 
 try:
@@ -37,21 +26,6 @@ except ImportError:  # the `speed` extra is not installed
     _orjson: Any = None
 else:
     _orjson = orjson
-
-__all__ = [
-    "JSON",
-    "UNSET",
-    "Hook",
-    "Mismatch",
-    "Unset",
-    "decode",
-    "hook_of",
-    "json_key",
-    "parse",
-    "structure",
-    "structure_record",
-    "wrong",
-]
 
 T = TypeVar("T")
 
@@ -287,7 +261,7 @@ def _dict_hook(item: Any) -> Hook:
 
 
 def _union_hook(kind: Any) -> Hook:
-    """The hook of `X | None`, and of models told apart by their `type`, where an unknown one stays a dict."""
+    """The hook of `X | None`, and of models told apart by their `type`, of which an unknown one stays a dict."""
     bare = simple(kind)
     inner = _tagged_hook(bare) if is_union(bare) else hook_of(bare)
     if not is_nullable(kind):
@@ -325,16 +299,14 @@ def is_free(kind: Any, above: tuple[Any, ...] = ()) -> bool:
 
 
 def plain(model: type) -> Hook:
-    """The hook of a model, a field at a time: what this says counts."""
+    """The hook of a model that reads a field at a time. If the compiled hook differs from it, this one is right."""
     steps: list[tuple[str, str, Any, Any]]
     steps = [(one.name, json_key(one), one.type, default_of(one)) for one in fields(model)]
 
     def hook(value: Any, _: Any = None) -> Any:
         if value.__class__ is not dict:
             raise wrong("an object", value)
-        made = cast(
-            "Any", object.__new__(model)
-        )  # a model has no validators, and setting its slots saves a call an object
+        made = cast("Any", object.__new__(model))  # it has no validators, and setting its slots saves a call an object
         for name, key, kind, default in steps:
             try:
                 read = hook_of(kind)(value[key]) if key in value else _missing(default)

@@ -1,6 +1,7 @@
 """What a connection is to the pool: the few things that each way of sending must do, and what is handed to it.
 
-over_httpx.py is one such way. Nothing here, in the pool or in the pipeline knows what library does the sending.
+over_httpx.py and http1.py are such ways. Nothing here, in the pool or in the pipeline knows what library does the
+sending.
 """
 
 from collections.abc import Iterable, Mapping
@@ -41,10 +42,11 @@ class Fields:
     made of them.
     """
 
-    __slots__ = ("pairs", "ready")
+    __slots__ = ("pairs", "ready", "upgrade")
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self.pairs = tuple(pairs)
+        self.pairs: tuple[tuple[str, str], ...] = tuple(pairs)
+        self.upgrade: bool = any(name == "Upgrade" for name, _ in self.pairs)  # they ask for another protocol
         self.ready: object = None
 
 

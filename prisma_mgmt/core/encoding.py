@@ -7,11 +7,11 @@ the library that writes it.
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
-from enum import Enum
 from functools import cache
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import attrs
@@ -19,6 +19,9 @@ import attrs
 from prisma_mgmt.core import codec
 from prisma_mgmt.core.kinds import JSON, UNSET, fields, json_key
 from prisma_mgmt.masks import Secret
+
+if TYPE_CHECKING:
+    from cattrs import BaseConverter
 
 MASK = "**********"
 _DEEPEST = 250  # levels; orjson writes few more, and a body that holds itself has no end
@@ -41,6 +44,23 @@ def plain(value: Any, *, secrets: bool) -> JSON:
 def text(value: Any, *, secrets: bool) -> str:
     """`plain(value)`, as a JSON document."""
     return _written(plain(value, secrets=secrets)).decode()
+
+
+@cache
+def converter() -> "BaseConverter":
+    """What makes JSON of values that have no form in it: dates, UUIDs, members of enumerations.
+
+    Whoever sends values of other types registers a hook: `converter().register_unstructure_hook(Decimal, str)`.
+    """
+    from cattrs import BaseConverter  # most programs send no such value
+
+    made = BaseConverter()
+    made.register_unstructure_hook(datetime, iso)
+    made.register_unstructure_hook(date, date.isoformat)
+    made.register_unstructure_hook(time, time.isoformat)
+    made.register_unstructure_hook(UUID, str)
+    made.register_unstructure_hook(Path, lambda path: path)  # which cattrs makes text of: it may not be meant
+    return made
 
 
 def iso(value: datetime) -> str:
@@ -108,36 +128,31 @@ class _Plain:
                 made[key] = self.of(one, (*at, "…" if private else key))
         return made
 
-    def _pairs(self, value: Any, at: tuple[str | int, ...]) -> Iterator[tuple[str, Any]] | None:
+    def _pairs(self, value: Any, at: tuple[str | int, ...]) -> list[tuple[str, Any]] | None:
         """The keys and values of what becomes an object; None for anything else."""
         if isinstance(value, Mapping):
-            given: Any = value
-            if not all(isinstance(key, str) for key in given):
+            given = cast("Any", value)
+            if not all([isinstance(key, str) for key in given]):  # noqa: C419  # a list is faster than a generator
                 raise TypeError(f"the keys of a JSON object are strings{_place(at)}")
-            return ((str.__str__(key), one) for key, one in given.items())
+            return [(str.__str__(key), one) for key, one in given.items()]
         if isinstance(value, type):
             return None
         kind: Any = value.__class__
         if attrs.has(kind):
-            of_model = ((key, getattr(value, name), omitted) for name, key, omitted in _keys(kind))
-            return ((key, one) for key, one, omitted in of_model if self._whole or not omitted or one is not None)
+            sent = [(key, getattr(value, name), omitted) for name, key, omitted in _keys(kind)]
+            return [(key, one) for key, one, omitted in sent if self._whole or not omitted or one is not None]
         if dataclasses.is_dataclass(value):
-            return ((one.name, getattr(value, one.name)) for one in dataclasses.fields(value))
+            return [(one.name, getattr(value, one.name)) for one in dataclasses.fields(value)]
         return None
 
     def _scalar(self, value: Any, at: tuple[str | int, ...]) -> JSON:
-        if isinstance(value, Enum):
-            return self.of(value.value, at)
-        if isinstance(value, datetime):
-            try:
-                return iso(value)
-            except ValueError as error:
-                raise ValueError(f"{error}{_place(at)}") from None
-        if isinstance(value, date | time):
-            return value.isoformat()
-        if isinstance(value, UUID):
-            return str(value)
-        raise TypeError(f"JSON has nothing for a value of type {type(value).__name__}{_place(at)}")
+        try:
+            made = converter().unstructure(value)
+        except ValueError as error:
+            raise ValueError(f"{error}{_place(at)}") from None
+        if type(made) is type(value):
+            raise TypeError(f"JSON has nothing for a value of type {type(value).__name__}{_place(at)}")
+        return self.of(made, at)
 
 
 @cache

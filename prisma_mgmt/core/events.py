@@ -1,6 +1,6 @@
 """What a client tells those who observe it; never a secret, a body, a query or an id that it filled in.
 
-Imported only if somebody does.
+It is imported only if somebody observes.
 """
 
 import logging
@@ -33,14 +33,15 @@ class Event:
 
 @frozen
 class RequestSent(Event):
-    """A call is sent: it has waited for its turn, if too many were on their way."""
+    """A call is being sent. If too many were on their way, it has waited for its turn."""
 
 
 @frozen
 class AnswerReceived(Event):
     """An answer has come, whole; of a log, its head. `duration` is in seconds since the request was sent.
 
-    `engine` is what carried it: "httpx", or "transport" or "http_client" for one of yours.
+    `engine` is what carried it: "asyncio" for a connection of our own, "httpx", or "transport" or "http_client" for one
+    of yours.
     """
 
     duration: float
@@ -87,7 +88,7 @@ class Observer:
     __slots__ = ("_failed", "_hook")
 
     def __init__(self, hook: Hook) -> None:
-        if not callable(hook) or iscoroutinefunction(hook):
+        if not callable(hook) or iscoroutinefunction(hook) or iscoroutinefunction(type(hook).__call__):
             raise TypeError("on_event must be a plain function that takes an event")
         self._hook = hook
         self._failed = False

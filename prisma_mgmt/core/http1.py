@@ -12,9 +12,9 @@ It is idle, or busy from `send` until its answer was read to the end, or closed:
 
 import asyncio
 import re
-import select
 import ssl
 from collections.abc import Iterator, Mapping
+from select import POLLIN, poll  # not there on Windows, which therefore sends over httpx
 from typing import Any
 
 import httptools
@@ -28,7 +28,6 @@ _LONGEST_HEAD = 65_536  # bytes
 _MOST_INTERIM = 32  # answers of 1xx before the one that counts
 _HIGH_WATER = 262_144  # bytes that are read ahead of whoever reads
 _WRITTEN_AT_ONCE = 262_144  # bytes
-_GOODBYE = 1.0  # seconds for the other side to close, too
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # RFC 9112 §4
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
@@ -73,7 +72,7 @@ class Http1(asyncio.Protocol):
         self._loop = loop
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # connection_made comes before anything else
-        self._incoming = select.poll()
+        self._incoming = poll()
         self._gone = loop.create_future()  # done when the connection is
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None  # while the transport takes no more
@@ -90,7 +89,8 @@ class Http1(asyncio.Protocol):
         self._upgrades = upgrades
         self._upgraded = False
         self._sent = False  # the request, whole
-        self._head_size = 0
+        self._head_size = 0  # of its headers and trailers
+        self._before_head = 0  # bytes that came before the head was whole
         self._interim = 0
         self._has_head = False
         self._ended = False
@@ -127,8 +127,7 @@ class Http1(asyncio.Protocol):
 
     async def send(self, request: Request) -> "_Reply":
         """Send, and wait for the head of the answer. Raises httpx.ReadError or RemoteProtocolError."""
-        upgrades = any(name == "Upgrade" for name, _ in request.fields.pairs)
-        self._begin(bodiless=request.method == "HEAD", upgrades=upgrades)
+        self._begin(bodiless=request.method == "HEAD", upgrades=request.fields.upgrade)
         self.busy = True
         await self._write(request)
         while not self._has_head:
@@ -167,14 +166,13 @@ class Http1(asyncio.Protocol):
             self._loop.call_soon_threadsafe(self.abort)  # a collector runs in any thread
 
     async def aclose(self) -> None:
-        """Close: at once if an answer is under way, else with a moment for the other side."""
+        """Close at once, and wait until the event loop has let go of the socket.
+
+        TLS has a goodbye that waits for the other side's. A client that closes many connections would wait for each.
+        """
+        self.abort()
         if not self._gone.done():
-            if self.busy:
-                self.abort()
-            self._closing = True
-            self._transport.close()
-            await asyncio.wait([self._gone], timeout=_GOODBYE)
-            self._transport.abort()
+            await asyncio.wait([self._gone])
 
     def __repr__(self) -> str:
         return f"<Http1 {'closed' if self._closing else 'busy' if self.busy else 'idle'}>"
@@ -227,7 +225,7 @@ class Http1(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._incoming.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._incoming.register(transport.get_extra_info("socket").fileno(), POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if self._upgraded:
@@ -243,7 +241,7 @@ class Http1(asyncio.Protocol):
             self._wake()
 
     def _parse(self, data: bytes) -> None:
-        if not self._head_size and not self._has_head and data[:1] != b"H":  # llhttp skips empty lines
+        if not self._before_head and not self._has_head and data[:1] != b"H":  # llhttp skips empty lines
             self._fail(httpx.RemoteProtocolError("the answer is no HTTP: it begins with something else"))
             return
         try:
@@ -256,8 +254,8 @@ class Http1(asyncio.Protocol):
             self._fail(_nonsense(error))
         else:
             if not self._has_head:
-                self._head_size += len(data)
-                if self._head_size > _LONGEST_HEAD:
+                self._before_head += len(data)
+                if self._before_head > _LONGEST_HEAD:
                     self._fail(httpx.RemoteProtocolError("the head of the answer is too long"))
 
     def _keep(self, data: bytes) -> None:
@@ -266,7 +264,7 @@ class Http1(asyncio.Protocol):
         self._received += len(data)
 
     def eof_received(self) -> bool:
-        if self.busy and (self._until_end or self._upgraded):
+        if self.busy and self._fault is None and (self._until_end or self._upgraded):
             self._ended = True
             self._wake()
         elif self.busy and not self._ended:
@@ -322,6 +320,8 @@ class Http1(asyncio.Protocol):
         if self._parser.get_http_version() not in ("1.1", "1.0"):
             raise httpx.RemoteProtocolError("the answer is of another version of HTTP")
         self._status = self._parser.get_status_code()
+        if self._status < 100:
+            raise httpx.RemoteProtocolError("the answer has a status that is none")
         if self._status == 101 and not self._upgrades:
             raise httpx.RemoteProtocolError("the server switches to another protocol, which it was not asked for")
         if self._status < 200:

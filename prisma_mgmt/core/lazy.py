@@ -27,4 +27,5 @@ class resource(cached_property[R], Generic[R]):  # noqa: N801  # it is written a
     def __get__(self, client: Any, owner: type[Any] | None = None) -> R: ...
 
     def __get__(self, client: Any, owner: type[Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
-        return self._find(client) if client is None else super().__get__(client, owner)
+        made: Any = super().__get__
+        return self._find(client) if client is None else made(client, owner)

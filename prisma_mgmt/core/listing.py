@@ -5,7 +5,8 @@ from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar, overload
 
 from prisma_mgmt.core.answers import checked, decode_error, parsed, unwrapped
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import JSON, Mismatch, hook_of, is_free, is_long, parse, wrong
+from prisma_mgmt.core.codec import Mismatch, hook_of, is_free, is_long, parse, wrong
+from prisma_mgmt.core.kinds import JSON
 from prisma_mgmt.errors import DecodeError
 
 S = TypeVar("S")
@@ -28,10 +29,10 @@ class Page(Sequence[T], Generic[T]):
         has_more: bool = False,
         extras: dict[str, Any] | None = None,
     ) -> None:
-        self.items = tuple(items)
-        self.next_cursor = next_cursor
-        self.has_more = has_more
-        self.extras = {} if extras is None else extras
+        self.items: tuple[T, ...] = tuple(items)
+        self.next_cursor: str | None = next_cursor
+        self.has_more: bool = has_more
+        self.extras: dict[str, Any] = {} if extras is None else extras
 
     def __repr__(self) -> str:
         more = f", next_cursor={self.next_cursor!r}, has_more={self.has_more}, extras={self.extras!r}"
@@ -132,9 +133,6 @@ def read_listing(answer: Answer, model: type[T], bare: bool = False) -> Listing[
     kind: Any = model
     listing: Listing[T] = checked(_listing(answer, parsed(answer, is_free(kind)), kind, bare), answer)
     return listing
-
-
-# As in codec.py, nothing below raises while it has the parsed payload in a local.
 
 
 def _listing(answer: Answer, payload: JSON, model: Any, bare: bool) -> Any:

@@ -12,7 +12,6 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 from websockets.utils import accept_key, generate_key
 
-from prisma_mgmt.core.answers import named
 from prisma_mgmt.core.call import Answer, OpenBody
 from prisma_mgmt.core.clock import Patience
 from prisma_mgmt.errors import DecodeError, NetworkError, RequestTimeoutError
@@ -24,7 +23,7 @@ _UNLOGGED = logging.Logger("websockets", logging.CRITICAL)  # at DEBUG, it would
 class Handshake:
     """Asks for a WebSocket, and makes of the answer the messages that come over it.
 
-    Any answer but the switch to them is an error, a 200 too: who follows would take the log so far for the whole.
+    Any other answer is an error, even a 200: whoever follows a log would take what there is so far for all of it.
     """
 
     def __init__(self, patience: Patience) -> None:
@@ -45,8 +44,7 @@ class Handshake:
         assert answer.open is not None  # the call asked for it
         if answer.status != 101 or answer.headers.get("sec-websocket-accept") != accept_key(self._key):
             told = "the server did not switch to a WebSocket; without follow= it may give the log so far"
-            told = f"{told} (status {answer.status})"
-            raise named(DecodeError(told, status=answer.status, request_id=answer.request_id), answer)
+            raise answer.error(DecodeError, f"{told} (status {answer.status})")
         answer.open.check_upgraded()
         return Messages(answer, answer.open, self._patience)
 
@@ -96,18 +94,16 @@ class Messages:
     async def _receive(self) -> bytes:
         with anyio.move_on_after(self._patience.silence):
             return await self._connection.receive()
-        told = f"the WebSocket was silent for {self._patience.silence:g} s"
-        raise RequestTimeoutError(told, status=self._answer.status, request_id=self._answer.request_id)
+        raise self._answer.error(RequestTimeoutError, f"the WebSocket was silent for {self._patience.silence:g} s")
 
     def _ended(self) -> Exception:
         """Why nothing comes any more."""
-        protocol, about = self._unframed.protocol, self._answer
+        protocol = self._unframed.protocol
         if isinstance(protocol.parser_exc, PayloadTooBig):
-            told = f"a message of the log is longer than {self._patience.line:,} bytes (status {about.status})"
-            return named(DecodeError(told, status=about.status, request_id=about.request_id), about)
+            told = f"a message of the log is longer than {self._patience.line:,} bytes (status {self._answer.status})"
+            return self._answer.error(DecodeError, told)
         why = ConnectionClosedError(protocol.close_rcvd, protocol.close_sent, protocol.close_rcvd_then_sent)
-        told = f"the log was cut off before its terminal record: {why}"
-        return NetworkError(told, status=about.status, request_id=about.request_id)
+        return self._answer.error(NetworkError, f"the log was cut off before its terminal record: {why}")
 
     async def _send(self) -> None:
         """Send what the protocol has to say."""

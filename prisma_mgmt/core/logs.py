@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
-from prisma_mgmt.core.answers import checked, named
+from prisma_mgmt.core.answers import checked
 from prisma_mgmt.core.call import Answer, Call
 from prisma_mgmt.core.codec import Mismatch, parse, structure, structure_record
 from prisma_mgmt.core.pipeline import Pipeline
@@ -17,7 +17,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 Query: TypeAlias = Mapping[str, Any]
 
-_START: Query = {"tail": None, "from_start": None}  # where to begin, which a cursor says
+_START: Query = {"tail": None, "from_start": None}  # where to begin; if there is a cursor, it says so
 
 
 class Lines:
@@ -70,15 +70,10 @@ class Segment:
                 raise self.call.named(error) from error.__cause__
             self._lines.extend(self._cutter.feed(piece))
             if not self._lines and len(self._cutter.rest) > self._longest:
-                raise self.refused(f"a line of the log is longer than {self._longest:,} bytes")
+                raise self.answer.error(DecodeError, f"a line of the log is longer than {self._longest:,} bytes")
             if not piece and not self._lines:
-                told = "the log was cut off before its terminal record"
-                status, request_id = self.answer.status, self.answer.request_id
-                raise self.call.named(NetworkError(told, status=status, request_id=request_id))
+                raise self.answer.error(NetworkError, "the log was cut off before its terminal record")
         return self._lines.popleft()
-
-    def refused(self, told: str) -> DecodeError:
-        return named(DecodeError(told, status=self.answer.status, request_id=self.answer.request_id), self.answer)
 
     async def aclose(self) -> None:
         self._lines.clear()
@@ -115,13 +110,20 @@ class LogStream(Generic[R, T]):
         self._terminal = terminal
         self._followed = followed
         self._segment: Segment | None = None
+        self._busy = False
 
     def __aiter__(self) -> "LogStream[R, T]":
         return self
 
     async def __anext__(self) -> R:
-        with bare:
-            return await self._next()
+        if self._busy:
+            raise RuntimeError("another task is reading this log")
+        self._busy = True
+        try:
+            with bare:
+                return await self._next()
+        finally:
+            self._busy = False
 
     async def _next(self) -> R:
         cuts = 0  # in a row

@@ -19,7 +19,8 @@ class Model:
     """What the API tells of a thing, or is told: attributes in Python's spelling, equal if they hold the same.
 
     `to_dict`, `to_json` and `from_dict` speak the API's own keys. pydantic takes models as fields, FastAPI as bodies
-    and return values; for other libraries, `default=Model.to_dict` says how a model is written.
+    and return values. For orjson and the standard library `default=Model.to_dict` says how a model is written; msgspec
+    knows attrs, and would write Python's spelling: give it `to_dict()`.
     """
 
     __slots__ = ()

@@ -105,7 +105,7 @@ class _Coming(Generic[T]):
             self._done.set()
 
     async def page(self) -> Listing[T] | None:
-        """The page, for one walk; None for a second one, and where fetching it was cancelled."""
+        """The page, for one walk; None for a second one, and if fetching it was cancelled."""
         await self._done.wait()
         if self._error is not None:
             raise self._error

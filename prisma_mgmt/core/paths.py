@@ -3,12 +3,12 @@
 import math
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, time
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from prisma_mgmt.core.codec import UNSET, Unset
-from prisma_mgmt.core.encoding import iso
+from prisma_mgmt.checks import checked_mapping
+from prisma_mgmt.core.encoding import converter
+from prisma_mgmt.core.kinds import UNSET, Unset
 
 T = TypeVar("T")
 _PLAIN = re.compile(r"[0-9A-Za-z_-]+")
@@ -32,8 +32,11 @@ def path(template: str, *ids: str) -> Filled:
     return filled
 
 
-def fill(template: str, values: Mapping[str, str]) -> Filled:
+def fill(template: str, values: Mapping[str, str] | None) -> Filled:
     """`template` with its `{name}` parts filled from `values`, each as one path segment."""
+    values = checked_mapping(values, "path_params")
+    if not isinstance(template, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"the path must be a string, not {type(template).__name__}")
     if not template.startswith("/") or template.startswith("//"):
         raise ValueError(f"the path must start with a single slash, not {template!r}: requests stay at the base URL")
     plain = re.sub(r"\{\w+\}", "{}", template)
@@ -83,7 +86,7 @@ def query_string(query: Mapping[str, Any] | None) -> str:
     if not query:
         return ""
     pairs: list[tuple[str, str]] = []
-    for key, value in query.items():
+    for key, value in checked_mapping(query, "query").items():
         if value.__class__ is list or value.__class__ is tuple:
             pairs += [(key, _query_value(one)) for one in value]
         elif value is not None and value is not UNSET:
@@ -94,10 +97,6 @@ def query_string(query: Mapping[str, Any] | None) -> str:
 def _query_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, datetime):
-        return iso(value)
-    if isinstance(value, date | time):
-        return value.isoformat()
     if isinstance(value, str):
         return str.__str__(value)  # of an Enum's member its value, not its name
     if isinstance(value, int):
@@ -106,4 +105,7 @@ def _query_value(value: Any) -> str:
         if not math.isfinite(value):
             raise ValueError("a query value must be a finite number")
         return float.__repr__(value)
-    raise TypeError(f"a query value must be a string, number, boolean or date, not {type(value).__name__}")
+    made = converter().unstructure(value)
+    if type(made) is type(value):
+        raise TypeError(f"a query value must be a string, number, boolean or date, not {type(value).__name__}")
+    return _query_value(made)

@@ -171,7 +171,7 @@ class Pipeline:
 
     @contextmanager
     def _keeping_the_401(self, outcome: Outcome) -> Generator[None, None, None]:
-        """What the credentials raise instead of another token leads, by its last cause, to the API's own 401."""
+        """Make the API's own 401 the last cause of what the credentials raise if they have no other token."""
         try:
             yield
         except PrismaError as error:

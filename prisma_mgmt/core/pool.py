@@ -4,6 +4,8 @@ httpx's own pool costs more the more calls wait in it, and keeps the slot of a c
 connection that was used last, and one that was cut short is closed and forgotten.
 """
 
+import gc
+import warnings
 from types import TracebackType
 
 import anyio
@@ -34,9 +36,7 @@ class Place:
         self._request: Request | None = None
         self._reply: Reply | None = None
         self._body: Body | None = None  # of an answer that stays open
-        self._broken = (
-            False  # something went wrong: whoever sends such an answer is not asked again over this connection
-        )
+        self._broken = False  # if something went wrong, nobody is asked again over this connection
 
     async def __aenter__(self) -> "Place":
         try:
@@ -146,8 +146,8 @@ class Pool:
     """Gives out places, and keeps the connections that wait for their next call."""
 
     def __init__(self, engine: Engine, clock: Clock, patience: Patience, *, places: int) -> None:
-        self.patience = patience
-        self.loop = LoopGuard("client")
+        self.patience: Patience = patience
+        self.loop: LoopGuard = LoopGuard("client")
         self._engine = engine
         self._clock = clock
         self._places = places
@@ -202,7 +202,10 @@ class Pool:
         """
         self._closed = True
         if self.loop.over():
-            self._idle.clear()
+            with warnings.catch_warnings():  # which would blame whoever closes the client
+                warnings.simplefilter("ignore", ResourceWarning)
+                self._idle.clear()
+                gc.collect()  # closes their sockets: no event loop can do it any more
         if self._idle:
             self.loop.check()
         while self._idle:

@@ -31,11 +31,11 @@ def recording(whose: object) -> Generator[list[Answered], None, None]:
     Those of this task count, and of the tasks that it starts in the block.
     """
     calls: list[Answered] = []
-    token = records.set((*records.get(), (whose, calls)))
+    records.set((*records.get(), (whose, calls)))
     try:
         yield calls
-    finally:
-        records.reset(token)
+    finally:  # not by a token, which only the same context may give back: a fixture may end in another one
+        records.set(tuple(one for one in records.get() if one[1] is not calls))
 
 
 def record_answer(whose: object, answer: Answer) -> None:

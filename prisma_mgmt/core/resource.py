@@ -1,12 +1,13 @@
 """The typed verbs that resource classes call."""
 
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import Any, NoReturn, TypeAlias, TypedDict, TypeVar, Unpack
 
 from prisma_mgmt import masks
 from prisma_mgmt.core.answers import read, read_json
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import JSON, UNSET, Unset
+from prisma_mgmt.core.client import BaseClient
+from prisma_mgmt.core.kinds import JSON, UNSET, Unset
 from prisma_mgmt.core.listing import Listing, Page, read_listing
 from prisma_mgmt.core.logs import LogStream
 from prisma_mgmt.core.model import Model
@@ -14,9 +15,6 @@ from prisma_mgmt.core.paging import Pager
 from prisma_mgmt.core.paths import choice, path, quoted, route
 from prisma_mgmt.errors import NotFoundError
 from prisma_mgmt.masks import Secret
-
-if TYPE_CHECKING:
-    from prisma_mgmt.core.client import BaseClient
 
 __all__ = ["JSON", "UNSET", "LogStream", "Model", "Page", "Pager"]
 __all__ += ["Resource", "Secret", "Unset", "choice", "path", "quoted"]
@@ -54,12 +52,13 @@ class HowToList(TypedDict, total=False):
 class Resource:
     """A group of routes of one API.
 
-    The verbs are the edge that errors leave over: below it, locals may hold what a reporter must not show.
+    Errors leave the package through these verbs, which take our frames out of their tracebacks: locals further in may
+    hold what no reporter may show.
     """
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: "BaseClient") -> None:
+    def __init__(self, client: BaseClient) -> None:
         self._client = client
 
     def _pages(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[HowToList]) -> Pager[M]:

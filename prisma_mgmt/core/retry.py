@@ -3,8 +3,9 @@
 from collections.abc import Hashable
 from typing import Any
 
-from attrs import define, field, frozen, validators
+from attrs import define, field, frozen
 
+from prisma_mgmt.checks import checked_count
 from prisma_mgmt.errors import APIError, NetworkError, PrismaError, RateLimitError
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -33,7 +34,7 @@ class RetryPolicy:
     max_retry_after: the longest Retry-After that is waited for, in seconds; a longer one is an error at once.
     """
 
-    attempts: int = field(default=4, validator=[validators.instance_of(int), validators.ge(1)])
+    attempts: int = field(default=4, validator=lambda _, __, value: checked_count(value, "attempts"))
     deadline: float = field(default=60.0, validator=_number)
     backoff: float = field(default=0.5, validator=_number)
     max_backoff: float = field(default=8.0, validator=_number)
@@ -98,7 +99,7 @@ class Gates:
     _open_at: dict[Hashable, tuple[float, object]] = field(factory=dict)  # with the credentials, whose id is the key
 
     def close(self, who: Hashable, until: float, now: float, credentials: object) -> None:
-        """Hold back whose key is `who` until then; gates that have opened by `now` are forgotten."""
+        """Hold back the calls whose key is `who` until then, and forget the gates that have opened by `now`."""
         until = max(until, self.open_at(who))
         self._open_at = {one: kept for one, kept in self._open_at.items() if kept[0] > now}
         self._open_at[who] = until, credentials

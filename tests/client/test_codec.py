@@ -21,8 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prisma_mgmt.core import codec
-from prisma_mgmt.core.codec import JSON, UNSET, Mismatch, Unset, decode, json_key, parse, structure
-from prisma_mgmt.core.encoding import dump
+from prisma_mgmt.core.codec import Mismatch, decode, parse, structure
+from prisma_mgmt.core.encoding import converter, dump
+from prisma_mgmt.core.kinds import JSON, UNSET, Unset, json_key
+from prisma_mgmt.core.paths import query_string
 from prisma_mgmt.masks import Secret
 
 pytestmark = pytest.mark.usefixtures("json_library")
@@ -567,6 +569,18 @@ def test_what_is_sent_does_not_depend_on_the_library(value: Any, sent: Any) -> N
         found = json.loads(dump(body))
         assert typed(found) == typed({"count": 1, "anything": sent} if wanted is None else wanted)
     assert len(set(map(str, with_each_library(dump, {"a": value})))) == 1 or isinstance(value, float)
+
+
+def test_callers_say_how_a_type_of_theirs_is_sent() -> None:
+    class Money:
+        """A type of the caller's."""
+
+    with pytest.raises(TypeError, match="JSON has nothing for a value of type Money, at paid"):
+        dump({"paid": Money()})
+    converter().register_unstructure_hook(Money, lambda money: {"amount": 5})
+    assert dump({"paid": Money()}) == b'{"paid":{"amount":5}}'
+    converter().register_unstructure_hook(Money, lambda money: "5 EUR")
+    assert query_string({"paid": [Money()]}) == "?paid=5%20EUR"
 
 
 REFUSED: list[Any] = [

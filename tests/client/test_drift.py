@@ -14,7 +14,8 @@ import pytest
 
 from prisma_mgmt import Unset
 from prisma_mgmt.core import codec
-from prisma_mgmt.core.codec import Mismatch, decode, json_key
+from prisma_mgmt.core.codec import Mismatch, decode
+from prisma_mgmt.core.kinds import json_key
 from prisma_mgmt.masks import Secret
 
 

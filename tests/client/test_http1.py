@@ -197,6 +197,7 @@ def by_h11(data: bytes) -> tuple[int, bytes]:
         b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         b"HTTP/1.1 100 C\r\n\r\n" * 100,
         b"HTTP/1.1 9999 OK\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
         b"garbage\r\n\r\n",
         b"\x16\x03\x01\x02\x00",
         OK + b"X: " + b"y" * 70_000,
@@ -262,6 +263,24 @@ async def test_a_body_may_end_with_the_connection(wire: Wire) -> None:
     assert isinstance(found, tuple)
     assert found[2] == b"hello"
     assert not connection.reusable
+
+
+async def test_a_reset_is_not_the_end_of_a_body_that_ends_with_the_connection(wire: Wire) -> None:
+    connection = connected(wire)
+    reply = await begun(connection, OK + b"\r\nhel")
+    assert await reply.read() == b"hel"
+    connection.connection_lost(ConnectionResetError(104, "Connection reset by peer"))
+    with pytest.raises(httpx.ReadError, match="reset by peer"):
+        await reply.read()
+
+
+async def test_a_long_head_is_as_good_in_pieces_as_at_once(wire: Wire) -> None:
+    data = OK + b"".join(b"X-%d: %s\r\n" % (i, b"y" * 1000) for i in range(60)) + b"Content-Length: 2\r\n\r\nok"
+    for size in (len(data), 30_000, 5_000, 100):
+        pieces = [data[i : i + size] for i in range(0, len(data), size)]
+        found = await answered(connected(wire), pieces)
+        assert isinstance(found, tuple), size
+        assert found[2] == b"ok"
 
 
 async def test_an_answer_without_a_body_whatever_it_says(wire: Wire) -> None:
@@ -441,6 +460,16 @@ async def test_two_calls_over_a_real_socket() -> None:
                 assert (await whole(connection, request()))[2] == b"hello"
         await connection.aclose()
         assert not connection.reusable
+
+
+async def test_closing_does_not_wait_for_the_other_side(wire: Wire) -> None:
+    connection = connected(wire)
+    wire.close = lambda: None  # type: ignore[method-assign]  # as TLS, whose goodbye nobody answers
+    closing = asyncio.create_task(connection.aclose())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert closing.done()
+    assert wire.aborted
 
 
 # Dialling

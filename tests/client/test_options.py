@@ -4,6 +4,7 @@ import copy
 import inspect
 import pickle
 import ssl
+from collections.abc import AsyncGenerator
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +39,12 @@ class Half(Renewing):
     outdated = None  # type: ignore[assignment]
 
 
+class Awaited:
+    """A hook that nobody would await."""
+
+    async def __call__(self, event: object) -> None: ...
+
+
 OPTIONS: list[tuple[str, Any, type[Exception], str]] = [
     ("http_client", httpx.Client, TypeError, r"httpx\.AsyncClient, not the class httpx\.Client"),
     ("http_client", Httpx2Client(), TypeError, r"must be an httpx\.AsyncClient, not httpx2\.AsyncClient"),
@@ -65,6 +72,7 @@ SHARED: list[tuple[str, Any, type[Exception], str]] = [
     ("auth", Renewing, TypeError, "auth.* methods access_token, renew, not the class Renewing"),
     ("auth", Half("token"), TypeError, "auth must be an object with the methods accepted, outdated, drain"),
     ("on_event", 5, TypeError, "on_event"),
+    ("on_event", Awaited(), TypeError, "on_event must be a plain function"),
 ]
 
 
@@ -86,10 +94,14 @@ def test_a_synchronous_client_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"attempts": "3"}, {"attempts": 1.5}, {"attempts": 0}, {"deadline": "1"}, {"backoff": float("nan")}]
+    "bad",
+    [
+        *({"attempts": "3"}, {"attempts": 1.5}, {"attempts": True}, {"attempts": 0}),
+        *({"deadline": "1"}, {"backoff": float("nan")}),
+    ],
 )
 def test_a_policy_names_what_is_wrong(bad: dict[str, Any]) -> None:
-    with pytest.raises((TypeError, ValueError), match=next(iter(bad))):
+    with pytest.raises((TypeError, ValueError), match=f"^{next(iter(bad))} must "):
         RetryPolicy(**bad)
 
 
@@ -162,6 +174,23 @@ async def test_a_view_keeps_a_subclass_whole() -> None:
     await view.connections.get("con_1")
 
 
+class InSlots(ManagementClient):
+    __slots__ = ("__secret", "team")
+
+    def __init__(self, team: str, **options: Any) -> None:
+        super().__init__("token", **options)
+        self.team = team
+        self.__secret = f"{team}'s"
+
+    def secret(self) -> str:
+        return self.__secret
+
+
+def test_a_view_keeps_what_a_subclass_has_in_slots() -> None:
+    view = InSlots("a").with_options(timeout=5)
+    assert (view.team, view.secret()) == ("a", "a's")
+
+
 async def test_closing_waits_for_renewals_under_way() -> None:
     own, users, gone = Renewing("a"), Renewing("b"), Renewing("c")
     client, _ = scripted(answer(), auth=own)
@@ -194,7 +223,8 @@ def test_what_has_connections_is_not_copied(how: Any) -> None:
 
 
 def test_annotations_evaluate() -> None:
-    for method in (ManagementClient, ManagementClient.with_options, ManagementClient.request, ManagementClient.record):
+    methods: list[Any] = [ManagementClient.with_options, ManagementClient.request, ManagementClient.record]
+    for method in (ManagementClient, ManagementClient.projects, ManagementClient.projects.list, *methods):
         assert inspect.signature(method, eval_str=True).parameters
 
 
@@ -222,6 +252,20 @@ async def test_a_record_tells_what_calls_were_answered() -> None:
     assert [one.url for one in inner] == ["https://api.prisma.io/v1/connections/con_3"]
 
 
+async def test_a_record_may_end_in_another_context() -> None:
+    client, _ = scripted(answer())
+
+    async def fixture() -> AsyncGenerator[list[Any]]:
+        with client.record() as calls:
+            yield calls
+
+    made = fixture()
+    async with anyio.create_task_group() as group:
+        group.start_soon(made.__anext__)
+    async with anyio.create_task_group() as group:
+        group.start_soon(made.aclose)
+
+
 async def test_a_record_is_of_one_client_and_one_task() -> None:
     client, _ = scripted(answer())
     other, _ = scripted(answer())
@@ -245,6 +289,24 @@ async def test_a_record_is_of_one_client_and_one_task() -> None:
 
 
 # Bodies of any kind
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({"query": [("a", "b")]}, "query must be a mapping of names to values, not list"),
+        ({"query": "a=b"}, "query must be a mapping of names to values, not str"),
+        ({"path_params": ["a"]}, "path_params must be a mapping of names to values, not list"),
+        ({"headers": [("a", "b")]}, "headers must be a mapping of names to values, not list"),
+        ({"path": None}, "the path must be a string, not NoneType"),
+        ({"method": None}, "None is no HTTP method"),
+    ],
+)
+async def test_what_no_request_can_be_made_of_is_refused(bad: dict[str, Any], told: str) -> None:
+    client, script = scripted(answer())
+    with pytest.raises((TypeError, ValueError), match=told):
+        await client.request(**{"method": "GET", "path": "/v1/x", **bad})
+    assert script.tokens == []
 
 
 async def test_request_gives_json_text_and_bytes() -> None:

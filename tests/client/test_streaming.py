@@ -259,6 +259,21 @@ async def test_closed_in_another_task(clock: FakeClock) -> None:
         await until(lambda: server.open_connections == 0)
 
 
+async def test_two_tasks_cannot_read_one_log(clock: FakeClock) -> None:
+    gate = Gate()
+    log = Log(Reply(chunks=Chunks(lines(record("a")), gate=gate)))
+    async with serve(log) as server, client_of(server, clock) as client:
+        async with client.builds.logs("bld_1") as stream, anyio.create_task_group() as group:
+            await anext(stream)
+            group.start_soon(stream.__anext__)
+            await anyio.lowlevel.checkpoint()
+            await until(lambda: stream._busy)
+            with pytest.raises(RuntimeError, match="another task is reading this log"):
+                await anext(stream)
+            group.cancel_scope.cancel()
+        assert server.connections == 1
+
+
 async def test_closing_from_another_task_ends_the_reader(clock: FakeClock) -> None:
     gate = Gate()
     log = Log(Reply(chunks=Chunks(lines(record("a")), gate=gate)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from functools import partial
 from typing import Any
 
 import anyio
@@ -10,6 +11,7 @@ import anyio.to_thread
 import httpx
 import pytest
 import trio
+from anyio.from_thread import start_blocking_portal
 
 from prisma_mgmt import ManagementClient, NetworkError, RequestTimeoutError, RetryPolicy
 from prisma_mgmt.core.clock import Clock, Patience
@@ -279,21 +281,19 @@ def test_a_second_event_loop_is_refused(run: Any) -> None:
     run(use(client.aclose))
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of a loop that is over can only be let go
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("run", [asyncio.run, trio.run])
-def test_a_client_whose_event_loop_is_over_can_be_closed(run: Any) -> None:
+def test_a_client_whose_event_loop_is_over_can_be_closed(run: Any, anyio_backend: str) -> None:
     clients: list[ManagementClient] = []
 
-    async def use() -> None:
-        async with serve(reply) as server:
-            clients.append(ManagementClient("token", base_url=server.url))
-            await clients[0].connections.get("con_1")
+    async def use(url: str) -> None:
+        clients.append(ManagementClient("token", base_url=url))
+        await clients[0].connections.get("con_1")
 
-    for step in (use, lambda: clients[0].aclose()):
-        run(step) if run is trio.run else run(step())
-    clients.clear()
-    gc.collect()
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(reply)) as server:
+        for step in (partial(use, server.url), lambda: clients[0].aclose()):
+            run(step) if run is trio.run else run(step())
+        clients.clear()
+        gc.collect()
 
 
 def test_connections_are_closed_in_their_own_loop_only() -> None:

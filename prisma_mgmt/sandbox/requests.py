@@ -1,12 +1,13 @@
 """What the sandbox was asked, with secrets masked: for tests to look at, and for the log on the terminal."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import cast
 from urllib.parse import parse_qs
+
+from prisma_mgmt.sandbox.wire import ApiError, parse_json
 
 LONGEST_BODY = 64 * 1024  # bytes that are kept of a body
 MASK = "***"
@@ -93,8 +94,8 @@ def masked_body(content_type: str, body: bytes) -> object:
     try:
         if kind == "application/x-www-form-urlencoded":
             return masked_query(body.decode())
-        return masked(json.loads(body)) if kind.endswith("json") else None
-    except (ValueError, RecursionError):
+        return masked(parse_json(body)) if kind.endswith("json") else None
+    except (ValueError, ApiError):
         return None
 
 

@@ -386,11 +386,18 @@ def test_a_line_of_the_log_cannot_command_the_terminal() -> None:
         assert r"/v1/\x1b[2Jx\nINFO?a=\x1b\r" in line
 
 
-@pytest.mark.parametrize("body", [b"{", b"[" * 50_000, b"\xff", b"x" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"{", b"[" * 50_000, b"\xff", b"x" * 100_000),
+        *(b'{"name": "\\ud800"}', b'{"name": NaN}', b'{"name": 1e999}', b"[" * 400 + b"]" * 400),
+    ],
+)
 def test_a_body_that_cannot_be_shown_is_none(body: bytes) -> None:
     with Sandbox() as sandbox:
         httpx.post(f"{sandbox.api_url}/v1/projects", content=body, headers={"Content-Type": "application/json"})
         assert sandbox.requests[-1].body is None
+        assert httpx.get(f"{sandbox.api_url}/_sandbox/requests").json()["data"][-1]["status"] == 401
 
 
 # The clock, and a new start

@@ -112,7 +112,6 @@ class Door:
     ) -> None:
         self.kept: deque[Exchange] = deque(maxlen=KEPT)
         self.hang_up: Callable[[Scope], bool] | None = None  # cuts the connection of a request, if it knows it
-        self.on_fault: Callable[[Fault], object] = lambda _: None
         self.on_request: Callable[[RecordedRequest], object] | None = None
         self._places, self._faults = places, faults
         self._host, self._clock, self._template_of = host, clock, template_of
@@ -141,7 +140,6 @@ class Door:
         prefixed = None if route is None else place.prefix + route
         for fault in self._faults.meet(names_of(method, scope["path"], place.path, route, prefixed)):
             exchange.fault = fault.kind
-            self.on_fault(fault)
             if await self._happen(fault, place.api, scope, exchange):
                 return
         await self._places[place.api]({**scope, "root_path": place.prefix}, exchange.receive, exchange.send)

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 from starlette.types import ASGIApp
 
-from prisma_mgmt.sandbox.api import api_application
+from prisma_mgmt.sandbox.api import Application
+from prisma_mgmt.sandbox.description import describe
 from prisma_mgmt.sandbox.state import World
 from prisma_mgmt.sandbox.tokens import Client, Grant, Tokens
 
@@ -52,7 +54,7 @@ class Local:
         self.tokens = Tokens(self.world, "strict", 3600.0)
         self.workspace_id = self.world.create_workspace("Sandbox").id
         self.token = self.tokens.issue_service_token(self.workspace_id)
-        self.apps = {api: api_application(self.world, self.tokens, api) for api in APIS}
+        self.apps = {api: Application(self.world, self.tokens, partial(describe, api)) for api in APIS}
 
     def client(self, api: str = "management", token: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}

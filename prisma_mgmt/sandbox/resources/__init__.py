@@ -11,12 +11,7 @@ How things move on the sandbox's clock:
 - An install URL works once, within ten minutes. The lease on a stage ends with its lifetime, a workflow's token too.
 """
 
-from prisma_mgmt.sandbox.resources import (  # noqa: I001  # which would give each of them a statement of its own
-    account, alchemy, branches, buckets, builds, connections, databases, deployments, domains, environments, github,
-    projects, service_tokens, services, topology, variables,
-)  # fmt: skip
-
-ALL = (
+from prisma_mgmt.sandbox.resources import (  # noqa: F401, I001  # each makes itself known; one statement for all
     account, alchemy, branches, buckets, builds, connections, databases, deployments, domains, environments, github,
     projects, service_tokens, services, topology, variables,
 )  # fmt: skip

@@ -46,7 +46,7 @@ class Grant:
     client: Client
     workspace_id: str
     scope: str
-    user_id: str = "usr_sandbox"
+    user_id: str
     revoked: bool = False
 
 

@@ -52,7 +52,8 @@ class Local:
         self.clock = Clock()
         self.world = World(self.clock)
         self.tokens = Tokens(self.world, "strict", 3600.0)
-        self.workspace_id = self.world.create_workspace("Sandbox").id
+        self.user = self.world.create_user("Sandbox Developer")
+        self.workspace_id = self.world.create_workspace("Sandbox", self.user).id
         self.token = self.tokens.issue_service_token(self.workspace_id)
         self.apps = {api: Application(self.world, self.tokens, partial(describe, api)) for api in APIS}
 
@@ -62,7 +63,7 @@ class Local:
 
     def log_in(self, client_id: str = "sandbox-app") -> str:
         """An access token, as the login server gives it to an app."""
-        grant = Grant(Client(client_id, "Sandbox app", ()), self.workspace_id, "workspace:admin")
+        grant = Grant(Client(client_id, "Sandbox app", ()), self.workspace_id, "workspace:admin", self.user.id)
         self.world.let_in(client_id, "Sandbox app", self.workspace_id, grant.scope.split())
         code = self.tokens.issue_code(grant, "uri", None)
         return str(self.tokens.redeem(grant.client, code, "uri", None)["access_token"])

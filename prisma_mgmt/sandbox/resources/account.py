@@ -81,8 +81,8 @@ def subscription(call: Call) -> Values:
 @answers("data_platform:members.list")
 def list_members(call: Call) -> list[Values]:
     head = {"role": "owner", "status": "active", "joinedAt": timestamp(call.it.made_at)}
-    members = call.world.members(call.it)
-    return [{"id": f"mem_{user.id[4:]}", "userId": user.id, "email": user.email, **head} for user in members]
+    owner = call.it.hidden["owner"]
+    return [{"id": f"mem_{owner.id[4:]}", "userId": owner.id, "email": owner.email, **head}]
 
 
 # Integrations: what a login leaves behind

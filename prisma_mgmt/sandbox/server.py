@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Self, get_args
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
@@ -63,8 +64,11 @@ class LocalPrisma:
         check(is_whole(port, 0, 65535), "port is a number from 0 to 65535", port)
         lives = is_number(token_lifetime, 0, LONGEST) and token_lifetime > 0
         check(lives, "token_lifetime is a number of seconds above 0", token_lifetime)
+        check(postgres is None or is_text(postgres), 'postgres is a DSN or "auto"', postgres)
+        check(callable(clock), "clock is a function", clock)
         self._client_secret = secrets.token_urlsafe(24)
         uris = texts(redirect_uris, "redirect_uris")
+        check(all(urlsplit(one).scheme for one in uris), "redirect_uris are URIs with a scheme", uris)
         web = Client(self.confidential_client_id, "Sandbox web app", uris, self._client_secret)
         self._clients = {self.client_id: Client(self.client_id, "Sandbox app", uris), web.id: web}
         self._users = {new_id("usr"): (name, new_id("wksp")) for name in texts(users, "users")}

@@ -129,7 +129,7 @@ class World:
         return thing
 
     def remove(self, thing: Thing) -> None:
-        """Take a thing out of the world, and it alone; what it holds is the caller's to remove."""
+        """Remove a thing alone; the caller removes what it holds."""
         self._things[thing.kind].pop(thing.id, None)
 
     # Users, workspaces, and the apps let into them

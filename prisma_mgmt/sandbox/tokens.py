@@ -1,4 +1,4 @@
-"""Codes and tokens: what the login server gave out, and what of it is still worth something."""
+"""Codes and tokens: what the login server gave out, and what of it is still good."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ Personality = Literal["strict", "grace"]
 
 
 class InvalidGrantError(Exception):
-    """A code or refresh token that is worth nothing (any more)."""
+    """A code or refresh token that is not good, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Tokens:
         return self._issue(token.grant)
 
     def revoke(self, client: Client, token: str) -> None:
-        """Revoke the login that a token came from (RFC 7009); an unknown token is none of anyone's business."""
+        """Revoke the login that a token came from (RFC 7009); an unknown token is no error."""
         found = self.refresh_tokens.get(token) or self.access_tokens.get(token)
         if found is not None and found.grant.client.id == client.id:
             found.grant.revoked = True

@@ -75,7 +75,7 @@ def _add(call: Call, calls: dict[str, Call], refused: list[str]) -> None:
 
 
 def _kind(document: Document, raw: Schema) -> tuple[bool, bool]:
-    """Whether an operation answers a list, and whether a log."""
+    """Tell if an operation answers a list, and if it answers a log."""
     try:
         answers = {status: one for status, one in raw["responses"].items() if re.match(r"2|101", status)}
         content = document.target(answers[max(answers)], Place("#"))[0].get("content", {})

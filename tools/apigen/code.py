@@ -17,7 +17,7 @@ _ERRORS = {
     409: "ConflictError",
     422: "UnprocessableEntityError",
 }
-_USUAL = (400, 403, 422, 404)  # wrong arguments, a token that may not, and where there are ids, an unknown one
+_USUAL = (400, 403, 422, 404)  # wrong arguments, a token that may not, and, if it takes ids, an unknown one
 
 
 def docstring(*paragraphs: str) -> str:

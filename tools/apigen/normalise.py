@@ -1,7 +1,7 @@
 """An OpenAPI 3.1 document, everything inlined or by reference, as a description: objects and enumerations named once.
 
 What the committed description names keeps its name, place by place; so do its words (summaries, notes). A new shape is
-called what names.toml says, else after its `$ref` or its place, and never shares the model of another shape: where a
+called what names.toml says, else after its `$ref` or its place, and never shares the model of another shape: if a
 name is taken, the next one serves. An operation that is not understood is left out, and the reason told.
 """
 

@@ -243,8 +243,8 @@ class LocalPrisma:
     @property
     def counts(self) -> Counter[str]:
         """What happened so far: authorize, exchange, refresh, refresh_refused, api, unauthenticated, faults."""
-        faults = sum(one.met for one in self.faults.asked())
-        return self._world.counts + Counter(faults=faults)
+        with self._world.lock:
+            return self._world.counts + Counter(faults=sum(one.met for one in self.faults.asked()))
 
     # What is to happen
 

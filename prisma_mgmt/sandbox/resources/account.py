@@ -1,7 +1,5 @@
 """Workspaces and who may enter them, regions, approvals, and whom a token stands for."""
 
-from typing import Any
-
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, answers, resource
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
 from prisma_mgmt.sandbox.views import Sight
@@ -116,10 +114,8 @@ class AgentApprovals(Resource):
     def settle(self, world: World, thing: Thing) -> None:
         age = world.clock() - thing.made_at
         decided, expired = age >= MOMENT, age >= APPROVAL_LIFETIME
-        moment: Any = timestamp(thing.made_at + MOMENT) if decided else None
         thing.values.update(
             status="expired" if expired else "approved" if decided else "pending",
             expiresAt=timestamp(thing.made_at + APPROVAL_LIFETIME),
-            windowExpiresAt=None,
-            decidedAt=moment,
+            decidedAt=timestamp(thing.made_at + MOMENT) if decided else None,
         )

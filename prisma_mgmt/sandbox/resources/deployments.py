@@ -49,11 +49,9 @@ class Deployments(Resource):
 
     def show(self, sight: Sight, thing: Thing) -> Values:
         signature = thing.hidden["signature"] if sight.secrets else None
-        mapping = thing.values.get("portMapping")
         return {
             "status": state(thing),
             "previewDomain": preview(thing) if state(thing) in BUSY else None,
-            "portMapping": mapping,
             "uploadUrl": signature and f"{sight.base}/uploads/{thing.id}?signature={signature}",
         }
 

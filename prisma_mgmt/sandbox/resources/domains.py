@@ -37,7 +37,6 @@ class Domains(Resource):
         record = {"type": "CNAME", "name": thing.values["hostname"], "ttl": 300}
         target = f"{service.values['region']}.cname.prisma-sandbox.invalid"
         return {
-            "appId": service.id,
             "computeServiceId": service.id,
             "status": status,
             "foundryStatus": status,

@@ -16,8 +16,8 @@ class ServiceTokens(Resource):
 
     def show(self, sight: Sight, thing: Thing) -> Values:
         value = thing.hidden["value"]
-        shown: Values = {"valueHint": f"…{value[-4:]}", "workspaceId": thing.workspace_id}
-        return {**shown, "value": value} if sight.secrets else shown
+        hint: Values = {"valueHint": f"…{value[-4:]}"}
+        return {**hint, "value": value} if sight.secrets else hint
 
 
 def has_expired(world: World, token: str) -> bool:

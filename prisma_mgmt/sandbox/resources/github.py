@@ -8,7 +8,7 @@ from typing import Any, cast
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from prisma_mgmt.sandbox.engine import Call, Reply, Resource, answers, resource
-from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
+from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import ApiError
 
 ACCOUNT = "sandbox-dev"  # whose repositories they are if no other account was named
@@ -109,12 +109,9 @@ def exchange(call: Call) -> Reply | Response:
     if repository is None:
         return _unauthorized("The token's repository is not linked to a project.")
     lifetime = min(max(call.fields.get("expiresInSeconds", 1800), SHORTEST), LONGEST)
-    expires_at = call.world.clock() + lifetime
-    workspace = repository.up("workspaces")
     name = f"GitHub Actions: {repository.values['repoFullName']}"
-    token = call.create("service-tokens", workspace, {"name": name})
-    token.values["expiresAt"], token.hidden["expires_at"] = timestamp(expires_at), expires_at
-    return Reply(token, secrets=True)
+    values = {"name": name, "expiresAt": call.world.clock() + lifetime}
+    return Reply(call.create("service-tokens", repository.up("workspaces"), values), secrets=True)
 
 
 def _claims(token: str) -> Values:

@@ -11,7 +11,9 @@ How things move on the sandbox's clock:
 - An install URL works once, within ten minutes. The lease on a stage ends with its lifetime, a workflow's token too.
 """
 
-from prisma_mgmt.sandbox.resources import (  # noqa: F401, I001  # each makes itself known; one statement for all
-    account, alchemy, branches, buckets, builds, connections, databases, deployments, domains, environments, github,
-    projects, service_tokens, services, topology, variables,
+from prisma_mgmt.sandbox.resources import (  # noqa: I001  # which would give each of them a statement of its own
+    account as account, alchemy as alchemy, branches as branches, buckets as buckets, builds as builds,
+    connections as connections, databases as databases, deployments as deployments, domains as domains,
+    environments as environments, github as github, projects as projects, service_tokens as service_tokens,
+    services as services, topology as topology, variables as variables,
 )  # fmt: skip

@@ -13,7 +13,7 @@ LONGEST_BODY = 64 * 1024  # bytes that are kept of a body
 MASK = "***"
 
 _SECRET = re.compile(
-    r"token(?!_type)|secret|passw|verifier|credential|connection_?string|api_?key|assertion|signature|cookie"
+    r"token(?!_type)|secret|passw|verifier|credential|connection[_-]?string|api[_-]?key|assertion|signature|cookie"
     r"|authorization|\A(code|value|pass|jwt|state)\Z",
     re.IGNORECASE,
 )

@@ -352,9 +352,8 @@ def test_a_websocket_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture) 
 
 def test_requests_are_kept_with_their_secrets_masked(sandbox: Sandbox, clock: Clock) -> None:
     with connect(sandbox, sandbox.service_token) as api:
-        api.post(
-            "/projects?token=t0p", json={"name": "shop", "nested": [{"password": "hunter2", "url": "pg://u:p@h/d"}]}
-        )
+        body = {"name": "shop", "nested": [{"password": "hunter2", "url": "pg://u:p@h/d"}]}
+        api.post("/projects?token=t0p", json=body, headers={"X-Api-Key": "k3y0"})
     with httpx.Client(base_url=sandbox.auth_url) as web:
         tokens = log_in(web, sandbox)
     asked = sandbox.requests
@@ -368,7 +367,7 @@ def test_requests_are_kept_with_their_secrets_masked(sandbox: Sandbox, clock: Cl
     assert asked[2].body["grant_type"] == "authorization_code"  # type: ignore[index]  # a form
     assert (asked[2].status, asked[2].api, asked[2].route) == (200, "login", "/token")
     told = repr(asked) + "\n".join(one.line() for one in asked)
-    for secret in (sandbox.service_token, "t0p", "hunter2", tokens["access_token"], tokens["refresh_token"]):
+    for secret in (sandbox.service_token, "t0p", "k3y0", "hunter2", tokens["access_token"], tokens["refresh_token"]):
         assert secret not in told
 
 

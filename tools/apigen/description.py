@@ -51,17 +51,17 @@ class Argument:
 
 
 @frozen
-class Operation:
-    """An operation of a description."""
+class Named:
+    """An operation of a document, and what it is called."""
 
     path: str
     http: str
-    route: str
     raw: Schema
+    name: str
 
     @property
-    def name(self) -> str:
-        return str(self.raw["operationId"])
+    def route(self) -> str:
+        return f"{self.http.upper()} {self.path}"
 
     @property
     def resource(self) -> str:
@@ -70,6 +70,11 @@ class Operation:
     @property
     def method(self) -> str:
         return self.name.partition(".")[2]
+
+
+@frozen
+class Operation(Named):
+    """An operation of a description."""
 
     @property
     def body(self) -> Schema | None:
@@ -117,7 +122,7 @@ def operations(document: Schema) -> Iterator[Operation]:
     """By path, then in the usual order of methods."""
     for path, item in sorted(document.get("paths", {}).items()):
         for http in (http for http in METHODS if http in item):
-            yield Operation(path, http, f"{http.upper()} {path}", item[http])
+            yield Operation(path, http, item[http], str(item[http]["operationId"]))
 
 
 def by_template(document: Schema) -> dict[str, Operation]:

@@ -37,7 +37,6 @@ class ApiKeys(Resource):
     def list(self, environment_id: str) -> Pager[ApiKey]:
         """List the API keys of an environment, without their secrets.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /environments/{environmentId}/apikeys
         """
         return self._list(ApiKey, path("/environments/{}/apikeys", environment_id))
@@ -45,7 +44,6 @@ class ApiKeys(Resource):
     async def create(self, environment_id: str, *, name: str) -> CreatedApiKey:
         """Create an API key for an environment; the key is in this answer only.
 
-        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         POST /environments/{environmentId}/apikeys
         """
         return await self._post(
@@ -55,7 +53,6 @@ class ApiKeys(Resource):
     async def delete(self, api_key_id: str, *, missing_ok: bool = False) -> None:
         """Delete an API key.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /apikeys/{apiKeyId}
         """
         await self._delete(path("/apikeys/{}", api_key_id), missing_ok=missing_ok)

@@ -27,7 +27,6 @@ class Environments(Resource):
     def list(self, project_id: str) -> Pager[Environment]:
         """List the environments of a project.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /projects/{projectId}/environments
         """
         return self._list(Environment, path("/projects/{}/environments", project_id))
@@ -35,7 +34,6 @@ class Environments(Resource):
     async def create(self, project_id: str, *, name: str, connection_string: str) -> Environment:
         """Create an environment of a project, over a database of its own.
 
-        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         POST /projects/{projectId}/environments
         """
         connection_string = Secret(connection_string)
@@ -45,7 +43,6 @@ class Environments(Resource):
     async def get(self, environment_id: str) -> Environment:
         """Look up an environment.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /environments/{environmentId}
         """
         return await self._get(Environment, path("/environments/{}", environment_id), bare=True)
@@ -53,7 +50,6 @@ class Environments(Resource):
     async def delete(self, environment_id: str, *, missing_ok: bool = False) -> None:
         """Delete an environment with its API keys, for good.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /environments/{environmentId}
         """
         await self._delete(path("/environments/{}", environment_id), missing_ok=missing_ok)

@@ -31,7 +31,6 @@ class Members(Resource):
     def list(self, workspace_id: str) -> Pager[Member]:
         """List the members of a workspace.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /workspaces/{workspaceId}/members
         """
         return self._list(Member, path("/workspaces/{}/members", workspace_id))

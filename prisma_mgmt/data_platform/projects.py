@@ -25,7 +25,6 @@ class Projects(Resource):
     def list(self, workspace_id: str) -> Pager[Project]:
         """List the projects of a workspace.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /workspaces/{workspaceId}/projects
         """
         return self._list(Project, path("/workspaces/{}/projects", workspace_id))
@@ -33,7 +32,6 @@ class Projects(Resource):
     async def create(self, workspace_id: str, *, name: str) -> Project:
         """Create a project in a workspace.
 
-        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         POST /workspaces/{workspaceId}/projects
         """
         return await self._post(Project, path("/workspaces/{}/projects", workspace_id), {"name": name}, bare=True)
@@ -41,7 +39,6 @@ class Projects(Resource):
     async def get(self, project_id: str) -> Project:
         """Look up a project.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /projects/{projectId}
         """
         return await self._get(Project, path("/projects/{}", project_id), bare=True)
@@ -49,7 +46,6 @@ class Projects(Resource):
     async def delete(self, project_id: str, *, missing_ok: bool = False) -> None:
         """Delete a project with its environments, for good.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /projects/{projectId}
         """
         await self._delete(path("/projects/{}", project_id), missing_ok=missing_ok)

@@ -36,7 +36,6 @@ class Workspaces(Resource):
     async def get(self, workspace_id: str) -> Workspace:
         """Look up a workspace.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /workspaces/{workspaceId}
         """
         return await self._get(Workspace, path("/workspaces/{}", workspace_id), bare=True)
@@ -44,7 +43,6 @@ class Workspaces(Resource):
     async def update(self, workspace_id: str, *, name: str | Unset = UNSET) -> Workspace:
         """Rename a workspace.
 
-        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         PATCH /workspaces/{workspaceId}
         """
         return await self._patch(Workspace, path("/workspaces/{}", workspace_id), {"name": name}, bare=True)

@@ -33,7 +33,8 @@ class AgentApprovals(Resource):
         """See whether an approval was given.
 
         Only the agent that asked may read it, to others it is a NotFoundError. Poll it after an `approval_required`
-        error, then repeat the refused call. Raises NotFoundError, UnprocessableEntityError.
+        error, then repeat the refused call.
+
         GET /v1/agent-approvals/{approvalId}
         """
         return await self._get(AgentApproval, path("/v1/agent-approvals/{}", approval_id), bare=True)

@@ -28,7 +28,8 @@ class Apps(Resource):
     ) -> Pager[Service]:
         """Walk the apps that the token can see, oldest first.
 
-        `limit` is the size of a page. Raises PermissionDeniedError, UnprocessableEntityError.
+        `limit` is the size of a page.
+
         GET /v1/apps (experimental)
         """
         query = {
@@ -54,7 +55,8 @@ class Apps(Resource):
     ) -> Service:
         """Create an app.
 
-        Raises PermissionDeniedError, NotFoundError, ConflictError, UnprocessableEntityError.
+        Raises NotFoundError, ConflictError.
+
         POST /v1/apps (experimental)
         """
         body = {
@@ -71,7 +73,6 @@ class Apps(Resource):
     async def get(self, app_id: str) -> Service:
         """Look up an app.
 
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/apps/{appId} (experimental)
         """
         return await self._get(Service, path("/v1/apps/{}", app_id))
@@ -88,7 +89,8 @@ class Apps(Resource):
     ) -> Service:
         """Rename an app, move it to another branch, or set its logical id.
 
-        Raises PermissionDeniedError, NotFoundError, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         PATCH /v1/apps/{appId} (experimental)
         """
         body = {
@@ -103,7 +105,8 @@ class Apps(Resource):
     async def delete(self, app_id: str, *, missing_ok: bool = False) -> None:
         """Delete an app and all its deployments.
 
-        Raises PermissionDeniedError, NotFoundError unless `missing_ok`, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         DELETE /v1/apps/{appId} (experimental)
         """
         await self._delete(path("/v1/apps/{}", app_id), missing_ok=missing_ok)
@@ -114,7 +117,8 @@ class Apps(Resource):
     ) -> Pager[DeploymentSummary]:
         """Walk the deployments of an app, newest first.
 
-        `limit` is the size of a page. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
+        `limit` is the size of a page.
+
         GET /v1/apps/{appId}/deployments (experimental)
         """
         return self._pages(
@@ -127,7 +131,6 @@ class Apps(Resource):
     ) -> CreatedDeployment:
         """Create a deployment of an app; it is not started.
 
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         POST /v1/apps/{appId}/deployments (experimental)
         """
         body = {"portMapping": port_mapping, "skipCodeUpload": skip_code_upload}
@@ -137,7 +140,6 @@ class Apps(Resource):
     def list_domains(self, app_id: str) -> Pager[CustomDomain]:
         """List the custom domains of an app; they come as one page.
 
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/apps/{appId}/domains (experimental)
         """
         return self._single_page(CustomDomain, path("/v1/apps/{}/domains", app_id))
@@ -146,7 +148,8 @@ class Apps(Resource):
     async def create_domain(self, app_id: str, *, hostname: str) -> CustomDomain:
         """Add a custom domain to an app, or get the one of that name which it has.
 
-        Raises BadRequestError, PermissionDeniedError, NotFoundError, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         POST /v1/apps/{appId}/domains (experimental)
         """
         return await self._post(CustomDomain, path("/v1/apps/{}/domains", app_id), {"hostname": hostname})
@@ -157,8 +160,8 @@ class Apps(Resource):
     ) -> PromotionResult:
         """Point an app's endpoint at a running deployment.
 
-        `version_id` is deprecated. Raises PermissionDeniedError, NotFoundError, ConflictError,
-        UnprocessableEntityError.
+        `version_id` is deprecated. Raises ConflictError.
+
         POST /v1/apps/{appId}/promote (experimental)
         """
         body = {"deploymentId": deployment_id, "versionId": version_id}
@@ -170,8 +173,8 @@ class Apps(Resource):
     ) -> PromotionResult:
         """Put an earlier or later deployment in service, without downtime.
 
-        `version_id` is deprecated. Raises PermissionDeniedError, NotFoundError, ConflictError,
-        UnprocessableEntityError.
+        `version_id` is deprecated. Raises ConflictError.
+
         POST /v1/apps/{appId}/rollback (experimental)
         """
         body = {"deploymentId": deployment_id, "versionId": version_id}

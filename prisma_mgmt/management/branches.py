@@ -42,7 +42,8 @@ class Branches(Resource):
         """Walk the live branches of a project, oldest first.
 
         `git_name` matches exactly, `git_name_contains` a part, case included. `limit` is the size of a page. Raises
-        NotFoundError; UnprocessableEntityError: both were given.
+        UnprocessableEntityError: both were given.
+
         GET /v1/projects/{projectId}/branches (experimental)
         """
         query = {"cursor": cursor, "limit": limit, "gitName": git_name, "gitNameContains": git_name_contains}
@@ -52,8 +53,8 @@ class Branches(Resource):
         """Create a branch of a project.
 
         A project's first branch is its default and its production, later ones are previews; `is_default` moves the
-        default here. Raises NotFoundError; ConflictError: the git name is taken; UnprocessableEntityError: it is no
-        git name.
+        default here. Raises ConflictError: the git name is taken; UnprocessableEntityError: it is no git name.
+
         POST /v1/projects/{projectId}/branches (experimental)
         """
         body = {"gitName": git_name, "isDefault": is_default}
@@ -62,8 +63,8 @@ class Branches(Resource):
     async def get(self, branch_id: str) -> Branch:
         """Look up a branch.
 
-        What stands on it is found by `branch_id` in the lists of databases, services and buckets. Raises
-        NotFoundError, UnprocessableEntityError.
+        What stands on it is found by `branch_id` in the lists of databases, services and buckets.
+
         GET /v1/branches/{branchId} (experimental)
         """
         return await self._get(Branch, path("/v1/branches/{}", branch_id))
@@ -71,7 +72,8 @@ class Branches(Resource):
     async def update(self, branch_id: str, *, is_default: bool | Unset | None = UNSET) -> Branch:
         """Make a branch the default one; nothing else can change.
 
-        Raises NotFoundError; UnprocessableEntityError: `is_default` is anything but true.
+        Raises UnprocessableEntityError: `is_default` is anything but true.
+
         PATCH /v1/branches/{branchId} (experimental)
         """
         return await self._patch(Branch, path("/v1/branches/{}", branch_id), {"isDefault": is_default})
@@ -79,8 +81,9 @@ class Branches(Resource):
     async def delete(self, branch_id: str, *, missing_ok: bool = False) -> None:
         """Delete a branch that has nothing left on it.
 
-        Raises NotFoundError unless `missing_ok`; ConflictError: something lives on it; UnprocessableEntityError: it
-        is the default or the production branch.
+        Raises ConflictError: something lives on it; UnprocessableEntityError: it is the default or the production
+        branch.
+
         DELETE /v1/branches/{branchId} (experimental)
         """
         await self._delete(path("/v1/branches/{}", branch_id), missing_ok=missing_ok)

@@ -73,6 +73,7 @@ class Buckets(Resource):
         """Walk the buckets that the token can see, or those of one project or branch.
 
         `branch_id="unassigned"` finds those on no branch. `limit` is the size of a page.
+
         GET /v1/buckets
         """
         query = {
@@ -97,8 +98,8 @@ class Buckets(Resource):
         """Create a bucket.
 
         The API makes up a name where none is given. Give `branch_id` or `branch_git_name`, not both. Raises
-        BadRequestError, PermissionDeniedError, NotFoundError; ConflictError: the logical id is taken on that
-        branch.
+        NotFoundError; ConflictError: the logical id is taken on that branch.
+
         POST /v1/buckets
         """
         body = {
@@ -113,7 +114,6 @@ class Buckets(Resource):
     async def get(self, bucket_id: str) -> Bucket:
         """Look up a bucket.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/buckets/{bucketId}
         """
         return await self._get(Bucket, path("/v1/buckets/{}", bucket_id))
@@ -130,8 +130,9 @@ class Buckets(Resource):
         """Relabel a bucket, move it to another branch, or set its logical id.
 
         Its objects and keys stay. `branch_git_name` creates a missing branch; `logical_id` cannot go together with
-        a move. Raises NotFoundError; ConflictError: the logical id is taken, or the branch changed meanwhile;
+        a move. Raises ConflictError: the logical id is taken, or the branch changed meanwhile;
         UnprocessableEntityError: nothing to change, or an empty name.
+
         PATCH /v1/buckets/{bucketId}
         """
         body = {
@@ -145,7 +146,6 @@ class Buckets(Resource):
     async def delete(self, bucket_id: str, *, missing_ok: bool = False) -> None:
         """Delete a bucket with all its objects and keys, for good.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/buckets/{bucketId}
         """
         await self._delete(path("/v1/buckets/{}", bucket_id), missing_ok=missing_ok)
@@ -153,7 +153,8 @@ class Buckets(Resource):
     def list_keys(self, bucket_id: str, *, cursor: str | None = None, limit: int | None = None) -> Pager[BucketKey]:
         """Walk the access keys of a bucket, without their secrets.
 
-        `limit` is the size of a page. Raises NotFoundError, UnprocessableEntityError.
+        `limit` is the size of a page.
+
         GET /v1/buckets/{bucketId}/keys
         """
         return self._pages(BucketKey, path("/v1/buckets/{}/keys", bucket_id), {"cursor": cursor, "limit": limit})
@@ -161,8 +162,8 @@ class Buckets(Resource):
     async def create_key(self, bucket_id: str, *, role: BucketKeyRole, name: str | Unset = UNSET) -> CreatedBucketKey:
         """Create an access key for a bucket; its secret is in this answer only.
 
-        The API makes up a name where none is given. Raises BadRequestError, NotFoundError,
-        UnprocessableEntityError.
+        The API makes up a name where none is given.
+
         POST /v1/buckets/{bucketId}/keys
         """
         body = {"name": name, "role": choice("role", role)}
@@ -171,7 +172,8 @@ class Buckets(Resource):
     async def delete_key(self, bucket_id: str, key_id: str, *, missing_ok: bool = False) -> None:
         """Delete an access key of a bucket.
 
-        Raises UnprocessableEntityError; NotFoundError: the bucket has no such key.
+        Raises NotFoundError: the bucket has no such key.
+
         DELETE /v1/buckets/{bucketId}/keys/{keyId}
         """
         await self._delete(path("/v1/buckets/{}/keys/{}", bucket_id, key_id), missing_ok=missing_ok)

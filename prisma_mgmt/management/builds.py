@@ -131,6 +131,7 @@ class Builds(Resource):
         """Walk the builds of the token's workspace, newest first.
 
         `limit` is the size of a page. Raises NotFoundError.
+
         GET /v1/builds (experimental)
         """
         query = {
@@ -158,6 +159,7 @@ class Builds(Resource):
 
         A repeat with the same `run_identity` gives the earlier build; without one, each call makes another. The
         project may come to be later. Raises NotFoundError.
+
         POST /v1/builds (experimental)
         """
         body = {
@@ -175,7 +177,6 @@ class Builds(Resource):
     async def get(self, build_id: str) -> BuildDetail:
         """Look up a build, with the resources it touched.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/builds/{buildId} (experimental)
         """
         return await self._get(BuildDetail, path("/v1/builds/{}", build_id))
@@ -217,7 +218,8 @@ class Builds(Resource):
         """Read the log of a build.
 
         It ends with what there is, unless `follow` waits for the end of the build. Resume with the `cursor` of the
-        terminal record. Raises NotFoundError, UnprocessableEntityError.
+        terminal record.
+
         GET /v1/builds/{buildId}/logs (experimental)
         """
         route = path("/v1/builds/{}/logs", build_id)
@@ -229,7 +231,7 @@ class Builds(Resource):
         """Report what a build did to a resource; a repeat is harmless.
 
         A recorded action is never weakened. Report a deletion before it happens: a deleted resource is not found.
-        Raises NotFoundError, UnprocessableEntityError.
+
         PUT /v1/builds/{buildId}/resources/{resourceType}/{resourceId} (experimental)
         """
         route = path("/v1/builds/{}/resources/{}/{}", build_id, resource_type, resource_id)

@@ -73,6 +73,7 @@ class Connections(Resource):
         """Walk every connection that the token can see, or those of one database.
 
         `limit` is the size of a page.
+
         GET /v1/connections
         """
         return self._pages(Connection, "/v1/connections", {"cursor": cursor, "limit": limit, "databaseId": database_id})
@@ -81,6 +82,7 @@ class Connections(Resource):
         """Create a connection to a database; its secrets are in this answer only.
 
         Raises NotFoundError; ConflictError: the database is not ready for another connection.
+
         POST /v1/connections
         """
         return await self._post(ConnectionWithSecrets, "/v1/connections", {"databaseId": database_id, "name": name})
@@ -88,7 +90,6 @@ class Connections(Resource):
     async def get(self, connection_id: str) -> Connection:
         """Look up a connection, without its secrets.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/connections/{id}
         """
         return await self._get(Connection, path("/v1/connections/{}", connection_id))
@@ -96,7 +97,6 @@ class Connections(Resource):
     async def delete(self, connection_id: str, *, missing_ok: bool = False) -> None:
         """Delete a connection; its credentials stop working.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/connections/{id}
         """
         await self._delete(path("/v1/connections/{}", connection_id), missing_ok=missing_ok)
@@ -104,7 +104,8 @@ class Connections(Resource):
     async def rotate(self, connection_id: str) -> ConnectionWithSecrets:
         """Replace a connection's credentials; the new secret is in this answer only.
 
-        The old ones are revoked as far as that is possible. Raises NotFoundError, UnprocessableEntityError.
+        The old ones are revoked as far as that is possible.
+
         POST /v1/connections/{id}/rotate
         """
         return await self._post(ConnectionWithSecrets, path("/v1/connections/{}/rotate", connection_id))

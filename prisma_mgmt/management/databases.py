@@ -148,8 +148,8 @@ class Databases(Resource):
     ) -> Pager[Database]:
         """Walk every database that the token can see, or those of one project or branch.
 
-        `branch_id="unassigned"` finds those on no branch. `limit` is the size of a page. Raises
-        PermissionDeniedError.
+        `branch_id="unassigned"` finds those on no branch. `limit` is the size of a page.
+
         GET /v1/databases
         """
         query = {
@@ -177,8 +177,8 @@ class Databases(Resource):
         """Create a database: empty, or from a backup or another database.
 
         Region "inherit" is the project's. `branch_git_name` makes a missing branch and excludes `branch_id` and
-        `logical_id`; without them it goes on the default branch. Raises BadRequestError, PermissionDeniedError,
-        NotFoundError; ConflictError: the logical id is taken.
+        `logical_id`; else it is the default one. Raises NotFoundError; ConflictError: the logical id is taken.
+
         POST /v1/databases
         """
         body = {
@@ -196,7 +196,6 @@ class Databases(Resource):
     async def get(self, database_id: str) -> Database:
         """Look up a database.
 
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/databases/{databaseId}
         """
         return await self._get(Database, path("/v1/databases/{}", database_id))
@@ -213,8 +212,8 @@ class Databases(Resource):
         """Rename a database, move it to another branch, or set its logical id.
 
         `branch_git_name` creates a missing branch; `logical_id` cannot go together with a move; null branches are
-        refused. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: the branch
-        has a database of that logical id.
+        refused. Raises ConflictError: the branch has a database of that logical id.
+
         PATCH /v1/databases/{databaseId}
         """
         body = {"name": name, "branchId": branch_id, "branchGitName": branch_git_name, "logicalId": logical_id}
@@ -223,8 +222,8 @@ class Databases(Resource):
     async def delete(self, database_id: str, *, missing_ok: bool = False) -> None:
         """Delete a database.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError; PermissionDeniedError: the default
-        database is protected.
+        Raises PermissionDeniedError: the default database is protected.
+
         DELETE /v1/databases/{databaseId}
         """
         await self._delete(path("/v1/databases/{}", database_id), missing_ok=missing_ok)
@@ -232,8 +231,9 @@ class Databases(Resource):
     def list_backups(self, database_id: str, *, limit: int | None = None) -> Pager[Backup]:
         """List the backups of a database, `limit` of them at most.
 
-        Days of retention are in the page's `extras["meta"]`. Raises NotFoundError; UnprocessableEntityError: a
-        remote database has none.
+        Days of retention are in the page's `extras["meta"]`. Raises UnprocessableEntityError: a remote database has
+        none.
+
         GET /v1/databases/{databaseId}/backups
         """
         return self._single_page(Backup, path("/v1/databases/{}/backups", database_id), {"limit": limit})
@@ -243,7 +243,8 @@ class Databases(Resource):
     ) -> Pager[Connection]:
         """Walk the connections of a database.
 
-        `limit` is the size of a page. Raises UnprocessableEntityError.
+        `limit` is the size of a page.
+
         GET /v1/databases/{databaseId}/connections
         """
         route = path("/v1/databases/{}/connections", database_id)
@@ -252,8 +253,8 @@ class Databases(Resource):
     async def create_connection(self, database_id: str, *, name: str) -> ConnectionWithSecrets:
         """Create a connection to a database; its secrets are in this answer only.
 
-        Raises NotFoundError, UnprocessableEntityError; ConflictError: the database is not ready for another
-        connection.
+        Raises ConflictError: the database is not ready for another connection.
+
         POST /v1/databases/{databaseId}/connections
         """
         return await self._post(
@@ -265,9 +266,9 @@ class Databases(Resource):
     ) -> DatabaseUsage:
         """Measure the operations and the storage that a database used in a period.
 
-        `start_date` and `end_date` are dates or times in ISO 8601. Raises BadRequestError, NotFoundError,
-        UnprocessableEntityError; ServerError 503: the figures are not to be had just now; its Retry-After is
-        obeyed.
+        `start_date` and `end_date` are dates or times in ISO 8601. Raises ServerError 503: the figures are not to
+        be had just now; its Retry-After is obeyed.
+
         GET /v1/databases/{databaseId}/usage
         """
         query = {"startDate": start_date, "endDate": end_date}
@@ -279,6 +280,7 @@ class Databases(Resource):
         Its connections stay. Its status is recovering until it is done. Raises NotFoundError: database, source or
         backup is missing; ConflictError: it is being provisioned or restored; UnprocessableEntityError: the backup
         cannot be used.
+
         POST /v1/databases/{targetDatabaseId}/restore
         """
         return await self._post(Database, path("/v1/databases/{}/restore", target_database_id), {"source": source})

@@ -88,7 +88,6 @@ class Deployments(Resource):
     async def get(self, deployment_id: str) -> Deployment:
         """Look up a deployment; of its variables the names only.
 
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/deployments/{deploymentId} (experimental)
         """
         return await self._get(Deployment, path("/v1/deployments/{}", deployment_id))
@@ -96,8 +95,8 @@ class Deployments(Resource):
     async def delete(self, deployment_id: str, *, missing_ok: bool = False) -> None:
         """Delete a deployment for good.
 
-        Raises PermissionDeniedError, NotFoundError unless `missing_ok`, UnprocessableEntityError; ConflictError: it
-        is neither stopped nor new.
+        Raises ConflictError: it is neither stopped nor new.
+
         DELETE /v1/deployments/{deploymentId} (experimental)
         """
         await self._delete(path("/v1/deployments/{}", deployment_id), missing_ok=missing_ok)
@@ -115,7 +114,8 @@ class Deployments(Resource):
 
         The last `tail` records, or from the start, or from a `cursor`; resume with the `cursor` of the terminal
         record. `follow` goes on with what comes, over a WebSocket (`pip install prisma-mgmt[live]`). Raises
-        PermissionDeniedError, NotFoundError, UnprocessableEntityError; DecodeError: the server opened no WebSocket.
+        DecodeError: the server opened no WebSocket.
+
         GET /v1/deployments/{deploymentId}/logs (experimental)
         """
         query = {"tail": tail, "from_start": from_start, "cursor": cursor}
@@ -125,9 +125,9 @@ class Deployments(Resource):
     async def start(self, deployment_id: str) -> StartedDeployment:
         """Start a deployment; poll `get` until it runs.
 
-        The preview domain answers only then. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError;
-        ConflictError: it runs already or has no code; RateLimitError: too many calls, or the compute quota is used
-        up.
+        The preview domain answers only then. Raises ConflictError: it runs already or has no code; RateLimitError:
+        too many calls, or the compute quota is used up.
+
         POST /v1/deployments/{deploymentId}/start (experimental)
         """
         return await self._post(StartedDeployment, path("/v1/deployments/{}/start", deployment_id))
@@ -135,8 +135,8 @@ class Deployments(Resource):
     async def stop(self, deployment_id: str) -> None:
         """Stop a deployment and keep its record; poll `get` until it has stopped.
 
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: it neither runs nor
-        starts.
+        Raises ConflictError: it neither runs nor starts.
+
         POST /v1/deployments/{deploymentId}/stop (experimental)
         """
         await self._send("POST", path("/v1/deployments/{}/stop", deployment_id))

@@ -53,7 +53,6 @@ class Domains(Resource):
     async def get(self, domain_id: str) -> CustomDomain:
         """Look up a custom domain.
 
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/domains/{domainId} (experimental)
         """
         return await self._get(CustomDomain, path("/v1/domains/{}", domain_id))
@@ -61,7 +60,6 @@ class Domains(Resource):
     async def delete(self, domain_id: str, *, missing_ok: bool = False) -> None:
         """Remove a custom domain from its service.
 
-        Raises PermissionDeniedError, NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/domains/{domainId} (experimental)
         """
         await self._delete(path("/v1/domains/{}", domain_id), missing_ok=missing_ok)
@@ -69,8 +67,8 @@ class Domains(Resource):
     async def retry(self, domain_id: str) -> CustomDomain:
         """Check the DNS of a failed or pending domain again, and issue its certificate.
 
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: it cannot be retried
-        yet.
+        Raises ConflictError: it cannot be retried yet.
+
         POST /v1/domains/{domainId}/retry (experimental)
         """
         return await self._post(CustomDomain, path("/v1/domains/{}/retry", domain_id))

@@ -44,8 +44,8 @@ class EnvironmentVariables(Resource):
     ) -> Pager[EnvironmentVariable]:
         """Walk the environment variables that the token can see.
 
-        A project, a class and a key together find one. `limit` is the size of a page. Raises
-        UnprocessableEntityError.
+        A project, a class and a key together find one. `limit` is the size of a page.
+
         GET /v1/environment-variables (experimental)
         """
         query = {
@@ -63,9 +63,9 @@ class EnvironmentVariables(Resource):
     ) -> EnvironmentVariable:
         """Set an environment variable for the first time.
 
-        `branch_id` makes it an override for that preview branch. Raises UnprocessableEntityError; NotFoundError:
-        the project is unknown or out of the token's reach; ConflictError: the scope has that key already, whose
-        value `update` changes.
+        `branch_id` makes it an override for that preview branch. Raises NotFoundError: the project is unknown or
+        out of the token's reach; ConflictError: the scope has that key already, whose value `update` changes.
+
         POST /v1/environment-variables (experimental)
         """
         value = Secret(value)
@@ -81,7 +81,6 @@ class EnvironmentVariables(Resource):
     async def get(self, environment_variable_id: str) -> EnvironmentVariable:
         """Look up an environment variable; its value is never told.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/environment-variables/{envVarId} (experimental)
         """
         return await self._get(EnvironmentVariable, path("/v1/environment-variables/{}", environment_variable_id))
@@ -89,7 +88,6 @@ class EnvironmentVariables(Resource):
     async def update(self, environment_variable_id: str, *, value: str) -> EnvironmentVariable:
         """Change the value of an environment variable.
 
-        Raises NotFoundError, UnprocessableEntityError.
         PATCH /v1/environment-variables/{envVarId} (experimental)
         """
         value = Secret(value)
@@ -99,7 +97,6 @@ class EnvironmentVariables(Resource):
     async def delete(self, environment_variable_id: str, *, missing_ok: bool = False) -> None:
         """Delete an environment variable.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/environment-variables/{envVarId} (experimental)
         """
         await self._delete(path("/v1/environment-variables/{}", environment_variable_id), missing_ok=missing_ok)

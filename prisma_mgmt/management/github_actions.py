@@ -13,6 +13,7 @@ class GithubActions(Resource):
 
         The OIDC token's audience has to be `prisma-cloud`; the lifetime is 1800 seconds, 3600 at most. Raises
         AuthenticationError: a bad token, or a repository that is not linked.
+
         POST /v1/auth/github-actions/token (experimental)
         """
         token = Secret(token)

@@ -46,6 +46,7 @@ class Integrations(Resource):
         """Walk the integrations of a workspace.
 
         `limit` is the size of a page.
+
         GET /v1/integrations
         """
         return self._pages(
@@ -55,7 +56,6 @@ class Integrations(Resource):
     async def get(self, integration_id: str) -> Integration:
         """Look up an integration.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/integrations/{id}
         """
         return await self._get(Integration, path("/v1/integrations/{}", integration_id))
@@ -63,7 +63,6 @@ class Integrations(Resource):
     async def delete(self, integration_id: str, *, missing_ok: bool = False) -> None:
         """Delete an integration and revoke its tokens.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/integrations/{id}
         """
         await self._delete(path("/v1/integrations/{}", integration_id), missing_ok=missing_ok)

@@ -66,6 +66,7 @@ class Projects(Resource):
         """Walk every project that the token can see.
 
         `limit` is the size of a page.
+
         GET /v1/projects
         """
         return self._pages(Project, "/v1/projects", {"cursor": cursor, "limit": limit, "logicalId": logical_id})
@@ -82,6 +83,7 @@ class Projects(Resource):
         """Create a project, with a database unless `create_database` is false.
 
         Raises ConflictError: the logical id is taken in the workspace.
+
         POST /v1/projects
         """
         body = {
@@ -96,7 +98,6 @@ class Projects(Resource):
     async def get(self, project_id: str) -> Project:
         """Look up a project.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/projects/{id}
         """
         return await self._get(Project, path("/v1/projects/{}", project_id))
@@ -106,7 +107,6 @@ class Projects(Resource):
     ) -> Project:
         """Rename a project, or replace its settings.
 
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         PATCH /v1/projects/{id}
         """
         return await self._patch(Project, path("/v1/projects/{}", project_id), {"name": name, "settings": settings})
@@ -114,8 +114,8 @@ class Projects(Resource):
     async def delete(self, project_id: str, *, missing_ok: bool = False) -> None:
         """Delete a project.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError; BadRequestError: something depends on
-        it; ConflictError: something still runs in it.
+        Raises BadRequestError: something depends on it; ConflictError: something still runs in it.
+
         DELETE /v1/projects/{id}
         """
         await self._delete(path("/v1/projects/{}", project_id), missing_ok=missing_ok)
@@ -123,7 +123,8 @@ class Projects(Resource):
     async def transfer(self, project_id: str, *, recipient_access_token: str) -> None:
         """Hand a project over to the workspace behind another access token.
 
-        Raises NotFoundError, UnprocessableEntityError; ConflictError: its present state forbids it.
+        Raises ConflictError: its present state forbids it.
+
         POST /v1/projects/{id}/transfer
         """
         recipient_access_token = Secret(recipient_access_token)
@@ -135,7 +136,8 @@ class Projects(Resource):
     ) -> Pager[Database]:
         """Walk the databases of a project.
 
-        `limit` is the size of a page. Raises NotFoundError, UnprocessableEntityError.
+        `limit` is the size of a page.
+
         GET /v1/projects/{projectId}/databases
         """
         return self._pages(Database, path("/v1/projects/{}/databases", project_id), {"cursor": cursor, "limit": limit})
@@ -152,9 +154,10 @@ class Projects(Resource):
     ) -> CreatedDatabase:
         """Create a database in a project; the answer holds its secrets.
 
-        Region "inherit" is that of the project. `from_database` is deprecated for `source`. Raises BadRequestError,
-        NotFoundError, UnprocessableEntityError; PermissionDeniedError: a policy forbids the token's owner to create
-        databases; ConflictError: the project is not ready for another database.
+        Region "inherit" is that of the project. `from_database` is deprecated for `source`. Raises
+        PermissionDeniedError: a policy forbids the token's owner to create databases; ConflictError: the project is
+        not ready for another database.
+
         POST /v1/projects/{projectId}/databases
         """
         body = {

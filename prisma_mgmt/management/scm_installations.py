@@ -63,6 +63,7 @@ class ScmInstallations(Resource):
         """Walk the active installations of a workspace.
 
         A hint beside the list stands in the page's `extras`. `limit` is the size of a page.
+
         GET /v1/scm-installations (experimental)
         """
         query = {"cursor": cursor, "limit": limit, "workspaceId": workspace_id, "repository": repository}
@@ -76,6 +77,7 @@ class ScmInstallations(Resource):
         Send the user to `install_url`, which works once, unless the account was `already_linked`. `repository` is
         owner/name. Raises NotFoundError; PermissionDeniedError: the tokens of integrations may not;
         UnprocessableEntityError: a bad workspace or provider.
+
         POST /v1/scm-installations/install-intents (experimental)
         """
         body = {"provider": choice("provider", provider), "workspaceId": workspace_id, "repository": repository}
@@ -86,8 +88,8 @@ class ScmInstallations(Resource):
     ) -> Pager[ScmRepository]:
         """Walk the repositories that an installation can see.
 
-        `limit` is the size of a page. Raises NotFoundError; UnprocessableEntityError: the provider refused to list
-        them.
+        `limit` is the size of a page. Raises UnprocessableEntityError: the provider refused to list them.
+
         GET /v1/scm-installations/{installationId}/repositories (experimental)
         """
         route = path("/v1/scm-installations/{}/repositories", installation_id)

@@ -52,7 +52,8 @@ class ServiceTokens(Resource):
     def list(self, workspace_id: str, *, cursor: str | None = None, limit: int | None = None) -> Pager[ServiceToken]:
         """Walk the service tokens of a workspace, newest first.
 
-        An unknown workspace has an empty list. `limit` is the size of a page. Raises UnprocessableEntityError.
+        An unknown workspace has an empty list. `limit` is the size of a page.
+
         GET /v1/workspaces/{workspaceId}/service-tokens
         """
         route = path("/v1/workspaces/{}/service-tokens", workspace_id)
@@ -61,7 +62,6 @@ class ServiceTokens(Resource):
     async def create(self, workspace_id: str, *, name: str) -> CreatedServiceToken:
         """Create a service token; its value is in this answer only.
 
-        Raises NotFoundError, UnprocessableEntityError.
         POST /v1/workspaces/{workspaceId}/service-tokens
         """
         return await self._post(
@@ -71,7 +71,6 @@ class ServiceTokens(Resource):
     async def delete(self, workspace_id: str, service_token_id: str, *, missing_ok: bool = False) -> None:
         """Revoke a service token.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/workspaces/{workspaceId}/service-tokens/{serviceTokenId}
         """
         route = path("/v1/workspaces/{}/service-tokens/{}", workspace_id, service_token_id)

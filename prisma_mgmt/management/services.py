@@ -46,7 +46,8 @@ class Services(Resource):
         """Walk the services that the token can see, oldest first.
 
         Narrow them by project, branch or logical id; `branch_id="unassigned"` finds those on no branch. `limit` is
-        the size of a page. Raises PermissionDeniedError; UnprocessableEntityError: a filter is malformed.
+        the size of a page. Raises UnprocessableEntityError: a filter is malformed.
+
         GET /v1/services (experimental)
         """
         query = {
@@ -72,8 +73,9 @@ class Services(Resource):
         """Create a service.
 
         It runs in the project's default region unless one is named. `logical_id` is unique on a branch and excludes
-        `branch_git_name`. Raises PermissionDeniedError, NotFoundError; ConflictError: the branch has a service of
-        that name or logical id, and `details` tell which; UnprocessableEntityError: an empty name or a bad region.
+        `branch_git_name`. Raises NotFoundError; ConflictError: the branch has a service of that name or logical id,
+        and `details` tell which; UnprocessableEntityError: an empty name or a bad region.
+
         POST /v1/services (experimental)
         """
         body = {
@@ -89,7 +91,6 @@ class Services(Resource):
     async def get(self, service_id: str) -> Service:
         """Look up a service.
 
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/services/{serviceId} (experimental)
         """
         return await self._get(Service, path("/v1/services/{}", service_id))
@@ -105,8 +106,9 @@ class Services(Resource):
     ) -> Service:
         """Rename a service, move it to another branch, or set its logical id.
 
-        `logical_id` cannot go together with a move: move first. Raises PermissionDeniedError, NotFoundError;
-        ConflictError: the branch has a service of that logical id; UnprocessableEntityError: an empty name.
+        `logical_id` cannot go together with a move: move first. Raises ConflictError: the branch has a service of
+        that logical id; UnprocessableEntityError: an empty name.
+
         PATCH /v1/services/{serviceId} (experimental)
         """
         body = {
@@ -120,8 +122,8 @@ class Services(Resource):
     async def delete(self, service_id: str, *, missing_ok: bool = False) -> None:
         """Delete a service and all its deployments.
 
-        Raises PermissionDeniedError, NotFoundError unless `missing_ok`, UnprocessableEntityError; ConflictError: a
-        deployment could not be deleted, or came up meanwhile.
+        Raises ConflictError: a deployment could not be deleted, or came up meanwhile.
+
         DELETE /v1/services/{serviceId} (experimental)
         """
         await self._delete(path("/v1/services/{}", service_id), missing_ok=missing_ok)
@@ -131,7 +133,8 @@ class Services(Resource):
     ) -> Pager[DeploymentSummary]:
         """Walk the deployments of a service, newest first.
 
-        `limit` is the size of a page. Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
+        `limit` is the size of a page.
+
         GET /v1/services/{serviceId}/deployments (experimental)
         """
         route = path("/v1/services/{}/deployments", service_id)
@@ -143,8 +146,9 @@ class Services(Resource):
         """Create a deployment of a service; it is not started.
 
         Upload the code to `upload_url`, or pass `skip_code_upload` to reuse the live one. Its variables are those
-        of its branch. Raises PermissionDeniedError, NotFoundError; UnprocessableEntityError: nothing is promoted
-        whose code could be reused, or the service has no branch.
+        of its branch. Raises UnprocessableEntityError: nothing is promoted whose code could be reused, or the
+        service has no branch.
+
         POST /v1/services/{serviceId}/deployments (experimental)
         """
         body = {"portMapping": port_mapping, "skipCodeUpload": skip_code_upload}
@@ -153,7 +157,6 @@ class Services(Resource):
     def list_domains(self, service_id: str) -> Pager[CustomDomain]:
         """List the custom domains of a service; they come as one page.
 
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError.
         GET /v1/services/{serviceId}/domains (experimental)
         """
         return self._single_page(CustomDomain, path("/v1/services/{}/domains", service_id))
@@ -162,9 +165,10 @@ class Services(Resource):
         """Add a custom domain to a service, or get the one of that name which it has.
 
         Point a CNAME record at the region's target first. Status 201 says that the domain is new, 200 that it was
-        there already; `record()` tells. Raises PermissionDeniedError, NotFoundError; BadRequestError: a bad name or
-        a failed DNS check; ConflictError: the name is taken elsewhere; UnprocessableEntityError: nothing is
-        promoted yet; RateLimitError: too many calls, or more domains than the quota (three, unless raised).
+        there already; `record()` tells. Raises BadRequestError: a bad name or a failed DNS check; ConflictError:
+        the name is taken elsewhere; UnprocessableEntityError: nothing is promoted yet; RateLimitError: too many
+        calls, or more domains than the quota (three, unless raised).
+
         POST /v1/services/{serviceId}/domains (experimental)
         """
         return await self._post(CustomDomain, path("/v1/services/{}/domains", service_id), {"hostname": hostname})
@@ -175,8 +179,9 @@ class Services(Resource):
         """Point a service's endpoint at a running deployment.
 
         Its custom domains move too. `version_id` is the deprecated name of `deployment_id`; one of them is needed.
-        Raises PermissionDeniedError, NotFoundError, UnprocessableEntityError; ConflictError: the deployment is not
-        running; RateLimitError: too many calls, or the compute quota is used up.
+        Raises ConflictError: the deployment is not running; RateLimitError: too many calls, or the compute quota is
+        used up.
+
         POST /v1/services/{serviceId}/promote (experimental)
         """
         body = {"deploymentId": deployment_id, "versionId": version_id}
@@ -187,9 +192,10 @@ class Services(Resource):
     ) -> PromotionResult:
         """Put an earlier or later deployment in service, without downtime.
 
-        A stopped one is started and awaited first. `version_id` is deprecated. Raises PermissionDeniedError,
-        UnprocessableEntityError; NotFoundError: it, or its code, is gone; ConflictError: it cannot get to running;
-        RateLimitError: too many calls, or the compute quota is used up.
+        A stopped one is started and awaited first. `version_id` is deprecated. Raises NotFoundError: it, or its
+        code, is gone; ConflictError: it cannot get to running; RateLimitError: too many calls, or the compute quota
+        is used up.
+
         POST /v1/services/{serviceId}/rollback (experimental)
         """
         body = {"deploymentId": deployment_id, "versionId": version_id}

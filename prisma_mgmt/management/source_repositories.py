@@ -40,6 +40,7 @@ class SourceRepositories(Resource):
         """Walk the repositories linked to a project.
 
         `limit` is the size of a page. Raises NotFoundError.
+
         GET /v1/source-repositories (experimental)
         """
         query = {"cursor": cursor, "limit": limit, "projectId": project_id}
@@ -53,6 +54,7 @@ class SourceRepositories(Resource):
         `provider` is "github". Without `installation_id` the workspace's is taken. Raises NotFoundError;
         PermissionDeniedError: the installation is suspended or gone; ConflictError: repository or project is linked
         already; UnprocessableEntityError: the installation cannot see the repository.
+
         POST /v1/source-repositories (experimental)
         """
         body = {
@@ -66,7 +68,6 @@ class SourceRepositories(Resource):
     async def get(self, source_repository_id: str) -> SourceRepository:
         """Look up a linked repository.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/source-repositories/{id} (experimental)
         """
         return await self._get(SourceRepository, path("/v1/source-repositories/{}", source_repository_id))
@@ -74,7 +75,6 @@ class SourceRepositories(Resource):
     async def delete(self, source_repository_id: str, *, missing_ok: bool = False) -> None:
         """Unlink a repository; branches and what stands on them stay.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/source-repositories/{id} (experimental)
         """
         await self._delete(path("/v1/source-repositories/{}", source_repository_id), missing_ok=missing_ok)

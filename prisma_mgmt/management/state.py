@@ -40,8 +40,9 @@ class State(Resource):
     ) -> StateLease:
         """Take the lease on a stage, or find out who holds it.
 
-        It lasts 60 seconds unless `ttl_seconds` (30 to 300) says otherwise. Raises NotFoundError,
-        UnprocessableEntityError; ConflictError: another holder, named in the error.
+        It lasts 60 seconds unless `ttl_seconds` (30 to 300) says otherwise. Raises ConflictError: another holder,
+        named in the error.
+
         POST /v1/projects/{projectId}/branches/{branchId}/alchemy-state/lease (experimental)
         """
         body = {"stack": stack, "stage": stage, "ttlSeconds": ttl_seconds, "holderDescription": holder_description}
@@ -53,8 +54,9 @@ class State(Resource):
     ) -> StateLease:
         """Extend a lease, counted from now; an expired one stays dead.
 
-        For 60 seconds unless `ttl_seconds` (30 to 300) says otherwise. Raises UnprocessableEntityError;
-        NotFoundError: it is missing, replaced or expired.
+        For 60 seconds unless `ttl_seconds` (30 to 300) says otherwise. Raises NotFoundError: it is missing,
+        replaced or expired.
+
         PATCH /v1/projects/{projectId}/branches/{branchId}/alchemy-state/lease (experimental)
         """
         lease_id = Secret(lease_id)
@@ -65,7 +67,8 @@ class State(Resource):
     async def release_lease(self, project_id: str, branch_id: str, *, lease_id: str, missing_ok: bool = False) -> None:
         """Give up a lease.
 
-        Raises UnprocessableEntityError; NotFoundError: it is missing, replaced or expired.
+        Raises NotFoundError: it is missing, replaced or expired.
+
         DELETE /v1/projects/{projectId}/branches/{branchId}/alchemy-state/lease (experimental)
         """
         lease_id = Secret(lease_id)
@@ -75,7 +78,8 @@ class State(Resource):
     def list_stacks(self, project_id: str, branch_id: str) -> Pager[str]:
         """List the stacks that have state, sorted; needs no lease.
 
-        Raises NotFoundError, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks (experimental)
         """
         route = path("/v1/projects/{}/branches/{}/alchemy-state/state/stacks", project_id, branch_id)
@@ -93,8 +97,8 @@ class State(Resource):
     ) -> None:
         """Delete the state of a stack, or of one stage of it.
 
-        The whole stack goes only while no other stage has a live lease. Raises NotFoundError unless `missing_ok`,
-        ConflictError, UnprocessableEntityError.
+        The whole stack goes only while no other stage has a live lease. Raises ConflictError.
+
         DELETE /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack} (experimental)
         """
         lease_id = Secret(lease_id)
@@ -104,7 +108,8 @@ class State(Resource):
     def list_stages(self, project_id: str, branch_id: str, stack: str, *, lease_id: str) -> Pager[str]:
         """List the stages of a stack, sorted; a lease on any of them will do.
 
-        Raises NotFoundError, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages (experimental)
         """
         lease_id = Secret(lease_id)
@@ -114,7 +119,8 @@ class State(Resource):
     async def get_output(self, project_id: str, branch_id: str, stack: str, stage: str, *, lease_id: str) -> JSON:
         """Read the output of a stage; None where nothing is stored.
 
-        Raises NotFoundError, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/output (experimental)
         """
@@ -130,7 +136,8 @@ class State(Resource):
     ) -> JSON:
         """Store the output of a stage, and get it back.
 
-        Raises NotFoundError, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         PUT /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/output (experimental)
         """
@@ -146,7 +153,8 @@ class State(Resource):
     ) -> Pager[JSON]:
         """List the states of a stage's resources that were replaced.
 
-        Raises NotFoundError, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/replaced-resources (experimental)
         """
@@ -160,7 +168,8 @@ class State(Resource):
     def list_resources(self, project_id: str, branch_id: str, stack: str, stage: str, *, lease_id: str) -> Pager[str]:
         """List the names of a stage's resources, sorted.
 
-        Raises NotFoundError, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/resources (experimental)
         """
@@ -176,7 +185,8 @@ class State(Resource):
     ) -> JSON:
         """Read the state of a resource by its fully qualified name; None where nothing is stored.
 
-        Raises NotFoundError, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/resources/{fqn} (experimental)
         """
@@ -192,7 +202,8 @@ class State(Resource):
     ) -> JSON:
         """Store the state of a resource, and get it back.
 
-        Raises NotFoundError, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         PUT /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/resources/{fqn} (experimental)
         """
@@ -216,7 +227,8 @@ class State(Resource):
     ) -> None:
         """Delete the state of a resource; none stored is fine.
 
-        Raises NotFoundError unless `missing_ok`, ConflictError, UnprocessableEntityError.
+        Raises ConflictError.
+
         DELETE /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}
             /stages/{stage}/resources/{fqn} (experimental)
         """
@@ -230,7 +242,6 @@ class State(Resource):
     async def version(self, project_id: str, branch_id: str) -> StateStoreVersion:
         """See which version the state store speaks; needs no token.
 
-        Raises UnprocessableEntityError.
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/version (experimental)
         """
         route = path("/v1/projects/{}/branches/{}/alchemy-state/version", project_id, branch_id)

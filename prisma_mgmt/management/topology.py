@@ -75,7 +75,6 @@ class Topology(Resource):
     async def get(self, project_id: str, branch_id: str) -> ApplicationTopology:
         """Read the graph of a branch, in a stable order.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/projects/{projectId}/branches/{branchId}/application-topology (experimental)
         """
         route = path("/v1/projects/{}/branches/{}/application-topology", project_id, branch_id)
@@ -93,7 +92,8 @@ class Topology(Resource):
     ) -> ApplicationTopology:
         """Replace the graph of a branch as a whole.
 
-        Raises NotFoundError; UnprocessableEntityError: the graph is not sound, and the old one stays.
+        Raises UnprocessableEntityError: the graph is not sound, and the old one stays.
+
         PUT /v1/projects/{projectId}/branches/{branchId}/application-topology (experimental)
         """
         route = path("/v1/projects/{}/branches/{}/application-topology", project_id, branch_id)

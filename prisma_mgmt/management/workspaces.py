@@ -36,6 +36,7 @@ class Workspaces(Resource):
         """Walk the workspaces that the token can see.
 
         `limit` is the size of a page.
+
         GET /v1/workspaces
         """
         return self._pages(Workspace, "/v1/workspaces", {"cursor": cursor, "limit": limit})
@@ -44,6 +45,7 @@ class Workspaces(Resource):
         """Create a workspace on the free plan, owned by the token's user.
 
         Raises PermissionDeniedError: the tokens of integrations may not.
+
         POST /v1/workspaces (experimental)
         """
         return await self._post(Workspace, "/v1/workspaces", {"displayName": display_name})
@@ -51,7 +53,6 @@ class Workspaces(Resource):
     async def get(self, workspace_id: str) -> Workspace:
         """Look up a workspace.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/workspaces/{id}
         """
         return await self._get(Workspace, path("/v1/workspaces/{}", workspace_id))
@@ -59,7 +60,6 @@ class Workspaces(Resource):
     async def subscription(self, workspace_id: str) -> WorkspaceSubscription:
         """See the plan of a workspace, and whether its usage is blocked.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /v1/workspaces/{id}/subscription
         """
         return await self._get(WorkspaceSubscription, path("/v1/workspaces/{}/subscription", workspace_id))
@@ -69,7 +69,8 @@ class Workspaces(Resource):
     ) -> Pager[Integration]:
         """Walk the integrations of a workspace.
 
-        `limit` is the size of a page. Raises NotFoundError, UnprocessableEntityError.
+        `limit` is the size of a page.
+
         GET /v1/workspaces/{workspaceId}/integrations
         """
         route = path("/v1/workspaces/{}/integrations", workspace_id)
@@ -78,7 +79,6 @@ class Workspaces(Resource):
     async def delete_integration(self, workspace_id: str, client_id: str, *, missing_ok: bool = False) -> None:
         """Delete an integration by its OAuth client id, and revoke its tokens.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /v1/workspaces/{workspaceId}/integrations/{clientId}
         """
         await self._delete(path("/v1/workspaces/{}/integrations/{}", workspace_id, client_id), missing_ok=missing_ok)

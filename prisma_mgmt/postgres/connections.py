@@ -40,7 +40,6 @@ class Connections(Resource):
     def list(self, database_id: str) -> Pager[Connection]:
         """List the connections of a database, their secrets masked.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /databases/{databaseId}/connections
         """
         return self._list(Connection, path("/databases/{}/connections", database_id))
@@ -50,7 +49,6 @@ class Connections(Resource):
     ) -> ConnectionWithSecrets:
         """Create a connection to a database; its secret is in this answer only.
 
-        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         POST /databases/{databaseId}/connections
         """
         route = path("/databases/{}/connections", database_id)
@@ -59,7 +57,6 @@ class Connections(Resource):
     async def delete(self, connection_id: str, *, missing_ok: bool = False) -> None:
         """Delete a connection; its credentials stop working.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /connections/{connectionId}
         """
         await self._delete(path("/connections/{}", connection_id), missing_ok=missing_ok)

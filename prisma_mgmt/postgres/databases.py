@@ -129,7 +129,6 @@ class Databases(Resource):
     async def create(self, project_id: str, *, region: RegionId, name: str | Unset = UNSET) -> Database:
         """Create a database in a project.
 
-        Raises BadRequestError, NotFoundError, UnprocessableEntityError.
         POST /projects/{projectId}/databases
         """
         body = {"name": name, "region": choice("region", region)}
@@ -138,7 +137,6 @@ class Databases(Resource):
     async def get(self, database_id: str) -> Database:
         """Look up a database.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /databases/{databaseId}
         """
         return await self._get(Database, path("/databases/{}", database_id), bare=True)
@@ -146,7 +144,6 @@ class Databases(Resource):
     async def delete(self, database_id: str, *, missing_ok: bool = False) -> None:
         """Delete a database with its backups and connections, for good.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /databases/{databaseId}
         """
         await self._delete(path("/databases/{}", database_id), missing_ok=missing_ok)
@@ -154,7 +151,6 @@ class Databases(Resource):
     def list_backups(self, database_id: str) -> Pager[Backup]:
         """List the backups of a database.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /databases/{databaseId}/backups
         """
         return self._list(Backup, path("/databases/{}/backups", database_id))
@@ -162,7 +158,6 @@ class Databases(Resource):
     async def create_backup(self, database_id: str, *, label: str | Unset = UNSET) -> Backup:
         """Begin a backup of a database.
 
-        Raises NotFoundError, UnprocessableEntityError.
         POST /databases/{databaseId}/backups
         """
         return await self._post(Backup, path("/databases/{}/backups", database_id), {"label": label}, bare=True)
@@ -170,7 +165,6 @@ class Databases(Resource):
     async def restore_backup(self, database_id: str, backup_id: str) -> BackupRestore:
         """Begin to overwrite a database with one of its backups.
 
-        Raises NotFoundError, UnprocessableEntityError.
         POST /databases/{databaseId}/backups/{backupId}/restore
         """
         return await self._post(
@@ -182,7 +176,6 @@ class Databases(Resource):
     ) -> DatabaseUsage:
         """Measure what a database used between two days, each as YYYY-MM-DD.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /databases/{databaseId}/usage
         """
         query = {"startDate": start_date, "endDate": end_date}

@@ -40,7 +40,6 @@ class Projects(Resource):
     def list(self, workspace_id: str) -> Pager[Project]:
         """List the projects of a workspace.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /workspaces/{workspaceId}/projects
         """
         return self._list(Project, path("/workspaces/{}/projects", workspace_id))
@@ -48,7 +47,8 @@ class Projects(Resource):
     async def create(self, workspace_id: str, *, name: str, region: RegionId) -> ProjectWithDatabases:
         """Create a project with a database in a region.
 
-        The answer holds the database's secrets. Raises BadRequestError, NotFoundError, UnprocessableEntityError.
+        The answer holds the database's secrets.
+
         POST /workspaces/{workspaceId}/projects
         """
         body = {"name": name, "region": choice("region", region)}
@@ -57,7 +57,6 @@ class Projects(Resource):
     async def get(self, project_id: str) -> ProjectWithDatabases:
         """Look up a project, with its databases.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /projects/{projectId}
         """
         return await self._get(ProjectWithDatabases, path("/projects/{}", project_id), bare=True)
@@ -65,7 +64,6 @@ class Projects(Resource):
     async def delete(self, project_id: str, *, missing_ok: bool = False) -> None:
         """Delete a project with its databases and backups, for good.
 
-        Raises NotFoundError unless `missing_ok`, UnprocessableEntityError.
         DELETE /projects/{projectId}
         """
         await self._delete(path("/projects/{}", project_id), missing_ok=missing_ok)

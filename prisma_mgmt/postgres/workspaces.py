@@ -36,7 +36,6 @@ class Workspaces(Resource):
     async def get(self, workspace_id: str) -> Workspace:
         """Look up a workspace.
 
-        Raises NotFoundError, UnprocessableEntityError.
         GET /workspaces/{workspaceId}
         """
         return await self._get(Workspace, path("/workspaces/{}", workspace_id), bare=True)

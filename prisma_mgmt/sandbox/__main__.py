@@ -24,7 +24,7 @@ def main() -> int:
     return 0
 
 
-def _serve(*, env: bool, quiet: bool, service_token: str | None, redirect_uri: list[str], **options: Any) -> None:
+def _serve(*, env: bool, service_token: str | None, redirect_uri: list[str], **options: Any) -> None:
     from prisma_mgmt.sandbox import Sandbox
     from prisma_mgmt.sandbox.server import REDIRECT_URIS
 
@@ -33,8 +33,7 @@ def _serve(*, env: bool, quiet: bool, service_token: str | None, redirect_uri: l
     with Sandbox(redirect_uris=list(dict.fromkeys((*REDIRECT_URIS, *redirect_uri))), **options) as sandbox:
         if service_token is not None:
             sandbox.service_token = service_token
-        if not quiet:
-            sandbox.on_request(lambda one: print(one.line(), file=sys.stderr, flush=True))
+        sandbox.on_request(lambda one: print(one.line(), file=sys.stderr, flush=True))
         print(_exports(sandbox) if env else _banner(sandbox), flush=True)
         while True:
             time.sleep(3600)
@@ -60,12 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--user", action="append", metavar="NAME", help="who may log in; repeatable")
     add("--service-token", metavar="TOKEN", help="a token to accept, in place of a new one")
     add("--personality", choices=("strict", "grace"), default="strict", help="what token reuse does")
-    add("--token-lifetime", type=float, default=3600.0, metavar="SECONDS")
     add("--auto-approve", action="store_true", help="log in without the consent page")
-    add("--revocation", action="store_true", help="serve the login server's revocation endpoint")
     add("--postgres", metavar="DSN", help='a PostgreSQL behind the databases; "auto" starts one')
     add("--env", action="store_true", help="print what to paste into a shell, for programs that use the sandbox")
-    add("--quiet", action="store_true", help="do not log requests")
     return parser
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from functools import cached_property, partial
 from urllib.parse import unquote
 
 import anyio
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
@@ -18,7 +17,6 @@ from prisma_mgmt.sandbox.engine import Call, envelope
 from prisma_mgmt.sandbox.logs import Log, read
 from prisma_mgmt.sandbox.resources.deployments import upload
 from prisma_mgmt.sandbox.resources.github import install
-from prisma_mgmt.sandbox.resources.service_tokens import has_expired
 from prisma_mgmt.sandbox.state import Thing, World
 from prisma_mgmt.sandbox.tokens import Principal, Tokens
 from prisma_mgmt.sandbox.wire import ApiError, missing, read_body
@@ -29,11 +27,6 @@ LINKS: dict[tuple[str, ...], tuple[str, str]] = {
     ("uploads",): ("PUT", "/uploads/{deploymentId}"),
     ("github", "install"): ("GET", "/github/install/{intentId}"),
 }
-
-
-def api_application(world: World, tokens: Tokens, api: str) -> ASGIApp:
-    """One of the APIs: "management", "postgres" or "data_platform"; the routes of each begin with /v1/."""
-    return Application(world, tokens, partial(describe, api))
 
 
 def template_of(api: str, method: str, path: str) -> str | None:
@@ -49,14 +42,8 @@ def template_of(api: str, method: str, path: str) -> str | None:
 class Application:
     """An API that is carried out as its description says; the description is read when it is first asked for."""
 
-    def __init__(self, world: World, tokens: Tokens, description: Callable[[], Description]) -> None:
-        self._world = world
-        self._tokens = tokens
-        self._described = description
-
-    @cached_property
-    def _description(self) -> Description:
-        return self._described()
+    def __init__(self, world: World, tokens: Tokens, describe: Callable[[], Description]) -> None:
+        self._world, self._tokens, self._describe = world, tokens, describe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -71,7 +58,7 @@ class Application:
 
     async def _answer(self, request: Request) -> Response:
         segments = segments_of(request)
-        methods = self._description.find(segments)
+        methods = self._describe().find(segments)
         if tuple(segments[:-1]) in LINKS:
             return await self._link(request, segments[-1], LINKS[tuple(segments[:-1])][0])
         operation = methods.get(request.method)
@@ -99,7 +86,7 @@ class Application:
 
     def _call(self, connection: HTTPConnection, operation: Operation, segments: Sequence[str]) -> Call:
         """Find out who asks, and for what."""
-        path, description = path_of(operation, segments), self._description
+        path, description = path_of(operation, segments), self._describe()
         base = str(connection.base_url).rstrip("/")
         principal, token = (Principal(""), "") if operation.is_open else self._authenticate(connection)
         call = Call(
@@ -117,7 +104,7 @@ class Application:
         self._world.counts["api"] += 1
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         principal = self._tokens.principal(token) if scheme.lower() == "bearer" else None
-        if principal is None or has_expired(self._world, token):
+        if principal is None:
             self._world.counts["unauthenticated"] += 1
             raise ApiError(401, "The access token is missing, unknown or expired.")
         return principal, token
@@ -137,7 +124,7 @@ class Application:
         """Send a log as messages, one a record, until it is over or the other side leaves."""
         try:
             segments = segments_of(socket)
-            operation = self._description.find(segments).get("GET")
+            operation = self._describe().find(segments).get("GET")
             if operation is None or 101 not in operation.answers:
                 raise missing(socket.url.path)
             with self._world.lock:
@@ -179,6 +166,6 @@ def _no_route(request: Request, methods: Sequence[str]) -> Response:
     what = f"{request.method} {request.url.path}"
     if not methods:
         return ApiError(404, f"{what} is not a route of this API.").response()
-    response = ApiError(405, f"{what} is not a route of this API, {' and '.join(methods)} is.").response()
+    response = ApiError(405, f"{what} is not a route of this API; there is {' and '.join(methods)}.").response()
     response.headers["Allow"] = ", ".join(methods)
     return response

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from prisma_mgmt.sandbox import pages
 from prisma_mgmt.sandbox.arguments import check
 from prisma_mgmt.sandbox.door import is_loopback, serves
 from prisma_mgmt.sandbox.faults import FIELDS, Fault
@@ -23,11 +24,11 @@ _IN_PROCESS = "testclient"  # where Starlette's test client says that it is
 Action = Callable[["LocalPrisma", dict[str, object]], object]
 
 
-def application(sandbox: "LocalPrisma", start_page: Callable[[], Response]) -> Starlette:
+def application(sandbox: "LocalPrisma") -> Starlette:
     """The routes `/` and `/_sandbox/…`."""
 
     async def start(_request: Request) -> Response:
-        return start_page()
+        return pages.start(sandbox.places, sandbox.environment, sandbox.users)
 
     async def icon(_request: Request) -> Response:
         return Response(status_code=204)

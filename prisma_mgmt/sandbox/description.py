@@ -8,8 +8,6 @@ from typing import Any
 from prisma_mgmt.sandbox.schema import Schema, Schemas
 from prisma_mgmt.spec import load
 
-OPEN = {"management:state.version", "management:github_actions.exchange_token"}  # operations without a token
-
 
 @dataclass(frozen=True)
 class Operation:
@@ -56,13 +54,13 @@ class Operation:
 
     @cached_property
     def body(self) -> Schema | None:
-        """The schema of the body, an empty one where anything goes; None if it takes no body."""
+        """The schema of the body, an empty one if anything goes; None if it takes no body."""
         content = self.raw.get("requestBody", {}).get("content")
         return None if content is None else content["application/json"].get("schema", {})
 
     @cached_property
     def answers(self) -> Mapping[int, Schema | None]:
-        """The schema of every success by its status, None where there is no body."""
+        """The schema of every success by its status; None if it has no body."""
         found: dict[int, Schema | None] = {}
         for status, answer in self.raw["responses"].items():
             media = next(iter(answer.get("content", {}).values()), None)
@@ -72,7 +70,7 @@ class Operation:
     @property
     def is_open(self) -> bool:
         """Tell if it needs no token."""
-        return self.raw.get("security") == [] or self.id in OPEN
+        return self.raw.get("security") == []
 
     @property
     def errors(self) -> Sequence[int]:

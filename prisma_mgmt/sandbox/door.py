@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prisma_mgmt.sandbox.faults import Fault, Faults, names_of
+from prisma_mgmt.sandbox.oauth import OAuthError
 from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked_body, masked_headers, masked_query
+from prisma_mgmt.sandbox.wire import ApiError
 
 KEPT = 10_000  # requests; the oldest go first
 PREFIXES = {"/postgres": "postgres", "/data-platform": "data_platform", "/auth": "login"}
@@ -112,7 +114,6 @@ class Door:
     ) -> None:
         self.kept: deque[Exchange] = deque(maxlen=KEPT)
         self.hang_up: Callable[[Scope], bool] | None = None  # cuts the connection of a request, if it knows it
-        self.on_fault: Callable[[Fault], object] = lambda _: None
         self.on_request: Callable[[RecordedRequest], object] | None = None
         self._places, self._faults = places, faults
         self._host, self._clock, self._template_of = host, clock, template_of
@@ -124,7 +125,7 @@ class Door:
         host = Headers(scope=scope).get("host", "")
         if not serves(self._host, host):
             message = f"The sandbox serves loopback names only, not {host!r}."
-            await _refusal("management", 421, "client-error", message)(scope, receive, send)
+            await ApiError(421, message).response()(scope, receive, send)
             return
         place = Place.of(scope["path"])
         if place.api == OWN:
@@ -141,22 +142,18 @@ class Door:
         prefixed = None if route is None else place.prefix + route
         for fault in self._faults.meet(names_of(method, scope["path"], place.path, route, prefixed)):
             exchange.fault = fault.kind
-            self.on_fault(fault)
             if await self._happen(fault, place.api, scope, exchange):
                 return
         await self._places[place.api]({**scope, "root_path": place.prefix}, exchange.receive, exchange.send)
 
     async def _happen(self, fault: Fault, api: str, scope: Scope, exchange: Exchange) -> bool:
-        """Let a fault happen; True if it was the end of the request."""
+        """Let a fault happen, and tell if that ended the request."""
         if fault.kind == "delay":
             await anyio.sleep(fault.seconds)
             return False
         await _read(exchange.receive)
         if fault.kind == "fail":
-            code = fault.code or (
-                _OAUTH_CODES.get(fault.status, "server_error") if api == "login" else fault.error_code
-            )
-            answer = _refusal(api, fault.status, code, "This failure was asked for (fault of the sandbox).")
+            answer = _refusal(api, fault.status, fault.code, "This failure was asked for (fault of the sandbox).")
             if fault.retry_after is not None:
                 answer.headers["Retry-After"] = f"{fault.retry_after:g}"
             await answer(scope, exchange.receive, exchange.send)
@@ -182,9 +179,9 @@ def method_of(scope: Scope) -> str:
 
 
 def serves(own: str, host: str) -> bool:
-    """If a Host header is one of ours: a page elsewhere may have its own name lead here (DNS rebinding).
+    """Tell if a Host header names this sandbox: a page elsewhere may have its own name lead here (DNS rebinding).
 
-    Loopback names are, and what the sandbox was told to listen on. If it listens beyond loopback, so are addresses and
+    Loopback names do, and what the sandbox was told to listen on. If it listens beyond loopback, so do addresses and
     names without a dot, such as a container's: nobody can register one.
     """
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
@@ -209,10 +206,10 @@ def _address(name: str) -> str | None:
         return None
 
 
-def _refusal(api: str, status: int, code: str, message: str) -> Response:
+def _refusal(api: str, status: int, code: str | None, message: str) -> Response:
     if api == "login":
-        return JSONResponse({"error": code, "error_description": message}, status, {"Cache-Control": "no-store"})
-    return JSONResponse({"error": {"code": code, "message": message}}, status)
+        return OAuthError(code or _OAUTH_CODES.get(status, "server_error"), message, status).response()
+    return ApiError(status, message, **({} if code is None else {"code": code})).response()
 
 
 async def _read(receive: Callable[[], Awaitable[Message]]) -> None:

@@ -152,7 +152,7 @@ class Call:
     def sight(self, *, secrets: bool = False) -> Sight:
         return Sight(self.world, self.operation.api, self.description.schemas, self.base, facts, secrets)
 
-    # What the operations of the description do where nothing else is said
+    # What the operations of the description do unless a handler of their own does it
 
     def perform(self) -> Any:
         for key, value in self.fields.items() if self.operation.body else ():

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
 from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole
-from prisma_mgmt.sandbox.wire import CODES
 
 Kind = Literal["fail", "delay", "cut"]
 
@@ -38,11 +37,6 @@ class Fault:
         good = route == "*" or re.fullmatch("(GET|POST|PUT|PATCH|DELETE) /.*", route) is not None
         check(good, 'route is "*" or such as "GET /v1/projects"', self.route)
         self.left = self.times
-
-    @property
-    def error_code(self) -> str:
-        """The code that a failing answer carries."""
-        return self.code or CODES.get(self.status, "client-error" if self.status < 500 else "internal-server-error")
 
     def describe(self) -> dict[str, object]:
         """The fault as the control routes show and accept it."""

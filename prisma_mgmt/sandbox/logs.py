@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import anyio
 
 from prisma_mgmt.sandbox.state import Values, World
-from prisma_mgmt.sandbox.wire import write_cursor
+from prisma_mgmt.sandbox.wire import ApiError, read_cursor, write_cursor
 
 PAUSE = 0.05  # seconds between two looks at a log that is followed
 SEGMENT = 600.0  # seconds after which the end of a segment is told, and its reader comes again
@@ -23,6 +23,14 @@ class Log:
     cursor: str | None  # of that place
     ended: Callable[[], str | None]  # how it ended, None as long as it goes on; asked under the world's lock
     follow: bool = False
+
+
+def asked_place(query: Values) -> int:
+    """The place that the cursor of a query names; the beginning without one."""
+    place = read_cursor(query["cursor"]) if "cursor" in query else 0
+    if place is None:
+        raise ApiError(404, "cursor is not one that this API gave out.")
+    return place
 
 
 async def read(world: World, log: Log, *, follow: bool = False) -> AsyncIterator[str]:

@@ -79,8 +79,8 @@ class LoginServer:
 
     def accounts(self) -> list[Account]:
         """Every user with every workspace that is theirs."""
-        workspaces = [(one, self._world.members(one)) for one in self._world.workspaces.values()]
-        return [(user, one) for user in self._world.users.values() for one, members in workspaces if user in members]
+        workspaces = self._world.workspaces.values()
+        return [(user, one) for user in self._world.users.values() for one in workspaces if one.hidden["owner"] is user]
 
     async def _discovery(self, _request: Request) -> Response:
         issuer = self._tokens.issuer
@@ -132,7 +132,7 @@ class LoginServer:
         if not decision:
             shown = [(key, user.name, f"{one.name} ({user.email})") for key, (user, one) in accounts.items()]
             return pages.consent(client.name, scope, shown, chosen)
-        account = accounts.get(_account_key(decision, accounts) or chosen)
+        account = accounts.get(decision.get("account", chosen))
         if decision.get("decision") != "approve" or account is None:
             refusal = {"error": "access_denied", "error_description": "The user said no."}
             return pages.denied(self._callback(asked, refusal))
@@ -203,14 +203,6 @@ class LoginServer:
 
 def is_route(method: str, path: str) -> bool:
     return method in ROUTES.get(path, ()) or (method, path) == ("GET", DISCOVERY + "/auth")
-
-
-def _account_key(decision: Mapping[str, str], accounts: Mapping[str, Account]) -> str | None:
-    """Which account a form chose: by `account` as the page does, or by `workspace_id` alone, as scripts may."""
-    if "workspace_id" in decision:
-        wanted = decision["workspace_id"]
-        return next((key for key, (_, one) in accounts.items() if one.id == wanted), "none")
-    return decision.get("account")
 
 
 def _check_request(client: Client, asked: Mapping[str, str]) -> str:

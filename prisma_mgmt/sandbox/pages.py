@@ -34,15 +34,7 @@ def consent(client: str, scope: str, accounts: Iterable[tuple[str, str, str]], c
         for value, user, place in accounts
     )
     scopes = "".join(f"<li>{_text(SCOPES.get(one, one))}</li>" for one in scope.split())
-    content = f"""<p><strong>{_text(client)}</strong> asks to</p>
-<ul>{scopes}</ul>
-<p><small>Scope: {_text(scope)}</small></p>
-<form method="post">
-<fieldset><legend>Continue as</legend>
-{rows}</fieldset>
-<div class="buttons"><button class="main" name="decision" value="approve">Approve</button>
-<button name="decision" value="deny">Deny</button></div>
-</form>"""
+    content = _filled("consent", client=_text(client), scope=_text(scope), scopes=scopes, accounts=rows)
     return _page(f"Let {client} in?", content)
 
 
@@ -57,41 +49,30 @@ def denied(location: str) -> Response:
 def refused(message: str, redirect_uris: Iterable[str] = ()) -> Response:
     """Say why a login cannot go on: to this user only, since the app's address is not to be trusted."""
     uris = "".join(f"<li><code>{_text(uri)}</code></li>" for uri in redirect_uris)
-    content = f"<p>{_text(message)}</p>"
-    if uris:
-        content += f"""<h2>Registered redirect URIs</h2>
-<ul>{uris}</ul>
-<p class="soft">A loopback address may have any port. Register another with <code>--redirect-uri</code>,
-<code>Sandbox(redirect_uris=[…])</code> or <code>sandbox.oauth_client(redirect_uri=…)</code>.</p>"""
-    return _page("This login cannot go on", content, 400)
+    addresses = _filled("addresses", uris=uris) if uris else ""
+    return _page("This login cannot go on", f"<p>{_text(message)}</p>{addresses}", 400)
 
 
 def start(urls: Mapping[str, str], environment: Mapping[str, str], users: Iterable[tuple[str, str]]) -> Response:
     """Say what is where."""
     places = "".join(f"<dt>{_text(name)}</dt><dd><code>{_text(url)}</code></dd>\n" for name, url in urls.items())
     people = "".join(f"<li>{_text(user)} <small>{_text(workspace)}</small></li>" for user, workspace in users)
-    exports = "\n".join(f"export {key}={value}" for key, value in environment.items())
-    content = f"""<p>A local Prisma, for tests and first steps. It forgets everything when it ends.</p>
-<dl>{places}</dl>
-<h2>For the programs that use it</h2>
-<pre tabindex="0">{_text(exports)}</pre>
-<h2>Who can log in</h2>
-<ul>{people}</ul>
-<h2>From outside</h2>
-<dl><dt><code>GET /_sandbox/requests</code></dt><dd>what was asked, secrets masked</dd>
-<dt><code>POST /_sandbox/faults</code></dt><dd>an answer that fails, comes late or is cut off</dd>
-<dt><code>POST /_sandbox/advance</code></dt><dd>the clock, forward by some seconds</dd>
-<dt><code>POST /_sandbox/reset</code></dt><dd>everything as it was at the start</dd></dl>"""
+    exports = _text("\n".join(f"export {key}={value}" for key, value in environment.items()))
+    content = _filled("start", places=places, exports=exports, people=people)
     return _page("Prisma sandbox", content, width="44rem")
 
 
 def _page(title: str, content: str, status: int = 200, width: str = "28rem") -> HTMLResponse:
-    return HTMLResponse(_template().substitute(title=_text(title), content=content, width=width), status, HEADERS)
+    return HTMLResponse(_filled("page", title=_text(title), content=content, width=width), status, HEADERS)
+
+
+def _filled(name: str, **parts: str) -> str:
+    return _template(name).substitute(parts)
 
 
 @cache
-def _template() -> Template:
-    return Template((files("prisma_mgmt.sandbox") / "page.html").read_text("utf-8"))
+def _template(name: str) -> Template:
+    return Template((files("prisma_mgmt.sandbox") / f"{name}.html").read_text("utf-8"))
 
 
 def _text(text: str) -> str:

@@ -1,6 +1,5 @@
 """What the sandbox was asked, with secrets masked: for tests to look at, and for the log on the terminal."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -8,11 +7,13 @@ from datetime import UTC, datetime
 from typing import cast
 from urllib.parse import parse_qs
 
+from prisma_mgmt.sandbox.wire import ApiError, parse_json
+
 LONGEST_BODY = 64 * 1024  # bytes that are kept of a body
 MASK = "***"
 
 _SECRET = re.compile(
-    r"token(?!_type)|secret|passw|verifier|credential|connection_?string|api_?key|assertion|signature|cookie"
+    r"token(?!_type)|secret|passw|verifier|credential|connection[_-]?string|api[_-]?key|assertion|signature|cookie"
     r"|authorization|\A(code|value|pass|jwt|state)\Z",
     re.IGNORECASE,
 )
@@ -93,8 +94,8 @@ def masked_body(content_type: str, body: bytes) -> object:
     try:
         if kind == "application/x-www-form-urlencoded":
             return masked_query(body.decode())
-        return masked(json.loads(body)) if kind.endswith("json") else None
-    except (ValueError, RecursionError):
+        return masked(parse_json(body)) if kind.endswith("json") else None
+    except (ValueError, ApiError):
         return None
 
 

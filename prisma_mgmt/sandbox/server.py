@@ -5,14 +5,16 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Self, get_args
+from urllib.parse import urlsplit
 
-from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from prisma_mgmt.sandbox import control, oauth, pages
-from prisma_mgmt.sandbox.api import api_application, template_of
+from prisma_mgmt.sandbox import control, oauth
+from prisma_mgmt.sandbox.api import Application, template_of
 from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole, texts
+from prisma_mgmt.sandbox.description import describe
 from prisma_mgmt.sandbox.door import IN_PROCESS_HOST, OWN, Door, Place
 from prisma_mgmt.sandbox.faults import Fault, Faults
 from prisma_mgmt.sandbox.requests import RecordedRequest
@@ -62,8 +64,11 @@ class LocalPrisma:
         check(is_whole(port, 0, 65535), "port is a number from 0 to 65535", port)
         lives = is_number(token_lifetime, 0, LONGEST) and token_lifetime > 0
         check(lives, "token_lifetime is a number of seconds above 0", token_lifetime)
+        check(postgres is None or is_text(postgres), 'postgres is a DSN or "auto"', postgres)
+        check(callable(clock), "clock is a function", clock)
         self._client_secret = secrets.token_urlsafe(24)
         uris = texts(redirect_uris, "redirect_uris")
+        check(all(urlsplit(one).scheme for one in uris), "redirect_uris are URIs with a scheme", uris)
         web = Client(self.confidential_client_id, "Sandbox web app", uris, self._client_secret)
         self._clients = {self.client_id: Client(self.client_id, "Sandbox app", uris), web.id: web}
         self._users = {new_id("usr"): (name, new_id("wksp")) for name in texts(users, "users")}
@@ -76,9 +81,8 @@ class LocalPrisma:
         self._service_token, self._approval_id = "", new_id("apr")
         self._clock = Clock(clock)
         self.faults = Faults(_is_route)
-        self._places: dict[str, ASGIApp] = {OWN: control.application(self, self._start_page)}
+        self._places: dict[str, ASGIApp] = {OWN: control.application(self)}
         self._door = Door(self._places, self.faults, host, self._clock, _template_of)
-        self._door.on_fault = lambda _: self._count("faults")
         self._begin()
 
     def _begin(self) -> None:
@@ -92,7 +96,7 @@ class LocalPrisma:
         self._login = oauth.LoginServer(self._world, self._tokens, self._clients, **self._login_options)
         self._name(self._origin)
         self._service_token = self._tokens.issue_service_token(self.workspace_id, self._service_token or None)
-        apis = {api: api_application(self._world, self._tokens, api) for api in APIS}
+        apis = {api: Application(self._world, self._tokens, partial(describe, api)) for api in APIS}
         self._places.update(apis, login=self._login.application())
 
     def _name(self, origin: str) -> None:
@@ -192,6 +196,12 @@ class LocalPrisma:
             self._service_token = self._tokens.issue_service_token(self.workspace_id, token)
 
     @property
+    def users(self) -> list[tuple[str, str]]:
+        """Who may log in: the name of each user, and of a workspace of theirs."""
+        with self._world.lock:
+            return [(user.name, one.name) for user, one in self._login.accounts()]
+
+    @property
     def environment(self) -> dict[str, str]:
         """The environment of a program that is to use the sandbox."""
         return {
@@ -233,7 +243,8 @@ class LocalPrisma:
     @property
     def counts(self) -> Counter[str]:
         """What happened so far: authorize, exchange, refresh, refresh_refused, api, unauthenticated, faults."""
-        return self._world.counts
+        with self._world.lock:
+            return self._world.counts + Counter(faults=sum(one.met for one in self.faults.asked()))
 
     # What is to happen
 
@@ -258,10 +269,6 @@ class LocalPrisma:
         """Cut the connection of the next `times` requests of a route, in place of an answer."""
         return self.faults.add(Fault(route, "cut", times))
 
-    def now(self) -> float:
-        """The sandbox's clock: Unix seconds."""
-        return self._clock()
-
     def advance(self, seconds: float) -> None:
         """Set the sandbox's clock forward: tokens expire, databases get ready, backups are made."""
         self._clock.advance(seconds)
@@ -276,11 +283,6 @@ class LocalPrisma:
         with self._world.lock:
             self._tokens.refresh_tokens.clear()
 
-    def issue_service_token(self, workspace_id: str) -> str:
-        """Give a service token for a workspace, such as one made with POST /v1/workspaces."""
-        with self._world.lock:
-            return self._tokens.issue_service_token(workspace_id)
-
     def reset(self) -> None:
         """Forget everything that was made and asked; URLs, users, workspaces and the service token stay."""
         with self._world.lock:
@@ -292,15 +294,6 @@ class LocalPrisma:
             self._door.kept.clear()
 
     # Within
-
-    def _count(self, what: str) -> None:
-        with self._world.lock:
-            self._world.counts[what] += 1
-
-    def _start_page(self) -> Response:
-        with self._world.lock:
-            people = [(user.name, one.name) for user, one in self._login.accounts()]
-        return pages.start(self.places, self.environment, people)
 
     def _open_backing(self) -> None:
         if self._postgres is None:

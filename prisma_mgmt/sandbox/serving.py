@@ -19,10 +19,12 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
-        # log_config=None: the caller's logging stays as it is.
+        # log_config=None: the caller's logging stays as it is. proxy_headers: nobody says for others who they are.
         sockets = "websockets-sansio" if find_spec("websockets") else "none"
-        plain = uvicorn.Config(_quiet(app), loop="asyncio", http="h11", ws=sockets, lifespan="off", log_config=None)
-        super().__init__(plain)
+        config = uvicorn.Config(
+            _quiet(app), loop="asyncio", http="h11", ws=sockets, lifespan="off", log_config=None, proxy_headers=False
+        )
+        super().__init__(config)
         self._listener = listener
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prisma-sandbox", daemon=True)

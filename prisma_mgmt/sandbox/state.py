@@ -38,9 +38,6 @@ class User:
     email: str
 
 
-DEVELOPER = User("usr_sandbox", "Sandbox Developer", "dev@sandbox.invalid")
-
-
 @dataclass(slots=True, eq=False)
 class Thing:
     """Anything that the API tells of: a project, a database, a domain."""
@@ -132,7 +129,7 @@ class World:
         return thing
 
     def remove(self, thing: Thing) -> None:
-        """Take a thing out of the world, and it alone; what it holds is the caller's to remove."""
+        """Remove a thing alone; the caller removes what it holds."""
         self._things[thing.kind].pop(thing.id, None)
 
     # Users, workspaces, and the apps let into them
@@ -141,22 +138,17 @@ class World:
     def workspaces(self) -> dict[str, Thing]:
         return self._things["workspaces"]
 
-    def create_user(self, name: str, email: str | None = None, *, id: str | None = None) -> User:
-        user = User(id or new_id("usr"), name, email or f"user{len(self.users) + 1}@sandbox.invalid")
+    def create_user(self, name: str, *, id: str | None = None) -> User:
+        user = User(id or new_id("usr"), name, f"user{len(self.users) + 1}@sandbox.invalid")
         self.users[user.id] = user
         return user
 
     def user(self, user_id: str | None) -> User:
-        """The user of an id; the first one, or a developer of the sandbox's own, for no id."""
-        return self.users.get(user_id or "") or next(iter(self.users.values()), DEVELOPER)
+        """The user of an id; the first one for no id."""
+        return self.users.get(user_id or "") or next(iter(self.users.values()))
 
-    def create_workspace(self, name: str, owner: User | None = None, *, id: str | None = None) -> Thing:
-        """Create a workspace; without an owner it belongs to every user."""
+    def create_workspace(self, name: str, owner: User, *, id: str | None = None) -> Thing:
         return self.add("workspaces", None, {"name": name}, {"owner": owner}, id=id)
-
-    def members(self, workspace: Thing) -> list[User]:
-        owner: User | None = workspace.hidden["owner"]
-        return [owner] if owner is not None else list(self.users.values()) or [DEVELOPER]
 
     def let_in(
         self, client_id: str, client_name: str, workspace_id: str, scopes: list[str], user_id: str | None = None

@@ -1,4 +1,4 @@
-"""Codes and tokens: what the login server gave out, and what of it is still worth something."""
+"""Codes and tokens: what the login server gave out, and what of it is still good."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ Personality = Literal["strict", "grace"]
 
 
 class InvalidGrantError(Exception):
-    """A code or refresh token that is worth nothing (any more)."""
+    """A code or refresh token that is not good, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Grant:
     client: Client
     workspace_id: str
     scope: str
-    user_id: str = "usr_sandbox"
+    user_id: str
     revoked: bool = False
 
 
@@ -79,24 +79,27 @@ class Tokens:
         self.codes: dict[str, Code] = {}
         self.access_tokens: dict[str, Token] = {}
         self.refresh_tokens: dict[str, Token] = {}
-        self.service_tokens: dict[str, Principal] = {}
+        self.service_tokens: dict[str, tuple[Principal, float | None]] = {}  # with the end of their lives
         self._world = world
         self._personality = personality
         self._lifetime = lifetime
         self._key = secrets.token_bytes(32)
 
     def principal(self, access_token: str) -> Principal | None:
-        token = self.access_tokens.get(access_token)
+        now, token = self._world.clock(), self.access_tokens.get(access_token)
         if token is None:
-            return self.service_tokens.get(access_token)
-        if token.grant.revoked or token.expires_at <= self._world.clock():
+            principal, expires_at = self.service_tokens.get(access_token, (None, None))
+            return None if expires_at is not None and expires_at <= now else principal
+        if token.grant.revoked or token.expires_at <= now:
             return None
         return Principal(token.grant.workspace_id, token.grant.client, token.grant.user_id)
 
-    def issue_service_token(self, workspace_id: str, token: str | None = None) -> str:
+    def issue_service_token(
+        self, workspace_id: str, token: str | None = None, *, expires_at: float | None = None
+    ) -> str:
         """Give a service token; `token` is one that is to be good for the workspace."""
         token = token or self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
-        self.service_tokens[token] = Principal(workspace_id)
+        self.service_tokens[token] = Principal(workspace_id), expires_at
         return token
 
     def issue_code(self, grant: Grant, redirect_uri: str, challenge: str | None) -> str:
@@ -143,7 +146,7 @@ class Tokens:
         return self._issue(token.grant)
 
     def revoke(self, client: Client, token: str) -> None:
-        """Revoke the login that a token came from (RFC 7009); an unknown token is none of anyone's business."""
+        """Revoke the login that a token came from (RFC 7009); an unknown token is no error."""
         found = self.refresh_tokens.get(token) or self.access_tokens.get(token)
         if found is not None and found.grant.client.id == client.id:
             found.grant.revoked = True

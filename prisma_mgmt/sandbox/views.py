@@ -16,7 +16,7 @@ MISSING: Any = object()
 class Sight:
     """Shows values in the shape that a schema asks for, so that every answer fits its description.
 
-    What nobody has said is made up; secrets are in it only where they have just been made (`secrets`).
+    What nobody has said is made up; secrets are in it only if they have just been made (`secrets`).
     """
 
     world: World

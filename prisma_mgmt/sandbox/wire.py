@@ -42,7 +42,8 @@ class ApiError(Exception):
         self.more = more
 
     def response(self) -> Response:
-        error: dict[str, object] = {"code": CODES.get(self.status, "client-error"), "message": self.message}
+        code = CODES.get(self.status, "client-error" if self.status < 500 else "internal-server-error")
+        error: dict[str, object] = {"code": code, "message": self.message}
         if self.hint is not None:
             error["hint"] = self.hint
         headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else None

@@ -644,6 +644,19 @@ MUTATIONS = [
         refused=["#/components/schemas/Loop: #/components/schemas/Loop refers to itself"],
     ),
     Mutation(
+        "parts of allOf that differ",
+        {
+            "/paths/~1v1~1parts": {
+                "get": op(
+                    data({"allOf": [thing(size=TEXT, mode=NUMBER), thing(mode={"type": "integer"}, size=NUMBER)]})
+                )
+            }
+        },
+        refused=[
+            "#/paths/~1v1~1parts/get/responses/200/content/application~1json/schema/properties/data/allOf/1/properties/size:"
+        ],
+    ),
+    Mutation(
         "allOf of itself",
         {
             "/components/schemas/Loop": {"allOf": [{"$ref": "#/components/schemas/Loop"}, TEXT]},

@@ -18,7 +18,8 @@ def test_words_are_kept_and_new_ones_are_ours() -> None:
     made = normalise(doc, NAMES, committed).description
     assert made == committed
     text = generated(made)["things.py"]
-    assert '"""Walk the things.\n\n        Slowly. `limit` is the size of a page. Raises NotFoundError.\n' in text
+    words = '"""Walk the things.\n\n        Slowly. `limit` is the size of a page. Raises NotFoundError.'
+    assert f"{words}\n\n        GET /v1/things\n" in text
     assert "size: float  # metres" in text
     assert made["paths"]["/v1/things"]["post"]["summary"] == "Create thing."
 

@@ -195,6 +195,8 @@ BAD = {
         "#/paths/~1v1~1x/get: not as OpenAPI 3.1 has it",
     ),
     "paths as a list": ({**answering({}), "paths": ["/v1/x"]}, "#/paths: an object is needed here"),
+    "servers that are null": ({**answering({}), "servers": None}, "#/servers: a list is needed here"),
+    "information that is null": ({**answering({}), "info": None}, "#/info: an object is needed here"),
     "version 3.0": ({**answering({}), "openapi": "3.0.3"}, "#/openapi: version 3.0.3 is not understood; convert"),
     "Swagger": ({**answering({}), "swagger": "2.0"}, "#/openapi: version 2.0 is not understood"),
     "a cycle": ({**answering(LOOP), "components": {"schemas": {"A": LOOP}}}, "#/components/schemas/A refers to itself"),

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 from starlette.types import ASGIApp
 
-from prisma_mgmt.sandbox.api import api_application
+from prisma_mgmt.sandbox.api import Application
+from prisma_mgmt.sandbox.description import describe
 from prisma_mgmt.sandbox.state import World
 from prisma_mgmt.sandbox.tokens import Client, Grant, Tokens
 
@@ -50,9 +52,10 @@ class Local:
         self.clock = Clock()
         self.world = World(self.clock)
         self.tokens = Tokens(self.world, "strict", 3600.0)
-        self.workspace_id = self.world.create_workspace("Sandbox").id
+        self.user = self.world.create_user("Sandbox Developer")
+        self.workspace_id = self.world.create_workspace("Sandbox", self.user).id
         self.token = self.tokens.issue_service_token(self.workspace_id)
-        self.apps = {api: api_application(self.world, self.tokens, api) for api in APIS}
+        self.apps = {api: Application(self.world, self.tokens, partial(describe, api)) for api in APIS}
 
     def client(self, api: str = "management", token: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
@@ -60,7 +63,7 @@ class Local:
 
     def log_in(self, client_id: str = "sandbox-app") -> str:
         """An access token, as the login server gives it to an app."""
-        grant = Grant(Client(client_id, "Sandbox app", ()), self.workspace_id, "workspace:admin")
+        grant = Grant(Client(client_id, "Sandbox app", ()), self.workspace_id, "workspace:admin", self.user.id)
         self.world.let_in(client_id, "Sandbox app", self.workspace_id, grant.scope.split())
         code = self.tokens.issue_code(grant, "uri", None)
         return str(self.tokens.redeem(grant.client, code, "uri", None)["access_token"])

@@ -109,7 +109,8 @@ NEW = {
 @pytest.fixture
 def new(local: Local) -> Iterator[httpx.Client]:
     """An API that nobody has written a line for."""
-    app = Application(local.world, local.tokens, lambda: Description("new", NEW))
+    description = Description("new", NEW)
+    app = Application(local.world, local.tokens, lambda: description)
     headers = {"Authorization": f"Bearer {local.token}"}
     with httpx.Client(transport=InProcess(app), base_url=f"{BASE}/v1", headers=headers) as client:
         yield client

@@ -157,6 +157,19 @@ def test_a_connection_is_cut(local: Sandbox, caller: httpx.Client, caplog: pytes
     assert not [record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno > 20]
 
 
+def test_a_connection_is_known_by_itself_and_not_by_what_its_headers_say(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    headers = {"X-Forwarded-For": "10.1.2.3"}
+    with Sandbox() as sandbox, httpx.Client(base_url=sandbox.api_url, headers=headers) as proxied:
+        sandbox.cut("GET /v1/me")
+        with pytest.raises(httpx.TransportError):
+            proxied.get("/v1/me")
+        assert proxied.get("/_sandbox/requests").status_code == 200
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno > 20]
+
+
 @pytest.mark.anyio
 async def test_our_own_client_bears_what_it_promises_to(local: Sandbox) -> None:
     local.fail("GET /v1/regions", 503, retry_after=0)
@@ -206,14 +219,18 @@ def test_a_fault_is_asked_for_over_http(local: Sandbox, caller: httpx.Client, ot
     assert len(local.faults.asked()) == 4
 
 
-def test_the_clock_and_the_world_are_moved_over_http(local: Sandbox, other: httpx.Client) -> None:
-    before = local.now()
+def test_the_clock_and_the_world_are_moved_over_http(local: Sandbox, caller: httpx.Client, other: httpx.Client) -> None:
+    def now() -> float:
+        caller.get("/me")
+        return local.requests[-1].at
+
+    before = now()
     assert other.post("/advance", json={"seconds": 1000}).status_code == 204
-    assert local.now() - before >= 1000
+    assert now() - before >= 1000
     local.fail("*")
     assert other.post("/reset").status_code == 204
     assert local.faults.asked() == []
-    assert local.now() - before < 1000
+    assert now() - before < 1000
 
 
 def test_requests_are_told_over_http(caller: httpx.Client, other: httpx.Client, local: Sandbox) -> None:

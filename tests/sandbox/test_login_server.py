@@ -126,7 +126,7 @@ def test_the_user_decides_on_the_consent_page() -> None:
         assert 'value="deny"' in page.text
         denied = callback(web.post(url, data={"decision": "deny"}))
         assert (denied["error"], denied["state"], denied["iss"]) == ("access_denied", "st&te", sandbox.auth_url)
-        code = callback(web.post(url, data={"decision": "approve", "workspace_id": sandbox.workspace_id}))["code"]
+        code = callback(web.post(url, data={"decision": "approve"}))["code"]
         assert exchange(web, sandbox, code).status_code == 200
         bad = web.post("/authorize?client_id=x", data={"decision": "approve"})
         assert bad.status_code == 400
@@ -137,8 +137,10 @@ def test_the_user_picks_a_workspace_whose_name_is_shown_escaped() -> None:
         with connect(sandbox, sandbox.service_token) as api:
             other = api.post("/workspaces", json={"displayName": "<b>Second</b>"}).json()["data"]["id"]
         url = f"/authorize?{urlencode(question(sandbox))}"
-        assert "&lt;b&gt;Second&lt;/b&gt;" in web.get(url).text
-        code = callback(web.post(url, data={"decision": "approve", "workspace_id": other}))["code"]
+        page = web.get(url).text
+        assert "&lt;b&gt;Second&lt;/b&gt;" in page
+        (account,) = re.findall(rf'value="(\w+ {other})"', page)
+        code = callback(web.post(url, data={"decision": "approve", "account": account}))["code"]
         tokens = exchange(web, sandbox, code).json()
         assert claims(tokens["access_token"])["workspace_id"] == other
         again = refresh(web, sandbox, tokens["refresh_token"]).json()

@@ -64,7 +64,7 @@ def ask(client: httpx.Client, step: Step, saved: dict[str, Any]) -> httpx.Respon
 def beforehand(local: Local) -> dict[str, Any]:
     """What a story has to know before it begins."""
     local.log_in()
-    other = local.world.create_workspace("Recipient")
+    other = local.world.create_workspace("Recipient", local.user)
     return {
         "workspace": local.workspace_id,
         "approval": local.world.approval_id,

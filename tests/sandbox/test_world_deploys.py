@@ -356,7 +356,7 @@ def test_a_domain_that_cannot_be_fails_and_is_tried_again(local: Local, api: htt
     service = make_service(api)["id"]
     made(api.post(f"/services/{service}/promote", json={"deploymentId": run(local, api, service)}))
     url = f"/services/{service}/domains"
-    for wrong in ("nowhere", "a..b", "-a.example", "ä.example", "x" * 300 + ".example", "a b.example"):
+    for wrong in ("nowhere", "1.2.3.4", "a..b", "-a.example", "ä.example", "x" * 300 + ".example", "a b.example"):
         assert_error(api.post(url, json={"hostname": wrong}), 400, "client-error", "hostname")
     domain = made(api.post(url, json={"hostname": "shop.invalid"}))["id"]
     assert [read(api, url)[0]["status"] for _ in range(2)] == ["pending_dns", "failed"]

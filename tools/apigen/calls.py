@@ -5,35 +5,19 @@ from typing import Any
 
 from attrs import field, frozen
 
-from tools.apigen.description import Schema, by_template
+from tools.apigen.description import Named, Schema, by_template
 from tools.apigen.document import Document, DocumentError, Place
 from tools.apigen.names import VERBS, Names, default_operations, template
 from tools.apigen.schemas import JSON, LINES
 
 
 @frozen
-class Call:
-    """An operation of a document, and what it is called."""
+class Call(Named):
+    """An operation of a document that is to be made, and what is known of it."""
 
-    path: str
-    http: str
-    raw: Schema
-    name: str
     model: str | None = None  # of its answer, by names.toml
     known: bool = False  # to the committed description or to names.toml
     old: Schema = field(factory=dict[str, Any])
-
-    @property
-    def route(self) -> str:
-        return f"{self.http.upper()} {self.path}"
-
-    @property
-    def resource(self) -> str:
-        return self.name.partition(".")[0]
-
-    @property
-    def method(self) -> str:
-        return self.name.partition(".")[2]
 
     @property
     def rank(self) -> tuple[bool, int]:
@@ -75,7 +59,7 @@ def _add(call: Call, calls: dict[str, Call], refused: list[str]) -> None:
 
 
 def _kind(document: Document, raw: Schema) -> tuple[bool, bool]:
-    """Whether an operation answers a list, and whether a log."""
+    """Tell if an operation answers a list, and if it answers a log."""
     try:
         answers = {status: one for status, one in raw["responses"].items() if re.match(r"2|101", status)}
         content = document.target(answers[max(answers)], Place("#"))[0].get("content", {})

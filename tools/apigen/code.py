@@ -17,6 +17,7 @@ _ERRORS = {
     409: "ConflictError",
     422: "UnprocessableEntityError",
 }
+_USUAL = (400, 403, 422, 404)  # wrong arguments, a token that may not, and, if it takes ids, an unknown one
 
 
 def docstring(*paragraphs: str) -> str:
@@ -241,21 +242,16 @@ class Method:
                     about.append(f"`{one.word}` is {mark.removeprefix('x-')}.")
         if self.verb.name == "_pages" and any(one.word == "limit" for one in self.arguments):
             about.append("`limit` is the size of a page.")
-        notes = fill(" ".join([*about, self._raises()]).strip(), _TEXT)
-        return docstring(raw["summary"], f"{notes}\n{route}" if notes else route)
+        return docstring(raw["summary"], " ".join([*about, self._raises()]).strip(), route)
 
     def _raises(self) -> str:
-        """The errors that an answer stands for; those that any call may meet are not named."""
+        """The errors that an answer stands for, but for those that any call or any id may meet."""
         known: Schema = self.one.raw.get("x-raises", {})
         if known == {} and "x-raises" in self.one.raw:
             return ""  # the words say it all
-        found = {_ERRORS[status] for status in self.one.raw["x-errors"] if status in _ERRORS}
-        found |= {"UnprocessableEntityError"} if self._at("path") else set()
-        plain = [
-            f"{name} unless `missing_ok`" if name == "NotFoundError" and self.verb.name == "_delete" else name
-            for name in _ERRORS.values()
-            if name in found and name not in known
-        ]
+        usual = _USUAL if self._at("path") else _USUAL[:-1]
+        found = {_ERRORS[status] for status in self.one.raw["x-errors"] if status in _ERRORS and status not in usual}
+        plain = [name for name in _ERRORS.values() if name in found and name not in known]
         told = [", ".join(plain)] if plain else []
         told += [f"{name}: {reason}" for name, reason in known.items()]
         return f"Raises {'; '.join(told)}." if told else ""

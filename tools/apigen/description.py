@@ -41,7 +41,7 @@ class Argument:
 
     @property
     def type(self) -> str:
-        """What a caller may give: None where null is sent or a parameter left out, UNSET where a field is."""
+        """What a caller may give: None sends null or leaves out a parameter, UNSET leaves out a field."""
         rest, nullable = split_null(self.schema)
         kind = python_type(rest, given=True)
         if self.where != "body" or self.key == "*":
@@ -51,17 +51,17 @@ class Argument:
 
 
 @frozen
-class Operation:
-    """An operation of a description."""
+class Named:
+    """An operation of a document, and what it is called."""
 
     path: str
     http: str
-    route: str
     raw: Schema
+    name: str
 
     @property
-    def name(self) -> str:
-        return str(self.raw["operationId"])
+    def route(self) -> str:
+        return f"{self.http.upper()} {self.path}"
 
     @property
     def resource(self) -> str:
@@ -71,6 +71,11 @@ class Operation:
     def method(self) -> str:
         return self.name.partition(".")[2]
 
+
+@frozen
+class Operation(Named):
+    """An operation of a description."""
+
     @property
     def body(self) -> Schema | None:
         """The schema of the request's body."""
@@ -79,7 +84,7 @@ class Operation:
 
     @property
     def arguments(self) -> list[Argument]:
-        """Ids as the path has them, then headers, query and body; at last, whether to follow a log over a WebSocket."""
+        """Ids as the path has them, then headers, query, body; at last, `follow` if a WebSocket carries the log too."""
         found: list[Argument] = []
         for one in self.raw["parameters"]:
             word = one.get("x-word") or identifier(one["name"], KEYWORDS)
@@ -101,7 +106,7 @@ class Operation:
 
     @property
     def answer(self) -> tuple[str, Schema | None]:
-        """The type and the schema of a success; no schema where it has no body."""
+        """The type and the schema of a success; no schema if it has no body."""
         content = next(iter(self.raw["responses"].values())).get("content", {})
         return next(((kind, one["schema"]) for kind, one in content.items()), ("", None))
 
@@ -117,7 +122,7 @@ def operations(document: Schema) -> Iterator[Operation]:
     """By path, then in the usual order of methods."""
     for path, item in sorted(document.get("paths", {}).items()):
         for http in (http for http in METHODS if http in item):
-            yield Operation(path, http, f"{http.upper()} {path}", item[http])
+            yield Operation(path, http, item[http], str(item[http]["operationId"]))
 
 
 def by_template(document: Schema) -> dict[str, Operation]:
@@ -130,7 +135,7 @@ def refs(schema: Any) -> list[str]:
 
 
 def split_null(schema: Schema) -> tuple[Schema, bool]:
-    """A schema without its null, and whether it had one."""
+    """A schema without its null, and True if it had one."""
     if isinstance(schema.get("type"), list) and "null" in schema["type"]:
         kinds = [kind for kind in schema["type"] if kind != "null"]
         values = {"enum": [value for value in schema["enum"] if value is not None]} if "enum" in schema else {}
@@ -157,7 +162,7 @@ def notes(schema: Schema) -> Schema:
 
 
 def python_type(schema: Schema, *, given: bool = False) -> str:
-    """The annotation of a value that we read; of one that a caller gives, where `given`."""
+    """The annotation of a value that we read; of one that a caller gives, if `given`."""
     schema, nullable = split_null(schema)
     kind, form = schema.get("type"), schema.get("format")
     if nullable:
@@ -183,7 +188,7 @@ def literal(text: str) -> str:
 
 
 def merge(one: Schema, two: Schema, at: str) -> Schema:
-    """Two variants as one: optional where a variant lacks a field, nullable where one allows null."""
+    """Two variants as one: a field is optional if one of them lacks it, nullable if one allows null."""
     extra = {**notes(two), **notes(one)}
     a, b = ({key: value for key, value in schema.items() if key not in NOTES} for schema in (one, two))
     (a, null_a), (b, null_b) = split_null(a), split_null(b)

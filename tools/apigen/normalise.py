@@ -1,7 +1,7 @@
 """An OpenAPI 3.1 document, everything inlined or by reference, as a description: objects and enumerations named once.
 
 What the committed description names keeps its name, place by place; so do its words (summaries, notes). A new shape is
-called what names.toml says, else after its `$ref` or its place, and never shares the model of another shape: where a
+called what names.toml says, else after its `$ref` or its place, and never shares the model of another shape: if a
 name is taken, the next one serves. An operation that is not understood is left out, and the reason told.
 """
 
@@ -40,6 +40,7 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     words = {tag["name"]: tag["description"] for tag in old.get("tags", ())}
     tags = sorted({call.resource for call in done.values()})
     info = document.get("info", {})
+    Place("#/info").check_type(info, dict, "an object is needed here")
     description: Schema = {
         "openapi": "3.1.0",
         OURS: "Normalised by tools/apigen; the words are its maintainers' own.",
@@ -76,7 +77,9 @@ def _operations(calls: list[Call], maker: Maker, refused: list[str]) -> dict[str
 
 def _servers(document: Schema, old: Schema) -> list[Schema]:
     """The server that the client talks to, which no document changes, and those that the document names besides."""
-    found = [str(one["url"]) for one in document.get("servers", ()) if is_object(one) and "url" in one]
+    servers = document.get("servers", [])
+    Place("#/servers").check_type(servers, list, "a list is needed here")
+    found = [str(one["url"]) for one in servers if is_object(one) and "url" in one]
     base = next((one["url"] for one in old.get("servers", ())), None) or next(iter(found), "")
     Place("#/servers").check(re.match(r"https?://\w", base), "no server among them that a client could call")
     kept = {"url": base} if base in found or not found else {"url": base, "x-gone": True}

@@ -67,7 +67,7 @@ class Package:
         return self._reach(names | new) if new else names
 
     def _settle(self, shared: set[str]) -> None:
-        """Place answers with the resource they are named after, parts where alone they are used; share the others."""
+        """Place answers with the resource they are named after, parts with their only user; share the others."""
         self.home = {}
         for name in reversed(self.reached):
             named = [one for one in self.uses if f"_{singular(one)}_" in f"_{snake(name)}_" and name in self.answers]
@@ -115,7 +115,7 @@ class Package:
         return {f"{module}.py": "\n".join(lines) + "\n" for module, lines in files.items()}
 
     def _client(self) -> Iterator[str]:
-        """The client, its resources imported when first touched, by statements that freezers see."""
+        """The client, its resources imported when they are first used, by statements that freezers see."""
         imports = {one: f"from prisma_mgmt.{self.api}.{one} import {pascal(one)}" for one in self.notes}
         yield "from typing import TYPE_CHECKING\n"
         yield "from prisma_mgmt.core.client import BaseClient\nfrom prisma_mgmt.core.lazy import resource\n"

@@ -46,6 +46,13 @@ _IMPORTED = {
 }
 
 
+def _agree(one: Any, two: Any) -> bool:
+    """Whether two schemas of one field leave it a type; the later one may be narrower."""
+    types = [one["type"], two["type"]] if all(is_object(each) and "type" in each for each in (one, two)) else []
+    kinds = [set(each) if is_list(each) else {each} for each in types]
+    return not kinds or bool(kinds[0] & kinds[1]) or kinds[0] | kinds[1] <= {"integer", "number", "null"}
+
+
 class _TakenError(Exception):
     """A name that stands for another shape."""
 
@@ -97,6 +104,9 @@ class Schemas:
                 "a part that is no object",
             )
             for key, one in part.get("properties", {}).items():
+                at.at("properties", key).check(
+                    _agree(whole["properties"].get(key), one), "part and part differ in type"
+                )
                 whole["properties"][key] = {"x-at": at.at("properties", key).pointer, **({} if one is True else one)}
             whole["required"] += part.get("required", [])
             whole |= {key: part[key] for key in ("additionalProperties",) if part.get(key)}

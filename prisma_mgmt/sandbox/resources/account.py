@@ -1,7 +1,5 @@
 """Workspaces and who may enter them, regions, approvals, and whom a token stands for."""
 
-from typing import Any
-
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, answers, resource
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
 from prisma_mgmt.sandbox.views import Sight
@@ -81,8 +79,8 @@ def subscription(call: Call) -> Values:
 @answers("data_platform:members.list")
 def list_members(call: Call) -> list[Values]:
     head = {"role": "owner", "status": "active", "joinedAt": timestamp(call.it.made_at)}
-    members = call.world.members(call.it)
-    return [{"id": f"mem_{user.id[4:]}", "userId": user.id, "email": user.email, **head} for user in members]
+    owner = call.it.hidden["owner"]
+    return [{"id": f"mem_{owner.id[4:]}", "userId": owner.id, "email": owner.email, **head}]
 
 
 # Integrations: what a login leaves behind
@@ -116,10 +114,8 @@ class AgentApprovals(Resource):
     def settle(self, world: World, thing: Thing) -> None:
         age = world.clock() - thing.made_at
         decided, expired = age >= MOMENT, age >= APPROVAL_LIFETIME
-        moment: Any = timestamp(thing.made_at + MOMENT) if decided else None
         thing.values.update(
             status="expired" if expired else "approved" if decided else "pending",
             expiresAt=timestamp(thing.made_at + APPROVAL_LIFETIME),
-            windowExpiresAt=None,
-            decidedAt=moment,
+            decidedAt=timestamp(thing.made_at + MOMENT) if decided else None,
         )

@@ -1,10 +1,10 @@
 """Builds: reported by whoever runs them; one that is left alone goes on by itself, until it has succeeded."""
 
 from prisma_mgmt.sandbox.engine import Call, Resource, answers, resource
-from prisma_mgmt.sandbox.logs import Log
+from prisma_mgmt.sandbox.logs import Log, asked_place
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
 from prisma_mgmt.sandbox.views import Sight
-from prisma_mgmt.sandbox.wire import ApiError, read_cursor, write_cursor
+from prisma_mgmt.sandbox.wire import ApiError, write_cursor
 
 ENDED = {"succeeded", "failed", "cancelled"}
 ONCE = ("projectId", "branchId", "deployedUrl", "applicationTopologyContentHash")
@@ -89,13 +89,10 @@ def report_resource(call: Call) -> None:
 
 @answers("management:builds.logs")
 def logs(call: Call) -> Log:
-    build, cursor = call.it, call.query.get("cursor")
-    after = 0 if cursor is None else read_cursor(cursor)
-    if after is None:
-        raise ApiError(404, "cursor is not one that this API gave out.")
+    build, query = call.it, call.query
 
     def ended() -> str | None:
         Builds().settle(call.world, build)
         return build.values["state"] if build.values["state"] in ENDED else None
 
-    return Log(build.hidden["log"], after, cursor, ended, follow=call.query.get("follow", False))
+    return Log(build.hidden["log"], asked_place(query), query.get("cursor"), ended, query.get("follow", False))

@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, answers, resource
-from prisma_mgmt.sandbox.logs import Log
+from prisma_mgmt.sandbox.logs import Log, asked_place
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
 from prisma_mgmt.sandbox.views import Sight
-from prisma_mgmt.sandbox.wire import ApiError, missing, read_chunks, read_cursor, write_cursor
+from prisma_mgmt.sandbox.wire import ApiError, missing, read_chunks, write_cursor
 
 BUSY = {"starting", "running", "stopping"}
 MAX_ARCHIVE = 512 * 1024 * 1024
@@ -49,11 +49,9 @@ class Deployments(Resource):
 
     def show(self, sight: Sight, thing: Thing) -> Values:
         signature = thing.hidden["signature"] if sight.secrets else None
-        mapping = thing.values.get("portMapping")
         return {
             "status": state(thing),
             "previewDomain": preview(thing) if state(thing) in BUSY else None,
-            "portMapping": mapping,
             "uploadUrl": signature and f"{sight.base}/uploads/{thing.id}?signature={signature}",
         }
 
@@ -126,14 +124,9 @@ def _log(deployment: Thing, at: float, text: str) -> None:
 def logs(call: Call) -> Log:
     deployment, query = call.it, call.query
     records: list[Values] = deployment.hidden["log"]
-    first, place = len(records) - query.get("tail", TAIL), 0
-    if query.get("from_start"):
-        first = 0
-    if "cursor" in query:
-        after = read_cursor(query["cursor"])
-        if after is None:
-            raise ApiError(404, "cursor is not one that this API gave out.")
-        place, first = after, sum(one["byteEnd"] <= after for one in records)
+    first, place = len(records) - query.get("tail", TAIL), asked_place(query)
+    if "cursor" in query or query.get("from_start"):
+        first = sum(one["byteEnd"] <= place for one in records)
 
     def ended() -> str | None:
         Deployments().settle(call.world, deployment)

@@ -12,7 +12,7 @@ from prisma_mgmt.sandbox.wire import ApiError
 
 QUOTA = 3
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-HOSTNAME = re.compile(rf"({LABEL}\.)+{LABEL}", re.ASCII)
+HOSTNAME = re.compile(rf"({LABEL}\.)+(?![0-9]+\Z){LABEL}", re.ASCII)  # an address is none
 CERTIFICATE = 90 * 86_400  # seconds
 
 
@@ -37,7 +37,6 @@ class Domains(Resource):
         record = {"type": "CNAME", "name": thing.values["hostname"], "ttl": 300}
         target = f"{service.values['region']}.cname.prisma-sandbox.invalid"
         return {
-            "appId": service.id,
             "computeServiceId": service.id,
             "status": status,
             "foundryStatus": status,

@@ -8,8 +8,7 @@ from typing import Any, cast
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from prisma_mgmt.sandbox.engine import Call, Reply, Resource, answers, resource
-from prisma_mgmt.sandbox.resources.service_tokens import ServiceTokens
-from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
+from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import ApiError
 
 ACCOUNT = "sandbox-dev"  # whose repositories they are if no other account was named
@@ -44,7 +43,7 @@ def create_intent(call: Call) -> Values:
     owner = intent.hidden["repository"].split("/")[0]
     installations = call.world.inside(workspace, "scm-installations")
     linked = [it for it in installations if repository is None or it.values["accountLogin"] == owner]
-    shown = {"provider": "github", "workspaceId": workspace.id, "installUrl": f"{call.base}/github/install/{intent.id}"}
+    shown: Values = {"workspaceId": workspace.id, "installUrl": f"{call.base}/github/install/{intent.id}"}
     if not linked:
         return shown
     return {**shown, "alreadyLinked": True, "accountLogin": linked[0].values["accountLogin"]}
@@ -62,9 +61,9 @@ def install(world: World, intent_id: str) -> Response:
         known = world.inside(intent.holder, "scm-installations")
         installation = next((it for it in known if it.values["accountLogin"] == owner), None)
         if installation is None:
-            values = {"provider": "github", "accountLogin": owner, "accountType": "organization", "suspended": False}
             numbers = {key: secrets.randbelow(10**8) for key in ("installationId", "accountId")}
-            installation = world.add("scm-installations", intent.parent, {**values, **numbers})
+            values = {"accountLogin": owner, "accountType": "organization", **numbers}
+            installation = world.add("scm-installations", intent.parent, values)
         for full_name in (f"{owner}/{each}" for each in (name, "shop", "docs")):
             if _seen(world, installation, "fullName", full_name) is None:
                 values = {"id": secrets.randbelow(10**9), "fullName": full_name, "defaultBranch": "main"}
@@ -84,7 +83,7 @@ class SourceRepositories(Resource):
             if other is not thing and (other.parent is project or other.values["repoId"] == number):
                 raise ApiError(409, f"The repository or the project is linked already: {other.id}.", id=other.id)
         thing.values.update({key: seen.values[key] for key in ("defaultBranch", "isPrivate")}, repoId=number)
-        thing.values.update(repoFullName=seen.values["fullName"], status="active", installationId=installation.id)
+        thing.values.update(repoFullName=seen.values["fullName"], installationId=installation.id)
 
     def _installation(self, call: Call, project: Thing, id: str | None) -> Thing:
         workspace = project.above("workspaces")
@@ -110,14 +109,9 @@ def exchange(call: Call) -> Reply | Response:
     if repository is None:
         return _unauthorized("The token's repository is not linked to a project.")
     lifetime = min(max(call.fields.get("expiresInSeconds", 1800), SHORTEST), LONGEST)
-    expires_at = call.world.clock() + lifetime
-    workspace = repository.up("workspaces")
-    token = call.world.add(
-        "service-tokens", workspace, {"name": f"GitHub Actions: {repository.values['repoFullName']}"}
-    )
-    ServiceTokens().made(call, token)
-    token.values["expiresAt"], token.hidden["expires_at"] = timestamp(expires_at), expires_at
-    return Reply(token, secrets=True)
+    name = f"GitHub Actions: {repository.values['repoFullName']}"
+    values = {"name": name, "expiresAt": call.world.clock() + lifetime}
+    return Reply(call.create("service-tokens", repository.up("workspaces"), values), secrets=True)
 
 
 def _claims(token: str) -> Values:

@@ -23,7 +23,6 @@ class EnvironmentVariables(Resource):
         for other in call.world.inside(project, "environment-variables"):
             if other is not thing and all(other.values[one] == values[one] for one in SCOPE):
                 raise ApiError(409, f"The scope has that key already: {other.id}.", hint="Update it.", id=other.id)
-        values["isManagedBySystem"] = False
         self.changed(call, thing, values)
 
     def changed(self, call: Call, thing: Thing, changes: Values) -> None:

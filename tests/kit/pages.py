@@ -70,7 +70,7 @@ def run_page(page: Path) -> None:
 def _sandbox_in_the_environment() -> Iterator[None]:
     from prisma_mgmt.sandbox import Sandbox
 
-    with Sandbox() as sandbox:
+    with Sandbox(redirect_uris=["http://localhost/prisma/callback"]) as sandbox:
         os.environ |= sandbox.environment
         os.environ["PRISMA_REDIRECT_URI"] = "http://localhost/callback"
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

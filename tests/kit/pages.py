@@ -27,6 +27,7 @@ _BLOCK = re.compile(r"^```(python|sh|text)\n(.*?)^```$", re.DOTALL | re.MULTILIN
 _TEST = re.compile(r"^(async )?def test_", re.MULTILINE)
 _FILE = re.compile(r"# (\w+\.py)\n")
 _PYTEST = "-m pytest -q -p no:cacheprovider -p no:asyncio -p prisma_mgmt.sandbox.pytest_plugin"
+_REDIRECT_URIS = [f"http://{place}/callback" for place in ("127.0.0.1", "localhost", "localhost/prisma")]
 _END = "that was the last line of a block"
 
 
@@ -70,7 +71,7 @@ def run_page(page: Path) -> None:
 def _sandbox_in_the_environment() -> Iterator[None]:
     from prisma_mgmt.sandbox import Sandbox
 
-    with Sandbox(redirect_uris=["http://localhost/prisma/callback"]) as sandbox:
+    with Sandbox(redirect_uris=_REDIRECT_URIS) as sandbox:
         os.environ |= sandbox.environment
         os.environ["PRISMA_REDIRECT_URI"] = "http://localhost/callback"
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

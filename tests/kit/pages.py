@@ -71,7 +71,7 @@ def run_page(page: Path) -> None:
 def _sandbox_in_the_environment() -> Iterator[None]:
     from prisma_mgmt.sandbox import Sandbox
 
-    with Sandbox(redirect_uris=_REDIRECT_URIS) as sandbox:
+    with Sandbox(users=["Ada", "Grace"], redirect_uris=_REDIRECT_URIS) as sandbox:
         os.environ |= sandbox.environment
         os.environ["PRISMA_REDIRECT_URI"] = "http://localhost/callback"
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

@@ -1,6 +1,7 @@
 """Everything that CI runs, by name: `nox -l` lists it."""
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -45,10 +46,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy --strict and basedpyright in strict mode."""
+    """mypy --strict, basedpyright in strict mode, and that every public name is typed."""
     session.install("-q", "-e", ".[all]", *groups("types", "test"), "arq", "nox")
     session.run("mypy")
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
+    session.run(
+        "basedpyright", "--pythonpath", f"{session.bin}/python", "--ignoreexternal", "--verifytypes", "prisma_mgmt"
+    )
 
 
 @nox.session
@@ -64,6 +68,57 @@ def wheel(session: nox.Session) -> None:
     session.chdir(out)  # away from the checkout
     code = "import prisma_mgmt, prisma_mgmt.auth.storage; [getattr(prisma_mgmt, name) for name in prisma_mgmt.__all__]"
     session.run(python, "-W", "error", "-c", code, external=True)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The tests of the client and of logins with the oldest versions of all dependencies that pyproject allows."""
+    session.install("-q", "uv")
+    python = f"{session.bin}/python"
+    extras = "redis,postgres,keyring,speed,opentelemetry,live,sandbox"
+    session.run("uv", "pip", "install", "-q", "--python", python, "--resolution", "lowest-direct", f".[{extras}]")
+    session.install("-q", *groups("oldest"))
+    session.run("pytest", "-q", *(session.posargs or ("tests/client", "tests/session", "tests/oauth", "tests/storage")))
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build the release, check it, import it on every Python that is here, each extra by itself; print what changed."""
+    out = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(out, ignore_errors=True)
+    session.install("-q", "build", "check-wheel-contents", "twine", "virtualenv")
+    session.run("python", "-m", "build", "--outdir", str(out))
+    session.run("twine", "check", "--strict", *map(str, out.iterdir()))
+    session.run("check-wheel-contents", str(next(out.glob("*.whl"))))
+    for python in filter(shutil.which, [f"python{version}" for version in PYTHONS]):
+        for extra in (None, *PROJECT["project"]["optional-dependencies"]):
+            _import_alone(session, out, python, extra)
+    version, changes = _newest_changes()
+    session.log(f"{version}\n{changes}")
+
+
+def _import_alone(session: nox.Session, out: Path, python: str, extra: str | None) -> None:
+    """Install the wheel with one extra in a clean environment, and import all that it should bring."""
+    place = out.parent / f"{python}-{extra or 'alone'}"
+    session.run("python", "-m", "virtualenv", "-q", "--clear", "-p", python, str(place))
+    wheel, clean = next(out.glob("*.whl")), str(place / "bin" / "python")
+    session.run(clean, "-m", "pip", "install", "-q", f"{wheel}[{extra}]" if extra else str(wheel), external=True)
+    lines = [
+        "import prisma_mgmt, prisma_mgmt.auth, prisma_mgmt.auth.storage, prisma_mgmt.recipes, prisma_mgmt.factories",
+        "[getattr(prisma_mgmt, name) for name in prisma_mgmt.__all__]",
+        "[getattr(prisma_mgmt.auth, name) for name in prisma_mgmt.auth.__all__]",
+        {"sandbox": "import prisma_mgmt.sandbox", "live": "import prisma_mgmt.core.live"}.get(extra or "", "pass"),
+    ]
+    with session.chdir(out):  # away from the checkout
+        session.run(clean, "-W", "error", "-c", "; ".join(lines), external=True)
+
+
+def _newest_changes() -> tuple[str, str]:
+    """The version on top of CHANGELOG.md and what it says of it."""
+    _, version, changes = re.split(
+        r"^## \[?([^\s\]]+).*$", Path("CHANGELOG.md").read_text("utf-8"), maxsplit=1, flags=re.MULTILINE
+    )
+    return version, re.split(r"^## ", changes, maxsplit=1, flags=re.MULTILINE)[0].strip()
 
 
 @nox.session

@@ -24,7 +24,6 @@ def project(tmp_path: Path) -> Path:
     """A project with one description, generated."""
     spec = tmp_path / "prisma_mgmt" / "spec"
     spec.mkdir(parents=True)
-    (tmp_path / "README.md").write_text("<!-- resources --><!-- /resources -->")
     (spec / "management.json").write_text(
         json.dumps(normalise(document("inlined"), load("management")).description), "utf-8"
     )
@@ -112,7 +111,6 @@ def tree(tmp_path: Path) -> Path:
     """A copy of what the command reads and writes."""
     for name in ("tools", "prisma_mgmt", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "README.md", tmp_path)
     return tmp_path
 
 
@@ -172,7 +170,7 @@ def test_three_changes_in_a_copy_of_the_tree(tree: Path, web: Any, kind: str) ->
         "- Removed `DELETE /v1/connections/{id}`",
     ]
     assert run(tree, "-c", USE.format(tree=str(tree))) == ""
-    assert "| `invoices` | `get` |" in (tree / "README.md").read_text("utf-8")
+    assert "| `invoices` | `get` |" in (tree / "docs" / "operations.md").read_text("utf-8")
     written = contents(tree)
     for again in ([source], [], ["--check"]):
         assert run(tree, "-m", "tools.apigen", *again) == ""
@@ -273,13 +271,3 @@ def refused(project: Path, capsys: pytest.CaptureFixture[str], source: str, mess
     assert message in told.err
     assert told.err.count("\n") == 1
     assert contents(project) == before
-
-
-def test_the_readme_is_kept_but_for_its_table(project: Path) -> None:
-    readme = project / "README.md"
-    text = readme.read_text("utf-8")
-    assert "### ManagementClient\n\n| Resource | Methods |\n| --- | --- |\n| `state` |" in text
-    readme.write_text(f"# Things\n\n{text.replace('`get`', '`got`')}\nThe end.\n", "utf-8")
-    assert main(["--check"], project) == 1
-    assert main([], project) == 0
-    assert readme.read_text("utf-8") == f"# Things\n\n{text}\nThe end.\n"

@@ -1,4 +1,4 @@
-"""Over aiohttp's connections, which README names as the fast ones: a call, many, errors, cancellation, a log."""
+"""Over aiohttp's connections, by a transport of the user's: a call, many, errors, cancellation, a log."""
 
 import json
 from collections.abc import AsyncIterator

@@ -127,16 +127,16 @@ class Package:
             yield f'\n    @resource\n    def {one}(self) -> "type[{pascal(one)}]":'
             yield indent(f"{docstring(note)}\n{imports[one]}\n\nreturn {pascal(one)}", TAB * 2)
 
-    def tables(self) -> tuple[str, str]:
-        """Markdown for every method, and for every resource."""
-        intro = f"{len(self.operations)} operations of the {self.info['title']}, at {self.url}."
-        full = [f"## {self.client}", "", intro, "", "| Method | Route | |", "| --- | --- | --- |"]
+    def tables(self) -> str:
+        """Markdown for every resource, and for every method."""
+        routes: list[str] = []
         methods: dict[str, str] = {}
         for one in self.operations:
             marks = ", ".join(word.removeprefix("x-") for word in ("x-experimental", "deprecated") if word in one.raw)
             words = one.raw["summary"] + (f" *({marks})*" if marks else "")
-            full.append(f"| `{one.name}` | `{one.route}` | {words} |")
+            routes.append(f"| `{one.name}` | `{one.route}` | {words} |")
             methods[one.resource] = methods.get(one.resource, "") + f" `{one.method}`"
-        rows = [f"| `{resource}` |{names} |" for resource, names in methods.items()]
-        compact = ["", f"### {self.client}", "", "| Resource | Methods |", "| --- | --- |", *rows]
-        return "\n".join(full) + "\n", "\n".join(compact) + "\n"
+        intro = f"{len(self.operations)} operations of the {self.info['title']}, at {self.url}."
+        resources = [f"| `{resource}` |{names} |" for resource, names in methods.items()]
+        page = [f"## {self.client}", "", intro, "", "| Resource | Methods |", "| --- | --- |", *resources]
+        return "\n".join([*page, "", "| Method | Route | |", "| --- | --- | --- |", *routes]) + "\n"

@@ -27,7 +27,7 @@ _BLOCK = re.compile(r"^```(python|sh|text)\n(.*?)^```$", re.DOTALL | re.MULTILIN
 _TEST = re.compile(r"^(async )?def test_", re.MULTILINE)
 _FILE = re.compile(r"# (\w+\.py)\n")
 _PYTEST = "-m pytest -q -p no:cacheprovider -p no:asyncio -p prisma_mgmt.sandbox.pytest_plugin"
-_REDIRECT_URIS = [f"http://{place}/callback" for place in ("127.0.0.1", "localhost", "localhost/prisma")]
+_REDIRECT_URIS = [f"http://{place}/callback" for place in ("127.0.0.1", "localhost", "localhost/auth", "localhost/prisma")]
 _END = "that was the last line of a block"
 
 

@@ -27,7 +27,7 @@ _BLOCK = re.compile(r"^```(python|sh|text)\n(.*?)^```$", re.DOTALL | re.MULTILIN
 _TEST = re.compile(r"^(async )?def test_", re.MULTILINE)
 _FILE = re.compile(r"# (\w+\.py)\n")
 _PYTEST = "-m pytest -q -p no:cacheprovider -p no:asyncio -p prisma_mgmt.sandbox.pytest_plugin"
-_REDIRECT_URIS = [f"http://{place}/callback" for place in ("127.0.0.1", "localhost", "localhost/auth", "localhost/prisma")]
+_PLACES = ("127.0.0.1", "localhost", "localhost/auth", "localhost/prisma")  # where the pages' applications answer
 _END = "that was the last line of a block"
 
 
@@ -71,7 +71,8 @@ def run_page(page: Path) -> None:
 def _sandbox_in_the_environment() -> Iterator[None]:
     from prisma_mgmt.sandbox import Sandbox
 
-    with Sandbox(users=["Ada", "Grace"], redirect_uris=_REDIRECT_URIS) as sandbox:
+    uris = [f"http://{place}/callback" for place in _PLACES]
+    with Sandbox(users=["Ada", "Grace"], redirect_uris=uris) as sandbox:
         os.environ |= sandbox.environment
         os.environ["PRISMA_REDIRECT_URI"] = "http://localhost/callback"
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -90,19 +91,21 @@ def _folder() -> Iterator[None]:
 def _shell() -> Iterator[Callable[[Block], str]]:
     """One session of bash, which ends with all that it has started."""
     with subprocess.Popen(["bash", "-euo", "pipefail"], stdin=-1, stdout=-1, text=True) as bash:
-        assert bash.stdin and bash.stdout
+        assert bash.stdin is not None
+        assert bash.stdout is not None
+        ask, answers = bash.stdin, bash.stdout
 
         def run(block: Block) -> str:
-            bash.stdin.write(f"{block.text}\necho '{_END}'\n")
-            bash.stdin.flush()
+            ask.write(f"{block.text}\necho '{_END}'\n")
+            ask.flush()
             printed = ""
             while not printed.endswith(f"{_END}\n"):
-                if not (line := bash.stdout.readline()):
+                if not (line := answers.readline()):
                     raise AssertionError(f"the shell ended in the block of line {block.line}, which printed\n{printed}")
                 printed += line
             return printed.removesuffix(f"{_END}\n")
 
-        bash.stdin.write("trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n")
+        ask.write("trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n")
         yield run
 
 

@@ -151,9 +151,10 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The sessions in README and docs/, as printed there."""
-    session.install("-q", "-e", ".[all]", *groups("test"))
-    session.run("pytest", "-q", "tests/test_readme.py", *session.posargs)
+    """Run every code block of README and docs/, and build the pages; a warning is an error."""
+    session.install("-q", "-e", ".[all]", *groups("test", "docs"))
+    session.run("pytest", "-q", "tests/test_docs.py", *session.posargs)
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
 
 
 @nox.session

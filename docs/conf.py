@@ -11,7 +11,7 @@ project = "prisma_mgmt"
 version = release = __version__
 html_title = f"prisma_mgmt {release}"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "fields", "sequence"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "docstrings", "sequence"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
@@ -27,4 +27,4 @@ autodoc_class_signature = "separated"
 autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": True}
 autodoc_preserve_defaults = True
 intersphinx_mapping = {}
-suppress_warnings = ["myst.xref_missing"]
+suppress_warnings = ["ref.python"]  # `type` and `list` are fields and methods of many classes

@@ -1,8 +1,9 @@
 """Runs the code blocks of a page of the documentation, in their order: `python -m tests.kit.pages PAGE`.
 
 The page's blocks share their names. They run against a sandbox, which the environment's variables name as README says.
-A block of Python may await at its top. What stands in a `text` block right after one is what it printed. A block with
-a test in it is given to pytest, and one of `sh` to the shell.
+A block of Python may await at its top. What stands in a `text` block right after one is what it printed. A block whose
+first line names a file is kept under that name too, so that later blocks can import it. Blocks with a test in them, and
+a conftest.py, are given to pytest together at the end of the page. Those of `sh` are one session of the shell.
 """
 
 import ast
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ from attrs import frozen
 
 _BLOCK = re.compile(r"^```(python|sh|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _TEST = re.compile(r"^(async )?def test_", re.MULTILINE)
+_FILE = re.compile(r"# (\w+\.py)\n")
+_PYTEST = "-m pytest -q -p no:cacheprovider -p no:asyncio -p prisma_mgmt.sandbox.pytest_plugin"
+_PLACES = ("127.0.0.1", "localhost", "localhost/auth", "localhost/prisma")  # where the pages' applications answer
+_END = "that was the last line of a block"
 
 
 @frozen
@@ -47,42 +52,74 @@ def blocks(page: Path) -> list[Block]:
     return made
 
 
+def run_page(page: Path) -> None:
+    scope: dict[str, Any] = {"__name__": "__main__", "__file__": str(page)}
+    with _sandbox_in_the_environment(), _folder(), _shell() as in_the_shell, asyncio.Runner() as runner:
+        for block in blocks(page):
+            if _kept_for_pytest(block):
+                continue
+            printed = in_the_shell(block) if block.kind == "sh" else _run(block, page, scope, runner)
+            if block.printed is not None and printed != block.printed:
+                raise AssertionError(f"{page.name}:{block.line} printed\n{printed}\nand the page says\n{block.printed}")
+        if list(Path().glob("test_*.py")):
+            done = subprocess.run([sys.executable, *_PYTEST.split()], capture_output=True, text=True)
+            if done.returncode:
+                raise AssertionError(done.stdout)
+
+
 @contextlib.contextmanager
-def sandbox_in_the_environment() -> Iterator[None]:
+def _sandbox_in_the_environment() -> Iterator[None]:
     from prisma_mgmt.sandbox import Sandbox
 
-    with Sandbox() as sandbox:
-        os.environ |= {
-            "PRISMA_SERVICE_TOKEN": sandbox.service_token,
-            "PRISMA_MANAGEMENT_API_URL": sandbox.api_url,
-            "PRISMA_AUTH_URL": sandbox.auth_url,
-            "PRISMA_CLIENT_ID": sandbox.client_id,
-            "PRISMA_REDIRECT_URI": "http://localhost/callback",
-            "PRISMA_WORKSPACE_ID": sandbox.workspace_id,
-        }
+    uris = [f"http://{place}/callback" for place in _PLACES]
+    with Sandbox(users=["Ada", "Grace"], redirect_uris=uris) as sandbox:
+        os.environ |= sandbox.environment
+        os.environ["PRISMA_REDIRECT_URI"] = "http://localhost/callback"
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         yield
 
 
-def run_page(page: Path) -> None:
-    scope: dict[str, Any] = {"__name__": "__main__", "__file__": str(page)}
-    with sandbox_in_the_environment(), tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
+@contextlib.contextmanager
+def _folder() -> Iterator[None]:
+    with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        for block in blocks(page):
-            printed = _run(block, page, scope, runner)
-            if block.printed is not None and printed != block.printed:
-                raise AssertionError(f"{page.name}:{block.line} printed\n{printed}\nand the page says\n{block.printed}")
+        sys.path.insert(0, folder)
+        yield
+
+
+@contextlib.contextmanager
+def _shell() -> Iterator[Callable[[Block], str]]:
+    """One session of bash, which ends with all that it has started."""
+    with subprocess.Popen(["bash", "-euo", "pipefail"], stdin=-1, stdout=-1, text=True) as bash:
+        assert bash.stdin is not None
+        assert bash.stdout is not None
+        ask, answers = bash.stdin, bash.stdout
+
+        def run(block: Block) -> str:
+            ask.write(f"{block.text}\necho '{_END}'\n")
+            ask.flush()
+            printed = ""
+            while not printed.endswith(f"{_END}\n"):
+                if not (line := answers.readline()):
+                    raise AssertionError(f"the shell ended in the block of line {block.line}, which printed\n{printed}")
+                printed += line
+            return printed.removesuffix(f"{_END}\n")
+
+        ask.write("trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n")
+        yield run
+
+
+def _kept_for_pytest(block: Block) -> bool:
+    """Keep a block that names its file. Returns True if it is for pytest."""
+    named, test = _FILE.match(block.text), _TEST.search(block.text)
+    if named or test:
+        Path(named[1] if named else f"test_line_{block.line}.py").write_text(block.text, encoding="utf-8")
+    return bool(test or (named and named[1] == "conftest.py"))
 
 
 def _run(block: Block, page: Path, scope: dict[str, Any], runner: asyncio.Runner) -> str:
-    if block.kind == "sh":
-        return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block.text], check=True, capture_output=True, text=True
-        ).stdout
-    if _TEST.search(block.text):
-        return _test(block)
-    code = compile(
-        "\n" * (block.line - 1) + block.text, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
-    )
+    text = "\n" * (block.line - 1) + block.text
+    code = compile(text, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         if code.co_flags & inspect.CO_COROUTINE:
             runner.run(eval(code, scope))
@@ -90,30 +127,6 @@ def _run(block: Block, page: Path, scope: dict[str, Any], runner: asyncio.Runner
             exec(code, scope)
     return printed.getvalue()
 
-
-def _test(block: Block) -> str:
-    path = Path("test_page.py")
-    path.write_text(block.text, encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:asyncio",
-        "-p",
-        _PLUGIN,
-        str(path),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise AssertionError(done.stdout)
-    return ""
-
-
-_PLUGIN = "prisma_mgmt.sandbox.pytest_plugin"
 
 if __name__ == "__main__":
     try:

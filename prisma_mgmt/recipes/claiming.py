@@ -2,6 +2,7 @@
 
 from typing import Protocol, TypeVar
 
+from prisma_mgmt.errors import ConflictError, NetworkError, NotFoundError, PrismaError, ServerError
 from prisma_mgmt.management import ManagementClient
 from prisma_mgmt.recipes.naming import Named, id_of
 
@@ -31,11 +32,25 @@ async def claim(
     prisma: a client of the workspace that the project is in.
     oauth, callback_url, login: the user's login, as for `OAuthClient.exchange_callback`.
 
-    Raises CallbackError or AuthError for the login, before anything is transferred, and what the API answers.
+    A project that is in the user's workspace already, or got there although the answer was lost, is claimed just so.
+    Raises CallbackError or AuthError for the login, before anything is transferred, and what the API answers; the login
+    is used up then, and the user logs in once more.
 
     POST /v1/projects/{id}/transfer
     """
     project_id = id_of(project, "project")
     tokens = await oauth.exchange_callback(callback_url, login)
-    await prisma.projects.transfer(project_id, recipient_access_token=tokens.access_token)
+    try:
+        await prisma.projects.transfer(project_id, recipient_access_token=tokens.access_token)
+    except (ConflictError, NotFoundError, NetworkError, ServerError):
+        if not await _has(prisma.with_options(auth=tokens.access_token), project_id):
+            raise
     return tokens
+
+
+async def _has(user: ManagementClient, project_id: str) -> bool:
+    try:
+        await user.projects.get(project_id)
+    except PrismaError:  # what the transfer itself met says more
+        return False
+    return True

@@ -20,7 +20,9 @@ from prisma_mgmt.recipes.naming import Named, id_of
 from prisma_mgmt.recipes.waiting import OnChange, wait_until_running
 
 _PATIENCE = 60.0  # seconds for which an upload may stand still
-_LOOK_BACK = 20  # older deployments to stop: no answer tells which of them is in service, nor does a list tell which run
+_LOOK_BACK = (
+    20  # older deployments to stop: no answer tells which of them is in service, nor does a list tell which run
+)
 
 
 async def deploy(

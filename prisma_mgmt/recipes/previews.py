@@ -29,7 +29,8 @@ async def preview_database(
 ) -> AsyncGenerator[Database, None]:
     """A new database of a project, ready and with its secrets (see `database_url`); leaving the block deletes it.
 
-    It is deleted after an error or a cancellation too. Others of that name are left alone. Raises TimeoutError or PrismaError if it does not get ready.
+    It is deleted after an error or a cancellation too. Others of that name are left alone.
+    Raises TimeoutError or PrismaError if it does not get ready.
 
     POST /v1/databases, DELETE /v1/databases/{databaseId}
     """

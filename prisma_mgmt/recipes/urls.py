@@ -42,7 +42,7 @@ def _first_url(thing: Any, kind: Kind) -> str | None:
 
 def _holders(thing: Any) -> list[Any]:
     """What may hold secrets: the thing itself, its connections, and those of the databases in it."""
-    inside = [getattr(thing, "database", None), *(getattr(thing, "databases", None) or [])]
+    inside: list[Any] = [getattr(thing, "database", None), *(getattr(thing, "databases", None) or [])]
     found: list[Any] = [thing, *(getattr(thing, "connections", None) or [])]
     return [*found, *(one for it in inside if it is not None and not isinstance(it, str) for one in _holders(it))]
 

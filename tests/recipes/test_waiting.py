@@ -128,7 +128,7 @@ async def test_an_answer_that_does_not_come_is_a_timeout_too(
 ) -> None:
     assert project.database is not None
     sandbox.delay("GET /v1/databases/{databaseId}", seconds=5)
-    with pytest.raises(TimeoutError, match="within 0.05 s: its last state is not known"):
+    with pytest.raises(TimeoutError, match=r"within 0.05 s: its last state is not known"):
         await wait_until_ready(client, project.database, timeout=0.05)
 
 

@@ -4,8 +4,8 @@
     python terminal.py [--keyring] logout
 
 PRISMA_CLIENT_ID is of an application registered with the redirect URI http://127.0.0.1/callback; without it everything
-happens in a sandbox whose user says yes at once: two runs, and a logout. TOKENS is the file, unless the system's keyring
-keeps the tokens (`pip install 'prisma-mgmt[keyring]'`).
+happens in a sandbox whose user says yes at once: two runs, and a logout. TOKENS is the file, unless the system's
+keyring keeps the tokens (`pip install 'prisma-mgmt[keyring]'`).
 """
 
 import os

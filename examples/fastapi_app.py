@@ -79,7 +79,7 @@ def tokens_in_the_environment() -> tuple[AbstractAsyncContextManager[Any], Calla
     if url := os.environ.get("REDIS_URL"):
         from redis.asyncio import Redis
 
-        redis: Any = Redis.from_url(url)
+        redis: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]  # redis has no types for its options
         return redis, lambda session_id: RedisTokenStorage(redis, key=f"prisma:{session_id}", ttl=30 * 86400)
     if url := os.environ.get("POSTGRES_URL"):
         import asyncpg

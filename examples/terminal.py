@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -45,12 +46,16 @@ async def run(arguments: list[str]) -> None:
         print(f"your projects: {', '.join(names) or 'none yet'}")
 
 
-def in_the_sandbox() -> dict[str, object]:
+def in_the_sandbox() -> dict[str, Any]:
     """Its user needs no browser: who follows the link has said yes."""
     if "PRISMA_SANDBOX" not in os.environ:
         return {}
     print("no tokens yet: logging in")
-    return {"open_browser": lambda url: httpx.get(url, follow_redirects=True), "show": lambda _: None}
+    return {"open_browser": follow, "show": len}  # any function will do that prints nothing
+
+
+def follow(url: str) -> httpx.Response:
+    return httpx.get(url, follow_redirects=True)
 
 
 def demonstrate(arguments: list[str]) -> None:

@@ -113,8 +113,10 @@ async def run(url: str, sandbox: Sandbox) -> None:
         more = {"REDIS_URL": url, "PRISMA_REDIRECT_URI": "http://127.0.0.1/callback"}
         environment = {**os.environ, **sandbox.environment, **more}
         command = [sys.executable, "-m", "arq", "worker.WorkerSettings"]
-        here = {"cwd": Path(__file__).parent, "stderr": asyncio.subprocess.DEVNULL}
-        workers = [await asyncio.create_subprocess_exec(*command, env=environment, **here) for _ in range(2)]
+        here, quiet = Path(__file__).parent, asyncio.subprocess.DEVNULL
+        workers = [
+            await asyncio.create_subprocess_exec(*command, env=environment, cwd=here, stderr=quiet) for _ in range(2)
+        ]
         try:
             jobs = [await pool.enqueue_job("who_am_i", USER, number) for number in range(JOBS)]
             done = Counter(await asyncio.gather(*(job.result(timeout=60) for job in jobs if job is not None)))

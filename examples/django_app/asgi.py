@@ -4,6 +4,8 @@ python django_app                                        in a sandbox, at http:/
 DJANGO_SETTINGS_MODULE=settings uvicorn --app-dir django_app asgi:application
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+
 from typing import Any
 
 from django.core.asgi import get_asgi_application

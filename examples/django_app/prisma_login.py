@@ -1,5 +1,7 @@
 """The login and the client, one of each for the whole process."""
 
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+
 from collections import defaultdict
 
 from django.conf import settings

@@ -1,5 +1,7 @@
 """Two views of the same list: an async one, and a sync one that asks an async function."""
 
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import async_to_sync
@@ -30,7 +32,7 @@ def projects_sync(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"projects": async_to_sync(names_of_projects)(request)})
 
 
-@async_only_middleware
+@async_only_middleware  # type: ignore[untyped-decorator]  # Django has no types
 def log_in_when_needed(respond: Respond) -> Respond:
     async def answer(request: HttpRequest) -> HttpResponseBase:
         return await respond(request)

@@ -1,21 +1,14 @@
 """Handing a project over to the user for whom it was made."""
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from prisma_mgmt.errors import ConflictError, NetworkError, NotFoundError, PrismaError, ServerError
 from prisma_mgmt.management import ManagementClient
 from prisma_mgmt.recipes.naming import Named, id_of
 
 L = TypeVar("L", contravariant=True)
-T_co = TypeVar("T_co", bound="HasAccessToken", covariant=True)
-T = TypeVar("T", bound="HasAccessToken")
-
-
-class HasAccessToken(Protocol):
-    """The tokens of a login."""
-
-    @property
-    def access_token(self) -> str: ...
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
 
 
 class ExchangesCallbacks(Protocol[L, T_co]):
@@ -40,10 +33,11 @@ async def claim(
     """
     project_id = id_of(project, "project")
     tokens = await oauth.exchange_callback(callback_url, login)
+    access_token: str = cast("Any", tokens).access_token  # no protocol has it: pyright sees converters as descriptors
     try:
-        await prisma.projects.transfer(project_id, recipient_access_token=tokens.access_token)
+        await prisma.projects.transfer(project_id, recipient_access_token=access_token)
     except (ConflictError, NotFoundError, NetworkError, ServerError):
-        if not await _has(prisma.with_options(auth=tokens.access_token), project_id):
+        if not await _has(prisma.with_options(auth=access_token), project_id):
             raise
     return tokens
 

@@ -124,15 +124,10 @@ def run(*, seconds: float, users: int, storage: str, kill: str | None = None) ->
             return stack.enter_context(serving([*command, *options], cwd=Path(folder), **named))
 
         workers = [start(port) for port in ports]
-        print([w.pid for w in workers])
-        mon = subprocess.Popen(
-            ["redis-cli", "-p", named["REDIS_URL"].rpartition(":")[2], "monitor"], stdout=open("/tmp/mon.log", "w")
-        )
         load = Load(ports, Report(users))
 
         async def replace() -> None:
             await asyncio.sleep(seconds / 2)
-            print("kill", time.time())
             workers[1].send_signal(signal.Signals[f"SIG{kill}"])
             await asyncio.to_thread(workers[1].wait)
             await asyncio.to_thread(start, ports[1])
@@ -147,7 +142,6 @@ def run(*, seconds: float, users: int, storage: str, kill: str | None = None) ->
             load.report.refused = sandbox.counts["refresh_refused"]
 
         asyncio.run(everybody())
-        mon.kill()
     return load.report
 
 

@@ -1,6 +1,5 @@
 """Everything that CI runs, by name: `nox -l` lists it."""
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -25,7 +24,7 @@ def groups(*names: str) -> tuple[str, ...]:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Every test, with the coverage of core and auth; arguments go to pytest."""
-    session.install("-q", "-e", ".[all]", *groups("test"))
+    session.install("-q", "-e", ".[all]", *groups("test", "frameworks"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     if not session.posargs:
@@ -46,7 +45,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict and basedpyright in strict mode."""
-    session.install("-q", "-e", ".[all]", *groups("types", "test"), "arq", "nox")
+    session.install("-q", "-e", ".[all]", *groups("types", "test", "frameworks"), "nox")
     session.run("mypy")
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
 
@@ -75,13 +74,16 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """The other examples, with a real Redis for the one that needs it."""
-    session.install("-q", "-e", ".[sandbox,redis]", "arq")
-    session.run("python", "-W", "error", "examples/script.py")
-    if shutil.which("redis-server") or "CI" in os.environ:
-        session.run("python", "examples/workers.py", env={"PYTHONPATH": "."})
-    else:
-        session.warn("examples/workers.py was left out: there is no redis-server")
+    """Every example as a user runs it; the one with workers needs a redis-server."""
+    session.install("-q", "-e", ".[all]", *groups("test", "frameworks"))
+    session.run("pytest", "-q", "tests/examples", *session.posargs)
+
+
+@nox.session
+def load(session: nox.Session) -> None:
+    """The FastAPI example on two workers with 200 users; arguments go to `python -m tests.processes.load`."""
+    session.install("-q", "-e", ".[all]", *groups("test", "frameworks"))
+    session.run("python", "-m", "tests.processes.load", *session.posargs)
 
 
 @nox.session

@@ -1,6 +1,5 @@
 """Everything that CI runs, by name: `nox -l` lists it."""
 
-import os
 import re
 import shutil
 import sys
@@ -48,7 +47,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict, basedpyright in strict mode, and that every public name is typed."""
-    session.install("-q", "-e", ".[all]", *groups("types", "test"), "arq", "nox")
+    session.install("-q", "-e", ".[all]", *groups("types", "test"), "nox")
     session.run("mypy")
     session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
     session.run(
@@ -131,13 +130,16 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """The other examples, with a real Redis for the one that needs it."""
-    session.install("-q", "-e", ".[sandbox,redis]", "arq")
-    session.run("python", "-W", "error", "examples/script.py")
-    if shutil.which("redis-server") or "CI" in os.environ:
-        session.run("python", "examples/workers.py", env={"PYTHONPATH": "."})
-    else:
-        session.warn("examples/workers.py was left out: there is no redis-server")
+    """Every example as a user runs it; the one with workers needs a redis-server."""
+    session.install("-q", "-e", ".[all]", *groups("test"))
+    session.run("pytest", "-q", "tests/examples", *session.posargs)
+
+
+@nox.session
+def load(session: nox.Session) -> None:
+    """The FastAPI example on two workers with 200 users; arguments go to `python -m tests.processes.load`."""
+    session.install("-q", "-e", ".[all]", *groups("test"))
+    session.run("python", "-m", "tests.processes.load", *session.posargs)
 
 
 @nox.session

@@ -2,8 +2,8 @@
 
 Without PRISMA_SERVICE_TOKEN everything happens against a sandbox on this machine: a login through PKCE, a project with
 its database, a paged list, a rotated connection, and 50 calls that meet an expired token and share one refresh.
-With PRISMA_SERVICE_TOKEN (and PRISMA_API_URL, if it is another server) the calls go to that API; what is created is
-deleted again. SANDBOX_PORT chooses the sandbox's port.
+With PRISMA_SERVICE_TOKEN (and PRISMA_MANAGEMENT_API_URL, if it is another server) the calls go to that API; what is
+created is deleted again. SANDBOX_PORT chooses the sandbox's port.
 """
 
 import os
@@ -16,6 +16,7 @@ import httpx
 from prisma_mgmt import ManagementClient, PrismaError
 from prisma_mgmt.auth import OAuthClient, OAuthSession
 from prisma_mgmt.auth.storage import MemoryTokenStorage
+from prisma_mgmt.recipes import delete_project, wait_until_ready
 from prisma_mgmt.sandbox import Sandbox
 
 CALLS = 50
@@ -40,19 +41,14 @@ async def walk(prisma: ManagementClient) -> None:
         pages = [len(page.items) async for page in prisma.connections.list(database_id=database.id, limit=2).pages()]
         say("list connections", f"{sum(pages)} in {len(pages)} pages of {max(pages)}")
 
-        ready = await prisma.databases.get(database.id)
-        while ready.status == "provisioning":
-            await anyio.sleep(0.1)
-            ready = await prisma.databases.get(database.id)
-        say(
-            "wait for database",
-            f"{ready.name} is {ready.status}, in {ready.region.name if ready.region else 'no region'}",
-        )
+        ready = await wait_until_ready(prisma, database, interval=0.1)
+        region = ready.region.name if ready.region else "no region"
+        say("wait for database", f"{ready.name} is {ready.status}, in {region}")
 
         rotated = await prisma.connections.rotate(ready.connections[0].id)
         say("rotate connection", f"{rotated.id}, new secret {rotated.connection_string!r}")
     finally:
-        await prisma.projects.delete(project.id)
+        await delete_project(prisma, project)
         say("delete project", project.id)
 
 
@@ -88,7 +84,7 @@ async def in_the_sandbox() -> None:
 
 
 async def with_a_service_token() -> None:
-    async with ManagementClient(base_url=os.environ.get("PRISMA_API_URL")) as prisma:
+    async with ManagementClient() as prisma:
         print(f"The API at {prisma.base_url}")
         await walk(prisma)
 

@@ -72,8 +72,10 @@ class Vault:
     async def read(self) -> Tokens | None:
         """The stored tokens, or what could not be stored; this is the next chance to store it."""
         if self._ledger.unsaved is None:
-            return self._believed(await self._get())
-        async with self.writing():
+            stored = await self._get()
+            if mark(stored) not in self._ledger.spent:
+                return stored
+        async with self.writing():  # what takes the place of a pair that was replaced is being written, or still to be
             return await self.latest()
 
     async def latest(self) -> Tokens | None:

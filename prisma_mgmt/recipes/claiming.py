@@ -1,20 +1,14 @@
 """Handing a project over to the user for whom it was made."""
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
+from prisma_mgmt.errors import ConflictError, NetworkError, NotFoundError, PrismaError, ServerError
 from prisma_mgmt.management import ManagementClient
 from prisma_mgmt.recipes.naming import Named, id_of
 
 L = TypeVar("L", contravariant=True)
-T_co = TypeVar("T_co", bound="HasAccessToken", covariant=True)
-T = TypeVar("T", bound="HasAccessToken")
-
-
-class HasAccessToken(Protocol):
-    """The tokens of a login."""
-
-    @property
-    def access_token(self) -> str: ...
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
 
 
 class ExchangesCallbacks(Protocol[L, T_co]):
@@ -31,11 +25,26 @@ async def claim(
     prisma: a client of the workspace that the project is in.
     oauth, callback_url, login: the user's login, as for `OAuthClient.exchange_callback`.
 
-    Raises CallbackError or AuthError for the login, before anything is transferred, and what the API answers.
+    A project that is in the user's workspace already, or got there although the answer was lost, is claimed just so.
+    Raises CallbackError or AuthError for the login, before anything is transferred, and what the API answers; the login
+    is used up then, and the user logs in once more.
 
     POST /v1/projects/{id}/transfer
     """
     project_id = id_of(project, "project")
     tokens = await oauth.exchange_callback(callback_url, login)
-    await prisma.projects.transfer(project_id, recipient_access_token=tokens.access_token)
+    access_token: str = cast("Any", tokens).access_token  # no protocol has it: pyright sees converters as descriptors
+    try:
+        await prisma.projects.transfer(project_id, recipient_access_token=access_token)
+    except (ConflictError, NotFoundError, NetworkError, ServerError):
+        if not await _has(prisma.with_options(auth=access_token), project_id):
+            raise
     return tokens
+
+
+async def _has(user: ManagementClient, project_id: str) -> bool:
+    try:
+        await user.projects.get(project_id)
+    except PrismaError:  # what the transfer itself met says more
+        return False
+    return True

@@ -1,9 +1,11 @@
 """Taking a project down with what runs in it."""
 
+from contextlib import suppress
+
 import anyio
 
 from prisma_mgmt.checks import checked_seconds
-from prisma_mgmt.errors import BadRequestError, ConflictError
+from prisma_mgmt.errors import BadRequestError, ConflictError, NotFoundError
 from prisma_mgmt.management import ManagementClient
 from prisma_mgmt.recipes.naming import Named, id_of
 
@@ -13,10 +15,10 @@ async def delete_project(
 ) -> None:
     """Delete a project with the services that run in it; nothing happens if it is gone already.
 
-    A deployment takes a moment to stop: what stands in the way is tried again for `timeout` seconds, then the API's own
-    ConflictError or BadRequestError is raised.
+    Deployments are stopped first, which takes a moment: what stands in the way is tried again for `timeout` seconds,
+    then the API's own ConflictError or BadRequestError is raised, which names it.
 
-    DELETE /v1/services/{serviceId}, DELETE /v1/projects/{id}
+    POST /v1/deployments/{deploymentId}/stop, DELETE /v1/services/{serviceId}, DELETE /v1/projects/{id}
     """
     project_id = id_of(project, "project")
     until = anyio.current_time() + checked_seconds(timeout, "timeout")
@@ -24,9 +26,24 @@ async def delete_project(
     while True:
         try:
             async for service in prisma.services.list(project_id=project_id):
-                await prisma.services.delete(service.id, missing_ok=True)
+                await _delete_service(prisma, service.id)
             return await prisma.projects.delete(project_id, missing_ok=True)
         except (ConflictError, BadRequestError):
             if anyio.current_time() + interval >= until:
                 raise
         await anyio.sleep(interval)
+
+
+async def _delete_service(prisma: ManagementClient, service_id: str) -> None:
+    try:
+        await prisma.services.delete(service_id, missing_ok=True)
+    except ConflictError:
+        async for deployment in prisma.services.list_deployments(service_id):
+            await stop_deployment(prisma, deployment.id)
+        raise  # it can be deleted when they have stopped
+
+
+async def stop_deployment(prisma: ManagementClient, deployment_id: str) -> None:
+    """Stop a deployment; nothing happens if it does not run, or is gone."""
+    with suppress(ConflictError, NotFoundError):
+        await prisma.deployments.stop(deployment_id)

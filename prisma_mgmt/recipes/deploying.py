@@ -1,7 +1,6 @@
 """From an archive to a service that runs it."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,16 +9,20 @@ from anyio import to_thread
 
 from prisma_mgmt.core.resource import UNSET, LogStream
 from prisma_mgmt.environment import proxy_for, ssl_context
-from prisma_mgmt.errors import ConflictError, PrismaError
+from prisma_mgmt.errors import PrismaError
 from prisma_mgmt.faults import network_error
 from prisma_mgmt.management import ManagementClient
 from prisma_mgmt.management.deployments import Deployment, DeploymentLogRecord, DeploymentLogTerminal
 from prisma_mgmt.management.shared import PortMapping
 from prisma_mgmt.masks import Secret, bare
+from prisma_mgmt.recipes.deleting import stop_deployment
 from prisma_mgmt.recipes.naming import Named, id_of
 from prisma_mgmt.recipes.waiting import OnChange, wait_until_running
 
 _PATIENCE = 60.0  # seconds for which an upload may stand still
+_LOOK_BACK = (
+    20  # older deployments to stop: no answer tells which of them is in service, nor does a list tell which run
+)
 
 
 async def deploy(
@@ -38,7 +41,7 @@ async def deploy(
 
     archive: the code as the API takes it, as bytes or as a file's path.
     port: what the program listens on for HTTP.
-    promote: point the service at it. stop_old: stop what was in service before.
+    promote: point the service at it. stop_old: then stop those of the 20 deployments before it that still run.
     timeout: seconds for it to come up.
 
     Raises TimeoutError, and PrismaError for a deployment that does not come up (it is left as it is, for its log);
@@ -50,7 +53,7 @@ async def deploy(
     tell = on_change or _nobody
     service_id = id_of(service, "service")
     content = archive if isinstance(archive, bytes) else await to_thread.run_sync(_read, archive)
-    old = (await prisma.services.get(service_id)).latest_deployment_id
+    older = await prisma.services.list_deployments(service_id, limit=_LOOK_BACK)
     made = await prisma.services.create_deployment(
         service_id, port_mapping=UNSET if port is None else PortMapping(http=port)
     )
@@ -64,8 +67,8 @@ async def deploy(
     if promote:
         await prisma.services.promote(service_id, deployment_id=made.id)
         tell("promoted")
-        if stop_old and old not in (None, made.id):
-            await _stop(prisma, str(old))
+        for one in older if stop_old else ():
+            await stop_deployment(prisma, one.id)
     return running
 
 
@@ -77,11 +80,6 @@ def follow_log(prisma: ManagementClient, deployment: Named) -> LogStream[Deploym
     GET /v1/deployments/{deploymentId}/logs
     """
     return prisma.deployments.logs(id_of(deployment, "deployment"), from_start=True, follow=True)
-
-
-async def _stop(prisma: ManagementClient, deployment_id: str) -> None:
-    with suppress(ConflictError):  # it does not run
-        await prisma.deployments.stop(deployment_id)
 
 
 def _read(archive: str | os.PathLike[str]) -> bytes:

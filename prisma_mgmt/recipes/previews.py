@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
+from attrs import evolve
 
 from prisma_mgmt.core.resource import UNSET, Unset
 from prisma_mgmt.management import ManagementClient
@@ -28,14 +29,15 @@ async def preview_database(
 ) -> AsyncGenerator[Database, None]:
     """A new database of a project, ready and with its secrets (see `database_url`); leaving the block deletes it.
 
-    It is deleted after an error or a cancellation too. Raises TimeoutError or PrismaError if it does not get ready.
+    It is deleted after an error or a cancellation too. Others of that name are left alone.
+    Raises TimeoutError or PrismaError if it does not get ready.
 
     POST /v1/databases, DELETE /v1/databases/{databaseId}
     """
     made = await prisma.databases.create(project_id=id_of(project, "project"), name=name, region=region)
     try:
-        await wait_until_ready(prisma, made, timeout=timeout, interval=interval, on_change=on_change)
-        yield made
+        ready = await wait_until_ready(prisma, made, timeout=timeout, interval=interval, on_change=on_change)
+        yield evolve(ready, connections=made.connections)  # only these hold the secrets
     finally:
         with anyio.move_on_after(_GOODBYE, shield=True):
             await prisma.databases.delete(made.id, missing_ok=True)

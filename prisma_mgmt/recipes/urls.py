@@ -6,6 +6,11 @@ from urllib.parse import quote
 from prisma_mgmt.masks import Secret
 
 Kind: TypeAlias = Literal["pooled", "direct", "accelerate"]
+_SCHEMES: dict[Kind, tuple[str, ...]] = {
+    "pooled": (),
+    "direct": ("postgres", "postgresql"),
+    "accelerate": ("prisma", "prisma+postgres"),
+}
 
 
 def database_url(thing: Any, kind: Kind = "pooled") -> str:
@@ -13,35 +18,42 @@ def database_url(thing: Any, kind: Kind = "pooled") -> str:
 
     thing: what was answered when a database, a project with one, or a connection was made or rotated. Only these
         answers hold secrets: what is listed or looked up later does not.
-    kind: `pooled` for programs, `direct` for migrations, `accelerate` for Prisma Accelerate.
+    kind: `pooled` for programs, `direct` for migrations, `accelerate` for Prisma Accelerate. The Prisma Postgres
+        Management API tells no pooled ones.
 
     Raises ValueError if the answer holds no such URL.
     """
     if kind not in get_args(Kind):
         raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, not {kind!r}")
-    for one in _connections(thing):
-        if url := _url(one, kind):
-            return Secret(url)
+    found = {one: url for one in get_args(Kind) if (url := _first_url(thing, one))}
+    if kind in found:
+        return Secret(found[kind])
+    if found:
+        raise ValueError(f"this {type(thing).__name__} holds no {kind} URL; it holds {' and '.join(found)}")
     raise ValueError(
         f"this {type(thing).__name__} holds no {kind} URL: secrets are only in the answer that made the database or "
         "the connection; create another connection, or rotate one"
     )
 
 
-def _connections(thing: Any) -> list[Any]:
-    """What may hold secrets: the thing itself, its connections, and those of the database in it."""
-    inner = getattr(thing, "database", None)
+def _first_url(thing: Any, kind: Kind) -> str | None:
+    return next((url for one in _holders(thing) if (url := _url(one, kind))), None)
+
+
+def _holders(thing: Any) -> list[Any]:
+    """What may hold secrets: the thing itself, its connections, and those of the databases in it."""
+    inside: list[Any] = [getattr(thing, "database", None), *(getattr(thing, "databases", None) or [])]
     found: list[Any] = [thing, *(getattr(thing, "connections", None) or [])]
-    return found + ([] if inner is None or isinstance(inner, str) else _connections(inner))
+    return [*found, *(one for it in inside if it is not None and not isinstance(it, str) for one in _holders(it))]
 
 
 def _url(connection: Any, kind: Kind) -> str | None:
     endpoint = getattr(getattr(connection, "endpoints", None), kind, None)
     if found := getattr(endpoint, "connection_string", None):
         return str(found)
-    wanted = {"direct": "direct", "accelerate": "prisma"}.get(kind)
-    if wanted is not None and getattr(connection, "type", None) == wanted:  # of the Prisma Postgres Management API
-        return getattr(connection, "connection_string", None)
+    text = getattr(connection, "connection_string", None) or ""  # all that the Prisma Postgres Management API gives
+    if text.partition(":")[0] in _SCHEMES[kind] and "***" not in text:  # in lists it is masked
+        return str(text)
     direct = getattr(connection, "direct_connection", None)
     if kind != "direct" or direct is None or not hasattr(direct, "database"):
         return None

@@ -9,7 +9,7 @@ from prisma_mgmt import AuthError, LoginRequiredError, NetworkError, RequestTime
 from prisma_mgmt.auth import OAuthSession, Tokens
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from tests.conftest import FakeClock
-from tests.kit.login import CountingStorage, Prisma, jwt, oauth_at, session_at
+from tests.kit.login import CountingStorage, Prisma, SharedStorage, jwt, oauth_at, session_at
 from tests.kit.rig import Gate, Reply, Request, serve
 from tests.kit.world import World, rounds, started, together
 
@@ -391,6 +391,30 @@ async def test_a_slow_read_gives_nobody_what_was_replaced_meanwhile(world: World
         assert await session.renew(old) == newer.access_token
         gate.release()
     assert results == [newer.access_token]
+
+
+@pytest.mark.parametrize("storage_class", [CountingStorage, SharedStorage])
+async def test_a_read_while_a_new_pair_is_written_waits_for_it(
+    world: World, storage_class: type[CountingStorage]
+) -> None:
+    """The pair that is stored until then has been replaced, and nobody has logged out."""
+    storage, results = storage_class(world.storage.current), list[str]()
+    session = session_at(world.server.url, storage, snapshot_ttl=0)
+    old = await session.access_token()
+    gate = storage.writing = Gate()
+
+    async def ask() -> None:
+        results.append(await session.access_token())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(session.renew, old)
+        await gate.arrived.wait()
+        group.start_soon(ask)
+        await rounds()
+        assert results == []
+        gate.release()
+    assert storage.current is not None
+    assert results == [storage.current.access_token] != [old]
 
 
 async def test_network_faults_of_the_login_server_surface_as_what_they_are() -> None:

@@ -1,8 +1,10 @@
 """Two worker processes that share one user's session, kept in Redis.
 
+    python worker.py               60 jobs through two arq workers, in a sandbox whose tokens live two seconds
+    arq worker.WorkerSettings      a worker of yours, with PRISMA_CLIENT_ID, PRISMA_REDIRECT_URI and REDIS_URL
+
 Needs `pip install 'prisma-mgmt[sandbox,redis]' arq` and a redis-server: the one at REDIS_URL, or one that this starts
-for itself. A sandbox gives tokens that live two seconds; 60 jobs go through two arq workers, and no job ever fails for
-want of a token, because one refresh serves both processes.
+for itself. No job ever fails for want of a token, because one refresh serves both processes.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,7 +26,7 @@ from arq.connections import ArqRedis, RedisSettings
 from redis.asyncio import Redis
 
 from prisma_mgmt import ManagementClient
-from prisma_mgmt.auth import OAuthClient, OAuthSession
+from prisma_mgmt.auth import OAuthClient, OAuthSession, SessionManager
 from prisma_mgmt.auth.storage import RedisTokenStorage
 from prisma_mgmt.sandbox import Sandbox
 
@@ -35,18 +38,19 @@ JOBS = 60
 
 
 async def startup(ctx: dict[str, Any]) -> None:
-    oauth = OAuthClient("sandbox-app", "http://127.0.0.1/callback", auth_base_url=os.environ["AUTH_URL"])
-    session = OAuthSession(oauth, RedisTokenStorage(ctx["redis"], key=f"prisma:{USER}"))
-    ctx["prisma"] = ManagementClient(session, base_url=os.environ["API_URL"])
+    oauth = OAuthClient.from_environment()
+    ctx["sessions"] = SessionManager(oauth, lambda user: RedisTokenStorage(ctx["redis"], key=f"prisma:{user}"))
+    ctx["prisma"] = ManagementClient()
 
 
 async def shutdown(ctx: dict[str, Any]) -> None:
     await ctx["prisma"].aclose()
+    await ctx["sessions"].aclose()
 
 
-async def who_am_i(ctx: dict[str, Any], number: int) -> int:
-    """One job: call the API as the user."""
-    await ctx["prisma"].me.get()
+async def who_am_i(ctx: dict[str, Any], user: str, number: int) -> int:
+    """One job: call the API as the user, with the tokens that the web application stored."""
+    await ctx["prisma"].with_options(auth=ctx["sessions"][user]).me.get()
     await asyncio.sleep(number % 5 / 10)  # the rest of a job's work
     return os.getpid()
 
@@ -70,7 +74,7 @@ def redis_url() -> Generator[str, None, None]:
         return
     program = shutil.which("redis-server")
     if program is None:
-        sys.exit("workers: there is no redis-server; install one (apt-get install redis-server) or set REDIS_URL")
+        sys.exit("worker: there is no redis-server; install one (apt-get install redis-server) or set REDIS_URL")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
@@ -90,9 +94,8 @@ async def log_in(redis: Redis, sandbox: Sandbox) -> None:
     login = oauth.login_url()
     async with httpx.AsyncClient() as browser:
         consent = await browser.get(login.url)
-    await OAuthSession(oauth, RedisTokenStorage(redis, key=f"prisma:{USER}")).handle_callback(
-        consent.headers["location"], login
-    )
+    async with OAuthSession(oauth, RedisTokenStorage(redis, key=f"prisma:{USER}")) as session:
+        await session.handle_callback(consent.headers["location"], login)
 
 
 @contextlib.asynccontextmanager
@@ -107,14 +110,15 @@ async def pool_at(url: str) -> AsyncGenerator[ArqRedis, None]:
 async def run(url: str, sandbox: Sandbox) -> None:
     async with pool_at(url) as pool:
         await log_in(pool, sandbox)
-        environment = {**os.environ, "REDIS_URL": url, "API_URL": sandbox.api_url, "AUTH_URL": sandbox.auth_url}
-        command = [sys.executable, "-m", "arq", "examples.workers.WorkerSettings"]
+        more = {"REDIS_URL": url, "PRISMA_REDIRECT_URI": "http://127.0.0.1/callback"}
+        environment = {**os.environ, **sandbox.environment, **more}
+        command = [sys.executable, "-m", "arq", "worker.WorkerSettings"]
+        here, quiet = Path(__file__).parent, asyncio.subprocess.DEVNULL
         workers = [
-            await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.DEVNULL)
-            for _ in range(2)
+            await asyncio.create_subprocess_exec(*command, env=environment, cwd=here, stderr=quiet) for _ in range(2)
         ]
         try:
-            jobs = [await pool.enqueue_job("who_am_i", number) for number in range(JOBS)]
+            jobs = [await pool.enqueue_job("who_am_i", USER, number) for number in range(JOBS)]
             done = Counter(await asyncio.gather(*(job.result(timeout=60) for job in jobs if job is not None)))
         finally:
             for worker in workers:

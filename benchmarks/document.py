@@ -24,9 +24,11 @@ _CHART = "![CPU for a GET of a small object, by client and by how many calls are
 
 def document(sections: Sequence[Section], rig: Rig) -> str:
     """The page, as Markdown."""
-    parts = ["<!-- Written by `nox -s bench`; no figure here is typed by hand. -->", "# Benchmarks", _HOW, _where(rig)]
+    parts = ["<!-- Written by `nox -s bench`; no figure here is typed by hand. -->", "# Benchmarks"]
+    parts += [section.summary.markdown() for section in sections if section.summary]
     if any(section.chart for section in sections):
         parts.append(_CHART)
+    parts += ["## How it is measured", _HOW, _where(rig)]
     if budgets := [budget for section in sections for budget in section.budgets]:
         parts.append(budget_table(budgets).markdown())
     parts += [table.markdown() for section in sections for table in section.tables]

@@ -21,6 +21,8 @@ WHAT = {"one": "a small object", "page": "a page of 100"}
 _USUAL = {"one": 500, "page": 100}  # calls in a round, at least
 _EACH = {"one": 2, "page": 1}  # and for each that is in flight
 _OURS = {PRISMA.name, PRISMA_PLAIN.name}
+_BUDGETED = {*_OURS, AIOHTTP.name}
+_not_run = partial(Series, failure="not run")
 
 Key = tuple[str, int, str]  # what, how many in flight, the peer's name
 Costs = Mapping[Key, Series]
@@ -38,8 +40,9 @@ def run(rig: Rig) -> Section:
         for what, usual in _USUAL.items()
         for n in IN_FLIGHT
         for name, process in processes.items()
+        if n <= rig.mode.in_flight or name in _BUDGETED
     }
-    costs = interleave(rig.mode, runs)
+    costs = defaultdict(_not_run, interleave(rig.mode, runs))
     names = list(processes)
     return Section(
         [*(_table(costs, what, rig.missing) for what in WHAT), _latency(times, names)],

@@ -12,6 +12,7 @@ from benchmarks.node import versions as node_versions
 from benchmarks.peers import PEERS
 from benchmarks.report import Section, budget_table
 from benchmarks.rig import Rig
+from prisma_mgmt._version import __version__
 
 _HOW = """\
 Every figure is the CPU time of the client's process, measured with the server in a process of its own on the same
@@ -57,6 +58,9 @@ def _versions() -> Iterator[str]:
     yield f"Python {platform.python_version()}"
     names = [name for subject in (*PEERS, *LIBRARIES) for name in subject.packages]
     for name in dict.fromkeys(names):
+        if name == "prisma-mgmt":  # it may be a checkout that is not installed
+            yield f"{name} {__version__}"
+            continue
         try:
             yield f"{name} {version(name)}"
         except PackageNotFoundError:

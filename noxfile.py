@@ -110,7 +110,7 @@ def generate(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against other clients and write docs/benchmarks.md; arguments go to `python -m benchmarks`."""
-    session.install("-q", "-e", ".[speed]", *groups("bench"))
+    session.install("-q", "-e", ".[speed,sandbox]", *groups("bench"))
     if shutil.which("npm"):  # without it the TypeScript SDK is reported as missing
         session.run("npm", "ci", "--silent", "--prefix", "benchmarks/node", external=True)
     session.run("python", "-m", "benchmarks", *session.posargs)

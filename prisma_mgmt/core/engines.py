@@ -53,10 +53,11 @@ def _may_pass_httpx_by() -> bool:
     return not mocked and isinstance(running_loop(), asyncio.AbstractEventLoop)
 
 
-@cache
 def _http1() -> "type[Http1] | None":
     """The connection of our own; None if httptools, of the extra `speed`, is not installed."""
     try:
+        import httptools as httptools  # first: to find out by importing what needs it takes long, for each connection
+
         from prisma_mgmt.core.http1 import Http1
     except ModuleNotFoundError:
         return None

@@ -29,7 +29,7 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
     else:
-        session.run("pytest", "-n", "2", "--dist", "worksteal", "--cov", "--cov-report=", env={"COVERAGE_CORE": "ctrace"})
+        session.run("pytest", "-n", "2", "--dist", "worksteal", "--cov", "--cov-report=")
         session.run(
             "coverage", "report", "--include=prisma_mgmt/*.py,prisma_mgmt/core/*,prisma_mgmt/auth/*", "--fail-under=95"
         )
@@ -169,7 +169,7 @@ def generate(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against other clients and write docs/benchmarks.md; arguments go to `python -m benchmarks`."""
-    session.install("-q", "-e", ".[speed]", *groups("bench"))
+    session.install("-q", "-e", ".[speed,sandbox]", *groups("bench"))
     if shutil.which("npm"):  # without it the TypeScript SDK is reported as missing
         session.run("npm", "ci", "--silent", "--prefix", "benchmarks/node", external=True)
     session.run("python", "-m", "benchmarks", *session.posargs)

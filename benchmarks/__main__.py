@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import burst, calls, decode, growth, hotspots, imports, layer
+from benchmarks import burst, calls, decode, growth, hotspots, imports, layer, memory, sandbox
 from benchmarks.document import document
 from benchmarks.report import Section
 from benchmarks.rig import ROOT, Rig, open_rig
@@ -18,6 +18,8 @@ BENCHMARKS: dict[str, Callable[[Rig], Section]] = {
     "imports": imports.run,
     "burst": burst.run,
     "growth": growth.run,
+    "memory": memory.run,
+    "sandbox": sandbox.run,
 }
 
 

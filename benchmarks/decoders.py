@@ -62,9 +62,9 @@ def decoder(library: Callable[[], tuple[Decode, Decode]]) -> Opening:
 
 @decoder
 def prisma() -> tuple[Decode, Decode]:
-    from prisma_mgmt.core.listing import read_listing
     from prisma_mgmt.core.answers import read
     from prisma_mgmt.core.call import Answer
+    from prisma_mgmt.core.listing import read_listing
 
     def one(data: bytes) -> Any:
         return read(Answer(200, {}, data), Connection)

@@ -12,6 +12,7 @@ from benchmarks.node import versions as node_versions
 from benchmarks.peers import PEERS
 from benchmarks.report import Section, budget_table
 from benchmarks.rig import Rig
+from prisma_mgmt._version import __version__
 
 _HOW = """\
 Every figure is the CPU time of the client's process, measured with the server in a process of its own on the same
@@ -24,9 +25,11 @@ _CHART = "![CPU for a GET of a small object, by client and by how many calls are
 
 def document(sections: Sequence[Section], rig: Rig) -> str:
     """The page, as Markdown."""
-    parts = ["<!-- Written by `nox -s bench`; no figure here is typed by hand. -->", "# Benchmarks", _HOW, _where(rig)]
+    parts = ["<!-- Written by `nox -s bench`; no figure here is typed by hand. -->", "# Benchmarks"]
+    parts += [section.summary.markdown() for section in sections if section.summary]
     if any(section.chart for section in sections):
         parts.append(_CHART)
+    parts += ["## How it is measured", _HOW, _where(rig)]
     if budgets := [budget for section in sections for budget in section.budgets]:
         parts.append(budget_table(budgets).markdown())
     parts += [table.markdown() for section in sections for table in section.tables]
@@ -55,6 +58,9 @@ def _versions() -> Iterator[str]:
     yield f"Python {platform.python_version()}"
     names = [name for subject in (*PEERS, *LIBRARIES) for name in subject.packages]
     for name in dict.fromkeys(names):
+        if name == "prisma-mgmt":  # it may be a checkout that is not installed
+            yield f"{name} {__version__}"
+            continue
         try:
             yield f"{name} {version(name)}"
         except PackageNotFoundError:

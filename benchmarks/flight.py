@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +14,7 @@ _WARM = 1000  # no pool here keeps more connections than that
 
 
 async def measure(call: Call, in_flight: int, calls: int, warm_up: Call | None = None) -> dict[str, Any]:
-    """The CPU seconds of this process for one call, and which errors came how often.
+    """The CPU seconds of this process for one call, how long the calls took, and which errors came how often.
 
     Connections are made before the clock starts, by as many calls (of `warm_up`, where that is given); where those fail
     already, nothing is measured.
@@ -24,21 +25,35 @@ async def measure(call: Call, in_flight: int, calls: int, warm_up: Call | None =
     if failures:
         return {"cpu": None, "failures": failures, "of": warm}
     gc.collect()
+    took: list[float] = []
     before = time.process_time()
-    failures = await fly(call, in_flight, calls)
-    return {"cpu": (time.process_time() - before) / calls, "failures": failures, "of": calls}
+    failures = await fly(call, in_flight, calls, took)
+    cpu = (time.process_time() - before) / calls
+    return {"cpu": cpu, "failures": failures, "of": calls, "p50": _at(took, 0.5), "p99": _at(took, 0.99)}
 
 
-async def fly(call: Call, in_flight: int, calls: int) -> Mapping[str, int]:
-    """Make `calls` calls, `in_flight` of them at any time; the names of the errors, counted."""
+def _at(took: list[float], share: float) -> float | None:
+    """What so large a share of the calls took at most, in seconds."""
+    return sorted(took)[math.ceil(share * len(took)) - 1] if took else None
+
+
+async def fly(call: Call, in_flight: int, calls: int, took: list[float] | None = None) -> Mapping[str, int]:
+    """Make `calls` calls, `in_flight` of them at any time; the names of the errors, counted.
+
+    The seconds that each of them took, from its beginning to its end, are added to `took`.
+    """
+    taken = [] if took is None else took
     failures: Counter[str] = Counter()
 
     async def lane(count: int) -> None:
         for _ in range(count):
+            began = time.perf_counter()
             try:
                 await call()
             except Exception as error:  # any failure is a result here
                 failures[_name(error)] += 1
+            else:
+                taken.append(time.perf_counter() - began)
 
     try:
         async with asyncio.timeout(_PATIENCE), asyncio.TaskGroup() as lanes:

@@ -8,16 +8,17 @@ from typing import Any
 from benchmarks.answers import PAGE
 from benchmarks.calls import micros
 from benchmarks.flight import measure
-from benchmarks.peers import PRISMA, PRISMA_AIOHTTP
+from benchmarks.peers import PRISMA, PRISMA_PLAIN
 from benchmarks.peers.calls import TOKEN
-from benchmarks.report import Section, Table, cell
+from benchmarks.report import Budget, Section, Table, cell
 from benchmarks.rig import Process, Rig, Subject
-from benchmarks.stats import interleave
+from benchmarks.stats import Series, interleave
 from benchmarks.worker import Measure
 from prisma_mgmt import ManagementClient
 
 IN_FLIGHT = (1, 10, 100, 1000, 10_000)
 ITEMS = (1, 10, 100, 1000, 10_000, 100_000)
+FLIGHT, WALK = 1.5, 1.3  # that more may cost, each
 _USUAL = 500  # calls in a round
 _WALKED = 2000  # items in a round, at least
 
@@ -40,7 +41,7 @@ async def subject(origin: str) -> AsyncIterator[Measure]:
 
 
 def run(rig: Rig) -> Section:
-    processes = rig.start_all([PRISMA, PRISMA_AIOHTTP])
+    processes = rig.start_all([PRISMA, PRISMA_PLAIN])
     walks = rig.start(Subject("walks", "benchmarks.growth"))
     assert walks
     runs: dict[tuple[str, int], Callable[[], float]] = {
@@ -57,8 +58,25 @@ def run(rig: Rig) -> Section:
         [
             _table("Growth: CPU for a call, in µs", "calls in flight", "10", IN_FLIGHT, flights),
             _table(f"Growth: CPU for an item of a list walked in pages of {PAGE}", "items", "1,000", ITEMS, items),
-        ]
+        ],
+        [
+            Budget(
+                "CPU for a call with `speed`, the dearest of 100 to 10,000 in flight against 10",
+                FLIGHT,
+                _dearest([costs[PRISMA.name, n] / costs[PRISMA.name, 10] for n in IN_FLIGHT if n > 10]),
+            ),
+            Budget(
+                f"CPU for an item of a list, the dearest of 1,000 to 100,000 items against {PAGE}",
+                WALK,
+                _dearest([costs["walk", n] / costs["walk", PAGE] for n in ITEMS if n > PAGE]),
+            ),
+        ],
     )
+
+
+def _dearest(ratios: Sequence[Series]) -> Series:
+    """The series with the highest median, or one that failed."""
+    return max(ratios, key=lambda one: float("inf") if one.failure else one.median)
 
 
 def _table(title: str, what: str, base: str, levels: Sequence[int], rows: Sequence[Sequence[str]]) -> Table:

@@ -51,6 +51,7 @@ class Section:
     tables: Sequence[Table] = ()
     budgets: Sequence[Budget] = ()
     chart: str = field(default="", repr=False)  # SVG
+    summary: Table | None = None  # what to read first
 
 
 def budget_table(budgets: Sequence[Budget]) -> Table:

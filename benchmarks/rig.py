@@ -65,20 +65,20 @@ class Subject:
 
     place: where its code is, as benchmarks/worker.py takes it.
     program: what runs instead of a Python module.
-    without: a package that it shall not find.
+    without: packages that it shall not find.
     """
 
     name: str
     place: str = ""
     packages: tuple[str, ...] = ()
     program: tuple[str, ...] = ()
-    without: str = ""
+    without: tuple[str, ...] = ()
     note: str = ""
 
     def command(self, origin: str) -> list[str]:
         if self.program:
             return [*self.program, origin]
-        return [sys.executable, "-m", "benchmarks.worker", self.place, origin, *filter(None, [self.without])]
+        return [sys.executable, "-m", "benchmarks.worker", self.place, origin, *self.without]
 
 
 @define

@@ -54,7 +54,8 @@ class Server(asyncio.Protocol):
         if length and len(body) < int(length[1]):
             return
         self._received = b""
-        self._transport.write(self._answer(head))
+        if b"/silent_" not in head:
+            self._transport.write(self._answer(head))
 
     def _answer(self, head: bytes) -> bytes:
         path = head.split(b" ", 2)[1]

@@ -20,18 +20,20 @@ class Mode:
     """How long to measure.
 
     share: of the usual number of calls in a round.
+    in_flight: so many calls at once make clients that no budget names, at most.
     patience: seconds after which a thing is left out of further rounds; those with it are compared in fewer.
     """
 
     rounds: int = 7
     share: float = 1.0
+    in_flight: int = 1000
     patience: float = 15.0
 
     def calls(self, usual: int) -> int:
         return max(1, int(usual * self.share))
 
 
-QUICK = Mode(rounds=3, share=0.25, patience=2.0)
+QUICK = Mode(rounds=3, share=0.25, in_flight=100, patience=2.0)
 
 
 class Failed(Exception):  # noqa: N818  # a result

@@ -1,8 +1,8 @@
-"""A subject of measurement in a process of its own: `python -m benchmarks.worker PLACE ORIGIN [WITHOUT]`.
+"""A subject of measurement in a process of its own: `python -m benchmarks.worker PLACE ORIGIN [WITHOUT …]`.
 
 PLACE is a module with `subject(origin)`, or `module:name`: an asynchronous context manager of a function that measures.
 Each line of standard input holds the arguments of one measurement as JSON, each line of standard output its result.
-WITHOUT names a package that the subject shall not find.
+WITHOUT names packages that the subject shall not find.
 """
 
 import asyncio

@@ -5,17 +5,17 @@ from benchmarks.rig import Subject
 
 _HERE = "benchmarks.peers"
 
-PRISMA = Subject("prisma_mgmt", f"{_HERE}.prisma", ("prisma-mgmt", "orjson"), note="its own pool; orjson installed")
+PRISMA = Subject(
+    "prisma_mgmt[speed]",
+    f"{_HERE}.prisma",
+    ("prisma-mgmt", "orjson", "httptools"),
+    note="typed; a connection of its own over asyncio and httptools, orjson",
+)
 PRISMA_PLAIN = Subject(
-    "prisma_mgmt without orjson", f"{_HERE}.prisma", without="orjson", note="as `pip install prisma-mgmt` gives it"
-)
-PRISMA_AIOHTTP = Subject(
-    "prisma_mgmt over aiohttp", f"{_HERE}.prisma_aiohttp", note="`transport=httpx_aiohttp.AiohttpTransport()`"
-)
-PRISMA_UNTYPED = Subject(
-    "prisma_mgmt over aiohttp, untyped",
-    f"{_HERE}.prisma_untyped",
-    note="`request()`: JSON parsed and no more, as with every peer but the typed ones",
+    "prisma_mgmt",
+    f"{_HERE}.prisma",
+    without=("orjson", "httptools"),
+    note="typed; its own pool over httpx's connections",
 )
 HTTPX = Subject("httpx", f"{_HERE}.httpx_default", ("httpx", "httpcore"), note="`AsyncClient().get`, `.json()`")
 HTTPX_TUNED = Subject(
@@ -41,8 +41,6 @@ TYPESCRIPT = Subject("TypeScript SDK", program=NODE, note="`@prisma/management-a
 PEERS = (
     PRISMA,
     PRISMA_PLAIN,
-    PRISMA_AIOHTTP,
-    PRISMA_UNTYPED,
     HTTPX,
     HTTPX_TUNED,
     AIOHTTP,
@@ -51,3 +49,10 @@ PEERS = (
     OPENAI,
     TYPESCRIPT,
 )
+
+INSTALLED = {  # by what a user types
+    PRISMA.name: "pip install 'prisma-mgmt[speed]'",
+    PRISMA_PLAIN.name: "pip install prisma-mgmt",
+    AIOHTTP.name: "pip install aiohttp",
+    HTTPX.name: "pip install httpx",
+}

@@ -1,18 +1,18 @@
 """What sends: a connection of our own over asyncio if that can be had, else one over httpx, or what the user gives."""
 
-import asyncio
 import ssl
-from contextlib import suppress
+import sys
 from functools import cache
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import httpcore
 import httpx
 
 from prisma_mgmt.core.connection import Connection, Engine, Origin
-from prisma_mgmt.core.over_httpx import OwnConnection, TheirClient, TheirTransport
 from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.loops import running_loop
+
+if TYPE_CHECKING:  # asyncio, httpcore and each way of sending are imported when they are needed: that takes long
+    from prisma_mgmt.core.http1 import Http1
 
 TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
 ClientArgument: TypeAlias = httpx.AsyncClient | None
@@ -32,11 +32,10 @@ class OwnEngine:
         proxy = self._proxies[origin]
         sealed = origin.scheme == "https" or (proxy is not None and proxy.lower().startswith("https:"))
         trusted = self._certificates or (await ssl_context() if sealed else _trusting_nobody())
-        if proxy is None and _may_pass_httpx_by():
-            with suppress(ImportError):  # httptools, of the extra `speed`, is not installed
-                from prisma_mgmt.core.http1 import Http1
+        if proxy is None and _may_pass_httpx_by() and (http1 := _http1()) is not None:
+            return await http1.connect(origin, trusted)
+        from prisma_mgmt.core.over_httpx import OwnConnection
 
-                return await Http1.connect(origin, trusted)
         via = None
         if proxy is not None:
             via = httpx.Proxy(proxy, ssl_context=trusted if proxy.lower().startswith("https:") else None)
@@ -45,9 +44,24 @@ class OwnEngine:
 
 def _may_pass_httpx_by() -> bool:
     """The event loop is asyncio's, and nobody has put something in the place of httpx's sending, as mocks of it do."""
-    sends = httpx.AsyncHTTPTransport.handle_async_request, httpcore.AsyncConnectionPool.handle_async_request
+    import asyncio
+
+    sends = [httpx.AsyncHTTPTransport.handle_async_request]
+    if (httpcore := sys.modules.get("httpcore")) is not None:  # else nobody has changed it either
+        sends.append(httpcore.AsyncConnectionPool.handle_async_request)
     mocked = any(one.__module__.partition(".")[0] not in ("httpx", "httpcore") for one in sends)
     return not mocked and isinstance(running_loop(), asyncio.AbstractEventLoop)
+
+
+def _http1() -> "type[Http1] | None":
+    """The connection of our own; None if httptools, of the extra `speed`, is not installed."""
+    try:
+        import httptools as httptools  # first: to find out by importing what needs it takes long, for each connection
+
+        from prisma_mgmt.core.http1 import Http1
+    except ModuleNotFoundError:
+        return None
+    return Http1
 
 
 @cache
@@ -64,8 +78,12 @@ def engine_for(transport: object, http_client: object, certificates: object, *, 
     if (transport is not None) + (http_client is not None) + (certificates is not None) > 1:
         raise ValueError("give one of transport=, http_client= and ssl_context=, not both or all: each has its own")
     if isinstance(transport, httpx.AsyncBaseTransport):
+        from prisma_mgmt.core.over_httpx import TheirTransport
+
         return TheirTransport(transport)
     if isinstance(http_client, httpx.AsyncClient):
+        from prisma_mgmt.core.over_httpx import TheirClient
+
         return TheirClient(http_client)
     return OwnEngine(certificates if isinstance(certificates, ssl.SSLContext) else None, idle)
 

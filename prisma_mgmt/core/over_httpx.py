@@ -1,5 +1,6 @@
 """Connections over httpx: our own, one to each httpx transport, and those of a user's transport or client."""
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -13,8 +14,10 @@ from prisma_mgmt.core.connection import Connection, Fields, Network, Origin, Req
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _NOTHING = httpx.ByteStream(b"")
+_PARTS = "_uri_reference"  # what httpx.URL keeps of a URL
 _READ_AHEAD = 65536  # bytes that httpcore reads at once
-_url = lru_cache(maxsize=512)(httpx.URL)  # reading a URL is what costs most in a call, and pollers ask for the same one
+_read = lru_cache(maxsize=512)(httpx.URL)  # pollers ask for the same one
+_PLAIN = re.compile(r"/[0-9A-Za-z_/-]*")  # a path that httpx leaves as it is
 
 
 class Reply:
@@ -89,6 +92,23 @@ class _Upgraded:
         await self._stream.write(data)
 
 
+def _url(request: Request) -> httpx.URL:
+    """The request's URL. To read a whole one is what costs httpx most in a call, and mostly only the path is new."""
+    base = _base(request.origin.url)
+    if base is None or not _PLAIN.fullmatch(request.target):
+        return _read(request.url)
+    made = httpx.URL(base)
+    setattr(made, _PARTS, getattr(made, _PARTS)._replace(path=request.target))
+    return made
+
+
+@lru_cache(maxsize=64)
+def _base(origin: str) -> httpx.URL | None:
+    """The URL of an origin; None if this httpx keeps the parts of a URL otherwise than we know."""
+    made = httpx.URL(origin)
+    return made if hasattr(getattr(made, _PARTS, None), "_replace") else None
+
+
 def _headers(fields: Fields) -> httpx.Headers:
     if not isinstance(fields.ready, httpx.Headers):
         fields.ready = httpx.Headers([(name.encode(), value.encode()) for name, value in fields.pairs])
@@ -96,7 +116,7 @@ def _headers(fields: Fields) -> httpx.Headers:
 
 
 def _request(request: Request, headers: httpx.Headers) -> httpx.Request:
-    url = _url(request.url)
+    url = _url(request)
     if request.body is not None or request.method not in _BODILESS:
         return httpx.Request(request.method, url, headers=headers, content=request.body)
     made = httpx.Request(request.method, url, headers=headers, stream=_NOTHING)

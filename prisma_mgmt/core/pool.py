@@ -29,7 +29,7 @@ class Place:
 
     __slots__ = ("_body", "_broken", "_connection", "_pool", "_reply", "_request", "_slots")
 
-    def __init__(self, pool: "Pool", slots: anyio.Semaphore) -> None:
+    def __init__(self, pool: "Pool", slots: "anyio.Semaphore") -> None:  # anyio imports what is named
         self._pool = pool
         self._slots = slots
         self._connection: Connection | None = None

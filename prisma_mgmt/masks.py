@@ -102,7 +102,7 @@ class _Bare:
             strip(error)
 
 
-bare = _Bare()
+bare: _Bare = _Bare()
 
 
 def strip(error: BaseException) -> None:

@@ -41,7 +41,7 @@ class Mismatch(ValueError):  # noqa: N818  # never leaves the core
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.path = ""
+        self.path: str = ""
 
     def under(self, step: str) -> "Mismatch":
         dot = "." if self.path and not self.path.startswith("[") else ""

@@ -14,7 +14,7 @@ from prisma_mgmt.core.call import Answer, Call
 from prisma_mgmt.core.paths import route
 from prisma_mgmt.errors import APIError, PrismaError
 
-logger = logging.getLogger("prisma_mgmt")
+logger: logging.Logger = logging.getLogger("prisma_mgmt")
 
 
 @frozen

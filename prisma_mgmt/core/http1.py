@@ -77,7 +77,7 @@ class Http1(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None  # while the transport takes no more
         self._fault: Exception | None = None
-        self.busy = False  # with a request, or with an answer that was not read to its end
+        self.busy: bool = False  # with a request, or with an answer that was not read to its end
         self._closing = False
         self._begin(bodiless=False, upgrades=False)
 

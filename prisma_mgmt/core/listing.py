@@ -1,7 +1,7 @@
 """One page of a list: structured at once if it is awaited, item by item if it is walked."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar, overload
+from typing import Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeVar, overload
 
 from prisma_mgmt.core.answers import checked, decode_error, parsed, unwrapped
 from prisma_mgmt.core.call import Answer
@@ -59,7 +59,7 @@ class Page(Sequence[T], Generic[T]):
             return mine == (them.items, them.next_cursor, them.has_more, them.extras)
         return self.items == tuple(them) if isinstance(other, list | tuple) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # as a list has none
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as a list has none
 
     def __aiter__(self) -> NoReturn:
         raise TypeError(
@@ -74,7 +74,7 @@ class Listing(Iterator[T]):
     __slots__ = ("_answer", "_bare", "_exact", "_extras", "_items", "_model", "_read", "has_more", "next_cursor")
 
     def __init__(self, answer: Answer, model: Any, items: list[JSON], *, bare: bool = False) -> None:
-        self.has_more = False
+        self.has_more: bool = False
         self.next_cursor: str | None = None
         self._answer = answer
         self._model = model

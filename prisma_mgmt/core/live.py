@@ -53,8 +53,8 @@ class Unframed:
     """Makes lines of frames: each message is one. What is to be sent in turn is in `protocol`."""
 
     def __init__(self, longest: int) -> None:
-        self.protocol = Protocol(Side.CLIENT, max_size=longest, logger=_UNLOGGED)
-        self.message = bytearray()  # whose end is still to come
+        self.protocol: Protocol = Protocol(Side.CLIENT, max_size=longest, logger=_UNLOGGED)
+        self.message: bytearray = bytearray()  # whose end is still to come
 
     def feed(self, data: bytes) -> bytes:
         """The lines that are whole by now; b"" is the end of the connection."""

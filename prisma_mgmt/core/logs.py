@@ -24,7 +24,7 @@ class Lines:
     """Cuts what comes into lines. A line that comes in many pieces is copied once, when it is whole."""
 
     def __init__(self, rest: bytearray | None = None) -> None:
-        self.rest = bytearray() if rest is None else rest  # of a line whose end is still to come
+        self.rest: bytearray = bytearray() if rest is None else rest  # of a line whose end is still to come
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The lines that are whole by now and not blank; b"" ends the last one."""

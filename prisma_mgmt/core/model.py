@@ -1,6 +1,6 @@
 """The base of every model: how one leaves for other programs as JSON, and comes back."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 import attrs
 
@@ -37,7 +37,7 @@ class Model:
         names = [one.name for one in fields(self.__class__) if one.eq]
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
-    __hash__ = None  # type: ignore[assignment]  # it can be changed
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # it can be changed
 
     def __repr__(self) -> str:
         names = [one.name for one in fields(self.__class__) if one.repr]

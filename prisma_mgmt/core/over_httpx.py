@@ -24,9 +24,9 @@ class Reply:
     """An answer of httpx's."""
 
     def __init__(self, response: httpx.Response) -> None:
-        self.status = response.status_code
+        self.status: int = response.status_code
         self.headers: Mapping[str, str] = response.headers
-        self.done = False
+        self.done: bool = False
         self._cut = False  # a read failed, or was cancelled
         self._response = response
         self._rest: bytes | None = response.content if response.is_closed else None  # from memory

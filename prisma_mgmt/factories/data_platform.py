@@ -3,7 +3,7 @@
 
 from prisma_mgmt.factories.making import Factory
 
-api_key = Factory(
+api_key: Factory = Factory(
     "ApiKey",
     {
         "id": "api_key_1",
@@ -13,7 +13,7 @@ api_key = Factory(
         "createdAt": "2026-01-01T12:00:00.000Z",
     },
 )
-created_api_key = Factory(
+created_api_key: Factory = Factory(
     "CreatedApiKey",
     {
         "id": "api_key_1",
@@ -24,7 +24,7 @@ created_api_key = Factory(
         "apiKey": "api_key",
     },
 )
-environment = Factory(
+environment: Factory = Factory(
     "Environment",
     {
         "id": "environment_1",
@@ -35,7 +35,7 @@ environment = Factory(
         "updatedAt": "2026-01-01T12:00:00.000Z",
     },
 )
-project = Factory(
+project: Factory = Factory(
     "Project",
     {
         "id": "project_1",
@@ -45,7 +45,7 @@ project = Factory(
         "updatedAt": "2026-01-01T12:00:00.000Z",
     },
 )
-member = Factory(
+member: Factory = Factory(
     "Member",
     {
         "id": "member_1",
@@ -56,7 +56,7 @@ member = Factory(
         "joinedAt": "2026-01-01T12:00:00.000Z",
     },
 )
-workspace = Factory(
+workspace: Factory = Factory(
     "Workspace",
     {
         "id": "workspace_1",

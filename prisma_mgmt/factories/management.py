@@ -3,14 +3,16 @@
 
 from prisma_mgmt.factories.making import Factory
 
-backup_source = Factory("BackupSource", {"type": "backup", "databaseId": "database_1", "backupId": "backup_1"})
-resource_ref = Factory("ResourceRef", {"id": "resource_ref_1", "url": "https://api.prisma.io", "name": "name"})
-direct_connection = Factory("DirectConnection", {"host": "db.prisma.io", "pass": "pass", "user": "user"})
-connection_endpoint = Factory("ConnectionEndpoint", {"host": "db.prisma.io", "port": 5432, "connectionString": ...})
-region_ref = Factory("RegionRef", {"id": "region_ref_1", "name": "name"})
-empty_source = Factory("EmptySource", {"type": "empty"})
-database_clone_source = Factory("DatabaseCloneSource", {"type": "database", "databaseId": "database_1"})
-created_deployment = Factory(
+backup_source: Factory = Factory("BackupSource", {"type": "backup", "databaseId": "database_1", "backupId": "backup_1"})
+resource_ref: Factory = Factory("ResourceRef", {"id": "resource_ref_1", "url": "https://api.prisma.io", "name": "name"})
+direct_connection: Factory = Factory("DirectConnection", {"host": "db.prisma.io", "pass": "pass", "user": "user"})
+connection_endpoint: Factory = Factory(
+    "ConnectionEndpoint", {"host": "db.prisma.io", "port": 5432, "connectionString": ...}
+)
+region_ref: Factory = Factory("RegionRef", {"id": "region_ref_1", "name": "name"})
+empty_source: Factory = Factory("EmptySource", {"type": "empty"})
+database_clone_source: Factory = Factory("DatabaseCloneSource", {"type": "database", "databaseId": "database_1"})
+created_deployment: Factory = Factory(
     "CreatedDeployment",
     {
         "id": "deployment_1",
@@ -20,7 +22,7 @@ created_deployment = Factory(
         "uploadUrl": "upload_url",
     },
 )
-created_service_token = Factory(
+created_service_token: Factory = Factory(
     "CreatedServiceToken",
     {
         "id": "service_token_1",
@@ -32,11 +34,13 @@ created_service_token = Factory(
         "value": "value",
     },
 )
-dns_record = Factory("DnsRecord", {"type": "CNAME", "name": "name", "value": "value", "ttl": 1})
-usage_period = Factory("UsagePeriod", {"start": "2026-01-01T12:00:00.000Z", "end": "2026-01-01T12:00:00.000Z"})
-port_mapping = Factory("PortMapping", {"http": 1})
-deployment_log_record = Factory("DeploymentLogRecord", {"type": "log", "text": "text", "byteStart": 1, "byteEnd": 1})
-deployment_summary = Factory(
+dns_record: Factory = Factory("DnsRecord", {"type": "CNAME", "name": "name", "value": "value", "ttl": 1})
+usage_period: Factory = Factory("UsagePeriod", {"start": "2026-01-01T12:00:00.000Z", "end": "2026-01-01T12:00:00.000Z"})
+port_mapping: Factory = Factory("PortMapping", {"http": 1})
+deployment_log_record: Factory = Factory(
+    "DeploymentLogRecord", {"type": "log", "text": "text", "byteStart": 1, "byteEnd": 1}
+)
+deployment_summary: Factory = Factory(
     "DeploymentSummary",
     {
         "id": "deployment_summary_1",
@@ -47,13 +51,13 @@ deployment_summary = Factory(
         "createdAt": "2026-01-01T12:00:00.000Z",
     },
 )
-integration_client = Factory(
+integration_client: Factory = Factory(
     "IntegrationClient", {"id": "integration_client_1", "name": "name", "createdAt": "2026-01-01T12:00:00.000Z"}
 )
-integration_user = Factory(
+integration_user: Factory = Factory(
     "IntegrationUser", {"id": "integration_user_1", "email": "ada@example.com", "displayName": "display_name"}
 )
-minted_service_token = Factory(
+minted_service_token: Factory = Factory(
     "MintedServiceToken",
     {
         "id": "service_token_1",
@@ -63,18 +67,22 @@ minted_service_token = Factory(
         "workspaceId": "workspace_1",
     },
 )
-principal_user = Factory("PrincipalUser", {"id": "principal_user_1", "email": "ada@example.com", "name": "name"})
-principal_workspace = Factory("PrincipalWorkspace", {"id": "principal_workspace_1", "name": "name"})
-promotion_result = Factory("PromotionResult", {"appEndpointDomain": "app_endpoint_domain", "reassignedDomains": 1})
-scm_repository = Factory(
+principal_user: Factory = Factory(
+    "PrincipalUser", {"id": "principal_user_1", "email": "ada@example.com", "name": "name"}
+)
+principal_workspace: Factory = Factory("PrincipalWorkspace", {"id": "principal_workspace_1", "name": "name"})
+promotion_result: Factory = Factory(
+    "PromotionResult", {"appEndpointDomain": "app_endpoint_domain", "reassignedDomains": 1}
+)
+scm_repository: Factory = Factory(
     "ScmRepository",
     {"id": 1, "type": "scm-repository", "fullName": "full_name", "defaultBranch": "default_branch", "isPrivate": False},
 )
-secret_endpoint = Factory(
+secret_endpoint: Factory = Factory(
     "SecretEndpoint",
     {"host": "db.prisma.io", "port": 5432, "connectionString": "postgresql://user:password@db.prisma.io:5432/postgres"},
 )
-service_token = Factory(
+service_token: Factory = Factory(
     "ServiceToken",
     {
         "id": "service_token_1",
@@ -85,10 +93,10 @@ service_token = Factory(
         "expiresAt": "2026-01-01T12:00:00.000Z",
     },
 )
-started_deployment = Factory("StartedDeployment", {"previewDomain": "preview_domain"})
-state_lease = Factory("StateLease", {"leaseId": "lease_1", "expiresAt": "2026-01-01T12:00:00.000Z"})
-state_store_version = Factory("StateStoreVersion", {"version": 1})
-workspace = Factory(
+started_deployment: Factory = Factory("StartedDeployment", {"previewDomain": "preview_domain"})
+state_lease: Factory = Factory("StateLease", {"leaseId": "lease_1", "expiresAt": "2026-01-01T12:00:00.000Z"})
+state_store_version: Factory = Factory("StateStoreVersion", {"version": 1})
+workspace: Factory = Factory(
     "Workspace",
     {
         "id": "workspace_1",
@@ -98,10 +106,10 @@ workspace = Factory(
         "createdAt": "2026-01-01T12:00:00.000Z",
     },
 )
-workspace_subscription = Factory(
+workspace_subscription: Factory = Factory(
     "WorkspaceSubscription", {"planName": "plan_name", "usageBlocked": False, "upgradeUrl": "https://api.prisma.io"}
 )
-agent_approval = Factory(
+agent_approval: Factory = Factory(
     "AgentApproval",
     {
         "id": "agent_approval_1",
@@ -112,7 +120,7 @@ agent_approval = Factory(
         "hint": "hint",
     },
 )
-backup = Factory(
+backup: Factory = Factory(
     "Backup",
     {
         "id": "backup_1",
@@ -123,7 +131,7 @@ backup = Factory(
         "type": "backup",
     },
 )
-branch = Factory(
+branch: Factory = Factory(
     "Branch",
     {
         "id": "branch_1",
@@ -137,7 +145,7 @@ branch = Factory(
         "project": resource_ref,
     },
 )
-bucket = Factory(
+bucket: Factory = Factory(
     "Bucket",
     {
         "id": "bucket_1",
@@ -152,7 +160,7 @@ bucket = Factory(
         "logicalId": "logical_1",
     },
 )
-project = Factory(
+project: Factory = Factory(
     "Project",
     {
         "id": "project_1",
@@ -165,7 +173,7 @@ project = Factory(
         "workspace": resource_ref,
     },
 )
-bucket_key = Factory(
+bucket_key: Factory = Factory(
     "BucketKey",
     {
         "id": "bucket_key_1",
@@ -176,7 +184,7 @@ bucket_key = Factory(
         "createdAt": "2026-01-01T12:00:00.000Z",
     },
 )
-created_bucket_key = Factory(
+created_bucket_key: Factory = Factory(
     "CreatedBucketKey",
     {
         "id": "bucket_key_1",
@@ -191,7 +199,7 @@ created_bucket_key = Factory(
         "bucketName": "bucket_name",
     },
 )
-build = Factory(
+build: Factory = Factory(
     "Build",
     {
         "id": "build_1",
@@ -213,15 +221,15 @@ build = Factory(
         "finishedAt": "2026-01-01T12:00:00.000Z",
     },
 )
-build_log_record = Factory(
+build_log_record: Factory = Factory(
     "BuildLogRecord",
     {"type": "log", "text": "text", "level": "info", "source": "runner", "step": "step", "cursor": "cursor"},
 )
-build_log_terminal = Factory(
+build_log_terminal: Factory = Factory(
     "BuildLogTerminal",
     {"type": "terminal", "kind": "end", "code": "code", "message": "message", "retryable": False, "cursor": "cursor"},
 )
-deployment_log_terminal = Factory(
+deployment_log_terminal: Factory = Factory(
     "DeploymentLogTerminal",
     {
         "type": "terminal",
@@ -233,7 +241,7 @@ deployment_log_terminal = Factory(
         "details": {},
     },
 )
-build_resource = Factory(
+build_resource: Factory = Factory(
     "BuildResource",
     {
         "resourceType": "project",
@@ -242,11 +250,11 @@ build_resource = Factory(
         "createdAt": "2026-01-01T12:00:00.000Z",
     },
 )
-connection_endpoints = Factory(
+connection_endpoints: Factory = Factory(
     "ConnectionEndpoints",
     {"direct": connection_endpoint, "pooled": connection_endpoint, "accelerate": connection_endpoint},
 )
-service = Factory(
+service: Factory = Factory(
     "Service",
     {
         "id": "service_1",
@@ -262,7 +270,7 @@ service = Factory(
         "logicalId": "logical_1",
     },
 )
-custom_domain = Factory(
+custom_domain: Factory = Factory(
     "CustomDomain",
     {
         "id": "custom_domain_1",
@@ -281,7 +289,7 @@ custom_domain = Factory(
         "dnsRecords": [dns_record],
     },
 )
-deployment = Factory(
+deployment: Factory = Factory(
     "Deployment",
     {
         "id": "deployment_1",
@@ -296,7 +304,7 @@ deployment = Factory(
         "createdAt": "2026-01-01T12:00:00.000Z",
     },
 )
-environment_variable = Factory(
+environment_variable: Factory = Factory(
     "EnvironmentVariable",
     {
         "id": "environment_variable_1",
@@ -312,7 +320,7 @@ environment_variable = Factory(
         "updatedAt": "2026-01-01T12:00:00.000Z",
     },
 )
-install_intent = Factory(
+install_intent: Factory = Factory(
     "InstallIntent",
     {
         "type": "install-intent",
@@ -324,7 +332,7 @@ install_intent = Factory(
         "hint": "hint",
     },
 )
-integration = Factory(
+integration: Factory = Factory(
     "Integration",
     {
         "id": "integration_1",
@@ -335,11 +343,13 @@ integration = Factory(
         "createdByUser": integration_user,
     },
 )
-principal_credential = Factory("PrincipalCredential", {"type": "oauth", "id": "principal_credential_1", "name": "name"})
-region = Factory(
+principal_credential: Factory = Factory(
+    "PrincipalCredential", {"type": "oauth", "id": "principal_credential_1", "name": "name"}
+)
+region: Factory = Factory(
     "Region", {"id": "region_1", "type": "region", "name": "name", "product": "postgres", "status": "available"}
 )
-scm_installation = Factory(
+scm_installation: Factory = Factory(
     "ScmInstallation",
     {
         "id": "scm_installation_1",
@@ -355,10 +365,10 @@ scm_installation = Factory(
         "updatedAt": "2026-01-01T12:00:00.000Z",
     },
 )
-secret_endpoints = Factory(
+secret_endpoints: Factory = Factory(
     "SecretEndpoints", {"direct": secret_endpoint, "pooled": secret_endpoint, "accelerate": secret_endpoint}
 )
-source_repository = Factory(
+source_repository: Factory = Factory(
     "SourceRepository",
     {
         "id": "source_repository_1",
@@ -377,7 +387,7 @@ source_repository = Factory(
         "hint": "hint",
     },
 )
-topology_port = Factory(
+topology_port: Factory = Factory(
     "TopologyPort",
     {
         "logicalId": "logical_1",
@@ -387,12 +397,12 @@ topology_port = Factory(
         "contractHash": "contract_hash",
     },
 )
-topology_port_ref = Factory("TopologyPortRef", {"logicalId": "logical_1", "direction": "in", "name": "name"})
-topology_node = Factory(
+topology_port_ref: Factory = Factory("TopologyPortRef", {"logicalId": "logical_1", "direction": "in", "name": "name"})
+topology_node: Factory = Factory(
     "TopologyNode", {"logicalId": "logical_1", "parentLogicalId": "parent_logical_1", "kind": "module", "type": "type"}
 )
-usage_metric = Factory("UsageMetric", {"used": 1.5, "unit": "ops"})
-build_detail = Factory(
+usage_metric: Factory = Factory("UsageMetric", {"used": 1.5, "unit": "ops"})
+build_detail: Factory = Factory(
     "BuildDetail",
     {
         "id": "build_detail_1",
@@ -415,7 +425,7 @@ build_detail = Factory(
         "resources": [build_resource],
     },
 )
-connection = Factory(
+connection: Factory = Factory(
     "Connection",
     {
         "id": "connection_1",
@@ -429,7 +439,7 @@ connection = Factory(
         "database": resource_ref,
     },
 )
-database_api_key = Factory(
+database_api_key: Factory = Factory(
     "DatabaseApiKey",
     {
         "id": "database_api_key_1",
@@ -443,10 +453,10 @@ database_api_key = Factory(
         "directConnection": direct_connection,
     },
 )
-principal = Factory(
+principal: Factory = Factory(
     "Principal", {"user": principal_user, "workspace": principal_workspace, "credential": principal_credential}
 )
-connection_with_secrets = Factory(
+connection_with_secrets: Factory = Factory(
     "ConnectionWithSecrets",
     {
         "id": "connection_with_secrets_1",
@@ -464,11 +474,11 @@ connection_with_secrets = Factory(
         "user": "user",
     },
 )
-topology_edge = Factory(
+topology_edge: Factory = Factory(
     "TopologyEdge", {"from": topology_port_ref, "to": topology_port_ref, "family": "communication", "style": "style"}
 )
-usage_metrics = Factory("UsageMetrics", {"operations": usage_metric, "storage": usage_metric})
-database = Factory(
+usage_metrics: Factory = Factory("UsageMetrics", {"operations": usage_metric, "storage": usage_metric})
+database: Factory = Factory(
     "Database",
     {
         "id": "database_1",
@@ -487,7 +497,7 @@ database = Factory(
         "logicalId": "logical_1",
     },
 )
-created_database = Factory(
+created_database: Factory = Factory(
     "CreatedDatabase",
     {
         "id": "database_1",
@@ -509,7 +519,7 @@ created_database = Factory(
         "project": resource_ref,
     },
 )
-application_topology = Factory(
+application_topology: Factory = Factory(
     "ApplicationTopology",
     {
         "nodes": [topology_node],
@@ -519,10 +529,10 @@ application_topology = Factory(
         "writtenAt": "2026-01-01T12:00:00.000Z",
     },
 )
-database_usage = Factory(
+database_usage: Factory = Factory(
     "DatabaseUsage", {"period": usage_period, "metrics": usage_metrics, "generatedAt": "2026-01-01T12:00:00.000Z"}
 )
-created_project = Factory(
+created_project: Factory = Factory(
     "CreatedProject",
     {
         "id": "project_1",

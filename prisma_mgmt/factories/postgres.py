@@ -3,18 +3,18 @@
 
 from prisma_mgmt.factories.making import Factory
 
-connection_usage = Factory("ConnectionUsage", {"peakCount": 1, "averageCount": 1.5})
-database_api_key = Factory(
+connection_usage: Factory = Factory("ConnectionUsage", {"peakCount": 1, "averageCount": 1.5})
+database_api_key: Factory = Factory(
     "DatabaseApiKey", {"apiKey": "api_key", "connectionString": "postgresql://user:password@db.prisma.io:5432/postgres"}
 )
-direct_connection = Factory(
+direct_connection: Factory = Factory(
     "DirectConnection",
     {"host": "db.prisma.io", "port": 5432, "username": "username", "password": "password", "database": "database"},
 )
-usage_period = Factory("UsagePeriod", {"startDate": "2026-01-01", "endDate": "2026-01-01"})
-storage_usage = Factory("StorageUsage", {"usedBytes": 1, "limitBytes": 1})
-query_usage = Factory("QueryUsage", {"totalCount": 1, "readCount": 1, "writeCount": 1})
-project = Factory(
+usage_period: Factory = Factory("UsagePeriod", {"startDate": "2026-01-01", "endDate": "2026-01-01"})
+storage_usage: Factory = Factory("StorageUsage", {"usedBytes": 1, "limitBytes": 1})
+query_usage: Factory = Factory("QueryUsage", {"totalCount": 1, "readCount": 1, "writeCount": 1})
+project: Factory = Factory(
     "Project",
     {
         "id": "project_1",
@@ -24,7 +24,7 @@ project = Factory(
         "updatedAt": "2026-01-01T12:00:00.000Z",
     },
 )
-backup = Factory(
+backup: Factory = Factory(
     "Backup",
     {
         "id": "backup_1",
@@ -36,8 +36,8 @@ backup = Factory(
         "completedAt": "2026-01-01T12:00:00.000Z",
     },
 )
-backup_restore = Factory("BackupRestore", {"status": "restoring", "message": "message"})
-connection = Factory(
+backup_restore: Factory = Factory("BackupRestore", {"status": "restoring", "message": "message"})
+connection: Factory = Factory(
     "Connection",
     {
         "id": "connection_1",
@@ -47,7 +47,7 @@ connection = Factory(
         "createdAt": "2026-01-01T12:00:00.000Z",
     },
 )
-connection_with_secrets = Factory(
+connection_with_secrets: Factory = Factory(
     "ConnectionWithSecrets",
     {
         "id": "connection_with_secrets_1",
@@ -57,7 +57,7 @@ connection_with_secrets = Factory(
         "createdAt": "2026-01-01T12:00:00.000Z",
     },
 )
-database = Factory(
+database: Factory = Factory(
     "Database",
     {
         "id": "database_1",
@@ -72,7 +72,7 @@ database = Factory(
         "updatedAt": "2026-01-01T12:00:00.000Z",
     },
 )
-database_usage = Factory(
+database_usage: Factory = Factory(
     "DatabaseUsage",
     {
         "databaseId": "database_1",
@@ -82,7 +82,7 @@ database_usage = Factory(
         "connections": connection_usage,
     },
 )
-integration = Factory(
+integration: Factory = Factory(
     "Integration",
     {
         "id": "integration_1",
@@ -92,7 +92,7 @@ integration = Factory(
         "createdAt": "2026-01-01T12:00:00.000Z",
     },
 )
-workspace = Factory(
+workspace: Factory = Factory(
     "Workspace",
     {
         "id": "workspace_1",
@@ -103,7 +103,7 @@ workspace = Factory(
         "updatedAt": "2026-01-01T12:00:00.000Z",
     },
 )
-project_with_databases = Factory(
+project_with_databases: Factory = Factory(
     "ProjectWithDatabases",
     {
         "id": "project_with_databases_1",

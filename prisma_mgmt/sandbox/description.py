@@ -90,13 +90,13 @@ class Description:
     """One API: its schemas, its operations, and the tree of their paths."""
 
     def __init__(self, api: str, spec: Mapping[str, Any]) -> None:
-        self.schemas = Schemas(spec["components"]["schemas"])
-        self.operations = [
+        self.schemas: Schemas = Schemas(spec["components"]["schemas"])
+        self.operations: list[Operation] = [
             Operation(api, method.upper(), path if path.startswith("/v1/") else f"/v1{path}", raw)
             for path, methods in spec["paths"].items()
             for method, raw in methods.items()
         ]
-        self.kinds = {kind for operation in self.operations for _, kind in operation.lookups}
+        self.kinds: set[str] = {kind for operation in self.operations for _, kind in operation.lookups}
         self._tree: dict[str, Any] = {}
         for operation in self.operations:
             node = self._tree

@@ -20,7 +20,12 @@ from prisma_mgmt.sandbox.wire import ApiError, read_body
 SCOPES = ("workspace:admin", "offline_access")
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 DISCOVERY = "/.well-known/oauth-authorization-server"
-ROUTES = {"/authorize": ("GET", "POST"), "/token": ("POST",), "/revoke": ("POST",), DISCOVERY: ("GET",)}
+ROUTES: dict[str, tuple[str, ...]] = {
+    "/authorize": ("GET", "POST"),
+    "/token": ("POST",),
+    "/revoke": ("POST",),
+    DISCOVERY: ("GET",),
+}
 
 Account = tuple[User, Thing]
 
@@ -31,7 +36,7 @@ class OAuthError(Exception):
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(description)
         self.error = error
-        self.description = re.sub(r"[^ !#-\[\]-~]", "?", description)  # no other character may stand there
+        self.description: str = re.sub(r"[^ !#-\[\]-~]", "?", description)  # no other character may stand there
         self.status = status
 
     def response(self) -> Response:

@@ -80,7 +80,7 @@ class LocalPrisma:
         self._server: Server | None = None
         self._service_token, self._approval_id = "", new_id("apr")
         self._clock = Clock(clock)
-        self.faults = Faults(_is_route)
+        self.faults: Faults = Faults(_is_route)
         self._places: dict[str, ASGIApp] = {OWN: control.application(self)}
         self._door = Door(self._places, self.faults, host, self._clock, _template_of)
         self._begin()

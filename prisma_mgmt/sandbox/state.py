@@ -5,6 +5,7 @@ import secrets
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -90,7 +91,7 @@ class World:
     """Everything that exists. Whoever reads or changes it holds the lock."""
 
     def __init__(self, clock: Callable[[], float], approval_id: str | None = None) -> None:
-        self.lock = threading.RLock()
+        self.lock: AbstractContextManager[object] = threading.RLock()
         self.clock = clock
         self.api_url = ""
         self.counts: Counter[str] = Counter()
@@ -98,7 +99,7 @@ class World:
         self.users: dict[str, User] = {}
         self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
         self._sequence = itertools.count(1)
-        self.approval_id = self.add("agent-approvals", None, id=approval_id).id
+        self.approval_id: str = self.add("agent-approvals", None, id=approval_id).id
 
     def now(self) -> str:
         return timestamp(self.clock())

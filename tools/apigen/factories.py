@@ -29,7 +29,7 @@ def factories(package: Package) -> str:
             whole = ", ".join(f"{literal(key)}: {example}" for key, example in examples)
             words = {value.get("x-word") or identifier(key, FIELDS): key for key, value in fields}
             odd = ", ".join(f"{literal(word)}: {literal(key)}" for word, key in words.items() if camel(word) != key)
-            lines.append(f'{_called(name)} = Factory("{name}", {{{whole}}}{f", {{{odd}}}" if odd else ""})')
+            lines.append(f'{_called(name)}: Factory = Factory("{name}", {{{whole}}}{f", {{{odd}}}" if odd else ""})')
     return "\n".join(lines) + "\n"
 
 

@@ -1,5 +1,6 @@
 """A token storage as its session sees it: faults become AuthErrors, and a pair that could not be stored is kept."""
 
+import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -125,8 +126,14 @@ class Vault:
             return True
         shared = self._shared
         if wanted is None:
-            return bool(await self._asked(lambda: shared.clear_tokens_if_current(stored)))
-        return bool(await self._asked(lambda: shared.set_tokens_if_current(wanted, stored)))
+            done = await self._asked(lambda: shared.clear_tokens_if_current(stored))
+        else:
+            done = await self._asked(lambda: shared.set_tokens_if_current(wanted, stored))
+        if not isinstance(done, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is user code
+            kind = type(done).__name__
+            del done  # a traceback would show it
+            raise AuthError(f"a token storage must say True if it has replaced the tokens, else False, not {kind}")
+        return bool(done)
 
     async def _set(self, wanted: Tokens | None) -> None:
         storage = self._storage
@@ -259,9 +266,11 @@ class Vault:
             try:
                 with anyio.fail_after(self._patience.storage):
                     return await call()
-            except PrismaError:
+            except AuthError:
                 raise
-            except Exception as error:  # a storage is user code, and may raise anything
+            except BaseException as error:  # a storage is user code, and may raise anything
+                if not _is_fault(error):
+                    raise
                 raise AuthError(f"the token storage failed: {type(error).__name__}") from error
 
     def _gate(self, kind: str) -> anyio.Semaphore:
@@ -298,6 +307,17 @@ def _shared(storage: TokenStorage) -> SharedTokenStorage | None:
     if any(hasattr(storage, name) for name in _SHARED):
         checked_methods(storage, "storage, since processes share it,", *_PLAIN, *_SHARED)
     return storage if isinstance(storage, SharedTokenStorage) else None
+
+
+def _is_fault(error: BaseException) -> bool:
+    """Return True for what a storage raised by itself, False for what is to end the task that asks it.
+
+    A storage may wait for a task of its own that somebody cancels; nobody has then cancelled this one.
+    """
+    if isinstance(error, anyio.get_cancelled_exc_class()):
+        task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
+        return task is not None and not task.cancelling()
+    return not isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit)
 
 
 def _report(problem: str, error: Exception) -> None:

@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prisma_mgmt import AuthError, LoginRequiredError, NetworkError, RequestTimeoutError
@@ -295,6 +295,7 @@ bodies = st.binary() | (
 ).map(lambda found: json.dumps(found).encode())
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a machine that is busy with something else
 @given(st.integers(200, 599), bodies)
 def test_no_answer_at_all_breaks_a_refresh(status: int, content: bytes) -> None:
     oauth = OAuthClient("client", "https://app.example/callback", transport=Fixed(status, content))

@@ -91,7 +91,7 @@ class Lease:
             yield
         finally:
             done.set()
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(self.seconds, shield=True):  # by then it has ended by itself
                 await leases.release(owner)  # also after a cancellation that may have come between asking and knowing
 
     async def _keep(self, leases: Leases, owner: str, done: anyio.Event) -> None:

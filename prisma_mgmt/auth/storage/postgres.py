@@ -154,7 +154,8 @@ class PostgresTokenStorage:
             raise ImportError("PostgresTokenStorage needs asyncpg: install prisma-mgmt[postgres]") from None
         async with room(self._address.dsn, self._address.size):
             # asyncpg takes no subclass of str; a pooler may stand there
-            connection = await asyncpg.connect(str(self._address.dsn), timeout=_CONNECTING, statement_cache_size=0)
+            with bare:
+                connection = await asyncpg.connect(str(self._address.dsn), timeout=_CONNECTING, statement_cache_size=0)
             try:
                 yield connection
             finally:

@@ -15,6 +15,7 @@ from prisma_mgmt.auth.pages import HEADERS, page
 from prisma_mgmt.auth.pkce import LoginRequest, new_secret
 from prisma_mgmt.auth.sealing import Box, LoginSealer, masked_keys
 from prisma_mgmt.auth.session import OAuthSession
+from prisma_mgmt.auth.work import Work
 from prisma_mgmt.checks import TOKEN, checked_seconds
 from prisma_mgmt.errors import AuthError, CallbackError, NetworkError, PrismaError
 from prisma_mgmt.masks import Secret, bare
@@ -183,8 +184,13 @@ class LoginApp:
             await _call(self._on_login, session)
         except BaseException as error:
             if exchanged or not isinstance(error, CallbackError):
-                await self._forget(session)
+                await Work(self, lambda: self._undo(session)).wait()  # though the request was cancelled
             raise
+
+    async def _undo(self, session: OAuthSession) -> None:
+        """Forget a login, which goes on after whoever waited for it was cancelled."""
+        await session.drain()
+        await self._forget(session)
 
     async def _logout(self, request: _Request) -> _Answer:
         if not self._is_own(request.headers):

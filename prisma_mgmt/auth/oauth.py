@@ -230,7 +230,7 @@ class OAuthClient:
             if not isinstance(url, str):
                 return False
             origin = "/".join(self._base.split("/")[:3])
-            if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/"):
+            if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/") or not url.isprintable():
                 raise AuthError("the login server's metadata is another server's: nothing was sent there")
             kind = "refresh_token" if tokens.refresh_token else "access_token"
             form = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": kind}

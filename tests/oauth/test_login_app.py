@@ -496,6 +496,35 @@ async def test_a_server_that_asks_about_its_lifespan_is_answered(site: Site) -> 
     assert said[2:] == ["websocket.close"]
 
 
+async def test_a_callback_that_is_cancelled_leaves_no_tokens_behind(sandbox: Sandbox) -> None:
+    exchanging, cleared, gate = anyio.Event(), anyio.Event(), anyio.Event()
+
+    class Slow(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            exchanging.set()
+            await gate.wait()
+            async with httpx.AsyncClient() as client:
+                answer = await client.post(request.url, content=await request.aread(), headers=request.headers)
+            return httpx.Response(answer.status_code, content=answer.content)
+
+    class Storage(MemoryTokenStorage):
+        async def clear_tokens(self) -> None:
+            await super().clear_tokens()
+            cleared.set()
+
+    async with site_at(sandbox, client={"transport": Slow()}) as site:
+        site.storages.default_factory = Storage  # type: ignore[attr-defined]  # it is a defaultdict
+        callback = await site.begin()
+        async with anyio.create_task_group() as group:
+            group.start_soon(site.browser.get, callback)
+            await exchanging.wait()
+            group.cancel_scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
+        await cleared.wait()
+    assert await site.stored() == []
+
+
 # Arguments
 
 

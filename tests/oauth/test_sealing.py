@@ -44,6 +44,19 @@ def test_keys_that_are_none(kind: Any, keys: Any) -> None:
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize("keys", [[32], [None], [True], [KEY, bytearray(32)], bytearray(32)], ids=repr)
+@pytest.mark.parametrize("kind", [TokenCipher, LoginSealer])
+def test_a_key_that_is_neither_bytes_nor_text(kind: Any, keys: Any) -> None:
+    with pytest.raises(TypeError, match="a key must be bytes or text"):
+        kind(keys)
+
+
+@pytest.mark.parametrize("keys", [None, 5, {"key": KEY}], ids=repr)
+def test_keys_that_are_no_list(keys: Any) -> None:
+    with pytest.raises(ValueError, match="must be a list of at least one key"):
+        TokenCipher(keys)
+
+
 def test_a_key_may_be_text() -> None:
     sealed = TokenCipher([KEY]).seal("text", "place")
     for text in (urlsafe_b64encode(KEY).decode(), urlsafe_b64encode(KEY).decode().rstrip("="), b64encode(KEY).decode()):

@@ -4,7 +4,6 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -13,6 +12,7 @@ from attrs import evolve
 from prisma_mgmt.auth import pkce
 from prisma_mgmt.auth.callback import read_callback
 from prisma_mgmt.auth.endpoint import TokenEndpoint, bearer
+from prisma_mgmt.auth.exchange import Exchange
 from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.tokens import Tokens, expiry, workspace_of
 from prisma_mgmt.checks import checked_origin, checked_seconds
@@ -79,9 +79,8 @@ class OAuthClient:
         self.now = now
         self._new_secret = new_secret
         self._client_secret = client_secret
-        self._endpoint = TokenEndpoint(
-            f"{self._base}/token", timeout=timeout, transport=transport, ssl_context=ssl_context, now=now
-        )
+        exchange = Exchange(timeout=timeout, transport=transport, ssl_context=ssl_context)
+        self._endpoint = TokenEndpoint(f"{self._base}/token", exchange, now=now)
         self._exchanged: dict[bytes, None] = {}  # hashes of states, oldest first
 
     @classmethod
@@ -240,17 +239,6 @@ class OAuthClient:
     def _form(self, grant: Mapping[str, str]) -> dict[str, str]:
         secret = {"client_secret": self._client_secret} if self._client_secret else {}
         return {**grant, "client_id": self.client_id, **secret}
-
-    async def aclose(self) -> None:
-        """Nothing is left open between calls; this is here so that every client closes alike."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 def _text(value: object, name: str) -> str:

@@ -4,7 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from typing import Protocol, TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar
 
 import anyio
 from attrs import field, frozen
@@ -12,6 +12,7 @@ from attrs import field, frozen
 from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.held import good
 from prisma_mgmt.auth.ledger import Ledger, mark
+from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.auth.vault import Vault
 from prisma_mgmt.auth.work import Work, fresh, tell
@@ -94,21 +95,13 @@ class Trouble:
 class Means:
     """What a refresh works with."""
 
-    oauth: "Refresher" = field(repr=False)
+    oauth: OAuthClient = field(repr=False)
     vault: Vault = field(repr=False)
     ledger: Ledger = field(repr=False)
     now: Callable[[], float]  # Unix seconds
     monotonic: Callable[[], float]
     on_refreshed: Callable[[Tokens], object] | None = None
     on_signed_out: Callable[[], object] | None = None
-
-
-class Refresher(Protocol):
-    """An OAuthClient, as far as a refresh needs it."""
-
-    async def refresh(self, tokens: Tokens) -> Tokens: ...
-
-    async def revoke(self, tokens: Tokens) -> bool: ...
 
 
 async def renewed(flight: Flight, owner: object, means: Means) -> Tokens | None:

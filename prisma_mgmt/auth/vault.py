@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import anyio
-from anyio.lowlevel import RunVar
 from attrs import evolve, field, frozen
 
 from prisma_mgmt.auth.ledger import Ledger, mark
+from prisma_mgmt.auth.rooms import room
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.checks import checked_methods, checked_seconds
@@ -23,7 +23,6 @@ T = TypeVar("T")
 
 _PLAIN = ("get_tokens", "set_tokens", "clear_tokens")
 _SHARED = ("refresh_lock", "set_tokens_if_current", "clear_tokens_if_current")
-_gates: RunVar[dict[tuple[str, int], anyio.Semaphore]] = RunVar("prisma_mgmt.auth.vault")
 
 
 def _seconds(_: "Patience", attribute: Any, value: float) -> None:
@@ -227,7 +226,7 @@ class Vault:
     @asynccontextmanager
     async def _locked(self, shared: SharedTokenStorage) -> AsyncGenerator[None]:
         """Hold the storage's own lock. What is done under it runs to its end, whatever becomes of the lock."""
-        held, failure, gate = False, None, self._gate("locks")
+        held, failure, gate = False, None, room("locks", self._patience.calls)
         await gate.acquire()
         try:
             # one scope for all of it: the lock may hold a scope or a task group of its own from its start to its end
@@ -262,7 +261,7 @@ class Vault:
 
     async def _asked(self, call: Callable[[], Awaitable[T]]) -> T:
         """What one call of the storage gives. Whatever it raises, and its silence, is an AuthError with the cause."""
-        async with self._gate("calls"):
+        async with room("calls", self._patience.calls):
             try:
                 with anyio.fail_after(self._patience.storage):
                     return await call()
@@ -273,20 +272,10 @@ class Vault:
                     raise
                 raise AuthError(f"the token storage failed: {type(error).__name__}") from error
 
-    def _gate(self, kind: str) -> anyio.Semaphore:
-        """What bounds the calls at once: a shared client's pool of connections is bounded too, and raises."""
-        gates = _gates.get(None)
-        if gates is None:
-            _gates.set(gates := {})
-        key = (kind, self._patience.calls)
-        if key not in gates:
-            gates[key] = anyio.Semaphore(self._patience.calls, fast_acquire=True)
-        return gates[key]
-
     @asynccontextmanager
     async def _release_gate(self) -> AsyncGenerator[None]:
-        """The gate for calls, waited for even by one whose lock was cut: it has to be left all the same."""
-        gate = self._gate("calls")
+        """Room for a call, waited for even by one whose lock was cut: it has to be left all the same."""
+        gate = room("calls", self._patience.calls)
         with anyio.CancelScope(shield=True):
             await gate.acquire()
         try:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import anyio
-from anyio.lowlevel import RunVar
 from attrs import frozen
 from filelock import FileLock, Timeout
 
@@ -24,7 +23,6 @@ T = TypeVar("T")
 LONGEST_WAIT = 25.0  # seconds: longer than a refresh, and than a lock outlives a process that died with it
 LEASE = 5.0  # seconds: well within those in which the login server forgives that a refresh token comes twice
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds
-_rooms: RunVar[dict[tuple[str, int], anyio.CapacityLimiter]] = RunVar("rooms")
 
 
 async def until(attempt: Callable[[], Awaitable[T | None]], place: str, patience: float) -> T:
@@ -41,14 +39,6 @@ async def until(attempt: Callable[[], Awaitable[T | None]], place: str, patience
             await anyio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # to keep processes out of step
             pause = min(pause * 2, _LONGEST_PAUSE)
     raise AuthError(f"another process has held the refresh lock of {place} for {patience:g} s")
-
-
-def room(of: str, size: int) -> anyio.CapacityLimiter:
-    """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
-    rooms = _rooms.get(None)
-    if rooms is None:
-        _rooms.set(rooms := {})
-    return rooms.setdefault((of, size), anyio.CapacityLimiter(size))
 
 
 # Locks that a server keeps

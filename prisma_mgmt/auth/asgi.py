@@ -200,7 +200,7 @@ class LoginApp:
         return _Answer(303, to=self._after_logout, cookies=[self._expired(self._name)])
 
     def _is_own(self, headers: Mapping[str, list[str]]) -> bool:
-        """If a request was sent by a page of this application, as far as the browser tells."""
+        """Return True if a page of this application sent the request, as far as the browser tells."""
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         if site is not None:
             return site == ["same-origin"]

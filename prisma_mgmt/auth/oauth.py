@@ -4,6 +4,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -239,6 +240,17 @@ class OAuthClient:
     def _form(self, grant: Mapping[str, str]) -> dict[str, str]:
         secret = {"client_secret": self._client_secret} if self._client_secret else {}
         return {**grant, "client_id": self.client_id, **secret}
+
+    async def aclose(self) -> None:
+        """Nothing is left open between calls; this is here so that every client closes alike."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
 
 def _text(value: object, name: str) -> str:

@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import Any
 
 _INSIDE = frozenset(  # the packages whose frames hold requests and answers
-    "anyio asyncio cattrs h11 h2 hpack httpcore httptools httpx json orjson prisma_mgmt ssl trio websockets".split()  # noqa: SIM905  # a list of words
+    "anyio asyncio asyncpg cattrs h11 h2 hpack httpcore httptools httpx json orjson prisma_mgmt ssl trio "  # noqa: SIM905  # a list of words
+    "websockets".split()
 )
 
 

@@ -15,11 +15,12 @@ from prisma_mgmt.auth.pages import HEADERS, page
 from prisma_mgmt.auth.pkce import LoginRequest, new_secret
 from prisma_mgmt.auth.sealing import Box, LoginSealer, masked_keys
 from prisma_mgmt.auth.session import OAuthSession
+from prisma_mgmt.auth.work import Work
 from prisma_mgmt.checks import TOKEN, checked_seconds
 from prisma_mgmt.errors import AuthError, CallbackError, NetworkError, PrismaError
 from prisma_mgmt.masks import Secret, bare
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -183,8 +184,13 @@ class LoginApp:
             await _call(self._on_login, session)
         except BaseException as error:
             if exchanged or not isinstance(error, CallbackError):
-                await self._forget(session)
+                await Work(self, lambda: self._undo(session)).wait()  # though the request was cancelled
             raise
+
+    async def _undo(self, session: OAuthSession) -> None:
+        """Forget a login, which goes on after whoever waited for it was cancelled."""
+        await session.drain()
+        await self._forget(session)
 
     async def _logout(self, request: _Request) -> _Answer:
         if not self._is_own(request.headers):
@@ -194,7 +200,7 @@ class LoginApp:
         return _Answer(303, to=self._after_logout, cookies=[self._expired(self._name)])
 
     def _is_own(self, headers: Mapping[str, list[str]]) -> bool:
-        """If a request was sent by a page of this application, as far as the browser tells."""
+        """Return True if a page of this application sent the request, as far as the browser tells."""
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         if site is not None:
             return site == ["same-origin"]

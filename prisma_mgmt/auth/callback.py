@@ -33,7 +33,7 @@ def read_callback(callback_url: str, expected_state: str | None, issuer: str) ->
 
 
 def is_state(callback_url: str, expected_state: str) -> bool:
-    """If every state in a callback is the expected one; the comparison takes as long for any other."""
+    """Return True if every state in a callback is the expected one; to compare takes as long for any other."""
     try:
         states = [value for name, value in _pairs(callback_url) if name == "state"]
     except CallbackError:

@@ -25,7 +25,7 @@ def cookie(name: str, value: str, max_age: int, *, secure: bool) -> Cookie:
 
 
 def is_secure(redirect_uri: str | None) -> bool:
-    """If cookies can be held to https: always, but for an application on this machine."""
+    """Return True if cookies are for https only: always, but for an application on this machine."""
     parts = urlsplit(redirect_uri or "")
     return not (parts.scheme == "http" and is_loopback(parts.hostname or ""))
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import anyio
 from attrs import frozen
@@ -15,11 +15,6 @@ from prisma_mgmt.auth.exchange import LARGEST, Answer, Exchange
 from prisma_mgmt.checks import checked_token
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.masks import Secret, masked
-
-if TYPE_CHECKING:
-    import ssl
-
-    import httpx
 
 _CODES = frozenset(  # RFC 6749 §5.2, RFC 7009 §2.2.1, and what servers say that have no time
     "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope "  # noqa: SIM905  # a list of words
@@ -44,23 +39,13 @@ class Grant:
 class TokenEndpoint:
     """Posts grants to one URL.
 
-    timeout: seconds for a grant as a whole; see Exchange for the rest.
-
     A grant that may be asked for again after a lost answer gets two thirds of the timeout for the first try, so that
     the second still falls into the ten seconds in which the server forgives it.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        timeout: float,
-        transport: "httpx.AsyncBaseTransport | None" = None,
-        ssl_context: "ssl.SSLContext | None" = None,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, url: str, exchange: Exchange, *, now: Callable[[], float] = time.time) -> None:
         self.url = url
-        self._exchange = Exchange(timeout=timeout, transport=transport, ssl_context=ssl_context)
+        self._exchange = exchange
         self._now = now
 
     async def post(self, form: Mapping[str, str], *, again: bool, on_sent: Callable[[], object] | None = None) -> Grant:
@@ -148,7 +133,7 @@ def retry_after(value: str, now: float) -> float | None:
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
 

@@ -23,7 +23,7 @@ _LEASE = 60.0  # seconds after which an event loop that holds something is taken
 
 
 def mark(tokens: Tokens | None) -> bytes:
-    """What stands for a pair where the pair itself must not stand."""
+    """A hash that stands for a pair in records that must not hold the pair itself; empty for no pair."""
     if tokens is None:
         return b""
     return sha256(f"{tokens.access_token}\0{tokens.refresh_token}".encode(errors="surrogatepass")).digest()

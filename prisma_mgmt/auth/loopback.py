@@ -140,7 +140,7 @@ class _Waiting:
         self.done.set()
 
     def _accept(self, target: Secret) -> bool:
-        """If a callback is this login's, whatever it says: nobody else knows the state. The first one is kept."""
+        """Keep the first callback that carries this login's state, whatever else it says; False for others."""
         if self.callback is not None or not is_state(target, self.login.state) or urlsplit(target).path != self.path:
             return False
         self.callback = target

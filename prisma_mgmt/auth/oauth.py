@@ -13,6 +13,7 @@ from attrs import evolve
 from prisma_mgmt.auth import pkce
 from prisma_mgmt.auth.callback import read_callback
 from prisma_mgmt.auth.endpoint import TokenEndpoint, bearer
+from prisma_mgmt.auth.exchange import Exchange
 from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.tokens import Tokens, expiry, workspace_of
 from prisma_mgmt.checks import checked_origin, checked_seconds
@@ -66,22 +67,21 @@ class OAuthClient:
         new_secret: Callable[[], str] = pkce.new_secret,
     ) -> None:
         client_secret = None if client_secret is None else Secret(_text(client_secret, "client_secret").strip())
-        self.client_id = _text(client_id, "client_id").strip()
+        self.client_id: str = _text(client_id, "client_id").strip()
         if not self.client_id or client_secret == "":
             raise ValueError("client_id and client_secret must not be blank; a public client has no client_secret")
         if allow_http not in (True, False) or not (callable(now) and callable(new_secret)):
             raise TypeError("allow_http must be True or False, now and new_secret functions")
         if not 0 < checked_seconds(timeout, "timeout") < 10:
             raise ValueError(f"timeout must be more than 0 and less than 10 seconds, not {timeout!r}")
-        self.redirect_uri = _redirect_uri(redirect_uri)
+        self.redirect_uri: str = _redirect_uri(redirect_uri)
         self._base = checked_origin(auth_base_url, "auth_base_url", allow_http=allow_http)
-        self.issuer = self._base if issuer is None else _text(issuer, "issuer")
+        self.issuer: str = self._base if issuer is None else _text(issuer, "issuer")
         self.now = now
         self._new_secret = new_secret
         self._client_secret = client_secret
-        self._endpoint = TokenEndpoint(
-            f"{self._base}/token", timeout=timeout, transport=transport, ssl_context=ssl_context, now=now
-        )
+        exchange = Exchange(timeout=timeout, transport=transport, ssl_context=ssl_context)
+        self._endpoint = TokenEndpoint(f"{self._base}/token", exchange, now=now)
         self._exchanged: dict[bytes, None] = {}  # hashes of states, oldest first
 
     @classmethod
@@ -230,7 +230,7 @@ class OAuthClient:
             if not isinstance(url, str):
                 return False
             origin = "/".join(self._base.split("/")[:3])
-            if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/"):
+            if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/") or not url.isprintable():
                 raise AuthError("the login server's metadata is another server's: nothing was sent there")
             kind = "refresh_token" if tokens.refresh_token else "access_token"
             form = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": kind}

@@ -4,8 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from typing import Protocol, TypeGuard, TypeVar
-from weakref import WeakKeyDictionary
+from typing import TypeGuard, TypeVar
 
 import anyio
 from attrs import field, frozen
@@ -13,6 +12,7 @@ from attrs import field, frozen
 from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.held import good
 from prisma_mgmt.auth.ledger import Ledger, mark
+from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.auth.vault import Vault
 from prisma_mgmt.auth.work import Work, fresh, tell
@@ -38,7 +38,9 @@ class Flight:
 
     def __init__(self, token: str, owner: object, renew: Callable[["Flight"], Awaitable[Tokens | None]]) -> None:
         self.token = token
-        self.rejected = self.overtaken = self.revoke = False
+        self.rejected: bool = False
+        self.overtaken: bool = False
+        self.revoke: bool = False
         self._over = anyio.Event()
         self._work = Work(owner, lambda: self._fly(renew), name="the refresh")
 
@@ -95,21 +97,13 @@ class Trouble:
 class Means:
     """What a refresh works with."""
 
-    oauth: "Refresher" = field(repr=False)
+    oauth: OAuthClient = field(repr=False)
     vault: Vault = field(repr=False)
     ledger: Ledger = field(repr=False)
     now: Callable[[], float]  # Unix seconds
     monotonic: Callable[[], float]
     on_refreshed: Callable[[Tokens], object] | None = None
     on_signed_out: Callable[[], object] | None = None
-
-
-class Refresher(Protocol):
-    """An OAuthClient, as far as a refresh needs it."""
-
-    async def refresh(self, tokens: Tokens) -> Tokens: ...
-
-    async def revoke(self, tokens: Tokens) -> bool: ...
 
 
 async def renewed(flight: Flight, owner: object, means: Means) -> Tokens | None:
@@ -175,28 +169,28 @@ async def _asked(old: Tokens, means: Means) -> Tokens:
     """New tokens from the token endpoint, which is not asked while it is in trouble over these."""
     if not old.refresh_token:
         raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
-    troubles, key, now = _troubles.setdefault(means.oauth, OrderedDict()), mark(old), means.monotonic()
-    trouble = troubles.get(key)
-    if trouble is not None and now < trouble.until:
+    key = mark(old)
+    trouble = _troubles.get(key)
+    if trouble is not None and means.monotonic() < trouble.until:
         raise fresh(trouble.error) from trouble.error.__cause__
     try:
         new = await means.oauth.refresh(old)
     except LoginRequiredError:
         raise
     except (AuthError, NetworkError) as error:
-        _remember(troubles, key, Trouble.after(error, trouble, means.monotonic()))
+        _remember(_troubles, key, Trouble.after(error, trouble, means.monotonic()))
         raise fresh(error) from error.__cause__
-    troubles.pop(key, None)
+    _troubles.pop(key, None)
     try:
         bearer(new.access_token)
     except AuthError as error:  # it is kept and not used, and a server that gives such a one is not asked by every call
-        _remember(troubles, mark(new), Trouble.after(error, trouble, means.monotonic()))
+        _remember(_troubles, mark(new), Trouble.after(error, trouble, means.monotonic()))
     return new
 
 
 def paused(tokens: Tokens, means: Means) -> float:
     """The seconds for which the token endpoint is not asked for the successors of these tokens; 0 if it may be."""
-    trouble = _troubles.get(means.oauth, OrderedDict[bytes, Trouble]()).get(mark(tokens))
+    trouble = _troubles.get(mark(tokens))
     return 0.0 if trouble is None else max(0.0, trouble.until - means.monotonic())
 
 
@@ -217,6 +211,7 @@ def _remember(record: OrderedDict[bytes, T], key: bytes, value: T) -> None:
         record.popitem(last=False)
 
 
-# Sessions come and go with the requests that they serve, so what counts for longer is not theirs. Both hold hashes.
+# Sessions and clients come and go with the requests that they serve, so what counts for longer is not theirs. Both hold
+# hashes.
 _given: OrderedDict[bytes, float] = OrderedDict()  # access tokens that a refresh gave and the API has not yet accepted
-_troubles: WeakKeyDictionary["Refresher", OrderedDict[bytes, Trouble]] = WeakKeyDictionary()  # by pair
+_troubles: OrderedDict[bytes, Trouble] = OrderedDict()  # by pair

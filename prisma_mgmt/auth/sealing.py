@@ -186,10 +186,10 @@ class LoginSealer:
 
 
 def masked_keys(keys: Sequence[bytes | str]) -> Sequence[bytes | str]:
-    """The keys of a list; none for a single key."""
-    if isinstance(keys, bytes | str):
+    """The keys of a list, masked before anything can be wrong with them; none of what is no list."""
+    if isinstance(keys, bytes | str) or not isinstance(keys, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
         return []
-    return [Secret(key) if isinstance(key, str) else SecretBytes(key) for key in keys]
+    return list(masked(list(keys)))
 
 
 def _key_bytes(key: bytes | str) -> bytes:
@@ -199,6 +199,8 @@ def _key_bytes(key: bytes | str) -> bytes:
             key = SecretBytes(urlsafe_b64decode(key.strip() + "=" * (-len(key.strip()) % 4)))
         except ValueError:
             key = b""
+    if not isinstance(key, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+        raise TypeError(f"a key must be bytes or text, not {type(key).__name__}")
     if len(key) != 32:
         raise ValueError("a key must be 32 bytes, or their base64 text, as new_key() gives it")
     return key

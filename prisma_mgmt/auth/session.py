@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import NoReturn, Self, TypeVar, cast
+from typing import NoReturn, Self
 
 import anyio
 
@@ -21,9 +21,7 @@ from prisma_mgmt.auth.work import Work, drain
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.loops import LoopGuard
-from prisma_mgmt.masks import Secret
-
-T = TypeVar("T")
+from prisma_mgmt.masks import Secret, masked
 
 _COOL_DOWN = 1.0  # seconds after a renewal ahead of expiry that failed before the token endpoint was asked
 
@@ -185,8 +183,8 @@ class OAuthSession:
         AuthError if the tokens could not be stored; they are in use even then.
         """
         self._loop.check()
-        callback_url = _masked(callback_url)
-        verifier, expected_state = _masked(verifier), _masked(expected_state)
+        callback_url = masked(callback_url)
+        verifier, expected_state = masked(verifier), masked(expected_state)
 
         async def log_in() -> Tokens:
             tokens = await self._oauth.exchange_callback(
@@ -331,7 +329,3 @@ class OAuthSession:
             return None
         asked = flight.token == tokens.access_token
         return found.access_token if asked or found.access_token != tokens.access_token else None
-
-
-def _masked(text: T) -> T:
-    return cast("T", Secret(text)) if isinstance(text, str) else text

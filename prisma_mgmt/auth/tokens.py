@@ -109,7 +109,7 @@ def workspace_of(access_token: str) -> str | None:
 
 
 def expiry(expires_in: object, access_token: str, now: float) -> float | None:
-    """When an access token that was given `now` (Unix seconds) expires; None where nothing believable says so.
+    """When an access token that was given `now` (Unix seconds) expires; None if nothing believable says so.
 
     `expires_in` counts first, then the lifetime between the token's own `iat` and `exp`: both hold on a clock that
     is wrong.

@@ -1,5 +1,6 @@
 """A token storage as its session sees it: faults become AuthErrors, and a pair that could not be stored is kept."""
 
+import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -7,22 +8,21 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import anyio
-from anyio.lowlevel import RunVar
 from attrs import evolve, field, frozen
 
 from prisma_mgmt.auth.ledger import Ledger, mark
+from prisma_mgmt.auth.rooms import room
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, PrismaError
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _PLAIN = ("get_tokens", "set_tokens", "clear_tokens")
 _SHARED = ("refresh_lock", "set_tokens_if_current", "clear_tokens_if_current")
-_gates: RunVar[dict[tuple[str, int], anyio.Semaphore]] = RunVar("prisma_mgmt.auth.vault")
 
 
 def _seconds(_: "Patience", attribute: Any, value: float) -> None:
@@ -127,8 +127,14 @@ class Vault:
             return True
         shared = self._shared
         if wanted is None:
-            return bool(await self._asked(lambda: shared.clear_tokens_if_current(stored)))
-        return bool(await self._asked(lambda: shared.set_tokens_if_current(wanted, stored)))
+            done = await self._asked(lambda: shared.clear_tokens_if_current(stored))
+        else:
+            done = await self._asked(lambda: shared.set_tokens_if_current(wanted, stored))
+        if not isinstance(done, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is user code
+            kind = type(done).__name__
+            del done  # a traceback would show it
+            raise AuthError(f"a token storage must say True if it has replaced the tokens, else False, not {kind}")
+        return bool(done)
 
     async def _set(self, wanted: Tokens | None) -> None:
         storage = self._storage
@@ -222,7 +228,7 @@ class Vault:
     @asynccontextmanager
     async def _locked(self, shared: SharedTokenStorage) -> AsyncGenerator[None]:
         """Hold the storage's own lock. What is done under it runs to its end, whatever becomes of the lock."""
-        held, failure, gate = False, None, self._gate("locks")
+        held, failure, gate = False, None, room("locks", self._patience.calls)
         await gate.acquire()
         try:
             # one scope for all of it: the lock may hold a scope or a task group of its own from its start to its end
@@ -257,29 +263,21 @@ class Vault:
 
     async def _asked(self, call: Callable[[], Awaitable[T]]) -> T:
         """What one call of the storage gives. Whatever it raises, and its silence, is an AuthError with the cause."""
-        async with self._gate("calls"):
+        async with room("calls", self._patience.calls):
             try:
                 with anyio.fail_after(self._patience.storage):
                     return await call()
-            except PrismaError:
+            except AuthError:
                 raise
-            except Exception as error:  # a storage is user code, and may raise anything
+            except BaseException as error:  # a storage is user code, and may raise anything
+                if not _is_fault(error):
+                    raise
                 raise AuthError(f"the token storage failed: {type(error).__name__}") from error
-
-    def _gate(self, kind: str) -> anyio.Semaphore:
-        """What bounds the calls at once: a shared client's pool of connections is bounded too, and raises."""
-        gates = _gates.get(None)
-        if gates is None:
-            _gates.set(gates := {})
-        key = (kind, self._patience.calls)
-        if key not in gates:
-            gates[key] = anyio.Semaphore(self._patience.calls, fast_acquire=True)
-        return gates[key]
 
     @asynccontextmanager
     async def _release_gate(self) -> AsyncGenerator[None]:
-        """The gate for calls, waited for even by one whose lock was cut: it has to be left all the same."""
-        gate = self._gate("calls")
+        """Room for a call, waited for even by one whose lock was cut: it has to be left all the same."""
+        gate = room("calls", self._patience.calls)
         with anyio.CancelScope(shield=True):
             await gate.acquire()
         try:
@@ -300,6 +298,17 @@ def _shared(storage: TokenStorage) -> SharedTokenStorage | None:
     if any(hasattr(storage, name) for name in _SHARED):
         checked_methods(storage, "storage, since processes share it,", *_PLAIN, *_SHARED)
     return storage if isinstance(storage, SharedTokenStorage) else None
+
+
+def _is_fault(error: BaseException) -> bool:
+    """Return True for what a storage raised by itself, False for what is to end the task that asks it.
+
+    A storage may wait for a task of its own that somebody cancels; nobody has then cancelled this one.
+    """
+    if isinstance(error, anyio.get_cancelled_exc_class()):
+        task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
+        return task is not None and not task.cancelling()
+    return not isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit)
 
 
 def _report(problem: str, error: Exception) -> None:

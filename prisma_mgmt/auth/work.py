@@ -13,7 +13,7 @@ from prisma_mgmt.errors import AuthError, PrismaError
 from prisma_mgmt.loops import running_loop
 from prisma_mgmt.masks import strip
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -87,8 +87,8 @@ class Work(Generic[T]):
         """
         self.owner: object = owner
         self.may_wait = may_wait
-        self.done = anyio.Event()
-        self.loop = running_loop()
+        self.done: anyio.Event = anyio.Event()
+        self.loop: object = running_loop()
         self._name = name
         self._passing: tuple[type[Exception], ...] = (PrismaError, *passing)
         self._lasting = lasting

@@ -113,20 +113,21 @@ UNFIT = [
 
 
 @pytest.mark.parametrize("unfit", UNFIT, ids=str)
-async def test_a_pair_is_stored_though_its_access_token_cannot_be_sent(unfit: dict[str, str]) -> None:
-    """It is one AuthError, no request leaves with it, and the next refresh goes on with the pair's refresh token."""
+async def test_a_pair_is_stored_though_its_access_token_cannot_be_sent(unfit: dict[str, str], clock: FakeClock) -> None:
+    """It is one AuthError, no request leaves with it, and after a pause the pair's refresh token is used."""
     async with answering(Reply(body={**GRANT, **unfit}), Reply(body={**GRANT, "refresh_token": "refresh-3"})) as (
         server,
         oauth,
     ):
         storage = CountingStorage(OLD)
-        async with OAuthSession(oauth, storage) as session:
+        async with OAuthSession(oauth, storage, monotonic=clock.monotonic) as session:
             with pytest.raises(AuthError, match="no bearer token") as caught:
                 await session.renew(OLD.access_token)
             assert type(caught.value) is AuthError
             assert "canary" not in str(caught.value)
             assert storage.current is not None
             assert storage.current.refresh_token == "refresh-2"
+            clock.time += 1
             assert await session.access_token() == ACCESS
         assert [request.form["refresh_token"] for request in server.requests] == ["refresh-1", "refresh-2"]
 
@@ -189,6 +190,16 @@ async def test_a_pause_may_be_asked_for_in_seconds_or_as_a_date(clock: FakeClock
         with pytest.raises(AuthError) as caught:
             await oauth_at(server.url, now=clock.now).refresh(OLD)
     assert caught.value.retry_after == 0
+
+
+@pytest.mark.parametrize(
+    "header", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +9999999999"]
+)
+async def test_a_pause_that_cannot_be_read_is_none(header: str) -> None:
+    async with answering(Reply(429, headers={"retry-after": header})) as (_, oauth):
+        with pytest.raises(AuthError, match="429") as caught:
+            await oauth.refresh(OLD)
+    assert caught.value.retry_after is None
 
 
 async def test_a_packed_answer_takes_no_more_memory_than_another() -> None:

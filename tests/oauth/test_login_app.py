@@ -13,7 +13,7 @@ import pytest
 from attrs import define
 
 from prisma_mgmt import AuthError, CallbackError, ManagementClient, PrismaError
-from prisma_mgmt.auth import LoginApp, OAuthClient, OAuthSession, SessionManager, Tokens, new_key
+from prisma_mgmt.auth import LoginApp, OAuthClient, OAuthSession, SessionManager, Tokens
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.sandbox import Sandbox
 from tests.conftest import FakeClock
@@ -22,7 +22,7 @@ from tests.oauth.test_sealing import UNSAFE
 pytestmark = pytest.mark.anyio
 
 HOME = "https://app.example/prisma"
-KEY, OTHER_KEY = new_key(), new_key()
+KEY, OTHER_KEY = "A" * 43, "B" * 42 + "A"  # as new_key() gives them, and the same in every process
 
 
 @pytest.fixture(scope="module")
@@ -494,6 +494,35 @@ async def test_a_server_that_asks_about_its_lifespan_is_answered(site: Site) -> 
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     await site.login({"type": "websocket"}, receive, send)
     assert said[2:] == ["websocket.close"]
+
+
+async def test_a_callback_that_is_cancelled_leaves_no_tokens_behind(sandbox: Sandbox) -> None:
+    exchanging, cleared, gate = anyio.Event(), anyio.Event(), anyio.Event()
+
+    class Slow(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            exchanging.set()
+            await gate.wait()
+            async with httpx.AsyncClient() as client:
+                answer = await client.post(request.url, content=await request.aread(), headers=request.headers)
+            return httpx.Response(answer.status_code, content=answer.content)
+
+    class Storage(MemoryTokenStorage):
+        async def clear_tokens(self) -> None:
+            await super().clear_tokens()
+            cleared.set()
+
+    async with site_at(sandbox, client={"transport": Slow()}) as site:
+        site.storages.default_factory = Storage  # type: ignore[attr-defined]  # it is a defaultdict
+        callback = await site.begin()
+        async with anyio.create_task_group() as group:
+            group.start_soon(site.browser.get, callback)
+            await exchanging.wait()
+            group.cancel_scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
+        await cleared.wait()
+    assert await site.stored() == []
 
 
 # Arguments

@@ -22,7 +22,9 @@ async def test_without_a_published_endpoint_nothing_is_revoked(endpoint: Any) ->
         assert not await oauth_at(server.url).revoke(Tokens("w", "a", "r"))
 
 
-@pytest.mark.parametrize("endpoint", ["https://evil.example/revoke", "http://[", "/revoke", "", "{url}.evil.example/"])
+@pytest.mark.parametrize(
+    "endpoint", ["https://evil.example/revoke", "http://[", "/revoke", "", "{url}.evil.example/", "{url}/a\nb"]
+)
 async def test_no_token_goes_to_an_endpoint_on_another_host(endpoint: str) -> None:
     async def handle(request: Request) -> Reply:
         assert request.method == "GET"

@@ -1,6 +1,5 @@
 """Sealed cookies and sealed tokens: nothing but what was sealed, where and when it was, comes out."""
 
-import os
 from base64 import b64encode, urlsafe_b64encode
 from typing import Any
 
@@ -13,7 +12,7 @@ from prisma_mgmt.auth import LoginRequest, LoginSealer, OAuthClient, TokenCipher
 from prisma_mgmt.auth.sealing import new_key
 from tests.conftest import FakeClock
 
-KEY, OTHER_KEY = os.urandom(32), os.urandom(32)
+KEY, OTHER_KEY = bytes(range(32)), bytes(range(32, 64))
 LOGIN = OAuthClient("client", "https://app.example/callback").login_url()
 
 
@@ -42,6 +41,19 @@ def test_keys_that_are_none(kind: Any, keys: Any) -> None:
     with pytest.raises(ValueError, match="key") as caught:
         kind(keys)
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keys", [[32], [None], [True], [KEY, bytearray(32)], bytearray(32)], ids=repr)
+@pytest.mark.parametrize("kind", [TokenCipher, LoginSealer])
+def test_a_key_that_is_neither_bytes_nor_text(kind: Any, keys: Any) -> None:
+    with pytest.raises(TypeError, match="a key must be bytes or text"):
+        kind(keys)
+
+
+@pytest.mark.parametrize("keys", [None, 5, {"key": KEY}], ids=repr)
+def test_keys_that_are_no_list(keys: Any) -> None:
+    with pytest.raises(ValueError, match="must be a list of at least one key"):
+        TokenCipher(keys)
 
 
 def test_a_key_may_be_text() -> None:

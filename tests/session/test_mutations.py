@@ -32,7 +32,8 @@ MUTATIONS = [  # promise, file, what stands there, what is put there, the test t
         "trouble.py -k another_processs_login",
     ),
     ("S3", "renewal", "await self._over.wait()", "await self._work._task", "single_flight.py -k that_started"),
-    ("S4", "renewal", "if trouble is not None and now < trouble.until:", "if False:", "trouble.py -k hundred_calls"),
+    ("S4", "renewal", "if trouble is not None and means.monotonic() < trouble.until:", "if False:",
+     "trouble.py -k hundred_calls"),
     ("S4 cause", "work", "raise fresh(self._error) from self._error.__cause__", "raise fresh(self._error) from None",
      "trouble.py -k the_cause_of"),
     ("S5", "ledger", "self.blind or mark(stored) in self.before", "True", "single_flight.py -k does_not_destroy"),
@@ -58,7 +59,7 @@ MUTATIONS = [  # promise, file, what stands there, what is put there, the test t
     ("S17 trio", "work", "shield=self._lasting", "shield=False", "ends.py -k plain"),
     ("S9 slow read", "session", "if self._held is before:", "if True:", "fences.py -k gives_nobody"),
     ("S18", "renewal", "        self.overtaken = True", "        self.overtaken = False", "model.py -k asyncio-own"),
-    ("storage calls", "vault", "anyio.Semaphore(self._patience.calls,", "anyio.Semaphore(10_000,",
+    ("storage calls", "vault", 'async with room("calls", self._patience.calls)', 'async with room("calls", 10_000)',
      "loops.py -k five_hundred"),
 ]  # fmt: skip
 

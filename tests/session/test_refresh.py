@@ -11,12 +11,13 @@ import anyio
 import httpx
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prisma_mgmt import AuthError, LoginRequiredError, NetworkError, RequestTimeoutError
 from prisma_mgmt.auth import OAuthClient, Tokens
 from prisma_mgmt.auth.endpoint import TokenEndpoint
+from prisma_mgmt.auth.exchange import Exchange
 from tests.kit.login import Prisma, jwt, oauth_at
 from tests.kit.rig import Drop, Gate, Reply, Request, Server, serve
 
@@ -295,6 +296,7 @@ bodies = st.binary() | (
 ).map(lambda found: json.dumps(found).encode())
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a machine that is busy with something else
 @given(st.integers(200, 599), bodies)
 def test_no_answer_at_all_breaks_a_refresh(status: int, content: bytes) -> None:
     oauth = OAuthClient("client", "https://app.example/callback", transport=Fixed(status, content))
@@ -316,5 +318,6 @@ def test_no_answer_at_all_breaks_a_refresh(status: int, content: bytes) -> None:
 
 
 async def test_a_transport_of_ones_own_serves_without_a_connection() -> None:
-    endpoint = TokenEndpoint("https://auth.example/token", timeout=1, transport=Fixed(200, json.dumps(GRANT).encode()))
+    exchange = Exchange(timeout=1, transport=Fixed(200, json.dumps(GRANT).encode()))
+    endpoint = TokenEndpoint("https://auth.example/token", exchange)
     assert (await endpoint.post({"grant_type": "x"}, again=False)).access_token == "access"

@@ -151,7 +151,7 @@ async def test_cancelling_the_caller_that_started_the_refresh_loses_nothing(worl
     async with anyio.create_task_group() as group:
         group.start_soon(follow)
         await cancelled_by_a_scope(world.call, gate)()  # returns although the refresh is still held
-        await rounds()
+        await rounds()  # the others wait too: what they hold was rejected, so that they do not send it
         gate.release()
     assert [isinstance(result, dict) for result in results] == [True, True, True]
     assert world.prisma.refreshes == 1

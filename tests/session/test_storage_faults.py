@@ -1,11 +1,12 @@
 """S5, S10 and S13: storages that fail, hang or lie, at a refusal, at a logout and at the end."""
 
+import asyncio
 from typing import Any
 
 import anyio
 import pytest
 
-from prisma_mgmt import AuthError, LoginRequiredError
+from prisma_mgmt import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.auth import OAuthSession, Tokens
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.auth.vault import Patience
@@ -259,3 +260,84 @@ async def test_a_logout_after_a_login_leaves_nobody_logged_in_though_the_storage
     storage.down = False
     assert await mine.tokens() is None
     assert storage.current is None
+
+
+# What a storage raises
+
+
+class Gone(BaseException):
+    """What no `except Exception` catches, as pytest.fail() raises it."""
+
+
+class Raising(CountingStorage):
+    """Raises what it is given, once, at the next read or the next write."""
+
+    at_read: BaseException | None = None
+    at_write: BaseException | None = None
+
+    async def get_tokens(self) -> Tokens | None:
+        error, self.at_read = self.at_read, None
+        if error is not None:
+            raise error
+        return await super().get_tokens()
+
+    async def set_tokens(self, tokens: Tokens) -> None:
+        error, self.at_write = self.at_write, None
+        if error is not None:
+            raise error
+        await super().set_tokens(tokens)
+
+
+class SharedRaising(Raising, SharedStorage):
+    pass
+
+
+def raised(backend: str) -> list[BaseException]:
+    """On asyncio a storage may wait for a task of its own that is cancelled; trio has no such thing."""
+    stray: list[BaseException] = [asyncio.CancelledError()] if backend == "asyncio" else []
+    return [NetworkError("no answer"), Gone(), *stray]
+
+
+@pytest.mark.parametrize("kind", [Raising, SharedRaising])
+async def test_whatever_a_storage_raises_at_a_write_costs_no_rotated_pair(
+    prisma: Prisma, kind: type[Raising], anyio_backend: str
+) -> None:
+    async with started(prisma) as world:
+        for error in raised(anyio_backend):
+            storage = kind(prisma.tokens())
+            mine = session_at(world.server.url, storage)
+            old = await mine.access_token()
+            storage.at_write = error
+            assert await mine.renew(old) != old
+            await mine.aclose()
+            assert storage.current is not None
+            assert storage.current.refresh_token in prisma.refresh_tokens
+    assert prisma.refused == 0
+
+
+async def test_whatever_a_storage_raises_at_a_read_costs_no_login(world: World, anyio_backend: str) -> None:
+    for error in raised(anyio_backend):
+        storage = Raising()
+        mine = session_at(world.server.url, storage)
+        login = oauth_at(world.server.url).login_url()
+        storage.at_read = error
+        tokens = await mine.handle_callback(f"/callback?code=c&state={login.state}", login)
+        assert storage.current == tokens
+
+
+@pytest.mark.parametrize("said", [None, "canary"])
+async def test_a_storage_that_does_not_say_whether_it_has_replaced_the_tokens_is_told_so(
+    world: World, said: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Mute(SharedStorage):
+        async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> Any:
+            return said
+
+    storage = Mute(world.storage.current)
+    mine = session_at(world.server.url, storage)
+    old = await mine.access_token()
+    assert await mine.renew(old) in world.prisma.live
+    assert "new tokens could not be stored; they are kept in memory (AuthError)" in caplog.messages
+    with pytest.raises(AuthError, match="must say True if it has replaced the tokens, else False, not") as caught:
+        await mine.aclose()
+    assert leaks(caught.value) == []

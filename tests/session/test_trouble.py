@@ -113,6 +113,16 @@ async def test_a_pause_holds_though_the_session_is_collected_between_calls(clock
     assert world.prisma.refreshes == 1
 
 
+async def test_a_pause_holds_though_each_call_has_a_client_of_its_own(clock: FakeClock) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        old = await world.session.access_token()
+        world.prisma.replies = [Reply(503)] * 9
+        for _ in range(9):
+            with pytest.raises(AuthError, match="503"):
+                await session_at(world.server.url, world.storage, clock=clock).renew(old)
+    assert world.prisma.refreshes == 1
+
+
 async def test_a_login_ends_the_pause_of_the_login_before(clock: FakeClock) -> None:
     async with started(Prisma(), clock=clock) as world:
         world.prisma.replies = [Reply(503, headers={"retry-after": "3600"})]

@@ -115,7 +115,16 @@ async def test_a_missing_or_changed_part_is_an_error_that_names_the_place(
 
 @pytest.mark.parametrize(
     "entry",
-    ["", "canary", "[]", "null", "{}", '{"slot": "a", "parts": 1e9, "sha256": ""}', '{"slot": 1, "parts": 9999}'],
+    [
+        "",
+        "canary",
+        "[]",
+        "[" * 99_999,
+        "null",
+        "{}",
+        '{"slot": "a", "parts": 1e9, "sha256": ""}',
+        '{"slot": 1, "parts": 9999}',
+    ],
 )
 async def test_an_entry_of_somebody_else_is_an_error_and_a_login_mends_it(
     kept: KeyringTokenStorage, ring: Ring, entry: str

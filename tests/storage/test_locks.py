@@ -5,7 +5,8 @@ import pytest
 from attrs import define, field
 
 from prisma_mgmt import AuthError
-from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, Lease, room, until
+from prisma_mgmt.auth.rooms import room
+from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, Lease, until
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +85,16 @@ async def test_an_answer_that_was_not_waited_for_leaves_no_lock_behind() -> None
         async with Lease("there", 5.0, 1.0).held(server):
             pytest.fail("held")
     assert server.holder is None
+
+
+async def test_a_server_that_does_not_answer_to_a_release_is_not_waited_for_longer_than_its_lease() -> None:
+    class Silent(Server):
+        async def release(self, owner: str) -> None:
+            await anyio.sleep_forever()
+
+    with anyio.fail_after(10):
+        async with Lease("there", 0.05, 1.0).held(Silent()):
+            pass
 
 
 async def test_waiting_has_an_end_that_names_the_place() -> None:

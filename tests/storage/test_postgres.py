@@ -12,10 +12,10 @@ from prisma_mgmt import AuthError
 from prisma_mgmt.auth import Tokens
 from prisma_mgmt.auth.storage import PostgresTokenStorage
 from prisma_mgmt.auth.storage.dsn import address
-from tests.kit.canaries import leaks
+from tests.kit.canaries import CANARY, by_the_standard_library, leaks
 from tests.kit.login import Prisma, session_at
 from tests.kit.rig import Gate, serve
-from tests.kit.servers import Process
+from tests.kit.servers import Process, free_port
 from tests.storage.places import TOKENS, dsn_of, postgres_place
 
 pytestmark = pytest.mark.anyio
@@ -251,3 +251,11 @@ async def test_a_connection_in_place_of_a_pool_is_refused(postgres_process: Proc
 def test_a_wrong_option_is_an_error_that_names_it(options: Any, error: type[Exception], named: str) -> None:
     with pytest.raises(error, match=f"^{named} must"):
         PostgresTokenStorage("postgresql://", **{"key": "ada", **options})
+
+
+async def test_a_server_that_is_away_shows_no_password() -> None:
+    storage = PostgresTokenStorage(f"postgresql://ada:{'canary'}@127.0.0.1:{free_port()}/shop", key="ada")
+    with pytest.raises(OSError, match="Connect call failed") as caught:
+        await storage.get_tokens()
+    below = [one for one in by_the_standard_library(caught.value).split('  File "') if "test_postgres.py" not in one]
+    assert CANARY not in "".join(below)

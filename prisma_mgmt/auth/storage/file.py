@@ -44,7 +44,7 @@ class FileTokenStorage:
     def __init__(
         self, path: str | os.PathLike[str], *, cipher: Cipher | None = None, patience: float = LONGEST_WAIT
     ) -> None:
-        self.path = checked_path(path, "path").absolute()
+        self.path: Path = checked_path(path, "path").absolute()
         if not self.path.name or _BESIDE.fullmatch(self.path.name):
             raise ValueError("path must name a file, and none of those that are kept beside one")
         self._staging = self.path.with_name(f".{self.path.name}.next")

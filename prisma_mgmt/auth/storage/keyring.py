@@ -189,7 +189,7 @@ class KeyringTokenStorage:
             return None
         try:
             return _Manifest(**json.loads(found))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             pass
         raise self._form.empty("its entry lists no parts")
 

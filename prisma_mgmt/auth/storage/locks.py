@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import anyio
-from anyio.lowlevel import RunVar
 from attrs import frozen
 from filelock import FileLock, Timeout
 
@@ -17,14 +16,13 @@ from prisma_mgmt.auth.work import Work
 from prisma_mgmt.checks import checked_seconds
 from prisma_mgmt.errors import AuthError
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 LONGEST_WAIT = 25.0  # seconds: longer than a refresh, and than a lock outlives a process that died with it
 LEASE = 5.0  # seconds: well within those in which the login server forgives that a refresh token comes twice
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds
-_rooms: RunVar[dict[tuple[str, int], anyio.CapacityLimiter]] = RunVar("rooms")
 
 
 async def until(attempt: Callable[[], Awaitable[T | None]], place: str, patience: float) -> T:
@@ -41,14 +39,6 @@ async def until(attempt: Callable[[], Awaitable[T | None]], place: str, patience
             await anyio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # to keep processes out of step
             pause = min(pause * 2, _LONGEST_PAUSE)
     raise AuthError(f"another process has held the refresh lock of {place} for {patience:g} s")
-
-
-def room(of: str, size: int) -> anyio.CapacityLimiter:
-    """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
-    rooms = _rooms.get(None)
-    if rooms is None:
-        _rooms.set(rooms := {})
-    return rooms.setdefault((of, size), anyio.CapacityLimiter(size))
 
 
 # Locks that a server keeps
@@ -91,7 +81,7 @@ class Lease:
             yield
         finally:
             done.set()
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(self.seconds, shield=True):  # by then it has ended by itself
                 await leases.release(owner)  # also after a cancellation that may have come between asking and knowing
 
     async def _keep(self, leases: Leases, owner: str, done: anyio.Event) -> None:

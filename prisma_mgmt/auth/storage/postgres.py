@@ -9,9 +9,10 @@ from typing import Any
 import anyio
 from attrs import frozen
 
+from prisma_mgmt.auth.rooms import room
 from prisma_mgmt.auth.storage.dsn import address, checked_pool
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, checked_lease, room
+from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, checked_lease
 from prisma_mgmt.auth.storage.options import checked_text
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.errors import AuthError
@@ -154,7 +155,8 @@ class PostgresTokenStorage:
             raise ImportError("PostgresTokenStorage needs asyncpg: install prisma-mgmt[postgres]") from None
         async with room(self._address.dsn, self._address.size):
             # asyncpg takes no subclass of str; a pooler may stand there
-            connection = await asyncpg.connect(str(self._address.dsn), timeout=_CONNECTING, statement_cache_size=0)
+            with bare:
+                connection = await asyncpg.connect(str(self._address.dsn), timeout=_CONNECTING, statement_cache_size=0)
             try:
                 yield connection
             finally:

@@ -9,8 +9,9 @@ from typing import Any
 
 from attrs import frozen
 
+from prisma_mgmt.auth.rooms import room
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, checked_lease, room
+from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, checked_lease
 from prisma_mgmt.auth.storage.options import checked_text
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.checks import checked_methods, checked_seconds

@@ -29,7 +29,7 @@ _LOGINS = [
 
 
 async def check_storage(storage_for: Callable[[], TokenStorage], *, patience: float = 60.0) -> None:
-    """Check a storage against the contract; AssertionError, with the broken rule in words, where it breaks it.
+    """Check a storage against the contract; AssertionError, with the broken rule in words, if it breaks it.
 
     `storage_for` gives a storage object over one place, which is empty at first: several objects are made, as several
     processes would make them, unless the storage keeps its tokens in the object itself and gives the same one again.

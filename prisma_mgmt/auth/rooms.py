@@ -1,0 +1,14 @@
+"""How many calls of one kind run at once in an event loop."""
+
+import anyio
+from anyio.lowlevel import RunVar
+
+_rooms: RunVar[dict[tuple[str, int], anyio.CapacityLimiter]] = RunVar("prisma_mgmt.auth.rooms")
+
+
+def room(of: str, size: int) -> anyio.CapacityLimiter:
+    """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
+    rooms = _rooms.get(None)
+    if rooms is None:
+        _rooms.set(rooms := {})
+    return rooms.setdefault((of, size), anyio.CapacityLimiter(size))

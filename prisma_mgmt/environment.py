@@ -7,6 +7,7 @@ import os
 import ssl
 import threading
 from contextlib import suppress
+from importlib.util import find_spec
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -56,14 +57,12 @@ def _checked_proxy(proxy: str, kind: str) -> str:
         parts = urlsplit(proxy)
         scheme, known = parts.scheme.lower(), bool(parts.hostname) and parts.port != 0
         httpx.Proxy(proxy)
-        if scheme.startswith("socks"):
-            import socksio as socksio
-    except ImportError:
-        raise NetworkError(f"{name} names a SOCKS proxy: install httpx[socks] for it", unsent=True) from None
     except (ValueError, httpx.InvalidURL):
         scheme, known = "", False
     if scheme not in _PROXY_SCHEMES or not known:  # its text may hold a password
         raise NetworkError(f"{name} is no proxy that can be used: it must be such as http://host:port", unsent=True)
+    if scheme.startswith("socks") and find_spec("socksio") is None:
+        raise NetworkError(f"{name} names a SOCKS proxy: install httpx[socks] for it", unsent=True)
     return proxy
 
 

@@ -26,7 +26,8 @@ from attrs import frozen
 _BLOCK = re.compile(r"^```(python|sh|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _TEST = re.compile(r"^(async )?def test_", re.MULTILINE)
 _FILE = re.compile(r"# (\w+\.py)\n")
-_PYTEST = "-m pytest -q -p no:cacheprovider -p no:asyncio -p prisma_mgmt.sandbox.pytest_plugin"
+# Plugins by name, for it does not matter then if the package is installed, and brings its own, or is a checkout.
+_PYTEST = "-m pytest -q -p no:cacheprovider -p anyio.pytest_plugin -p prisma_mgmt.sandbox.pytest_plugin"
 _PLACES = ("127.0.0.1", "localhost", "localhost/auth", "localhost/prisma")  # where the pages' applications answer
 _END = "that was the last line of a block"
 
@@ -62,9 +63,10 @@ def run_page(page: Path) -> None:
             if block.printed is not None and printed != block.printed:
                 raise AssertionError(f"{page.name}:{block.line} printed\n{printed}\nand the page says\n{block.printed}")
         if list(Path().glob("test_*.py")):
-            done = subprocess.run([sys.executable, *_PYTEST.split()], capture_output=True, text=True)
+            named = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+            done = subprocess.run([sys.executable, *_PYTEST.split()], capture_output=True, text=True, env=named)
             if done.returncode:
-                raise AssertionError(done.stdout)
+                raise AssertionError(done.stdout + done.stderr)
 
 
 @contextlib.contextmanager

@@ -73,7 +73,10 @@ class Lease:
         owner, done = secrets.token_hex(16), anyio.Event()
 
         async def attempt() -> bool | None:
-            return await leases.take(owner) or None
+            # a caller that is cancelled waits for the answer, or the server might take the lease after its release
+            with anyio.move_on_after(self.seconds, shield=True):
+                return await leases.take(owner) or None
+            return None
 
         try:
             await until(attempt, self.place, self.patience)

@@ -23,7 +23,7 @@ _LONGEST_NAME = 63  # bytes that PostgreSQL keeps of a name
 _LOCKS = "_locks"
 _NO_TABLE = ("42P01", "3F000")  # SQLSTATE of an undefined table, and of an undefined schema
 _STATEMENT_IS_GONE = ("26000", "42P05")  # … of a prepared statement that is not there, or there already
-_CONNECTING, _CLOSING = 10.0, 2.0  # seconds
+_CONNECTING, _CLOSING = 5.0, 2.0  # seconds
 
 
 class PostgresTokenStorage:
@@ -154,8 +154,9 @@ class PostgresTokenStorage:
         except ImportError:
             raise ImportError("PostgresTokenStorage needs asyncpg: install prisma-mgmt[postgres]") from None
         async with room(self._address.dsn, self._address.size):
-            # asyncpg takes no subclass of str; a pooler may stand there
-            with bare:
+            # asyncpg takes no subclass of str, and leaves an error behind if it is cancelled while it connects;
+            # a pooler may stand there
+            with bare, anyio.CancelScope(shield=True):
                 connection = await asyncpg.connect(str(self._address.dsn), timeout=_CONNECTING, statement_cache_size=0)
             try:
                 yield connection

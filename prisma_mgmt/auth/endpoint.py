@@ -14,7 +14,7 @@ from prisma_mgmt.auth.callback import clean
 from prisma_mgmt.auth.exchange import LARGEST, Answer, Exchange
 from prisma_mgmt.checks import checked_token
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
-from prisma_mgmt.masks import Secret, masked
+from prisma_mgmt.masks import Secret, SecretBytes, masked
 
 _CODES = frozenset(  # RFC 6749 §5.2, RFC 7009 §2.2.1, and what servers say that have no time
     "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope "  # noqa: SIM905  # a list of words
@@ -140,8 +140,10 @@ def retry_after(value: str, now: float) -> float | None:
 
 def fields_of(answer: Answer) -> dict[str, Any]:
     """The answer's JSON object, its strings masked; empty for anything else."""
+    body = SecretBytes(answer.body)
+    text = Secret(body.decode(json.detect_encoding(body), "replace"))  # an odd byte beside the pair does not cost it
     try:
-        found = json.loads(bytes(answer.body), parse_int=_whole) if len(answer.body) <= LARGEST else None
+        found = json.loads(text, parse_int=_whole) if len(body) <= LARGEST else None
     except (ValueError, RecursionError):
         found = None
     fields = cast("dict[str, Any]", found) if isinstance(found, dict) else {}

@@ -83,6 +83,12 @@ async def test_a_grant_without_a_token_type_is_kept() -> None:
         assert (await oauth.refresh(OLD)).refresh_token == "refresh-2"
 
 
+async def test_bytes_that_are_no_utf_8_beside_a_pair_do_not_cost_it() -> None:
+    grant = json.dumps({**GRANT, "note": "?"}).encode().replace(b'"?"', b'"\xff\xfe"')
+    async with answering(Reply(content=grant)) as (_, oauth):
+        assert (await oauth.refresh(OLD)).refresh_token == "refresh-2"
+
+
 async def test_a_scope_may_be_a_list() -> None:
     async with answering(Reply(body={**GRANT, "scope": ["workspace:admin", 1, "offline_access"]})) as (_, oauth):
         assert (await oauth.refresh(OLD)).scope == "workspace:admin offline_access"

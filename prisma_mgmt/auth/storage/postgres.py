@@ -156,6 +156,7 @@ class PostgresTokenStorage:
         async with room(self._address.dsn, self._address.size):
             # asyncpg takes no subclass of str, and leaves an error behind if it is cancelled while it connects;
             # a pooler may stand there
+            connection: Any = None
             with bare, anyio.CancelScope(shield=True):
                 connection = await asyncpg.connect(str(self._address.dsn), timeout=_CONNECTING, statement_cache_size=0)
             try:

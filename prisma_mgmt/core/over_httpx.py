@@ -153,7 +153,7 @@ class OwnConnection:
 
     @property
     def reusable(self) -> bool:
-        """If something came after the end of the last answer, it would be taken for the next call's answer.
+        """Return False if something came after the last answer: it would be taken for the next call's answer.
 
         httpcore asks the socket, before it sends, whether there is more to read, but forgets what it has read already,
         and has no public name for that. The tests of hostile servers fail if its private names change.

@@ -156,7 +156,7 @@ class Pool:
         self._closed = False
 
     def place(self) -> Place:
-        """A place, to be waited for and taken by `async with`. Raises RuntimeError in another event loop."""
+        """Give a place; `async with` waits for it. Raises RuntimeError in another event loop."""
         self.loop.check()
         if self._slots is None:
             self._slots = anyio.Semaphore(self._places, fast_acquire=True)

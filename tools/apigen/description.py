@@ -112,7 +112,7 @@ class Operation(Named):
 
     @property
     def enveloped(self) -> bool:
-        """Whether the answer is `{"data": …}`, not an object that has such a field among others."""
+        """Return True if the answer is `{"data": …}`, not an object that has such a field among others."""
         fields = (self.answer[1] or {}).get("properties", {})
         scalar = split_null(fields.get("data", {}))[0].get("type") in ("string", "integer", "number", "boolean")
         return "data" in fields and not (scalar and len(fields) > 1)

@@ -81,7 +81,7 @@ class Names:
         return route in self._own.get("tokenless", ())
 
     def is_secret(self, owner: str, field: str, form: str | None) -> bool:
-        """Whether a string is to be masked: by the table, its format, or its name."""
+        """Return True if a string is to be masked: by the table, its format, or its name."""
         keys, word = {field, f"{owner}.{field}"}, snake(field)
         if keys & self.public or _CURSOR.search(word):
             return False

@@ -47,7 +47,7 @@ _IMPORTED = {
 
 
 def _agree(one: Any, two: Any) -> bool:
-    """Whether two schemas of one field leave it a type; the later one may be narrower."""
+    """Return True if two schemas of one field leave it a type; the later one may be narrower."""
     types = [one["type"], two["type"]] if all(is_object(each) and "type" in each for each in (one, two)) else []
     kinds = [set(each) if is_list(each) else {each} for each in types]
     return not kinds or bool(kinds[0] & kinds[1]) or kinds[0] | kinds[1] <= {"integer", "number", "null"}
@@ -235,7 +235,7 @@ class Schemas:
         return is_object(raw) and bool(self.document.target(raw, Place("#"))[0].get(word))
 
     def opens(self, raw: Any, place: Place) -> bool:
-        """Whether an answer has a field that is to be masked."""
+        """Return True if an answer has a field that is to be masked."""
         whole, at = self.resolved(raw, place)
         if "data" in whole.get("properties", {}):
             whole, _ = self.resolved(whole["properties"]["data"], at.at("properties", "data"))

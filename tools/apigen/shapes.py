@@ -15,7 +15,7 @@ CONSTANTS: dict[type, str | None] = {
 
 
 def is_rule(key: str, value: Any) -> bool:
-    """Whether a union only says which fields go together, which is the API's to check."""
+    """Return True if a union only says which fields go together, which is the API's to check."""
     harmless = {"required", "title", "description"}
     return key in ("oneOf", "anyOf") and all(is_object(one) and one.keys() <= harmless for one in value)
 

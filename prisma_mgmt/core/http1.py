@@ -15,7 +15,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from select import POLLIN, poll  # not there on Windows, which therefore sends over httpx
-from typing import Any
+from typing import Any, cast
 
 import httptools
 import httpx
@@ -223,8 +223,7 @@ class Http1(asyncio.Protocol):
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses of it
         self._incoming.register(transport.get_extra_info("socket").fileno(), POLLIN)
 
     def data_received(self, data: bytes) -> None:

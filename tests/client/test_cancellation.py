@@ -67,7 +67,7 @@ async def test_a_call_cancelled_at_any_checkpoint_gives_its_place_back() -> None
             with anyio.fail_after(5):
                 await client.connections.get("con_1")
             steps += 1
-        assert steps > 5
+        assert steps > finished  # the others were cut short
         await until(lambda: server.open_connections == 1)
 
 

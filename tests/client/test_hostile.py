@@ -231,7 +231,7 @@ async def test_a_clear_error(name: str) -> None:
 
 def over_our_own_connection(request: pytest.FixtureRequest) -> bool:
     """If this test runs over the connection of our own, which reads less tolerantly than httpx's parser."""
-    return bool(request.node.callspec.params["anyio_backend"] == "asyncio")
+    return request.node.callspec.params["anyio_backend"] in ("asyncio", "uvloop")
 
 
 async def test_bare_newlines_are_read_over_httpx_only(request: pytest.FixtureRequest) -> None:

@@ -77,21 +77,23 @@ def decode(data: bytes, model: type[T], unwrapped: Callable[[JSON], JSON] | None
     Raises Mismatch for a document that does not fit, and ValueError or RecursionError for one that is no JSON.
     """
     kind: Any = model
-    hook, exact = _reader(kind)
+    hook, load = _reader(kind)
+    fitted: T
     try:
-        value = parse(data, exact)
-        fitted: T = hook(value if unwrapped is None else unwrapped(value))
-    except Mismatch:
-        if exact or not is_long(data):
+        value = load(data)
+        fitted = hook(value if unwrapped is None else unwrapped(value))
+    except ValueError:  # a Mismatch is one
+        if load is parse:
             raise
-        value = parse(data)
+        value = parse(data)  # which has the last word: orjson reads no byte order mark, and no long whole number
         fitted = hook(value if unwrapped is None else unwrapped(value))
     return fitted
 
 
 @cache
-def _reader(kind: Any) -> tuple[Hook, bool]:
-    return hook_of(kind), is_free(kind)
+def _reader(kind: Any) -> tuple[Hook, Callable[[bytes], JSON]]:
+    """What reads the values of a type, and what reads its documents first."""
+    return hook_of(kind), parse if _orjson is None or is_free(kind) else _orjson.loads
 
 
 def _check_depth(data: bytes) -> None:

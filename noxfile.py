@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -88,11 +89,17 @@ def release(session: nox.Session) -> None:
     session.run("python", "-m", "build", "--outdir", str(out))
     session.run("twine", "check", "--strict", *map(str, out.iterdir()))
     session.run("check-wheel-contents", str(next(out.glob("*.whl"))))
-    for python in filter(shutil.which, [f"python{version}" for version in PYTHONS]):
+    for python in filter(_runs, [f"python{version}" for version in PYTHONS]):
         for extra in (None, *PROJECT["project"]["optional-dependencies"]):
             _import_alone(session, out, python, extra)
     version, changes = _newest_changes()
     session.log(f"{version}\n{changes}")
+
+
+def _runs(python: str) -> bool:
+    """If there is such a Python; a version manager may have the command without the Python."""
+    asked = [python, "--version"]
+    return shutil.which(python) is not None and subprocess.run(asked, check=False).returncode == 0  # noqa: S603  # names of ours
 
 
 def _import_alone(session: nox.Session, out: Path, python: str, extra: str | None) -> None:

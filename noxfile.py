@@ -77,7 +77,8 @@ def oldest(session: nox.Session) -> None:
     extras = "redis,postgres,keyring,speed,opentelemetry,live,sandbox"
     session.run("uv", "pip", "install", "-q", "--python", python, "--resolution", "lowest-direct", f".[{extras}]")
     session.install("-q", *groups("oldest"))
-    session.run("pytest", "-q", *(session.posargs or ("tests/client", "tests/session", "tests/oauth", "tests/storage")))
+    tests = session.posargs or ("tests/client", "tests/session", "tests/oauth", "tests/storage")
+    session.run("pytest", "-q", "--ignore=tests/client/test_aiohttp.py", *tests)  # httpx-aiohttp wants a newer httpx
 
 
 @nox.session

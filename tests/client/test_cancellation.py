@@ -8,6 +8,7 @@ import pytest
 
 from prisma_mgmt import ManagementClient
 from tests.kit.engines import anyio_backend as anyio_backend
+from tests.kit.engines import needs_new_anyio
 from tests.kit.rig import Gate, Reply, Request, serve, until
 from tests.kit.script import CONNECTION
 
@@ -18,6 +19,7 @@ async def reply(request: Request) -> Reply:
     return Reply(body={"data": CONNECTION})
 
 
+@needs_new_anyio
 async def test_after_300_of_1000_calls_are_cancelled_every_other_call_works() -> None:
     finished = 0
     held = Gate()

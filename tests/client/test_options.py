@@ -260,10 +260,17 @@ async def test_a_record_may_end_in_another_context() -> None:
             yield calls
 
     made = fixture()
+
+    async def begin() -> None:
+        await anext(made)
+
+    async def end() -> None:
+        await made.aclose()
+
     async with anyio.create_task_group() as group:
-        group.start_soon(made.__anext__)
+        group.start_soon(begin)
     async with anyio.create_task_group() as group:
-        group.start_soon(made.aclose)
+        group.start_soon(end)
 
 
 async def test_a_record_is_of_one_client_and_one_task() -> None:

@@ -1,8 +1,8 @@
 """The three APIs over ASGI: what a request has to pass before its operation is carried out, and what comes back."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from urllib.parse import unquote
+from typing import Any, NamedTuple
 
 import anyio
 from starlette.requests import HTTPConnection, Request
@@ -11,35 +11,34 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
-from prisma_mgmt.sandbox.checks import check_parameters, path_of, read_fields, read_query, segments_of
-from prisma_mgmt.sandbox.description import Description, Operation, describe
+from prisma_mgmt.sandbox.checks import path_of, read_fields, read_parameters, segments_of
+from prisma_mgmt.sandbox.description import Description, Operation
 from prisma_mgmt.sandbox.engine import Call, envelope
 from prisma_mgmt.sandbox.logs import Log, read
 from prisma_mgmt.sandbox.resources.deployments import upload
 from prisma_mgmt.sandbox.resources.github import install
-from prisma_mgmt.sandbox.state import Thing, World
+from prisma_mgmt.sandbox.site import Site
+from prisma_mgmt.sandbox.state import World
 from prisma_mgmt.sandbox.tokens import Principal, Tokens
 from prisma_mgmt.sandbox.wire import ApiError, missing, read_body
 
 NDJSON = "application/x-ndjson"
-# The URLs that answers give out besides, by the beginning of their path: the method, and the route.
-LINKS: dict[tuple[str, ...], tuple[str, str]] = {
-    ("uploads",): ("PUT", "/uploads/{deploymentId}"),
-    ("github", "install"): ("GET", "/github/install/{intentId}"),
+
+
+class Link(NamedTuple):
+    """A URL that an answer gives out, and that needs no token."""
+
+    template: str
+    serve: Callable[[World, Request, str], Awaitable[Response]]
+
+
+LINKS: dict[tuple[str, ...], dict[str, Link]] = {  # by the beginning of their path, and by method
+    ("uploads",): {"PUT": Link("/uploads/{deploymentId}", upload)},
+    ("github", "install"): {"GET": Link("/github/install/{intentId}", install)},
 }
 
 
-def template_of(api: str, method: str, path: str) -> str | None:
-    """The route that a path leads to, such as /v1/projects/{id}; None if there is none."""
-    segments = [unquote(segment) for segment in path.split("/")[1:]]
-    operation = describe(api).find(segments).get(method)
-    if operation is not None:
-        return operation.template
-    known, template = LINKS.get(tuple(segments[:-1]), ("", ""))
-    return template if known == method and api == "management" else None
-
-
-class Application:
+class Application(Site):
     """An API that is carried out as its description says; the description is read when it is first asked for."""
 
     def __init__(self, world: World, tokens: Tokens, describe: Callable[[], Description]) -> None:
@@ -48,41 +47,40 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await self._follow(WebSocket(scope, receive, send))
-            return
-        request = Request(scope, receive)
-        try:
-            response = await self._answer(request)
-        except ApiError as error:
-            response = error.response()
-        await response(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
-        segments = segments_of(request)
-        methods = self._describe().find(segments)
-        if tuple(segments[:-1]) in LINKS:
-            return await self._link(request, segments[-1], LINKS[tuple(segments[:-1])][0])
-        operation = methods.get(request.method)
-        if operation is None:
-            return _no_route(request, list(methods))
+    def template_of(self, method: str, path: str) -> str | None:
+        found = self._find(segments_of(path)).get(method)
+        return None if found is None else found.template
+
+    def _find(self, segments: Sequence[str]) -> Mapping[str, Operation | Link]:
+        """What a path leads to, by method."""
+        description = self._describe()
+        links = LINKS.get(tuple(segments[:-1]), {}) if description.api == "management" else {}
+        return links or description.find(segments)
+
+    async def answer(self, request: Request) -> Response:
+        segments = segments_of(_path(request))
+        methods = self._find(segments)
+        if request.method not in methods:
+            raise self.no_route(request, methods)
+        found = methods[request.method]
+        if isinstance(found, Link):
+            return await found.serve(self._world, request, segments[-1])
         body = await read_body(request)
-        with self._world.lock:
-            call = self._call(request, operation, segments)
-            check_parameters(call)
-            call.query = read_query(call, request.url.query)
+        with self._world:
+            call = self._call(request, found, segments)
             call.body = read_fields(call, body)
-            result = call.perform()
-            if isinstance(result, Response):
-                return result
-            if isinstance(result, Log):
-                return StreamingResponse(_lines(self._world, result), media_type=NDJSON)
-            status, shown = envelope(call, result)
-        return Response(status_code=204) if status == 204 else JSONResponse(shown, status)
+            return self._respond(call, call.perform())
 
-    async def _link(self, request: Request, id: str, method: str) -> Response:
-        """Serve a URL that an answer gave out, which needs no token."""
-        if request.method != method:
-            return _no_route(request, [method])
-        return await upload(self._world, request, id) if method == "PUT" else install(self._world, id)
+    def _respond(self, call: Call, result: Any) -> Response:
+        if isinstance(result, Response):
+            return result
+        if isinstance(result, Log):
+            return StreamingResponse(_lines(self._world, result), media_type=NDJSON)
+        status, shown = envelope(call, result)
+        return Response(status_code=204) if status == 204 else JSONResponse(shown, status)
 
     def _call(self, connection: HTTPConnection, operation: Operation, segments: Sequence[str]) -> Call:
         """Find out who asks, and for what."""
@@ -92,12 +90,9 @@ class Application:
         call = Call(
             self._world, self._tokens, description, operation, principal, token, base, path, {}, connection.headers
         )
-        for parameter, kind in () if operation.is_open else operation.lookups:
-            call.target = self._look_up(call, kind, path[parameter])
-        database = call.target and call.target.up("databases")
-        if database is not None:  # what is asked about a database is what it is used for here
-            used, today = database.hidden["used"], self._world.now()[:10]
-            used[today] = used.get(today, 0) + 1
+        if not operation.is_open:
+            call.look_up()
+        call.query = read_parameters(call, connection.url.query)
         return call
 
     def _authenticate(self, connection: HTTPConnection) -> tuple[Principal, str]:
@@ -109,28 +104,15 @@ class Application:
             raise ApiError(401, "The access token is missing, unknown or expired.")
         return principal, token
 
-    def _look_up(self, call: Call, kind: str, id: str) -> Thing | None:
-        if kind == "integrations" and call.target is not None:  # there they go by the id of their client
-            inside = call.every(kind, call.target)
-            id = next((it.id for it in inside if it.values["clientId"] == id), id)
-        try:
-            return call.find(kind, id, inside=call.target)
-        except ApiError:
-            if call.lists and 404 not in call.operation.errors:
-                return None  # the description knows no such refusal: the list is empty
-            raise
-
     async def _follow(self, socket: WebSocket) -> None:
         """Send a log as messages, one a record, until it is over or the other side leaves."""
         try:
-            segments = segments_of(socket)
+            segments = segments_of(_path(socket))
             operation = self._describe().find(segments).get("GET")
             if operation is None or 101 not in operation.answers:
                 raise missing(socket.url.path)
-            with self._world.lock:
-                call = self._call(socket, operation, segments)
-                call.query = read_query(call, socket.url.query)
-                log = call.perform()
+            with self._world:
+                log = self._call(socket, operation, segments).perform()
         except ApiError as error:
             await _deny(socket, error)
             return
@@ -150,6 +132,13 @@ class Application:
             tasks.cancel_scope.cancel()
 
 
+def _path(connection: HTTPConnection) -> str:
+    """The path below what the API is served under, as it was sent."""
+    scope = connection.scope
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.decode("latin-1").removeprefix(scope.get("root_path", ""))
+
+
 async def _deny(socket: WebSocket, error: ApiError) -> None:
     if "websocket.http.response" in socket.scope.get("extensions", {}):
         await socket.send_denial_response(error.response())
@@ -160,12 +149,3 @@ async def _deny(socket: WebSocket, error: ApiError) -> None:
 async def _lines(world: World, log: Log) -> AsyncIterator[str]:
     async for line in read(world, log):
         yield f"{line}\n"
-
-
-def _no_route(request: Request, methods: Sequence[str]) -> Response:
-    what = f"{request.method} {request.url.path}"
-    if not methods:
-        return ApiError(404, f"{what} is not a route of this API.").response()
-    response = ApiError(405, f"{what} is not a route of this API; there is {' and '.join(methods)}.").response()
-    response.headers["Allow"] = ", ".join(methods)
-    return response

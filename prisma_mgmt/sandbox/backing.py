@@ -1,22 +1,28 @@
-"""What real databases behind those of the sandbox have to do."""
+"""What stands behind the databases of the sandbox: nothing, unless a PostgreSQL does (see postgres)."""
 
+import secrets
 from dataclasses import dataclass
-from typing import Protocol
+
+EMPTY_SIZE = 8_388_608  # bytes
+# Names that no resolver knows: without a PostgreSQL nothing here may reach a real database.
+NOWHERE, POOLED = "db.prisma-sandbox.invalid", "pooled.prisma-sandbox.invalid"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """How a connection opens its database."""
+    """How a connection opens its database; `pooled` is the host of the pooler, where that is another one."""
 
     host: str
     port: int
     user: str
     password: str
     database: str
+    pooled: str | None = None
+    query: str = ""
 
 
-class Backing(Protocol):
-    """Keeps a real database for each of the sandbox's, and credentials for each connection."""
+class Backing:
+    """What happens to a real database for each of the sandbox's, and to a login for each connection: here nothing."""
 
     def create(self, database_id: str) -> None: ...
 
@@ -24,14 +30,22 @@ class Backing(Protocol):
 
     def copy(self, source_id: str, target_id: str) -> None:
         """Replace what the target holds by what the source holds; the target's connections go on working."""
-        ...
 
-    def size(self, database_id: str) -> int:
+    def size(self, database_id: str) -> int:  # noqa: ARG002  # the same for all
         """How many bytes a database takes up."""
-        ...
+        return EMPTY_SIZE
 
-    def grant(self, database_id: str, connection_id: str) -> Address: ...
+    def grant(self, database_id: str, connection_id: str) -> Address:  # noqa: ARG002  # they lead nowhere
+        user, password = secrets.token_hex(16), f"sk_{secrets.token_urlsafe(24)}"
+        return Address(NOWHERE, 5432, user, password, "postgres", POOLED, "?sslmode=require")
 
-    def rotate(self, database_id: str, connection_id: str) -> Address: ...
+    def rotate(self, database_id: str, connection_id: str) -> Address:
+        return self.grant(database_id, connection_id)
 
     def revoke(self, database_id: str, connection_id: str) -> None: ...
+
+    def clear(self) -> None:
+        """Drop everything that was made."""
+
+    def close(self) -> None:
+        """Drop everything that was made, and leave."""

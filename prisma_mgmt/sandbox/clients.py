@@ -33,6 +33,10 @@ class Sandbox(LocalPrisma):
     postgres: the DSN of a PostgreSQL that backs the sandbox's databases, or "auto" to start one; without it the
         hosts in database URLs resolve nowhere.
     clock: gives Unix seconds; see `advance`.
+
+    Besides what is listed below, a sandbox tells `client_secret`, the secret of the confidential client;
+    `workspace_id`, the workspace of the first user and of the service token; and `approval_id`, an agent approval to
+    look up.
     """
 
     def client(self, **options: Any) -> "ManagementClient":

@@ -40,17 +40,11 @@ class Operation:
         """The kind of thing that the path ends with."""
         return self.lookups[-1][1] if self.segments[-1].startswith("{") else kind_of(self.segments[-1])
 
-    @cached_property
-    def query(self) -> Mapping[str, Mapping[str, Any]]:
-        return {one["name"]: one for one in self.raw["parameters"] if one["in"] == "query"}
-
-    @cached_property
-    def path(self) -> Mapping[str, Schema]:
-        return {one["name"]: one["schema"] for one in self.raw["parameters"] if one["in"] == "path"}
-
-    @cached_property
-    def headers(self) -> Sequence[str]:
-        return [one["name"] for one in self.raw["parameters"] if one["in"] == "header" and one["required"]]
+    def parameters(self, place: str) -> Schema:
+        """The schema of all that stands in the path, the query or the header."""
+        found = [one for one in self.raw["parameters"] if one["in"] == place]
+        required = [one["name"] for one in found if one["required"]]
+        return {"type": "object", "properties": {one["name"]: one["schema"] for one in found}, "required": required}
 
     @cached_property
     def body(self) -> Schema | None:
@@ -90,6 +84,7 @@ class Description:
     """One API: its schemas, its operations, and the tree of their paths."""
 
     def __init__(self, api: str, spec: Mapping[str, Any]) -> None:
+        self.api = api
         self.schemas: Schemas = Schemas(spec["components"]["schemas"])
         self.operations: list[Operation] = [
             Operation(api, method.upper(), path if path.startswith("/v1/") else f"/v1{path}", raw)

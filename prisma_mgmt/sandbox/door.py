@@ -1,65 +1,48 @@
-"""What a request meets before the API that it asks for: the host check, the record, and faults on request."""
+"""What a request meets before the part of the sandbox that it asks for: the host check, the record, and faults."""
 
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from ipaddress import ip_address
-from typing import NamedTuple
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from prisma_mgmt.sandbox.faults import Fault, Faults, names_of
-from prisma_mgmt.sandbox.oauth import OAuthError
 from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked_body, masked_headers, masked_query
+from prisma_mgmt.sandbox.site import Site
 from prisma_mgmt.sandbox.wire import ApiError
 
 KEPT = 10_000  # requests; the oldest go first
 PREFIXES = {"/postgres": "postgres", "/data-platform": "data_platform", "/auth": "login"}
 OWN = "sandbox"  # the start page and the control routes: not recorded, and without faults
 IN_PROCESS_HOST = "localhost"
-_OAUTH_CODES = {
-    400: "invalid_request",
-    401: "invalid_client",
-    429: "temporarily_unavailable",
-    503: "temporarily_unavailable",
-}
 _TEST_CLIENT = "testserver"  # what Starlette's test client calls an application in its own process
 
 
-class Place(NamedTuple):
-    """Which part of the sandbox a path belongs to, and what that part calls it."""
-
-    api: str
-    prefix: str
-    path: str
-
-    @classmethod
-    def of(cls, path: str) -> "Place":
-        for prefix, api in PREFIXES.items():
-            if path == prefix or path.startswith(prefix + "/"):
-                return cls(api, prefix, path[len(prefix) :] or "/")
-        if path.startswith("/.well-known/"):
-            return cls("login", "", path)
-        own = path in {"/", "/favicon.ico"} or path.startswith("/_sandbox/")
-        return cls(OWN if own else "management", "", path)
+def place_of(path: str) -> tuple[str, str]:
+    """Which part of the sandbox a path belongs to, and under which prefix that part is served."""
+    for prefix, api in PREFIXES.items():
+        if path == prefix or path.startswith(prefix + "/"):
+            return api, prefix
+    if path.startswith("/.well-known/"):
+        return "login", ""
+    own = path in {"/", "/favicon.ico"} or path.startswith("/_sandbox/")
+    return (OWN if own else "management"), ""
 
 
 class Exchange:
-    """One request on its way through the sandbox, and what is known of it."""
+    """One request on its way through the sandbox, and what is told of it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, place: Place, route: str | None, at: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, told: RecordedRequest) -> None:
+        self.told = told
+        self.on_answer: Callable[[RecordedRequest], object] | None = None
         self._scope, self._receive, self._send = scope, receive, send
-        self._place, self._route, self._at = place, route, at
         self._started = time.perf_counter()
         self._body = bytearray()
-        self._status: int | None = None
-        self._seconds = 0.0
-        self.fault: str | None = None
-        self.on_answer: Callable[[], object] = lambda: None
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -75,48 +58,28 @@ class Exchange:
             headers["x-request-id"] = uuid.uuid4().hex
             if self._scope["type"] == "websocket":
                 del headers["content-length"]  # uvicorn says it by itself, and its older releases would say it twice
-        elif message["type"] == "websocket.close" and self._status is None:
+        elif message["type"] == "websocket.close" and self.told.status is None:
             self.end(403)
         await self._send(message)
 
     def end(self, status: int | None) -> None:
         """Note what was answered, before the caller can know."""
-        self._status, self._seconds = status, time.perf_counter() - self._started
-        self.on_answer()
-
-    def record(self) -> RecordedRequest:
-        headers = self._scope["headers"]
-        return RecordedRequest(
-            at=self._at,
-            api=self._place.api,
-            method=method_of(self._scope),
-            path=self._scope["path"],
-            route=self._route,
-            query=masked_query(self._scope["query_string"].decode("latin-1")),
-            headers=masked_headers(headers),
-            body=masked_body(Headers(raw=headers).get("content-type", ""), bytes(self._body)),
-            status=self._status,
-            seconds=self._seconds,
-            fault=self.fault,
-        )
+        body = masked_body(Headers(scope=self._scope).get("content-type", ""), bytes(self._body))
+        self.told = replace(self.told, status=status, body=body, seconds=time.perf_counter() - self._started)
+        if self.on_answer is not None:
+            self.on_answer(self.told)
 
 
 class Door:
     """The sandbox as one ASGI application."""
 
-    def __init__(
-        self,
-        places: Mapping[str, ASGIApp],
-        faults: Faults,
-        host: str,
-        clock: Callable[[], float],
-        template_of: Callable[[str, str, str], str | None],
-    ) -> None:
+    def __init__(self, host: str, clock: Callable[[], float]) -> None:
+        self.sites: dict[str, Site] = {}
+        self.faults: Faults = Faults(self._knows)
         self.kept: deque[Exchange] = deque(maxlen=KEPT)
         self.hang_up: Callable[[Scope], bool] | None = None  # cuts the connection of a request, if it knows it
         self.on_request: Callable[[RecordedRequest], object] | None = None
-        self._places, self._faults = places, faults
-        self._host, self._clock, self._template_of = host, clock, template_of
+        self._host, self._clock = host, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -127,36 +90,38 @@ class Door:
             message = f"The sandbox serves loopback names only, not {host!r}."
             await ApiError(421, message).response()(scope, receive, send)
             return
-        place = Place.of(scope["path"])
-        if place.api == OWN:
-            await self._places[OWN](scope, receive, send)
+        api, prefix = place_of(scope["path"])
+        if api == OWN:
+            await self.sites[OWN](scope, receive, send)
         else:
-            await self._exchange(place, scope, receive, send)
+            await self._exchange(self.sites[api], api, {**scope, "root_path": prefix}, receive, send)
 
-    async def _exchange(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
-        method = method_of(scope)
-        route = self._template_of(place.api, method, place.path)
-        exchange = Exchange(scope, receive, send, place, route, self._clock())
-        exchange.on_answer = lambda: self.on_request and self.on_request(exchange.record())
+    async def _exchange(self, site: Site, api: str, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path, prefix = scope.get("method", "GET"), scope["path"], scope["root_path"]  # a WebSocket is a GET
+        below = path.removeprefix(prefix) or "/"
+        route = site.template_of(method, below)
+        query, headers = masked_query(scope["query_string"].decode("latin-1")), masked_headers(scope["headers"])
+        told = RecordedRequest(self._clock(), api, method, path, route, query, headers)
+        exchange = Exchange(scope, receive, send, told)
+        exchange.on_answer = self.on_request
         self.kept.append(exchange)
-        prefixed = None if route is None else place.prefix + route
-        for fault in self._faults.meet(names_of(method, scope["path"], place.path, route, prefixed)):
-            exchange.fault = fault.kind
-            if await self._happen(fault, place.api, scope, exchange):
+        for fault in self.faults.meet(names_of(method, path, below, route, route and prefix + route)):
+            exchange.told = replace(exchange.told, fault=fault.kind)
+            if await self._happen(fault, site, scope, exchange):
                 return
-        await self._places[place.api]({**scope, "root_path": place.prefix}, exchange.receive, exchange.send)
+        await site(scope, exchange.receive, exchange.send)
 
-    async def _happen(self, fault: Fault, api: str, scope: Scope, exchange: Exchange) -> bool:
+    async def _happen(self, fault: Fault, site: Site, scope: Scope, exchange: Exchange) -> bool:
         """Let a fault happen, and tell if that ended the request."""
         if fault.kind == "delay":
             await anyio.sleep(fault.seconds)
             return False
         await _read(exchange.receive)
         if fault.kind == "fail":
-            answer = _refusal(api, fault.status, fault.code, "This failure was asked for (fault of the sandbox).")
+            refusal = site.refuse(fault.status, "This failure was asked for (fault of the sandbox).", fault.code)
             if fault.retry_after is not None:
-                answer.headers["Retry-After"] = f"{fault.retry_after:g}"
-            await answer(scope, exchange.receive, exchange.send)
+                refusal.headers["Retry-After"] = f"{fault.retry_after:g}"
+            await refusal.response()(scope, exchange.receive, exchange.send)
             return True
         await self._cut(scope, exchange)
         return True
@@ -172,10 +137,11 @@ class Door:
         while not (await exchange.receive())["type"].endswith(".disconnect"):
             pass
 
-
-def method_of(scope: Scope) -> str:
-    """The method; a WebSocket begins as a GET."""
-    return str(scope.get("method", "GET"))
+    def _knows(self, method: str, path: str) -> bool:
+        """Tell if a route is one of the sandbox's; without a prefix it may be one of any API."""
+        api, prefix = place_of(path)
+        sites = [self.sites[api]] if prefix else [it for name, it in self.sites.items() if name != OWN]
+        return any(it.template_of(method, path.removeprefix(prefix) or "/") is not None for it in sites)
 
 
 def serves(own: str, host: str) -> bool:
@@ -186,30 +152,20 @@ def serves(own: str, host: str) -> bool:
     """
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     name = name.removeprefix("[").removesuffix("]").lower().rstrip(".")
-    if name in {"localhost", _TEST_CLIENT, own} or name.endswith(".localhost"):
+    if name in {_TEST_CLIENT, own} or name.endswith(".localhost") or is_loopback(name):
         return True
-    address = _address(name)
-    if address is not None and ip_address(address).is_loopback:
-        return True
-    return not is_loopback(own) and bool(name) and (address is not None or "." not in name)
+    return not is_loopback(own) and bool(name) and ("." not in name or _is_address(name))
 
 
 def is_loopback(host: str) -> bool:
-    address = _address(host)
-    return host == "localhost" if address is None else ip_address(address).is_loopback
+    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
 
 
-def _address(name: str) -> str | None:
+def _is_address(name: str) -> bool:
     try:
-        return str(ip_address(name))
+        return bool(ip_address(name))
     except ValueError:
-        return None
-
-
-def _refusal(api: str, status: int, code: str | None, message: str) -> Response:
-    if api == "login":
-        return OAuthError(code or _OAUTH_CODES.get(status, "server_error"), message, status).response()
-    return ApiError(status, message, **({} if code is None else {"code": code})).response()
+        return False
 
 
 async def _read(receive: Callable[[], Awaitable[Message]]) -> None:

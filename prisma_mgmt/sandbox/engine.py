@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from prisma_mgmt.sandbox.description import Description, Operation, plural
 from prisma_mgmt.sandbox.schema import is_list, is_object
@@ -18,8 +18,15 @@ MOMENT = 1.0  # seconds of the clock that things take to become something else
 class Resource:
     """What a kind of thing does beyond being stored. This one does nothing; others fill in what they need."""
 
+    defaults: ClassVar[Values] = {}
+    told_once: ClassVar[frozenset[str]] = frozenset()  # the values that are told only when they have just been made
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = ()  # the values that no two things of one parent have together
+
+    def prepare(self, call: "Call", thing: Thing) -> None:
+        """Fill in and check the values of a new thing; raise ApiError to refuse it."""
+
     def made(self, call: "Call", thing: Thing) -> None:
-        """See to a thing that has just been stored; raise ApiError to refuse it."""
+        """See to what comes with a new thing."""
 
     def changed(self, call: "Call", thing: Thing, changes: Values) -> None:
         """Check changes before they are made, and drop those that were made here."""
@@ -29,9 +36,6 @@ class Resource:
 
     def gone(self, call: "Call", thing: Thing) -> None:
         """See to what a deleted thing leaves behind."""
-
-    def settle(self, world: World, thing: Thing) -> None:
-        """Move a thing through its states as far as the clock has come."""
 
     def matches(self, world: World, thing: Thing, key: str, wanted: Any) -> bool:
         """Tell if a list that is narrowed by a key of the query holds a thing."""
@@ -43,6 +47,19 @@ class Resource:
     def show(self, sight: Sight, thing: Thing) -> Values:
         """Say what is to be shown beyond, or instead of, a thing's values."""
         return {}
+
+    def conflict(self, call: "Call", other: Thing, key: str) -> ApiError:
+        """Refuse what another thing has already."""
+        return ApiError(409, f"{key} {other.values[key]!r} is taken by {other.id}.", id=other.id)
+
+    def check_free(self, call: "Call", thing: Thing, values: Values, parent: Thing | None) -> None:
+        """Refuse values that something else in the parent has."""
+        others = [it for it in call.world.things(thing.kind).values() if it.parent is parent and it is not thing]
+        for keys in self.unique:
+            wanted = [values[key] for key in keys]
+            for other in others:
+                if wanted[0] is not None and wanted == [other.values[key] for key in keys]:
+                    raise self.conflict(call, other, keys[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,7 @@ Handler = Callable[["Call"], Any]
 R = TypeVar("R", bound=Resource)
 OWN: dict[str, Handler] = {}
 RESOURCES: dict[str, Resource] = {}
+_STORED = Resource()
 
 
 def answers(*operations: str) -> Callable[[Handler], Handler]:
@@ -81,16 +99,15 @@ def resource(kind: str) -> Callable[[type[R]], type[R]]:
     return register
 
 
-def resource_of(thing: Thing) -> Resource:
-    return RESOURCES.get(thing.kind, _STORED)
-
-
-_STORED = Resource()
+def resource_of(kind: str) -> Resource:
+    return RESOURCES.get(kind, _STORED)
 
 
 def facts(sight: Sight, thing: Thing) -> Values:
-    resource_of(thing).settle(sight.world, thing)
-    return {**head(sight, thing), **resource_of(thing).show(sight, thing)}
+    """What there is to say of a thing."""
+    its = resource_of(thing.kind)
+    told = {key: value for key, value in thing.values.items() if sight.secrets or key not in its.told_once}
+    return {**told, **head(sight, thing), **its.show(sight, thing)}
 
 
 @dataclass
@@ -107,7 +124,7 @@ class Call:
     path: Mapping[str, str]
     query: Values
     headers: Mapping[str, str]
-    body: Any = MISSING
+    body: Any = None
     target: Thing | None = None  # the innermost thing that the path names
 
     @property
@@ -128,11 +145,25 @@ class Call:
     def workspace(self) -> Thing:
         return self.find("workspaces", self.principal.workspace_id)
 
+    def look_up(self) -> None:
+        """Find what the path names, outermost first."""
+        for parameter, kind in self.operation.lookups:
+            id = self.path[parameter]
+            by_value = (it.id for it in self.every(kind, self.target) if it.values.get(parameter) == id)
+            try:
+                self.target = self.find(kind, next(by_value, id), inside=self.target)
+            except ApiError:
+                if not self.lists or 404 in self.operation.errors:
+                    raise
+                self.target = None  # the description knows no such refusal: the list is empty
+        database = self.target and self.target.up("databases")
+        if database is not None:  # what is asked about a database is what it is used for here
+            database.hidden["used"][self.world.now()[:10]] += 1
+
     def find(self, kind: str, id: str, inside: Thing | None = None) -> Thing:
         found = self.world.things(kind).get(id)
         if found is None or not self.sees(found) or (inside is not None and not found.inside(inside)):
             raise missing(id)
-        resource_of(found).settle(self.world, found)
         return found
 
     def sees(self, thing: Thing) -> bool:
@@ -140,28 +171,23 @@ class Call:
 
     def every(self, kind: str, inside: Thing | None = None) -> list[Thing]:
         things = self.world.inside(inside, kind) if inside is not None else self.world.things(kind).values()
-        seen = [it for it in things if self.sees(it)]
-        for it in seen:
-            resource_of(it).settle(self.world, it)
-        return seen
+        return [it for it in things if self.sees(it)]
 
     def refuse(self, message: str, hint: str | None = None) -> ApiError:
         """A request that does not fit, with the status that this operation has for that."""
         return ApiError(self.operation.refusal, message, hint=hint)
 
-    def sight(self, *, secrets: bool = False) -> Sight:
-        return Sight(self.world, self.operation.api, self.description.schemas, self.base, facts, secrets)
-
     # What the operations of the description do unless a handler of their own does it
 
     def perform(self) -> Any:
-        for key, value in self.fields.items() if self.operation.body else ():
+        required = {key: self.query[key] for key in self.operation.parameters("query")["required"]}
+        for key, value in {**required, **(self.fields if self.operation.body else {})}.items():
             if self.names(key) and value is not None:
                 self.find(plural(key[:-2]), value)
         return OWN.get(self.operation.id, Call.stored)(self)
 
     def names(self, key: str) -> bool:
-        """Tell if a key of a body speaks of a thing that has a path of its own."""
+        """Tell if a key of a request speaks of a thing that has a path of its own."""
         return key.endswith("Id") and plural(key[:-2]) in self.description.kinds
 
     def stored(self) -> Any:
@@ -188,23 +214,28 @@ class Call:
 
     def listed(self) -> list[Thing]:
         """What a list holds: everything that is there and that the query asks for."""
-        inside = self.target if self.operation.lookups else None
+        inside, kind = self.target if self.operation.lookups else None, self.operation.kind
         if self.operation.lookups and inside is None:
             return []
-        found = self.every(self.operation.kind, inside)
+        found, matches = self.every(kind, inside), resource_of(kind).matches
         for key, wanted in self.query.items():
             if key not in {"cursor", "limit"}:
-                found = [it for it in found if resource_of(it).matches(self.world, it, key, wanted)]
+                found = [it for it in found if matches(self.world, it, key, wanted)]
         return found
 
     def create(self, kind: str, parent: Thing | None = None, values: Values | None = None) -> Thing:
-        values = {RENAMED.get(key, key): value for key, value in (self.fields if values is None else values).items()}
+        its = resource_of(kind)
+        values = {**its.defaults, **_renamed(self.fields if values is None else values)}
         thing = self.world.add(kind, parent or self.target or self._named_parent(), values)
         try:
-            resource_of(thing).made(self, thing)
+            its.prepare(self, thing)
+            its.check_free(self, thing, thing.values, thing.parent)
         except ApiError:
             self.world.remove(thing)
             raise
+        number = len(self.world.inside(thing.holder, kind))
+        thing.values.setdefault("name", f"{kind.rstrip('s').capitalize()} {number}")
+        its.made(self, thing)
         return thing
 
     def _named_parent(self) -> Thing:
@@ -214,22 +245,25 @@ class Call:
         return self.workspace if key is None else self.find(plural(key[:-2]), self.fields[key])
 
     def change(self, thing: Thing) -> Thing:
-        changes = {RENAMED.get(key, key): value for key, value in self.fields.items()}
-        resource_of(thing).changed(self, thing, changes)
+        its, changes = resource_of(thing.kind), _renamed(self.fields)
+        its.changed(self, thing, changes)
+        its.check_free(self, thing, {**thing.values, **changes}, thing.parent)
         thing.values.update(changes)
         thing.changed_at = self.world.clock()
         return thing
 
     def delete(self, thing: Thing) -> None:
         """Delete a thing with all that it holds, or nothing if any of it may not go."""
-        for it in self.world.inside(thing):
-            resource_of(it).settle(self.world, it)
         doomed = [thing, *self.world.inside(thing)]
         for it in doomed:
-            resource_of(it).leaving(self, it, it is thing)
+            resource_of(it.kind).leaving(self, it, it is thing)
         for it in reversed(doomed):
             self.world.remove(it)
-            resource_of(it).gone(self, it)
+            resource_of(it.kind).gone(self, it)
+
+
+def _renamed(fields: Values) -> Values:
+    return {RENAMED.get(key, key): value for key, value in fields.items()}
 
 
 def envelope(call: Call, result: Any) -> tuple[int, Any]:
@@ -239,8 +273,8 @@ def envelope(call: Call, result: Any) -> tuple[int, Any]:
     schema = call.operation.answers.get(status)
     if schema is None:
         return status, None
-    sight, value = call.sight(secrets=reply.secrets), reply.value
-    schema = call.description.schemas.resolve(schema)
+    sight = Sight(call.world, call.operation.api, call.description.schemas, call.base, facts, reply.secrets)
+    value, schema = reply.value, call.description.schemas.resolve(schema)
     if "data" not in schema.get("properties", {}):
         return status, sight.show(schema, value) if schema else (None if value is MISSING else value)
     beside: Values = dict(reply.beside)
@@ -252,7 +286,7 @@ def envelope(call: Call, result: Any) -> tuple[int, Any]:
 
 def _page(call: Call, things: Iterable[Thing]) -> tuple[list[Thing], Values]:
     """Cut one page. A cursor names the last thing's place, so it outlives that thing."""
-    limit = call.query.get("limit", MAX_LIMIT) if "limit" in call.operation.query else None
+    limit = call.query.get("limit", MAX_LIMIT) if "limit" in call.operation.parameters("query")["properties"] else None
     newest_first, after = call.operation.newest_first, None
     if call.query.get("cursor") is not None:
         after = read_cursor(call.query["cursor"])

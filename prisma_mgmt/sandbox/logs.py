@@ -2,54 +2,69 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import anyio
 
-from prisma_mgmt.sandbox.state import Values, World
+from prisma_mgmt.sandbox.engine import Call, answers
+from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import ApiError, read_cursor, write_cursor
 
 PAUSE = 0.05  # seconds between two looks at a log that is followed
 SEGMENT = 600.0  # seconds after which the end of a segment is told, and its reader comes again
+TAIL = 100
+ENDED = {"succeeded", "failed", "cancelled", "stopped"}
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A log to be read from a place on; each of its records names the place after it, by a cursor or its last byte."""
+    """The log of a build or a deployment, to be read from a place on; a cursor names a place."""
 
-    records: Sequence[Values]  # grows
+    of: Thing
     place: int
-    cursor: str | None  # of that place
-    ended: Callable[[], str | None]  # how it ended, None as long as it goes on; asked under the world's lock
-    follow: bool = False
+    follow: bool
+
+    @property
+    def records(self) -> Sequence[Values]:
+        found: list[Values] = self.of.hidden["log"]
+        return found
+
+    @property
+    def ended(self) -> str | None:
+        """How it ended; None as long as it goes on."""
+        state = self.of.values.get("state") or self.of.values["status"]
+        return state if state in ENDED else None
 
 
-def asked_place(query: Values) -> int:
-    """The place that the cursor of a query names; the beginning without one."""
-    place = read_cursor(query["cursor"]) if "cursor" in query else 0
-    if place is None:
-        raise ApiError(404, "cursor is not one that this API gave out.")
-    return place
+@answers("management:builds.logs", "management:deployments.logs")
+def open_log(call: Call) -> Log:
+    query, follow = call.query, call.query.get("follow", False)
+    if "cursor" in query:
+        place = read_cursor(query["cursor"])
+        if place is None:
+            raise ApiError(404, "cursor is not one that this API gave out.")
+        return Log(call.it, place, follow)
+    whole = query.get("from_start") or "tail" not in call.operation.parameters("query")["properties"]
+    return Log(call.it, 0 if whole else max(0, len(call.it.hidden["log"]) - query.get("tail", TAIL)), follow)
 
 
 async def read(world: World, log: Log, *, follow: bool = False) -> AsyncIterator[str]:
     """The lines of a log; one that is followed goes on until the log ends or the segment has lasted long enough."""
-    place, cursor, deadline = log.place, log.cursor, time.monotonic() + SEGMENT
+    place, deadline = log.place, time.monotonic() + SEGMENT
     while True:
-        with world.lock:
-            ended, records = log.ended(), list(log.records[place:])
+        with world:
+            ended, records = log.ended, log.records[place:]
         for record in records:
             yield json.dumps(record, ensure_ascii=False)
-            cursor = record.get("cursor") or write_cursor(record["byteEnd"])
         place += len(records)
         if ended or not (follow or log.follow) or time.monotonic() > deadline:
-            yield json.dumps(_end(ended, cursor))
+            yield json.dumps(_end(ended, place))
             return
         await anyio.sleep(PAUSE)
 
 
-def _end(ended: str | None, cursor: str | None) -> Values:
+def _end(ended: str | None, place: int) -> Values:
     code, message = (ended, f"The log has ended: {ended}.") if ended else ("segment-end", "There may be more to come.")
     end = {"kind": "end", "code": code, "message": message, "retryable": not ended}
-    return {"type": "terminal", **end, "cursor": cursor}
+    return {"type": "terminal", **end, "cursor": write_cursor(place)}

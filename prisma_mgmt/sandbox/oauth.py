@@ -6,45 +6,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
 
 from prisma_mgmt.sandbox import pages
-from prisma_mgmt.sandbox.state import Thing, User, World
-from prisma_mgmt.sandbox.tokens import Client, Grant, InvalidGrantError, Tokens
-from prisma_mgmt.sandbox.wire import ApiError, read_body
+from prisma_mgmt.sandbox.site import Routes, Site
+from prisma_mgmt.sandbox.state import Thing, User, Values, World
+from prisma_mgmt.sandbox.tokens import Client, Grant, Tokens
+from prisma_mgmt.sandbox.wire import NO_STORE, ApiError, OAuthError, read_body
 
 SCOPES = ("workspace:admin", "offline_access")
-NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 DISCOVERY = "/.well-known/oauth-authorization-server"
-ROUTES: dict[str, tuple[str, ...]] = {
-    "/authorize": ("GET", "POST"),
-    "/token": ("POST",),
-    "/revoke": ("POST",),
-    DISCOVERY: ("GET",),
-}
 
 Account = tuple[User, Thing]
 
 
-class OAuthError(Exception):
-    """A refusal in OAuth's own words (RFC 6749, section 5.2)."""
-
-    def __init__(self, error: str, description: str, status: int = 400) -> None:
-        super().__init__(description)
-        self.error = error
-        self.description: str = re.sub(r"[^ !#-\[\]-~]", "?", description)  # no other character may stand there
-        self.status = status
-
-    def response(self) -> Response:
-        return JSONResponse({"error": self.error, "error_description": self.description}, self.status, NO_STORE)
-
-
-class LoginServer:
+class LoginServer(Site):
     """What is served under `/auth`."""
+
+    refuse = OAuthError
 
     def __init__(
         self, world: World, tokens: Tokens, clients: dict[str, Client], *, auto_approve: bool, revocation: bool
@@ -54,17 +34,13 @@ class LoginServer:
         self._clients = clients
         self._auto_approve = auto_approve
         self._revocation = revocation
-
-    def application(self) -> Starlette:
-        routes = [
-            Route("/authorize", self._authorize, methods=["GET", "POST"]),
-            Route("/token", self._token, methods=["POST"]),
-            Route(DISCOVERY, self._discovery),
-            Route(DISCOVERY + "/auth", self._discovery),  # where RFC 8414 looks for an issuer with a path
-        ]
-        if self._revocation:
-            routes.append(Route("/revoke", self._revoke, methods=["POST"]))
-        return Starlette(routes=routes, exception_handlers={OAuthError: _refuse, HTTPException: _refuse_route})
+        routes: Routes = {
+            "/authorize": {"GET": self._authorize, "POST": self._authorize},
+            "/token": {"POST": self._token},
+            DISCOVERY: {"GET": self._discovery},
+            DISCOVERY + "/auth": {"GET": self._discovery},  # where RFC 8414 looks for an issuer with a path
+        }
+        super().__init__({**routes, "/revoke": {"POST": self._revoke}} if revocation else routes)
 
     def register(self, client_id: str, redirect_uri: str) -> None:
         """Let a client send its users to one more address."""
@@ -74,7 +50,7 @@ class LoginServer:
 
     def approve(self, login_url: str, user_name: str | None) -> str:
         """The callback URL that a user gets who says yes at a login URL, without a browser."""
-        with self._world.lock:
+        with self._world:
             asked = _unique(urlsplit(login_url).query)
             accounts = [one for one in self.accounts() if user_name in {None, one[0].name, one[0].id}]
             if not accounts:
@@ -89,7 +65,7 @@ class LoginServer:
 
     async def _discovery(self, _request: Request) -> Response:
         issuer = self._tokens.issuer
-        document: dict[str, object] = {
+        document: Values = {
             "issuer": issuer,
             "authorization_endpoint": f"{issuer}/authorize",
             "token_endpoint": f"{issuer}/token",
@@ -105,14 +81,12 @@ class LoginServer:
         return JSONResponse(document)
 
     async def _authorize(self, request: Request) -> Response:
-        decision: Mapping[str, str] = {}
         try:
             asked = _unique(request.url.query)
-            if request.method == "POST":
-                decision = await _read_form(request)
+            decision = await _read_form(request) if request.method == "POST" else {}
         except OAuthError as error:
-            return pages.refused(error.description)
-        with self._world.lock:
+            return pages.refused(error.message)
+        with self._world:
             self._world.counts["authorize"] += request.method == "GET"
             client = self._clients.get(asked.get("client_id", ""))
             if client is None:
@@ -123,8 +97,7 @@ class LoginServer:
             try:
                 return self._decide(client, asked, decision)
             except OAuthError as error:
-                refusal = {"error": error.error, "error_description": error.description}
-                return RedirectResponse(self._callback(asked, refusal), 303, pages.HEADERS)
+                return RedirectResponse(self._callback(asked, error.body), 303, pages.HEADERS)
 
     def _decide(self, client: Client, asked: Mapping[str, str], decision: Mapping[str, str]) -> Response:
         scope = _check_request(client, asked)
@@ -139,40 +112,35 @@ class LoginServer:
             return pages.consent(client.name, scope, shown, chosen)
         account = accounts.get(decision.get("account", chosen))
         if decision.get("decision") != "approve" or account is None:
-            refusal = {"error": "access_denied", "error_description": "The user said no."}
-            return pages.denied(self._callback(asked, refusal))
+            denial = OAuthError(400, "The user said no.", "access_denied")
+            return pages.denied(self._callback(asked, denial.body))
         return RedirectResponse(self._approve(client, asked, account), 303, pages.HEADERS)
 
     def _approve(self, client: Client, asked: Mapping[str, str], account: Account) -> str:
         user, workspace = account
-        grant = Grant(client, workspace.id, _check_request(client, asked), user.id)
-        code = self._tokens.issue_code(grant, asked["redirect_uri"], asked.get("code_challenge"))
-        return self._callback(asked, {"code": code})
+        scope, challenge = _check_request(client, asked), asked.get("code_challenge")
+        grant = Grant(client, workspace.id, scope, user.id, asked["redirect_uri"], challenge)
+        return self._callback(asked, {"code": self._tokens.issue_code(grant)})
 
-    def _callback(self, asked: Mapping[str, str], answer: dict[str, str]) -> str:
-        if "state" in asked:
-            answer["state"] = asked["state"]
-        answer["iss"] = self._tokens.issuer
-        uri = asked["redirect_uri"]
-        return f"{uri}{'&' if '?' in uri else '?'}{urlencode(answer)}"
+    def _callback(self, asked: Mapping[str, str], answer: Mapping[str, str]) -> str:
+        state = {"state": asked["state"]} if "state" in asked else {}
+        uri, query = asked["redirect_uri"], urlencode({**answer, **state, "iss": self._tokens.issuer})
+        return f"{uri}{'&' if '?' in uri else '?'}{query}"
 
     async def _token(self, request: Request) -> Response:
         form = await _read_form(request)
-        with self._world.lock:
+        with self._world:
             client = self._authenticate(request, form)
             grant_type = _required(form, "grant_type")
-            try:
-                if grant_type == "authorization_code":
-                    answer = self._exchange(client, form)
-                elif grant_type == "refresh_token":
-                    answer = self._refresh(client, form)
-                else:
-                    raise OAuthError("unsupported_grant_type", f"grant_type {grant_type!a} is not supported.")
-            except InvalidGrantError as error:
-                raise OAuthError("invalid_grant", str(error)) from None
+            if grant_type == "authorization_code":
+                answer = self._exchange(client, form)
+            elif grant_type == "refresh_token":
+                answer = self._refresh(client, form)
+            else:
+                raise OAuthError(400, f"grant_type {grant_type!a} is not supported.", "unsupported_grant_type")
         return JSONResponse(answer, headers=NO_STORE)
 
-    def _exchange(self, client: Client, form: Mapping[str, str]) -> dict[str, object]:
+    def _exchange(self, client: Client, form: Mapping[str, str]) -> Values:
         code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
         answer = self._tokens.redeem(client, code, redirect_uri, form.get("code_verifier"))
         grant = self._tokens.codes[code].grant
@@ -180,10 +148,11 @@ class LoginServer:
         self._world.counts["exchange"] += 1
         return answer
 
-    def _refresh(self, client: Client, form: Mapping[str, str]) -> dict[str, object]:
+    def _refresh(self, client: Client, form: Mapping[str, str]) -> Values:
+        refresh_token = _required(form, "refresh_token")
         try:
-            answer = self._tokens.refresh(client, _required(form, "refresh_token"))
-        except InvalidGrantError:
+            answer = self._tokens.refresh(client, refresh_token)
+        except OAuthError:
             self._world.counts["refresh_refused"] += 1
             raise
         self._world.counts["refresh"] += 1
@@ -191,39 +160,37 @@ class LoginServer:
 
     async def _revoke(self, request: Request) -> Response:
         form = await _read_form(request)
-        with self._world.lock:
+        with self._world:
             self._tokens.revoke(self._authenticate(request, form), _required(form, "token"))
         return Response(headers=NO_STORE)
 
     def _authenticate(self, request: Request, form: Mapping[str, str]) -> Client:
         if "authorization" in request.headers:
             message = "Send client_id and client_secret in the form; the Authorization header is not looked at here."
-            raise OAuthError("invalid_client", message, 401)
+            refusal = OAuthError(401, message)
+            refusal.headers["WWW-Authenticate"] = 'Basic realm="sandbox"'
+            raise refusal
         client = self._clients.get(form.get("client_id", ""))
         secret = form.get("client_secret", "")
         if client is None or not hmac.compare_digest(secret.encode(), (client.secret or "").encode()):
-            raise OAuthError("invalid_client", "client_id or client_secret is missing or wrong.", 401)
+            raise OAuthError(401, "client_id or client_secret is missing or wrong.")
         return client
-
-
-def is_route(method: str, path: str) -> bool:
-    return method in ROUTES.get(path, ()) or (method, path) == ("GET", DISCOVERY + "/auth")
 
 
 def _check_request(client: Client, asked: Mapping[str, str]) -> str:
     """Check what a known client asks for; the answer is the scope."""
     if asked.get("response_type") != "code":
-        raise OAuthError("unsupported_response_type", "response_type must be code.")
+        raise OAuthError(400, "response_type must be code.", "unsupported_response_type")
     challenge = asked.get("code_challenge")
     if challenge is None and client.secret is None:
-        raise OAuthError("invalid_request", "code_challenge is required (PKCE).")
+        raise OAuthError(400, "code_challenge is required (PKCE).")
     if challenge is not None and not re.fullmatch("[A-Za-z0-9_-]{43}", challenge):
-        raise OAuthError("invalid_request", "code_challenge is not an S256 challenge.")
+        raise OAuthError(400, "code_challenge is not an S256 challenge.")
     if challenge is not None and asked.get("code_challenge_method") != "S256":
-        raise OAuthError("invalid_request", "code_challenge_method must be S256.")
+        raise OAuthError(400, "code_challenge_method must be S256.")
     scope = asked.get("scope", "").split() or ["workspace:admin"]
     if not set(scope) <= set(SCOPES):
-        raise OAuthError("invalid_scope", f"The scopes are {' and '.join(SCOPES)}.")
+        raise OAuthError(400, f"The scopes are {' and '.join(SCOPES)}.", "invalid_scope")
     return " ".join(scope)
 
 
@@ -234,11 +201,11 @@ def _any_port(uri: str) -> str:
 
 async def _read_form(request: Request) -> dict[str, str]:
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise OAuthError("invalid_request", "The body must be application/x-www-form-urlencoded.")
+        raise OAuthError(400, "The body must be application/x-www-form-urlencoded.")
     try:
         body = await read_body(request)
     except ApiError as error:
-        raise OAuthError("invalid_request", error.message, error.status) from None
+        raise OAuthError(error.status, error.message) from None
     return _unique(body.decode(errors="replace"))
 
 
@@ -247,29 +214,13 @@ def _unique(text: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(text, max_num_fields=100)
     except ValueError:
-        raise OAuthError("invalid_request", "There are too many parameters.") from None
+        raise OAuthError(400, "There are too many parameters.") from None
     if len(dict(pairs)) != len(pairs):
-        raise OAuthError("invalid_request", "A parameter came more than once.")
+        raise OAuthError(400, "A parameter came more than once.")
     return dict(pairs)
 
 
 def _required(form: Mapping[str, str], key: str) -> str:
     if key not in form:
-        raise OAuthError("invalid_request", f"{key} is required.")
+        raise OAuthError(400, f"{key} is required.")
     return form[key]
-
-
-async def _refuse(request: Request, error: Exception) -> Response:
-    assert isinstance(error, OAuthError)
-    response = error.response()
-    if error.status == 401 and "authorization" in request.headers:
-        response.headers["WWW-Authenticate"] = 'Basic realm="sandbox"'
-    return response
-
-
-async def _refuse_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    message = f"{request.method} {request.url.path!a} is not a route of the login server."
-    response = OAuthError("invalid_request", message, error.status_code).response()
-    response.headers.update(error.headers or {})
-    return response

@@ -4,19 +4,20 @@ import asyncio
 import secrets
 import threading
 from collections.abc import Coroutine
+from contextlib import closing
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
 from prisma_mgmt.sandbox import cluster
-from prisma_mgmt.sandbox.backing import Address
+from prisma_mgmt.sandbox.backing import Address, Backing
 
 T = TypeVar("T")
-PATIENCE = 60.0  # seconds for one change
+PATIENCE = 60.0  # seconds for one statement
 
 
-class PostgresBacking:
+class PostgresBacking(Backing):
     """What the world does to databases and connections, done in a PostgreSQL server as well.
 
     One role without a login owns every database of this sandbox. Each connection is a login that may enter its own
@@ -29,146 +30,114 @@ class PostgresBacking:
         Raises OSError for a server that cannot be opened.
         """
         self._dsn = cluster.dsn() if dsn == "auto" else dsn
-        self._owner = f"sandbox_{secrets.token_hex(8)}"
+        self._role = f"sandbox_{secrets.token_hex(8)}"
+        self._owner = _name(self._role)
         self._users: dict[str, Address] = {}  # by connection
         self._worker = _Worker()
         try:
-            self._worker.run(self._open())
+            self._where = _where(self._dsn)
+            self._admin = self._worker.run(asyncpg.connect(self._dsn, timeout=10))
+            self._execute(f"CREATE ROLE {self._owner} NOLOGIN CREATEDB", f"GRANT {self._owner} TO CURRENT_USER")
         except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            self._worker.stop()
+            self._worker.close()
             raise OSError(f"cannot open the PostgreSQL behind the sandbox: {error}") from None
 
-    def create(self, database_id: str) -> None:
-        """Make an empty database."""
-        self._worker.run(self._create(database_id))
-
-    def copy(self, source_id: str, target_id: str) -> None:
-        """Replace what a database holds by what another one holds; that ends the sessions in both."""
-        if source_id != target_id:
-            self._worker.run(self._copy(source_id, target_id))
+    def create(self, database_id: str, *, template: str = "template1") -> None:
+        self._execute(
+            f"CREATE DATABASE {_name(database_id)} OWNER {self._owner} TEMPLATE {_name(template)}",
+            f"REVOKE CONNECT ON DATABASE {_name(database_id)} FROM PUBLIC",
+        )
 
     def drop(self, database_id: str) -> None:
-        """Drop a database, and with it the users of its connections."""
-        self._worker.run(self._drop(database_id))
+        """Drop a database, and with it the logins of its connections."""
+        self._execute(f"DROP DATABASE IF EXISTS {_name(database_id)} WITH (FORCE)")
+        for connection_id, one in list(self._users.items()):
+            if one.database == database_id:
+                self._execute(f"DROP ROLE IF EXISTS {_name(one.user)}")
+                del self._users[connection_id]
+
+    def copy(self, source_id: str, target_id: str) -> None:
+        """Replace what the target holds by what the source holds; that ends the sessions in both."""
+        if source_id == target_id:
+            return
+        self._execute(
+            f"DROP DATABASE {_name(target_id)} WITH (FORCE)",
+            f"ALTER DATABASE {_name(source_id)} ALLOW_CONNECTIONS false",  # it is copied as files: nobody may be in it
+        )
+        try:
+            self._end_sessions("datname", source_id)
+            self.create(target_id, template=source_id)
+        finally:
+            self._execute(f"ALTER DATABASE {_name(source_id)} ALLOW_CONNECTIONS true")
+        for one in self._users.values():
+            if one.database == target_id:
+                self._let_in(one)
 
     def size(self, database_id: str) -> int:
-        """How many bytes a database takes."""
-        return self._worker.run(self._size(database_id))
+        (row,) = self._fetch("SELECT pg_database_size($1::text::name) AS bytes", database_id)
+        return int(row["bytes"])
 
     def grant(self, database_id: str, connection_id: str) -> Address:
-        """Make the user of a new connection."""
-        return self._worker.run(self._grant(self._new_user(database_id, connection_id)))
+        """Make the login of a new connection."""
+        new = self._new_user(database_id, connection_id)
+        options = f"LOGIN NOINHERIT PASSWORD {_text(new.password)} IN ROLE {self._owner}"
+        self._execute(
+            f"CREATE ROLE {_name(new.user)} {options}", f"ALTER ROLE {_name(new.user)} SET role = {_text(self._role)}"
+        )
+        self._let_in(new)
+        return new
 
     def rotate(self, database_id: str, connection_id: str) -> Address:
-        """Give a connection's user another name and password; the old ones open nothing any more."""
-        old = self._users[connection_id]
-        return self._worker.run(self._rename(old, self._new_user(database_id, connection_id)))
+        """Give a connection's login another name and password; the old ones open nothing any more."""
+        old, new = self._users[connection_id], self._new_user(database_id, connection_id)
+        rename = f"ALTER ROLE {_name(old.user)} RENAME TO {_name(new.user)}"
+        self._execute(rename, f"ALTER ROLE {_name(new.user)} PASSWORD {_text(new.password)}")
+        return new
 
-    def revoke(self, database_id: str, connection_id: str) -> None:  # noqa: ARG002  # the world's signature
-        """Drop the user of a connection, and end its sessions; what it made stays."""
-        self._worker.run(self._revoke(self._users.pop(connection_id)))
+    def revoke(self, database_id: str, connection_id: str) -> None:
+        """Drop the login of a connection, and end its sessions; what it made stays."""
+        user = self._users.pop(connection_id).user
+        self._end_sessions("usename", user)
+        inside = self._worker.run(asyncpg.connect(self._dsn, database=database_id, timeout=10))
+        try:
+            mine = f"REASSIGN OWNED BY {_name(user)} TO {self._owner}; DROP OWNED BY {_name(user)}"
+            self._worker.run(inside.execute(mine))
+        finally:
+            self._worker.run(inside.close())
+        self._execute(f"DROP ROLE {_name(user)}")
+
+    def clear(self) -> None:
+        """Drop every database of the owner's, also those that users made, such as a migration's shadow database."""
+        query = "SELECT datname FROM pg_database JOIN pg_roles ON datdba = pg_roles.oid WHERE rolname = $1"
+        for row in self._fetch(query, self._role):
+            self.drop(row["datname"])
+
+    def close(self) -> None:
+        """Drop everything that was made and leave the server; our own goes when this process ends."""
+        with closing(self._worker):
+            try:
+                self.clear()
+                self._execute(f"DROP ROLE {self._owner}")
+            finally:
+                self._worker.run(self._admin.close())
 
     def _new_user(self, database_id: str, connection_id: str) -> Address:
         user, password = f"user_{secrets.token_hex(8)}", secrets.token_urlsafe(24)
         self._users[connection_id] = Address(*self._where, user, password, database_id)
         return self._users[connection_id]
 
-    def clear(self) -> None:
-        """Drop everything that was made."""
-        self._worker.run(self._clear())
+    def _let_in(self, one: Address) -> None:
+        self._execute(f"GRANT CONNECT ON DATABASE {_name(one.database)} TO {_name(one.user)}")
 
-    def close(self) -> None:
-        """Drop everything that was made and leave the server; our own goes when this process ends."""
-        try:
-            self._worker.run(self._close())
-        finally:
-            self._worker.stop()
+    def _end_sessions(self, column: str, value: str) -> None:
+        self._fetch(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {column} = $1", value)  # noqa: S608  # our own
 
-    # What runs in the worker's thread
-
-    async def _open(self) -> None:
-        self._where = _where(self._dsn)
-        self._admin = await asyncpg.connect(self._dsn, timeout=10)
-        owner = _name(self._owner)
-        await self._execute(f"CREATE ROLE {owner} NOLOGIN CREATEDB", f"GRANT {owner} TO CURRENT_USER")
-
-    async def _execute(self, *statements: str) -> None:
+    def _execute(self, *statements: str) -> None:
         for statement in statements:
-            await self._admin.execute(statement)
+            self._worker.run(self._admin.execute(statement))
 
-    async def _create(self, database: str, *, template: str | None = None) -> None:
-        copied = f" TEMPLATE {_name(template)}" if template is not None else ""
-        await self._execute(
-            f"CREATE DATABASE {_name(database)} OWNER {_name(self._owner)}{copied}",
-            f"REVOKE CONNECT ON DATABASE {_name(database)} FROM PUBLIC",
-        )
-
-    async def _copy(self, source: str, target: str) -> None:
-        await self._execute(
-            f"DROP DATABASE {_name(target)} WITH (FORCE)",
-            f"ALTER DATABASE {_name(source)} ALLOW_CONNECTIONS false",  # it is copied as files: nobody may be in it
-        )
-        try:
-            await self._end_sessions("datname", source)
-            await self._create(target, template=source)
-        finally:
-            await self._execute(f"ALTER DATABASE {_name(source)} ALLOW_CONNECTIONS true")
-        for one in self._users.values():
-            if one.database == target:
-                await self._let_in(one)
-
-    async def _drop(self, database: str) -> None:
-        await self._execute(f"DROP DATABASE IF EXISTS {_name(database)} WITH (FORCE)")
-        for connection_id, one in list(self._users.items()):
-            if one.database == database:
-                await self._execute(f"DROP ROLE IF EXISTS {_name(one.user)}")
-                del self._users[connection_id]
-
-    async def _size(self, database: str) -> int:
-        return int(await self._admin.fetchval("SELECT pg_database_size($1::text::name)", database))
-
-    async def _grant(self, one: Address) -> Address:
-        options = f"LOGIN NOINHERIT PASSWORD {_text(one.password)} IN ROLE {_name(self._owner)}"
-        await self._execute(
-            f"CREATE ROLE {_name(one.user)} {options}", f"ALTER ROLE {_name(one.user)} SET role = {_text(self._owner)}"
-        )
-        await self._let_in(one)
-        return one
-
-    async def _let_in(self, one: Address) -> None:
-        await self._execute(f"GRANT CONNECT ON DATABASE {_name(one.database)} TO {_name(one.user)}")
-
-    async def _rename(self, old: Address, new: Address) -> Address:
-        rename = f"ALTER ROLE {_name(old.user)} RENAME TO {_name(new.user)}"
-        await self._execute(rename, f"ALTER ROLE {_name(new.user)} PASSWORD {_text(new.password)}")
-        return new
-
-    async def _revoke(self, one: Address) -> None:
-        await self._end_sessions("usename", one.user)
-        inside = await asyncpg.connect(self._dsn, database=one.database, timeout=10)
-        try:
-            await inside.execute(f"REASSIGN OWNED BY {_name(one.user)} TO {_name(self._owner)}")
-            await inside.execute(f"DROP OWNED BY {_name(one.user)}")
-        finally:
-            await inside.close()
-        await self._execute(f"DROP ROLE {_name(one.user)}")
-
-    async def _end_sessions(self, column: str, value: str) -> None:
-        query = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {column} = $1"  # noqa: S608  # our own
-        await self._admin.execute(query, value)
-
-    async def _clear(self) -> None:
-        """Drop every database of the owner's, also those that users made, such as a migration's shadow database."""
-        query = "SELECT datname FROM pg_database JOIN pg_roles ON datdba = pg_roles.oid WHERE rolname = $1"
-        for row in await self._admin.fetch(query, self._owner):
-            await self._drop(row["datname"])
-
-    async def _close(self) -> None:
-        try:
-            await self._clear()
-            await self._execute(f"DROP ROLE {_name(self._owner)}")
-        finally:
-            await self._admin.close()
+    def _fetch(self, query: str, value: str) -> list[Any]:
+        return self._worker.run(self._admin.fetch(query, value))
 
 
 class _Worker:
@@ -182,7 +151,7 @@ class _Worker:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

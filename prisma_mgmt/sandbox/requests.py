@@ -39,9 +39,9 @@ class RecordedRequest:
     route: str | None
     query: dict[str, str | list[str]]
     headers: dict[str, str]
-    body: object
-    status: int | None
-    seconds: float
+    body: object = None
+    status: int | None = None
+    seconds: float = 0.0
     fault: str | None = None
 
     def describe(self) -> dict[str, object]:

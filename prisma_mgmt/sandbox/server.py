@@ -6,24 +6,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Self, get_args
+from typing import Self, get_args
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
-from prisma_mgmt.sandbox import control, oauth
-from prisma_mgmt.sandbox.api import Application, template_of
+from prisma_mgmt.sandbox import control
+from prisma_mgmt.sandbox.api import Application
 from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole, texts
+from prisma_mgmt.sandbox.backing import Backing
 from prisma_mgmt.sandbox.description import describe
-from prisma_mgmt.sandbox.door import IN_PROCESS_HOST, OWN, Door, Place
+from prisma_mgmt.sandbox.door import IN_PROCESS_HOST, OWN, Door
 from prisma_mgmt.sandbox.faults import Fault, Faults
+from prisma_mgmt.sandbox.oauth import LoginServer
 from prisma_mgmt.sandbox.requests import RecordedRequest
 from prisma_mgmt.sandbox.serving import Server, listen
 from prisma_mgmt.sandbox.state import World, new_id
 from prisma_mgmt.sandbox.tokens import Client, Personality, Tokens
-
-if TYPE_CHECKING:
-    from prisma_mgmt.sandbox.postgres import PostgresBacking
 
 APIS = ("management", "postgres", "data_platform")
 DEFAULT_USERS = ("Sandbox Developer",)
@@ -66,42 +65,42 @@ class LocalPrisma:
         check(lives, "token_lifetime is a number of seconds above 0", token_lifetime)
         check(postgres is None or is_text(postgres), 'postgres is a DSN or "auto"', postgres)
         check(callable(clock), "clock is a function", clock)
-        self._client_secret = secrets.token_urlsafe(24)
+        self.client_secret: str = secrets.token_urlsafe(24)
         uris = texts(redirect_uris, "redirect_uris")
         check(all(urlsplit(one).scheme for one in uris), "redirect_uris are URIs with a scheme", uris)
-        web = Client(self.confidential_client_id, "Sandbox web app", uris, self._client_secret)
+        web = Client(self.confidential_client_id, "Sandbox web app", uris, self.client_secret)
         self._clients = {self.client_id: Client(self.client_id, "Sandbox app", uris), web.id: web}
         self._users = {new_id("usr"): (name, new_id("wksp")) for name in texts(users, "users")}
         self._login_options = {"auto_approve": auto_approve, "revocation": revocation}
         self._token_options: tuple[Personality, float] = (personality, token_lifetime)
         self._host, self._port, self._origin = host, port, ""
-        self._postgres = postgres
-        self._backing: PostgresBacking | None = None
+        self._postgres, self._backing = postgres, Backing()
         self._server: Server | None = None
-        self._service_token, self._approval_id = "", new_id("apr")
+        self.workspace_id: str = next(iter(self._users.values()))[1]
+        self.approval_id: str = new_id("apr")
+        self._service_token = ""
         self._clock = Clock(clock)
-        self.faults: Faults = Faults(_is_route)
-        self._places: dict[str, ASGIApp] = {OWN: control.application(self)}
-        self._door = Door(self._places, self.faults, host, self._clock, _template_of)
+        self._door = Door(host, self._clock)
+        self.faults: Faults = self._door.faults
         self._begin()
 
     def _begin(self) -> None:
         """Make a world that nothing has happened in, with the same users, workspaces and service token as before."""
-        self._world = World(self._clock, self._approval_id)
+        self._world = World(self._clock, self.approval_id)
         self._world.backing = self._backing
         self._tokens = Tokens(self._world, *self._token_options)
         for id, (name, workspace_id) in self._users.items():
             user = self._world.create_user(name, id=id)
             self._world.create_workspace(f"{name}'s workspace", user, id=workspace_id)
-        self._login = oauth.LoginServer(self._world, self._tokens, self._clients, **self._login_options)
+        self._login = LoginServer(self._world, self._tokens, self._clients, **self._login_options)
         self._name(self._origin)
         self._service_token = self._tokens.issue_service_token(self.workspace_id, self._service_token or None)
         apis = {api: Application(self._world, self._tokens, partial(describe, api)) for api in APIS}
-        self._places.update(apis, login=self._login.application())
+        self._door.sites = {**apis, "login": self._login, OWN: control.application(self)}
 
     def _name(self, origin: str) -> None:
         """Take the base URLs from where the sandbox is served."""
-        self._origin = self._world.api_url = origin
+        self._origin = origin
         self._tokens.issuer = f"{origin}/auth" if origin else ""
 
     # Start and end
@@ -169,21 +168,6 @@ class LocalPrisma:
         return self.api_url + "/auth"
 
     @property
-    def client_secret(self) -> str:
-        """The secret of the confidential client."""
-        return self._client_secret
-
-    @property
-    def workspace_id(self) -> str:
-        """The workspace of the first user and of the service token."""
-        return next(iter(self._users.values()))[1]
-
-    @property
-    def approval_id(self) -> str:
-        """An agent approval to look up."""
-        return self._approval_id
-
-    @property
     def service_token(self) -> str:
         """The token that clients send; set it to one that a program has already."""
         return self._service_token
@@ -191,14 +175,14 @@ class LocalPrisma:
     @service_token.setter
     def service_token(self, token: str) -> None:
         check(re.fullmatch("[!-~]+", token) is not None, "a service token is of visible ASCII characters", token)
-        with self._world.lock:
+        with self._world:
             self._tokens.service_tokens.pop(self._service_token, None)
             self._service_token = self._tokens.issue_service_token(self.workspace_id, token)
 
     @property
     def users(self) -> list[tuple[str, str]]:
         """Who may log in: the name of each user, and of a workspace of theirs."""
-        with self._world.lock:
+        with self._world:
             return [(user.name, one.name) for user, one in self._login.accounts()]
 
     @property
@@ -234,7 +218,7 @@ class LocalPrisma:
     @property
     def requests(self) -> list[RecordedRequest]:
         """What was asked so far, oldest first, secrets masked: the last 10,000 requests."""
-        return [one.record() for one in list(self._door.kept)]
+        return [one.told for one in list(self._door.kept)]
 
     def on_request(self, tell: Callable[[RecordedRequest], object]) -> None:
         """Have every request told as it is answered, in the thread that serves it."""
@@ -243,7 +227,7 @@ class LocalPrisma:
     @property
     def counts(self) -> Counter[str]:
         """What happened so far: authorize, exchange, refresh, refresh_refused, api, unauthenticated, faults."""
-        with self._world.lock:
+        with self._world:
             return self._world.counts + Counter(faults=sum(one.met for one in self.faults.asked()))
 
     # What is to happen
@@ -275,19 +259,18 @@ class LocalPrisma:
 
     def expire_access_tokens(self) -> None:
         """Answer 401 to every access token that a login or refresh has given so far."""
-        with self._world.lock:
+        with self._world:
             self._tokens.access_tokens.clear()
 
     def revoke_refresh_tokens(self) -> None:
         """Refuse every refresh token given so far; access tokens live on."""
-        with self._world.lock:
+        with self._world:
             self._tokens.refresh_tokens.clear()
 
     def reset(self) -> None:
         """Forget everything that was made and asked; URLs, users, workspaces and the service token stay."""
-        with self._world.lock:
-            if self._backing is not None:
-                self._backing.clear()
+        with self._world:
+            self._backing.clear()
             self._clock.reset()
             self.faults.clear()
             self._begin()
@@ -308,9 +291,9 @@ class LocalPrisma:
         self._backing = self._world.backing = PostgresBacking(self._postgres)
 
     def _close_backing(self) -> None:
-        backing, self._backing, self._world.backing = self._backing, None, None
-        if backing is not None:
-            backing.close()
+        backing = self._backing
+        self._backing = self._world.backing = Backing()
+        backing.close()
 
 
 class Clock:
@@ -329,18 +312,6 @@ class Clock:
 
     def reset(self) -> None:
         self._ahead = 0.0
-
-
-def _template_of(api: str, method: str, path: str) -> str | None:
-    if api == "login":
-        return path if oauth.is_route(method, path) else None
-    return template_of(api, method, path)
-
-
-def _is_route(method: str, path: str) -> bool:
-    place = Place.of(path)
-    apis = (place.api,) if place.prefix else (*APIS, "login")
-    return any(_template_of(api, method, place.path) is not None for api in apis)
 
 
 def _origin(host: str, port: int) -> str:

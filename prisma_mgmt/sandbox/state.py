@@ -1,11 +1,11 @@
 """The world of the sandbox: everything that exists in it, for all three APIs and the login server."""
 
+import heapq
 import itertools
 import secrets
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -88,18 +88,43 @@ class Thing:
 
 
 class World:
-    """Everything that exists. Whoever reads or changes it holds the lock."""
+    """Everything that exists. Whoever reads or changes it enters it, which brings it up to its clock."""
 
     def __init__(self, clock: Callable[[], float], approval_id: str | None = None) -> None:
-        self.lock: AbstractContextManager[object] = threading.RLock()
         self.clock = clock
-        self.api_url = ""
         self.counts: Counter[str] = Counter()
-        self.backing: Backing | None = None
+        self.backing: Backing = Backing()
         self.users: dict[str, User] = {}
+        self._lock = threading.RLock()
         self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
         self._sequence = itertools.count(1)
+        self._planned: list[tuple[float, int, Thing, Callable[[float], object]]] = []  # a heap
         self.approval_id: str = self.add("agent-approvals", None, id=approval_id).id
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self.catch_up()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    # How things move
+
+    def plan(self, at: float, thing: Thing, what: Callable[[float], object]) -> None:
+        """Do something to a thing when the clock gets to `at`, which it is given, if the thing still exists then."""
+        heapq.heappush(self._planned, (at, next(self._sequence), thing, what))
+
+    def cancel(self, thing: Thing) -> None:
+        """Forget what is planned for a thing."""
+        self._planned = [one for one in self._planned if one[2] is not thing]
+        heapq.heapify(self._planned)
+
+    def catch_up(self) -> None:
+        """Do what is due by now, in order."""
+        while self._planned and self._planned[0][0] <= self.clock():
+            at, _, thing, what = heapq.heappop(self._planned)
+            if self.things(thing.kind).get(thing.id) is thing:
+                what(at)
 
     def now(self) -> str:
         return timestamp(self.clock())
@@ -123,9 +148,11 @@ class World:
         hidden: Values | None = None,
         *,
         id: str | None = None,
+        at: float | None = None,
     ) -> Thing:
-        now, id = self.clock(), id or new_id(PREFIXES.get(kind, kind.rstrip("s")))
-        thing = Thing(kind, id, next(self._sequence), now, now, parent, values or {}, hidden or {})
+        id = id or new_id(PREFIXES.get(kind, kind.rstrip("s")))
+        made_at = self.clock() if at is None else at
+        thing = Thing(kind, id, next(self._sequence), made_at, made_at, parent, values or {}, hidden or {})
         self._things[kind][id] = thing
         return thing
 

@@ -9,17 +9,14 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
-from prisma_mgmt.sandbox.state import World
+from prisma_mgmt.sandbox.state import Values, World
+from prisma_mgmt.sandbox.wire import OAuthError
 
 CODE_LIFETIME = 60.0
 REFRESH_TOKEN_LIFETIME = 90 * 24 * 3600.0
 REUSE_GRACE = 10.0
 
 Personality = Literal["strict", "grace"]
-
-
-class InvalidGrantError(Exception):
-    """A code or refresh token that is not good, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +44,19 @@ class Grant:
     workspace_id: str
     scope: str
     user_id: str
+    redirect_uri: str = ""
+    challenge: str | None = None  # of PKCE
     revoked: bool = False
 
 
 @dataclass(slots=True)
-class Code:
-    grant: Grant
-    redirect_uri: str
-    challenge: str | None
-    expires_at: float
-    used: bool = False
-
-
-@dataclass(slots=True)
 class Token:
+    """A code, an access token or a refresh token, all of which come from a grant and end with it."""
+
     grant: Grant
     expires_at: float
-    rotated_at: float | None = None
+    used_at: float | None = None
     reused: bool = False
-
-
-def s256(verifier: str) -> str:
-    return _base64url(hashlib.sha256(verifier.encode()).digest())
 
 
 class Tokens:
@@ -76,10 +64,10 @@ class Tokens:
 
     def __init__(self, world: World, personality: Personality, lifetime: float) -> None:
         self.issuer = ""
-        self.codes: dict[str, Code] = {}
+        self.codes: dict[str, Token] = {}
         self.access_tokens: dict[str, Token] = {}
         self.refresh_tokens: dict[str, Token] = {}
-        self.service_tokens: dict[str, tuple[Principal, float | None]] = {}  # with the end of their lives
+        self.service_tokens: dict[str, tuple[Principal, float]] = {}  # with the end of their lives
         self._world = world
         self._personality = personality
         self._lifetime = lifetime
@@ -88,8 +76,8 @@ class Tokens:
     def principal(self, access_token: str) -> Principal | None:
         now, token = self._world.clock(), self.access_tokens.get(access_token)
         if token is None:
-            principal, expires_at = self.service_tokens.get(access_token, (None, None))
-            return None if expires_at is not None and expires_at <= now else principal
+            principal, expires_at = self.service_tokens.get(access_token, (None, now))
+            return principal if expires_at > now else None
         if token.grant.revoked or token.expires_at <= now:
             return None
         return Principal(token.grant.workspace_id, token.grant.client, token.grant.user_id)
@@ -99,48 +87,44 @@ class Tokens:
     ) -> str:
         """Give a service token; `token` is one that is to be good for the workspace."""
         token = token or self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
-        self.service_tokens[token] = Principal(workspace_id), expires_at
+        self.service_tokens[token] = Principal(workspace_id), expires_at or float("inf")
         return token
 
-    def issue_code(self, grant: Grant, redirect_uri: str, challenge: str | None) -> str:
-        code = secrets.token_urlsafe(32)
-        self.codes[code] = Code(grant, redirect_uri, challenge, self._world.clock() + CODE_LIFETIME)
-        return code
+    def issue_code(self, grant: Grant) -> str:
+        return self._give(self.codes, secrets.token_urlsafe(32), grant, CODE_LIFETIME)
 
-    def redeem(self, client: Client, code: str, redirect_uri: str, verifier: str | None) -> dict[str, object]:
+    def redeem(self, client: Client, code: str, redirect_uri: str, verifier: str | None) -> Values:
         """Exchange a code. It can be tried once; a second try takes back what the first one gave."""
         found = self.codes.get(code)
         if found is None or found.grant.client.id != client.id:
-            raise InvalidGrantError("The code is unknown.")
-        if found.used:
+            raise _invalid("The code is unknown.")
+        if found.used_at is not None:
             found.grant.revoked = True
-            raise InvalidGrantError("The code was used before.")
-        found.used = True
-        if found.expires_at <= self._world.clock():
-            raise InvalidGrantError("The code has expired.")
-        if found.redirect_uri != redirect_uri:
-            raise InvalidGrantError("redirect_uri is not the one that the code was asked for with.")
-        if found.challenge != (None if verifier is None else s256(verifier)):
-            raise InvalidGrantError("code_verifier does not match the challenge.")
+            raise _invalid("The code was used before.")
+        found.used_at = self._world.clock()
+        if found.expires_at <= found.used_at:
+            raise _invalid("The code has expired.")
+        if found.grant.redirect_uri != redirect_uri:
+            raise _invalid("redirect_uri is not the one that the code was asked for with.")
+        if found.grant.challenge != (None if verifier is None else s256(verifier)):
+            raise _invalid("code_verifier does not match the challenge.")
         return self._issue(found.grant)
 
-    def refresh(self, client: Client, refresh_token: str) -> dict[str, object]:
+    def refresh(self, client: Client, refresh_token: str) -> Values:
         """Exchange a refresh token for a new pair; what a second use of it does is the server's personality."""
         now = self._world.clock()
         token = self.refresh_tokens.get(refresh_token)
         if token is None or token.grant.client.id != client.id:
-            raise InvalidGrantError("The refresh token is unknown.")
+            raise _invalid("The refresh token is unknown.")
         if token.grant.revoked or token.expires_at <= now:
-            raise InvalidGrantError("The refresh token was revoked or has expired.")
-        if token.rotated_at is None:
-            token.rotated_at = now
+            raise _invalid("The refresh token was revoked or has expired.")
+        if token.used_at is None:
+            token.used_at = now
         elif self._personality == "strict":
             token.grant.revoked = True
-            raise InvalidGrantError(
-                "The refresh token was used before; everything that came from this login is revoked."
-            )
-        elif token.reused or now - token.rotated_at > REUSE_GRACE:
-            raise InvalidGrantError("The refresh token was used before.")
+            raise _invalid("The refresh token was used before; everything that came from this login is revoked.")
+        elif token.reused or now - token.used_at > REUSE_GRACE:
+            raise _invalid("The refresh token was used before.")
         else:
             token.reused = True
         return self._issue(token.grant)
@@ -156,37 +140,44 @@ class Tokens:
             if (token.grant.client.id, token.grant.workspace_id) == (client_id, workspace_id):
                 token.grant.revoked = True
 
-    def _issue(self, grant: Grant) -> dict[str, object]:
-        now = self._world.clock()
-        expires_at = now + self._lifetime
-        access_token = self._jwt(
-            {
-                "sub": grant.user_id,
-                "workspace_id": grant.workspace_id,
-                "client_id": grant.client.id,
-                "scope": grant.scope,
-                "exp": int(expires_at),
-            }
-        )
-        self.access_tokens[access_token] = Token(grant, expires_at)
-        answer: dict[str, object] = {
-            "access_token": access_token,
+    def _issue(self, grant: Grant) -> Values:
+        claims = {
+            "sub": grant.user_id,
+            "workspace_id": grant.workspace_id,
+            "client_id": grant.client.id,
+            "scope": grant.scope,
+            "exp": int(self._world.clock() + self._lifetime),
+        }
+        answer: Values = {
+            "access_token": self._give(self.access_tokens, self._jwt(claims), grant, self._lifetime),
             "token_type": "Bearer",
             "expires_in": int(self._lifetime),
             "scope": grant.scope,
         }
         if "offline_access" in grant.scope.split():
             refresh_token = secrets.token_urlsafe(32)
-            self.refresh_tokens[refresh_token] = Token(grant, now + REFRESH_TOKEN_LIFETIME)
-            answer["refresh_token"] = refresh_token
+            answer["refresh_token"] = self._give(self.refresh_tokens, refresh_token, grant, REFRESH_TOKEN_LIFETIME)
         return answer
 
-    def _jwt(self, claims: dict[str, object]) -> str:
+    def _give(self, tokens: dict[str, Token], token: str, grant: Grant, lifetime: float) -> str:
+        tokens[token] = Token(grant, self._world.clock() + lifetime)
+        return token
+
+    def _jwt(self, claims: Values) -> str:
         """Sign claims as an HS256 JSON Web Token."""
         claims = {"iss": self.issuer, "iat": int(self._world.clock()), "jti": uuid.uuid4().hex, **claims}
         head, body = ({"alg": "HS256", "typ": "JWT"}, claims)
         signed = ".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (head, body))
         return f"{signed}.{_base64url(hmac.digest(self._key, signed.encode(), 'sha256'))}"
+
+
+def s256(verifier: str) -> str:
+    """The challenge of a verifier (RFC 7636)."""
+    return _base64url(hashlib.sha256(verifier.encode()).digest())
+
+
+def _invalid(message: str) -> OAuthError:
+    return OAuthError(400, message, "invalid_grant")
 
 
 def _base64url(data: bytes) -> str:

@@ -23,7 +23,7 @@ class Sight:
     api: str
     schemas: Schemas
     base: str  # the URL that the caller reached this API by
-    facts: Callable[["Sight", Thing], Values]  # what is to be said of a thing beyond its values
+    facts: Callable[["Sight", Thing], Values]  # what there is to say of a thing
     secrets: bool = False
 
     def show(self, schema: Schema, value: Any, name: str = "") -> Any:
@@ -66,8 +66,6 @@ class Sight:
         def find(key: str) -> Any:
             if key in facts:
                 return facts[key]
-            if key in thing.values:
-                return thing.values[key]
             holder = thing.up(plural(key.removesuffix("Id")))
             if holder is not None and holder is not thing:
                 return holder.id if key.endswith("Id") else holder

@@ -1,4 +1,4 @@
-"""What goes over the wire: refusals, request bodies and cursors, in the Management API's own forms."""
+"""What goes over the wire: refusals in the words of the API or of OAuth, request bodies and cursors."""
 
 import base64
 import json
@@ -16,8 +16,9 @@ from prisma_mgmt.sandbox.schema import is_list, is_object
 MAX_BODY = 1024 * 1024
 MAX_LIMIT = 100
 MAX_DEPTH = 100
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
-CODES = {
+_CODES = {
     400: "client-error",
     401: "authentication-failed",
     403: "permission-denied",
@@ -29,25 +30,37 @@ CODES = {
     422: "validation-error",
     429: "rate-limit-exceeded",
 }
+_OAUTH_CODES = {401: "invalid_client", 429: "temporarily_unavailable", 503: "temporarily_unavailable"}
 
 
-class ApiError(Exception):
-    """An answer of the Management API other than success; `more` stands beside its code and message."""
+class RefusalError(Exception):
+    """An answer other than success, in the form of whoever gives it."""
 
-    def __init__(self, status: int, message: str, *, hint: str | None = None, **more: object) -> None:
+    def __init__(self, status: int, message: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         super().__init__(message)
-        self.status = status
-        self.message = message
-        self.hint = hint
-        self.more = more
+        self.status, self.message, self.body, self.headers = status, message, body, headers
 
     def response(self) -> Response:
-        code = CODES.get(self.status, "client-error" if self.status < 500 else "internal-server-error")
-        error: dict[str, object] = {"code": code, "message": self.message}
-        if self.hint is not None:
-            error["hint"] = self.hint
-        headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else None
-        return JSONResponse({"error": {**error, **self.more}}, self.status, headers)
+        return JSONResponse(self.body, self.status, self.headers)
+
+
+class ApiError(RefusalError):
+    """A refusal of the APIs. Its code goes with its status unless it is given; `more` stands beside the message."""
+
+    def __init__(self, status: int, message: str, code: str | None = None, **more: object) -> None:
+        code = code or _CODES.get(status, "client-error" if status < 500 else "internal-server-error")
+        beside = {key: value for key, value in more.items() if value is not None}
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+        super().__init__(status, message, {"error": {"code": code, "message": message, **beside}}, headers)
+
+
+class OAuthError(RefusalError):
+    """A refusal in OAuth's own words (RFC 6749, section 5.2)."""
+
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        code = code or _OAUTH_CODES.get(status, "invalid_request" if status < 500 else "server_error")
+        message = re.sub(r"[^ !#-\[\]-~]", "?", message)  # no other character may stand there
+        super().__init__(status, message, {"error": code, "error_description": message}, dict(NO_STORE))
 
 
 def missing(what: str) -> ApiError:
@@ -79,17 +92,13 @@ def parse_json(body: bytes) -> Any:
     """Read JSON that can be stored and written again: finite, not too deep, and all of it text that has bytes."""
     try:
         value = json.loads(body, parse_float=_finite, parse_constant=_finite)
+        json.dumps(value, ensure_ascii=False).encode()  # which half of a surrogate pair does not bear
+        too_deep = _depth(value) > MAX_DEPTH
     except (ValueError, RecursionError):
         raise ApiError(400, "The body is not valid JSON.") from None
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        for one in level:
-            if isinstance(one, str):
-                check_text(one)
-        level = [inner for one in level for inner in _inside(one)]
-        if not level:
-            return value
-    raise ApiError(400, f"The body is nested deeper than {MAX_DEPTH} levels.")
+    if too_deep:
+        raise ApiError(400, f"The body is nested deeper than {MAX_DEPTH} levels.")
+    return value
 
 
 def _finite(text: str) -> float:
@@ -99,18 +108,9 @@ def _finite(text: str) -> float:
     return number
 
 
-def _inside(value: Any) -> list[Any]:
-    if is_object(value):
-        return [*value, *value.values()]
-    return value if is_list(value) else []
-
-
-def check_text(text: str, what: str = "The body") -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ApiError(400, f"{what} holds half of a surrogate pair, which is no text.") from None
-    return text
+def _depth(value: Any) -> int:
+    inside = value.values() if is_object(value) else value if is_list(value) else ()
+    return 1 + max(map(_depth, inside), default=0)
 
 
 def write_cursor(place: int) -> str:

@@ -63,9 +63,9 @@ class Local:
 
     def log_in(self, client_id: str = "sandbox-app") -> str:
         """An access token, as the login server gives it to an app."""
-        grant = Grant(Client(client_id, "Sandbox app", ()), self.workspace_id, "workspace:admin", self.user.id)
+        grant = Grant(Client(client_id, "Sandbox app", ()), self.workspace_id, "workspace:admin", self.user.id, "uri")
         self.world.let_in(client_id, "Sandbox app", self.workspace_id, grant.scope.split())
-        code = self.tokens.issue_code(grant, "uri", None)
+        code = self.tokens.issue_code(grant)
         return str(self.tokens.redeem(grant.client, code, "uri", None)["access_token"])
 
 

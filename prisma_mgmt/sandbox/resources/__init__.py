@@ -12,8 +12,7 @@ How things move on the sandbox's clock:
 """
 
 from prisma_mgmt.sandbox.resources import (  # noqa: I001  # which would give each of them a statement of its own
-    account as account, alchemy as alchemy, branches as branches, buckets as buckets, builds as builds,
-    connections as connections, databases as databases, deployments as deployments, domains as domains,
-    environments as environments, github as github, projects as projects, service_tokens as service_tokens,
-    services as services, topology as topology, variables as variables,
+    account as account, alchemy as alchemy, branches as branches, builds as builds, connections as connections,
+    databases as databases, deployments as deployments, domains as domains, github as github, projects as projects,
+    services as services, stored as stored, topology as topology,
 )  # fmt: skip

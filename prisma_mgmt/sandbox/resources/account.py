@@ -1,7 +1,7 @@
 """Workspaces and who may enter them, regions, approvals, and whom a token stands for."""
 
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, answers, resource
-from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
+from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 from prisma_mgmt.sandbox.views import Sight
 from prisma_mgmt.sandbox.wire import ApiError
 
@@ -30,7 +30,6 @@ def list_regions(call: Call) -> list[Values]:
     return [
         {
             **region(id),
-            "type": "region",
             "product": product if last == "regions" else None,
             "status": "available" if product == "postgres" else None,
         }
@@ -42,25 +41,23 @@ def list_regions(call: Call) -> list[Values]:
 
 @answers("management:me.get")
 def me(call: Call) -> Values:
-    principal, workspace, user = call.principal, call.workspace, None
+    principal, user = call.principal, None
     if principal.client is None:
-        own = [it for it in call.world.inside(workspace, "service-tokens") if it.hidden["value"] == call.token]
-        credential: Values = {"type": "service_token", "id": None, "name": "Sandbox service token"}
-        credential |= {"id": own[0].id, "name": own[0].name} if own else {}
+        own = [it for it in call.world.inside(call.workspace, "service-tokens") if it.values["value"] == call.token]
+        id, name = (own[0].id, own[0].name) if own else (None, "Sandbox service token")
+        credential = {"type": "service_token", "id": id, "name": name}
     else:
         credential = {"type": "oauth", "id": principal.client.id, "name": principal.client.name}
         user = {"id": call.user.id, "email": call.user.email, "name": call.user.name}
-    return {"user": user, "workspace": workspace, "credential": credential}
-
-
-# Workspaces
+    return {"user": user, "workspace": call.workspace, "credential": credential}
 
 
 @resource("workspaces")
 class Workspaces(Resource):
     def show(self, sight: Sight, thing: Thing) -> Values:
         slug = "-".join("".join(one if one.isalnum() else " " for one in thing.name.lower()).split())
-        return {"slug": slug or thing.id, "plan": "free"}
+        subscription = {"planName": "Free", "upgradeUrl": f"{sight.base}/{thing.id}/billing"}
+        return {"slug": slug or thing.id, "plan": "free", **subscription}
 
 
 @answers("management:workspaces.create")
@@ -71,23 +68,17 @@ def create_workspace(call: Call) -> Thing:
     return call.world.create_workspace(call.fields.get("displayName", "My workspace"), owner)
 
 
-@answers("management:workspaces.subscription")
-def subscription(call: Call) -> Values:
-    return {"planName": "Free", "usageBlocked": False, "upgradeUrl": f"{call.base}/{call.it.id}/billing"}
-
-
 @answers("data_platform:members.list")
 def list_members(call: Call) -> list[Values]:
-    head = {"role": "owner", "status": "active", "joinedAt": timestamp(call.it.made_at)}
-    owner = call.it.hidden["owner"]
-    return [{"id": f"mem_{owner.id[4:]}", "userId": owner.id, "email": owner.email, **head}]
-
-
-# Integrations: what a login leaves behind
+    owner, joined_at = call.it.hidden["owner"], timestamp(call.it.made_at)
+    member = {"id": f"mem_{owner.id[4:]}", "userId": owner.id, "email": owner.email}
+    return [{**member, "role": "owner", "status": "active", "joinedAt": joined_at}]
 
 
 @resource("integrations")
 class Integrations(Resource):
+    """What a login leaves behind."""
+
     def gone(self, call: Call, thing: Thing) -> None:
         call.tokens.revoke_app(thing.values["clientId"], thing.holder.id)
 
@@ -97,25 +88,38 @@ class Integrations(Resource):
             "client": {"id": thing.values["clientId"], "name": thing.name, "createdAt": timestamp(thing.made_at)},
             "createdByUser": {"id": user.id, "email": user.email, "displayName": user.name},
             "provider": "oauth",
-            "status": "active",
         }
 
 
-@answers("management:integrations.list")
-def list_integrations(call: Call) -> list[Thing]:
-    return call.every("integrations", call.find("workspaces", call.query["workspaceId"]))
+@resource("service-tokens")
+class ServiceTokens(Resource):
+    """Tokens as people make them and as GitHub's workflows get them; the latter expire."""
+
+    told_once = frozenset({"value"})
+
+    def made(self, call: Call, thing: Thing) -> None:
+        expires_at = thing.values.get("expiresAt")
+        value = call.tokens.issue_service_token(thing.holder.id, expires_at=expires_at)
+        thing.values.update(value=value, valueHint=hint(value), expiresAt=expires_at and timestamp(expires_at))
+
+    def gone(self, call: Call, thing: Thing) -> None:
+        call.tokens.service_tokens.pop(thing.values["value"], None)
 
 
-# Approvals: one exists from the start, is granted within a moment and expires after ten minutes
+def hint(secret: str) -> str:
+    """What is told of a secret later on."""
+    return f"…{secret[-4:]}"
 
 
 @resource("agent-approvals")
 class AgentApprovals(Resource):
-    def settle(self, world: World, thing: Thing) -> None:
-        age = world.clock() - thing.made_at
+    """One exists from the start, is granted within a moment and expires after ten minutes."""
+
+    def show(self, sight: Sight, thing: Thing) -> Values:
+        age, made_at = sight.world.clock() - thing.made_at, thing.made_at
         decided, expired = age >= MOMENT, age >= APPROVAL_LIFETIME
-        thing.values.update(
-            status="expired" if expired else "approved" if decided else "pending",
-            expiresAt=timestamp(thing.made_at + APPROVAL_LIFETIME),
-            decidedAt=timestamp(thing.made_at + MOMENT) if decided else None,
-        )
+        return {
+            "status": "expired" if expired else "approved" if decided else "pending",
+            "expiresAt": timestamp(made_at + APPROVAL_LIFETIME),
+            "decidedAt": timestamp(made_at + MOMENT) if decided else None,
+        }

@@ -1,66 +1,68 @@
 """The state that Alchemy keeps of a branch: read and written under a lease on a stage, held, lost or expired."""
 
-import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from prisma_mgmt.sandbox.engine import Call, answers
+from prisma_mgmt.sandbox.engine import Call, Resource, answers, resource
 from prisma_mgmt.sandbox.schema import is_object
-from prisma_mgmt.sandbox.state import Values, timestamp
-from prisma_mgmt.sandbox.views import MISSING
+from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 from prisma_mgmt.sandbox.wire import ApiError
 
 LIFETIME, SHORTEST, LONGEST = 60, 30, 300  # seconds
 REPLACED = {"replaced", "replacing"}
 HEADER = "alchemy-state-lease-id"
-Stage = tuple[str, str]
 
 
-@dataclass(slots=True)
-class Lease:
-    id: str
-    holder: str
-    expires_at: float
+@resource("lease")
+class Leases(Resource):
+    """The leases on the stages of a branch; one that has expired is gone."""
+
+    defaults: ClassVar[Values] = {"ttlSeconds": LIFETIME, "holderDescription": "someone who gave no description"}
+    unique = (("stage", "stack"),)
+
+    def prepare(self, call: Call, thing: Thing) -> None:
+        _extend(call, thing, thing.values["ttlSeconds"])
+        thing.values["leaseId"] = thing.id
+
+    def conflict(self, call: Call, other: Thing, key: str) -> ApiError:
+        it = other.values
+        told = f"{it['holderDescription']} holds the lease on {it['stack']}/{it['stage']} until {it['expiresAt']}."
+        return ApiError(409, told)
 
 
-def _state(call: Call) -> dict[Stage, Values]:
-    """What is stored, by stack and stage."""
-    found: dict[Stage, Values] = call.it.hidden.setdefault("state", {})
-    return found
-
-
-def _live(call: Call) -> dict[Stage, Lease]:
-    leases: dict[Stage, Lease] = call.it.hidden.setdefault("leases", {})
-    for stage in [stage for stage, lease in leases.items() if lease.expires_at <= call.world.clock()]:
-        del leases[stage]
-    return leases
-
-
-def _held(call: Call) -> Iterator[Stage]:
-    """The stage whose lease this request holds, if it holds one."""
-    return (stage for stage, lease in _live(call).items() if lease.id == call.headers.get(HEADER))
-
-
-def _stage(call: Call, *, write: bool = False) -> Values:
-    """What is stored of the stage that the path names, for the holder of its lease alone."""
-    stage = call.path["stack"], call.path["stage"]
-    if stage not in _held(call):
-        raise ApiError(409, f"{HEADER} is no live lease on {stage[0]}/{stage[1]}.", hint="Acquire the lease first.")
-    nothing: Values = {"resources": {}, "output": None}
-    return _state(call).setdefault(stage, nothing) if write else _state(call).get(stage, nothing)
-
-
-def _lifetime(call: Call) -> int:
-    seconds: int = call.fields.get("ttlSeconds", LIFETIME)
+def _extend(call: Call, lease: Thing, seconds: int) -> None:
+    """Let a lease live for some time from now on."""
     if not SHORTEST <= seconds <= LONGEST:
         raise call.refuse(f"ttlSeconds must be from {SHORTEST} to {LONGEST}.")
-    return seconds
+    end = call.world.clock() + seconds
+    lease.values["expiresAt"] = timestamp(end)
+    call.world.cancel(lease)
+    call.world.plan(end, lease, lambda _: call.world.remove(lease))
 
 
-def _lease(lease: Lease) -> Values:
-    return {"leaseId": lease.id, "expiresAt": timestamp(lease.expires_at)}
+def _held(call: Call, **on: str) -> Thing | None:
+    """The lease of this request, if it is one on these values."""
+    leases = (it for it in call.every("lease", call.it) if it.id == call.headers.get(HEADER))
+    return next((it for it in leases if on.items() <= it.values.items()), None)
+
+
+def _own(call: Call) -> Thing:
+    lease = _held(call)
+    if lease is None:
+        raise ApiError(404, "The lease is missing, replaced or expired.")
+    return lease
+
+
+@answers("management:state.renew_lease")
+def renew(call: Call) -> Thing:
+    lease = _own(call)
+    _extend(call, lease, call.fields.get("ttlSeconds", LIFETIME))
+    return lease
+
+
+@answers("management:state.release_lease")
+def release(call: Call) -> None:
+    call.world.remove(_own(call))
 
 
 @answers("management:state.version")
@@ -68,69 +70,71 @@ def version(_call: Call) -> Values:
     return {"version": 1}
 
 
-@answers("management:state.acquire_lease")
-def acquire(call: Call) -> Values:
-    fields, lifetime = call.fields, _lifetime(call)
-    leases, stage = _live(call), (fields["stack"], fields["stage"])
-    if stage in leases:
-        until = timestamp(leases[stage].expires_at)
-        raise ApiError(409, f"{leases[stage].holder} holds the lease on {stage[0]}/{stage[1]} until {until}.")
-    holder = fields.get("holderDescription", "someone who gave no description")
-    leases[stage] = Lease(secrets.token_urlsafe(18), holder, call.world.clock() + lifetime)
-    return _lease(leases[stage])
-
-
-def _own(call: Call) -> Stage:
-    stage = next(_held(call), None)
-    if stage is None:
-        raise ApiError(404, "The lease is missing, replaced or expired.")
-    return stage
-
-
-@answers("management:state.renew_lease")
-def renew(call: Call) -> Values:
-    lease = _live(call)[_own(call)]
-    lease.expires_at = call.world.clock() + _lifetime(call)
-    return _lease(lease)
-
-
-@answers("management:state.release_lease")
-def release(call: Call) -> None:
-    del _live(call)[_own(call)]
-
-
 @answers("management:state.list_stacks")
 def list_stacks(call: Call) -> list[str]:
-    return sorted({stack for stack, _ in _state(call)})
+    return sorted({it.values["stack"] for it in call.every("stages", call.it)})
 
 
 @answers("management:state.delete_stack")
 def delete_stack(call: Call) -> None:
-    stack, only = call.path["stack"], call.query.get("stage")
-    held = {stage for name, stage in _held(call) if name == stack}
-    others = {stage for name, stage in _live(call) if name == stack} - held
-    if not held or (only is not None and only not in held):
+    stack, stage = call.path["stack"], {key: value for key, value in call.query.items() if key == "stage"}
+    lease = _held(call, stack=stack, **stage)
+    if lease is None:
         raise ApiError(409, f"{HEADER} is no live lease on what is to be deleted.")
-    if only is None and others:
-        raise ApiError(409, f"Another stage has a live lease: {min(others)}.")
-    for stage in [one for one in _state(call) if one[0] == stack and only in {None, one[1]}]:
-        del _state(call)[stage]
+    others = (it for it in call.every("lease", call.it) if it is not lease and it.values["stack"] == stack)
+    other = next(others, None)
+    if not stage and other is not None:
+        raise ApiError(409, f"Another stage has a live lease: {other.values['stage']}.")
+    for it in call.every("stages", call.it):
+        if {"stack": stack, **stage}.items() <= it.values.items():
+            call.world.remove(it)
 
 
 @answers("management:state.list_stages")
 def list_stages(call: Call) -> list[str]:
     stack = call.path["stack"]
-    if stack not in {name for name, _ in _held(call)}:
+    if _held(call, stack=stack) is None:
         raise ApiError(409, f"{HEADER} is no live lease on a stage of {stack}.")
-    return sorted(stage for name, stage in _state(call) if name == stack)
+    return sorted(it.values["stage"] for it in call.every("stages", call.it) if it.values["stack"] == stack)
 
 
-def _fqn(call: Call) -> str:
-    return unquote(call.path["fqn"])  # it is quoted twice on the wire
+# What is stored of the stage that the path names, for the holder of its lease alone
 
 
-def _value(call: Call) -> Any:
-    return None if call.body is MISSING else call.body
+def _stage(call: Call, *, write: bool = False) -> Values:
+    where = {key: call.path[key] for key in ("stack", "stage")}
+    if _held(call, **where) is None:
+        raise ApiError(409, f"{HEADER} is no live lease on {'/'.join(where.values())}.", hint="Acquire it first.")
+    known = next((it for it in call.every("stages", call.it) if where.items() <= it.values.items()), None)
+    if known is not None:
+        return known.values
+    nothing: Values = {**where, "resources": {}, "output": None}
+    return call.world.add("stages", call.it, nothing).values if write else nothing
+
+
+def _slot(call: Call, *, write: bool = False) -> tuple[Values, str]:
+    """Where the resource or the output is that the path names; a resource's name is quoted twice on the wire."""
+    stage = _stage(call, write=write)
+    return (stage["resources"], unquote(call.path["fqn"])) if "fqn" in call.path else (stage, "output")
+
+
+@answers("management:state.get_resource", "management:state.get_output")
+def get(call: Call) -> Any:
+    values, key = _slot(call)
+    return values.get(key)
+
+
+@answers("management:state.set_resource", "management:state.set_output")
+def put(call: Call) -> Any:
+    values, key = _slot(call, write=True)
+    values[key] = call.body
+    return call.body
+
+
+@answers("management:state.delete_resource")
+def delete(call: Call) -> None:
+    values, key = _slot(call)
+    values.pop(key, None)
 
 
 @answers("management:state.list_resources")
@@ -142,30 +146,3 @@ def list_resources(call: Call) -> list[str]:
 def list_replaced_resources(call: Call) -> list[Any]:
     states = (state for _, state in sorted(_stage(call)["resources"].items()))
     return [state for state in states if is_object(state) and state.get("status") in REPLACED]
-
-
-@answers("management:state.get_resource")
-def get_resource(call: Call) -> Any:
-    return _stage(call)["resources"].get(_fqn(call))
-
-
-@answers("management:state.set_resource")
-def set_resource(call: Call) -> Any:
-    _stage(call, write=True)["resources"][_fqn(call)] = _value(call)
-    return _value(call)
-
-
-@answers("management:state.delete_resource")
-def delete_resource(call: Call) -> None:
-    _stage(call)["resources"].pop(_fqn(call), None)
-
-
-@answers("management:state.get_output")
-def get_output(call: Call) -> Any:
-    return _stage(call)["output"]
-
-
-@answers("management:state.set_output")
-def set_output(call: Call) -> Any:
-    _stage(call, write=True)["output"] = _value(call)
-    return _value(call)

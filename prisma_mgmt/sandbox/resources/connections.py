@@ -8,22 +8,19 @@ from prisma_mgmt.sandbox.engine import Call, Reply, Resource, answers, resource
 from prisma_mgmt.sandbox.state import Thing, Values
 from prisma_mgmt.sandbox.views import Sight
 
-# Names that no resolver knows: without a backing nothing here may reach a real database.
-DIRECT, POOLED, ACCELERATE = (f"{name}.prisma-sandbox.invalid" for name in ("db", "pooled", "accelerate"))
+ACCELERATE = "accelerate.prisma-sandbox.invalid"
 
 
 @resource("connections")
 class Connections(Resource):
     def made(self, call: Call, thing: Thing) -> None:
-        thing.values.setdefault("name", f"Connection {len(call.world.inside(thing.holder, 'connections'))}")
-        _new_credentials(call, thing)
+        thing.hidden.update(key=_new_key(), address=call.world.backing.grant(thing.holder.id, thing.id))
 
     def gone(self, call: Call, thing: Thing) -> None:
         database = thing.holder
         if database.values.get("defaultConnectionId") == thing.id:
             database.values["defaultConnectionId"] = None
-        if call.world.backing is not None:
-            call.world.backing.revoke(database.id, thing.id)
+        call.world.backing.revoke(database.id, thing.id)
 
     def show(self, sight: Sight, thing: Thing) -> Values:
         accelerate = thing.values.get("type") == "prisma"
@@ -31,47 +28,36 @@ class Connections(Resource):
             "kind": "accelerate" if accelerate else "postgres",
             "type": "prisma" if accelerate else "direct",
             "endpoints": _endpoints(thing, sight.secrets),
-            "connectionString": "prisma+postgres://***",
         }
-        if sight.secrets:
-            direct = direct_connection(thing, "management")
-            shown |= {**direct, "directConnection": direct, "connectionString": key_string(thing)}
-            if sight.api == "postgres" and not accelerate:
-                shown["connectionString"] = postgres_string(thing)
-        return shown
+        if not sight.secrets:
+            return shown
+        direct, plain = direct_connection(thing, "management"), sight.api == "postgres" and not accelerate
+        string = postgres_string(thing) if plain else key_string(thing)
+        return {**shown, **direct, "directConnection": direct, "connectionString": string}
 
 
-def _new_credentials(call: Call, connection: Thing) -> None:
-    backing, database_id = call.world.backing, connection.holder.id
-    renewed = "address" in connection.hidden
-    connection.hidden["key"] = f"sk_{secrets.token_urlsafe(24)}"
-    if backing is None:
-        address = Address(DIRECT, 5432, secrets.token_hex(16), f"sk_{secrets.token_urlsafe(24)}", "postgres")
-    else:
-        address = (backing.rotate if renewed else backing.grant)(database_id, connection.id)
-    connection.hidden.update(address=address, real=backing is not None)
+def _new_key() -> str:
+    return f"sk_{secrets.token_urlsafe(24)}"
 
 
 def _endpoints(connection: Thing, with_secrets: bool) -> Values:
-    address: Address = connection.hidden["address"]
-    real = connection.hidden["real"]
-    shown: dict[str, Values] = {
-        "direct": {"host": address.host, "port": address.port},
-        "pooled": {"host": address.host if real else POOLED, "port": address.port},
-        "accelerate": {"host": ACCELERATE, "port": 443},
+    it: Address = connection.hidden["address"]
+    pooled = it.pooled or it.host
+    ways = {
+        "direct": (it.host, it.port, postgres_string(connection)),
+        "pooled": (pooled, it.port, postgres_string(connection, pooled)),
+        "accelerate": (ACCELERATE, 443, key_string(connection)),
     }
-    if with_secrets:
-        shown["direct"]["connectionString"] = postgres_string(connection)
-        shown["pooled"]["connectionString"] = postgres_string(connection, None if real else POOLED)
-        shown["accelerate"]["connectionString"] = key_string(connection)
-    return shown
+    return {
+        name: {"host": host, "port": port, **({"connectionString": string} if with_secrets else {})}
+        for name, (host, port, string) in ways.items()
+    }
 
 
 def postgres_string(connection: Thing, host: str | None = None) -> str:
     it: Address = connection.hidden["address"]
-    tail = "" if connection.hidden["real"] else "?sslmode=require"
     user, password = quote(it.user, safe=""), quote(it.password, safe="")
-    return f"postgresql://{user}:{password}@{host or it.host}:{it.port}/{it.database}{tail}"
+    return f"postgresql://{user}:{password}@{host or it.host}:{it.port}/{it.database}{it.query}"
 
 
 def key_string(connection: Thing) -> str:
@@ -88,5 +74,5 @@ def direct_connection(connection: Thing, api: str) -> Values:
 
 @answers("management:connections.rotate")
 def rotate(call: Call) -> Reply:
-    _new_credentials(call, call.it)
+    call.it.hidden.update(key=_new_key(), address=call.world.backing.rotate(call.it.holder.id, call.it.id))
     return Reply(call.it, secrets=True)

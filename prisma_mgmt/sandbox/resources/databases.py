@@ -1,84 +1,88 @@
 """Databases: provisioned and restored within a moment of the clock, backed up every day of it."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
+from prisma_mgmt.sandbox.backing import EMPTY_SIZE
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, resource
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
+from prisma_mgmt.sandbox.resources.branches import Placed
 from prisma_mgmt.sandbox.resources.connections import direct_connection, key_string
-from prisma_mgmt.sandbox.resources.placed import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
 from prisma_mgmt.sandbox.views import Sight
 from prisma_mgmt.sandbox.wire import ApiError
 
 DAY = 86_400
 RETENTION = 7  # days
-EMPTY_SIZE = 8_388_608  # bytes
 STATUSES = {"provisioning": "provisioning", "recovering": "provisioning", "ready": "active"}  # as `postgres` has them
 
 
 @resource("databases")
 class Databases(Placed):
-    def made(self, call: Call, thing: Thing) -> None:
+    defaults: ClassVar[Values] = {**Placed.defaults, "isDefault": False, "region": DEFAULT_REGION}
+
+    def prepare(self, call: Call, thing: Thing) -> None:
         values, project = thing.values, thing.above("projects")
         siblings = [it for it in call.world.inside(project, "databases") if it is not thing]
         default = next((it for it in siblings if it.values["isDefault"]), None)
-        if values.setdefault("isDefault", False) and default is not None:
+        if values["isDefault"] and default is not None:
             raise ApiError(400, f"The project has a default database already: {default.id}.")
-        if values.setdefault("region", DEFAULT_REGION) == "inherit":
+        if values["region"] == "inherit":
             values["region"] = project.values["region"] or (default.values["region"] if default else DEFAULT_REGION)
-        values.setdefault("name", f"Database {len(siblings) + 1}")
         values["source"] = _source(call, values)
-        super().made(call, thing)
+        super().prepare(call, thing)
+
+    def made(self, call: Call, thing: Thing) -> None:
+        thing.hidden["used"] = Counter[str]()  # requests by day
         _work(call.world, thing, "provisioning")
-        thing.hidden.update(days=0, used={})
-        if call.world.backing is not None:
-            call.world.backing.create(thing.id)
+        _plan_backup(call.world, thing, thing.made_at + DAY)
+        call.world.backing.create(thing.id)
         _fill(call.world, thing)
-        values["defaultConnectionId"] = call.create("connections", thing, {"name": "Default"}).id
+        thing.values["defaultConnectionId"] = call.create("connections", thing, {"name": "Default"}).id
 
     def leaving(self, call: Call, thing: Thing, asked: bool) -> None:
         if asked and thing.values["isDefault"] and 403 in call.operation.errors:
             raise ApiError(403, "The default database is protected.", hint="Delete its project.")
 
     def gone(self, call: Call, thing: Thing) -> None:
-        if call.world.backing is not None:
-            call.world.backing.drop(thing.id)
-
-    def settle(self, world: World, thing: Thing) -> None:
-        if world.clock() >= thing.hidden["ready_at"]:
-            thing.values["status"] = "ready"
-        today = int((world.clock() - thing.made_at) // DAY)
-        for day in range(max(thing.hidden["days"], today - RETENTION) + 1, today + 1):
-            backup = world.add("backups", thing, {"type": "automatic"})
-            backup.made_at = thing.made_at + day * DAY
-        thing.hidden["days"] = max(today, thing.hidden["days"])
-        for old in world.inside(thing, "backups"):
-            if world.clock() - old.made_at >= RETENTION * DAY:
-                world.remove(old)
+        call.world.backing.drop(thing.id)
 
     def show(self, sight: Sight, thing: Thing) -> Values:
-        postgres = sight.api == "postgres"
-        shown: Values = {"region": thing.values["region"] if postgres else region(thing.values["region"])}
-        if postgres:
-            shown["status"] = STATUSES[thing.values["status"]]
-        connections = sight.world.inside(thing, "connections")
+        postgres, connections = sight.api == "postgres", sight.world.inside(thing, "connections")
+        status, place = thing.values["status"], thing.values["region"]
+        shown: Values = {"connections": connections, "region": place if postgres else region(place)}
+        shown["status"] = STATUSES[status] if postgres else status
         if sight.secrets and connections:
             string = key_string(connections[0])
             key = {"apiKey": string.rpartition("=")[2], "connectionString": string}
             shown |= {"connectionString": string, "apiKeys": [key] if postgres else connections}
             shown["directConnection"] = direct_connection(connections[0], sight.api)
-        return {"connections": connections, **shown}
+        return shown
 
 
 def _work(world: World, database: Thing, status: str) -> None:
-    database.values["status"], database.hidden["ready_at"] = status, world.clock() + MOMENT
+    database.values["status"] = status
+    world.plan(world.clock() + MOMENT, database, lambda _: database.values.update(status="ready"))
+
+
+def _plan_backup(world: World, database: Thing, day: float) -> None:
+    def back_up(at: float) -> None:
+        _keep_for_a_while(world, world.add("backups", database, {"type": "automatic"}, at=at))
+        missed = (world.clock() - at) // DAY  # of which only the last are still kept
+        _plan_backup(world, database, at + max(1, missed - RETENTION) * DAY)
+
+    world.plan(day, database, back_up)
+
+
+def _keep_for_a_while(world: World, backup: Thing) -> None:
+    world.plan(backup.made_at + RETENTION * DAY, backup, lambda _: world.remove(backup))
 
 
 def _fill(world: World, database: Thing) -> None:
     """Let a real database hold what its source holds."""
     source = database.values["source"].get("databaseId", database.id)
-    if world.backing is not None and source != database.id:
+    if source != database.id:
         world.backing.copy(source, database.id)
 
 
@@ -98,7 +102,7 @@ def _source(call: Call, values: Values) -> Values:
 
 @answers("management:databases.restore", "postgres:databases.restore_backup")
 def restore(call: Call) -> Thing:
-    database = call.find("databases", call.it.above("databases").id)
+    database = call.it.above("databases")
     named = {"type": "backup", "databaseId": database.id, "backupId": call.it.id}
     source = _source(call, {"source": call.fields.get("source", named)})
     if database.values["status"] != "ready":
@@ -113,21 +117,24 @@ def restore(call: Call) -> Thing:
 class Backups(Resource):
     """One a day, kept for a week, and those that were asked for."""
 
+    defaults: ClassVar[Values] = {"type": "manual"}
+
     def made(self, call: Call, thing: Thing) -> None:
-        thing.values["type"] = "manual"
+        _keep_for_a_while(call.world, thing)
 
     def show(self, sight: Sight, thing: Thing) -> Values:
-        done_at = thing.made_at + MOMENT
-        done, manual = sight.world.clock() >= done_at, thing.values["type"] == "manual"
+        done_at, manual = thing.made_at + MOMENT, thing.values["type"] == "manual"
         running = ("pending" if sight.secrets else "in_progress") if sight.api == "postgres" else "running"
         shown: Values = {
             "size": EMPTY_SIZE,
             "sizeBytes": EMPTY_SIZE,
-            "status": "completed" if done else running,
+            "status": running,
             "type": thing.values["type"] if sight.api == "postgres" else "backup",
             "backupType": "full" if manual else "incremental",
         }
-        return {**shown, "completedAt": timestamp(done_at)} if done else shown
+        if sight.world.clock() >= done_at:
+            shown |= {"status": "completed", "completedAt": timestamp(done_at)}
+        return shown
 
 
 @answers("management:databases.list_backups")
@@ -145,8 +152,7 @@ def usage(call: Call) -> Values:
         raise ApiError(400, "startDate is after endDate.")
     used = call.it.hidden["used"]
     operations = sum(count for day, count in used.items() if str(start.date()) <= day <= str(end.date()))
-    backing = call.world.backing
-    size = EMPTY_SIZE if backing is None else backing.size(call.it.id)
+    size = call.world.backing.size(call.it.id)
     period = {"start": timestamp(start.timestamp()), "end": timestamp(end.timestamp())}
     storage = {"used": size / 2**30, "unit": "GiB"}
     return {  # in the words of both APIs, of which each shows its own

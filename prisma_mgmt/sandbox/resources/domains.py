@@ -4,6 +4,8 @@ A host name under `.invalid` never gets that far: its check fails.
 """
 
 import re
+from functools import partial
+from typing import ClassVar
 
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, resource
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
@@ -18,33 +20,28 @@ CERTIFICATE = 90 * 86_400  # seconds
 
 @resource("domains")
 class Domains(Resource):
-    def made(self, call: Call, thing: Thing) -> None:
-        thing.hidden.update(asked=0, since=thing.made_at)
-
-    def settle(self, world: World, thing: Thing) -> None:
-        done = world.clock() >= thing.hidden["since"] + MOMENT
-        if thing.hidden["asked"] < 2:  # the answer that tells the records for the first time says pending, too
-            status = "pending_dns"
-        elif thing.values["hostname"].endswith(".invalid"):
-            status = "failed"
-        else:
-            status = "active" if done else "provisioning_tls"
-        thing.hidden["status"] = status
+    defaults: ClassVar[Values] = {"status": "pending_dns"}
 
     def show(self, sight: Sight, thing: Thing) -> Values:
-        status, service = thing.hidden["status"], thing.holder
-        failed, active = status == "failed", status == "active"
-        record = {"type": "CNAME", "name": thing.values["hostname"], "ttl": 300}
+        service, status = thing.holder, thing.values["status"]
         target = f"{service.values['region']}.cname.prisma-sandbox.invalid"
+        failed = status == "failed"
         return {
             "computeServiceId": service.id,
-            "status": status,
             "foundryStatus": status,
             "failureReason": "The CNAME record was not found." if failed else None,
             "failureCategory": "dns" if failed else None,
-            "certExpiresAt": timestamp(thing.hidden["since"] + CERTIFICATE) if active else None,
-            "dnsRecords": [{**record, "value": target}],
+            "dnsRecords": [{"type": "CNAME", "name": thing.values["hostname"], "value": target, "ttl": 300}],
         }
+
+
+def _verify(world: World, domain: Thing, at: float) -> None:
+    if domain.values["hostname"].endswith(".invalid"):
+        domain.values["status"] = "failed"
+        return
+    domain.values["status"] = "provisioning_tls"
+    active = {"status": "active", "certExpiresAt": timestamp(at + CERTIFICATE)}
+    world.plan(at + MOMENT, domain, lambda _: domain.values.update(active))
 
 
 @answers("management:services.create_domain")
@@ -66,18 +63,18 @@ def create(call: Call) -> Reply | Thing:
 
 @answers("management:domains.get", "management:services.list_domains")
 def look(call: Call) -> Thing | list[Thing]:
-    one = call.it.kind == "domains"
+    """Tell of domains with their records; those that are told for the first time still are pending in this answer."""
+    now, one = call.world.clock(), call.it.kind == "domains"
     domains = [call.it] if one else call.every("domains", call.it)
     for it in domains:
-        it.hidden["asked"] += 1
-        if it.hidden["asked"] == 1:
-            it.hidden["since"] = call.world.clock()
+        if it.values["status"] == "pending_dns":
+            call.world.plan(now, it, partial(_verify, call.world, it))
     return call.it if one else domains
 
 
 @answers("management:domains.retry")
 def retry(call: Call) -> Thing:
-    if call.it.hidden["status"] not in {"failed", "pending_dns"}:
-        raise ApiError(409, f"The domain is {call.it.hidden['status']}.")
-    call.it.hidden.update(asked=2, since=call.world.clock())
+    if call.it.values["status"] not in {"failed", "pending_dns"}:
+        raise ApiError(409, f"The domain is {call.it.values['status']}.")
+    _verify(call.world, call.it, call.world.clock())
     return call.it

@@ -3,11 +3,13 @@
 import base64
 import json
 import secrets
-from typing import Any, cast
+from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from prisma_mgmt.sandbox.engine import Call, Reply, Resource, answers, resource
+from prisma_mgmt.sandbox.schema import is_object
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import ApiError
 
@@ -17,19 +19,23 @@ AUDIENCE = "prisma-cloud"
 SHORTEST, LONGEST = 60, 3600  # seconds that a workflow's token lives
 
 
+def _the(world: World, kind: str, parent: Thing, key: str, value: Any) -> Thing | None:
+    """What of a kind in a parent has this value."""
+    return next((it for it in world.inside(parent, kind) if it.values[key] == value), None)
+
+
+@resource("scm-installations")
+class ScmInstallations(Resource):
+    def matches(self, world: World, thing: Thing, key: str, wanted: Any) -> bool:
+        if key == "repository":
+            return _the(world, "repositories", thing, "fullName", wanted) is not None
+        return super().matches(world, thing, key, wanted)
+
+
 @answers("management:scm_installations.list")
 def list_installations(call: Call) -> Reply:
-    workspace, repository = call.find("workspaces", call.query["workspaceId"]), call.query.get("repository")
-    found = call.every("scm-installations", workspace)
-    if repository is not None:
-        found = [it for it in found if _seen(call.world, it, "fullName", repository)]
-    hint = {} if found else {"hint": "Create an install intent, and visit its installUrl."}
-    return Reply(found, beside=hint)
-
-
-def _seen(world: World, installation: Thing, key: str, value: Any) -> Thing | None:
-    """The repository of an installation that has this value."""
-    return next((it for it in world.inside(installation, "repositories") if it.values[key] == value), None)
+    found = call.listed()
+    return Reply(found, beside={} if found else {"hint": "Create an install intent, and visit its installUrl."})
 
 
 @answers("management:scm_installations.create_install_intent")
@@ -39,33 +45,30 @@ def create_intent(call: Call) -> Values:
     workspace, repository = call.find("workspaces", call.fields["workspaceId"]), call.fields.get("repository")
     if repository is not None and (repository.count("/") != 1 or not all(repository.split("/"))):
         raise call.refuse("repository must be owner/name.")
-    intent = call.world.add("install-intents", workspace, {}, {"repository": repository or f"{ACCOUNT}/shop"})
-    owner = intent.hidden["repository"].split("/")[0]
-    installations = call.world.inside(workspace, "scm-installations")
-    linked = [it for it in installations if repository is None or it.values["accountLogin"] == owner]
-    shown: Values = {"workspaceId": workspace.id, "installUrl": f"{call.base}/github/install/{intent.id}"}
-    if not linked:
-        return shown
-    return {**shown, "alreadyLinked": True, "accountLogin": linked[0].values["accountLogin"]}
+    intent = call.world.add("install-intents", workspace, {"repository": repository or f"{ACCOUNT}/shop"})
+    call.world.plan(intent.made_at + INTENT_LIFETIME, intent, lambda _: call.world.remove(intent))
+    owner = intent.values["repository"].split("/")[0]
+    linked = call.world.inside(workspace, "scm-installations")
+    login = next((it.values["accountLogin"] for it in linked if repository is None or it.name == owner), None)
+    known = {} if login is None else {"alreadyLinked": True, "accountLogin": login}
+    return {"workspaceId": workspace.id, "installUrl": f"{call.base}/github/install/{intent.id}", **known}
 
 
-def install(world: World, intent_id: str) -> Response:
+async def install(world: World, _request: Request, intent_id: str) -> Response:
     """Link the account, as its user does at GitHub; the URL works once."""
-    with world.lock:
+    with world:
         intent = world.things("install-intents").get(intent_id)
-        if intent is None or world.clock() >= intent.made_at + INTENT_LIFETIME:
+        if intent is None:
             raise ApiError(404, "The install URL is unknown, was used before or has expired.")
         world.remove(intent)
-        repository: str = intent.hidden["repository"]
-        owner, name = repository.split("/")
-        known = world.inside(intent.holder, "scm-installations")
-        installation = next((it for it in known if it.values["accountLogin"] == owner), None)
+        owner, name = intent.values["repository"].split("/")
+        installation = _the(world, "scm-installations", intent.holder, "name", owner)
         if installation is None:
             numbers = {key: secrets.randbelow(10**8) for key in ("installationId", "accountId")}
-            values = {"accountLogin": owner, "accountType": "organization", **numbers}
+            values = {"name": owner, "accountLogin": owner, "accountType": "organization", **numbers}
             installation = world.add("scm-installations", intent.parent, values)
         for full_name in (f"{owner}/{each}" for each in (name, "shop", "docs")):
-            if _seen(world, installation, "fullName", full_name) is None:
+            if _the(world, "repositories", installation, "fullName", full_name) is None:
                 values = {"id": secrets.randbelow(10**9), "fullName": full_name, "defaultBranch": "main"}
                 world.add("repositories", installation, {**values, "isPrivate": True})
     return HTMLResponse("<!doctype html><title>Linked</title><p>The account is linked. You may close this page.")
@@ -73,17 +76,17 @@ def install(world: World, intent_id: str) -> Response:
 
 @resource("source-repositories")
 class SourceRepositories(Resource):
-    def made(self, call: Call, thing: Thing) -> None:
-        number, project = thing.values.pop("providerRepositoryId"), thing.holder
-        installation = self._installation(call, project, thing.values.pop("installationId", None))
-        seen = _seen(call.world, installation, "id", number)
+    def prepare(self, call: Call, thing: Thing) -> None:
+        number, project, values = thing.values.pop("providerRepositoryId"), thing.holder, thing.values
+        installation = self._installation(call, project, values.get("installationId"))
+        seen = _the(call.world, "repositories", installation, "id", number)
         if seen is None:
             raise call.refuse(f"The installation cannot see repository {number}.")
         for other in call.world.things("source-repositories").values():
             if other is not thing and (other.parent is project or other.values["repoId"] == number):
                 raise ApiError(409, f"The repository or the project is linked already: {other.id}.", id=other.id)
-        thing.values.update({key: seen.values[key] for key in ("defaultBranch", "isPrivate")}, repoId=number)
-        thing.values.update(repoFullName=seen.values["fullName"], installationId=installation.id)
+        told = {key: seen.values[key] for key in ("defaultBranch", "isPrivate")}
+        values.update(told, repoId=number, repoFullName=seen.values["fullName"], installationId=installation.id)
 
     def _installation(self, call: Call, project: Thing, id: str | None) -> Thing:
         workspace = project.above("workspaces")
@@ -120,7 +123,7 @@ def _claims(token: str) -> Values:
         both = [json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in (head, body)]
     except (ValueError, RecursionError):
         return {}
-    return cast("Values", both[1]) if all(isinstance(one, dict) for one in both) else {}
+    return both[1] if all(is_object(one) for one in both) else {}
 
 
 def _unauthorized(description: str) -> Response:

@@ -4,52 +4,43 @@ import hashlib
 import json
 
 from prisma_mgmt.sandbox.engine import Call, answers
-from prisma_mgmt.sandbox.state import Values
-
-
-@answers("management:topology.get")
-def get(call: Call) -> Values:
-    found: Values = call.it.hidden.get("topology", {"nodes": [], "ports": [], "edges": []})
-    return found
+from prisma_mgmt.sandbox.state import Thing, Values
 
 
 @answers("management:topology.replace")
-def replace(call: Call) -> Values:
-    graph = {key: sorted(call.fields[key], key=_order) for key in ("nodes", "ports", "edges")}
+def replace(call: Call) -> Thing:
+    graph = {key: sorted(call.fields[key], key=_text) for key in ("nodes", "ports", "edges")}
     _check(call, graph)
-    text = json.dumps(graph, sort_keys=True)
-    content_hash = call.fields.get("contentHash", hashlib.sha256(text.encode()).hexdigest())
-    written: Values = {**graph, "contentHash": content_hash, "writtenAt": call.world.now()}
-    call.it.hidden["topology"] = written
-    return written
+    content_hash = call.fields.get("contentHash", hashlib.sha256(_text(graph).encode()).hexdigest())
+    call.it.values.update(**graph, contentHash=content_hash, writtenAt=call.world.now())
+    return call.it  # its values tell the graph
 
 
 def _check(call: Call, graph: dict[str, list[Values]]) -> None:
-    nodes = {one["logicalId"]: one for one in graph["nodes"]}
+    nodes = {one["logicalId"]: one["parentLogicalId"] for one in graph["nodes"]}
     ports = {_port(one) for one in graph["ports"]}
     if len(nodes) < len(graph["nodes"]) or len(ports) < len(graph["ports"]):
         raise call.refuse("A node or a port is there twice.")
     sound: set[str | None] = {None}
-    for node in nodes.values():
-        seen, parent = {node["logicalId"]}, node["parentLogicalId"]
+    for node, parent in nodes.items():
+        seen = {node}
         while parent not in sound:
             if parent in seen or parent not in nodes:
-                raise call.refuse(f"nodes: {parent!r} is no node above {node['logicalId']!r}.")
+                raise call.refuse(f"nodes: {parent!r} is no node above {node!r}.")
             seen.add(parent)
-            parent = nodes[parent]["parentLogicalId"]
+            parent = nodes[parent]
         sound |= seen
     for port in graph["ports"]:
         if port["logicalId"] not in nodes:
             raise call.refuse(f"ports: {port['logicalId']!r} is no node.")
-    for edge in graph["edges"]:
-        for end in ("from", "to"):
-            if _port(edge[end]) not in ports:
-                raise call.refuse(f"edges: {edge[end]['name']!r} of {edge[end]['logicalId']!r} is no port.")
+    for end in (edge[key] for edge in graph["edges"] for key in ("from", "to")):
+        if _port(end) not in ports:
+            raise call.refuse(f"edges: {end['name']!r} of {end['logicalId']!r} is no port.")
 
 
 def _port(one: Values) -> tuple[str, str, str]:
     return one["logicalId"], one["direction"], one["name"]
 
 
-def _order(one: Values) -> str:
+def _text(one: object) -> str:
     return json.dumps(one, sort_keys=True)

@@ -1,0 +1,77 @@
+"""What is little more than stored: buckets and the keys that open them, variables, environments and their keys."""
+
+import re
+import secrets
+from typing import ClassVar
+
+from prisma_mgmt.sandbox.engine import Call, Resource, answers, resource
+from prisma_mgmt.sandbox.resources.account import hint
+from prisma_mgmt.sandbox.resources.branches import Placed
+from prisma_mgmt.sandbox.state import Thing, Values, new_id
+from prisma_mgmt.sandbox.views import Sight
+
+KEY = re.compile("[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+@resource("buckets")
+class Buckets(Placed):
+    def prepare(self, call: Call, thing: Thing) -> None:
+        thing.values.setdefault("name", f"bucket-{secrets.token_hex(4)}")
+        super().prepare(call, thing)
+
+    def show(self, sight: Sight, thing: Thing) -> Values:
+        return {"providerName": "sandbox", "status": "ready"}
+
+
+@answers("management:buckets.update")
+def update(call: Call) -> Thing:
+    if not call.fields:
+        raise call.refuse("There is nothing to change.")
+    return call.change(call.it)
+
+
+@resource("keys")
+class Keys(Resource):
+    """The keys of a bucket."""
+
+    def made(self, call: Call, thing: Thing) -> None:
+        secret = secrets.token_urlsafe(30)
+        where = {"endpoint": "https://buckets.prisma-sandbox.invalid", "bucketName": thing.holder.name}
+        thing.values.update(secretAccessKey=secret, valueHint=hint(secret), accessKeyId=new_id("AK"), **where)
+
+
+@resource("environment-variables")
+class EnvironmentVariables(Resource):
+    """One value for each key of a scope, to be written and never read."""
+
+    defaults: ClassVar[Values] = {"branchId": None}
+    unique = (("key", "class", "branchId"),)
+
+    def prepare(self, call: Call, thing: Thing) -> None:
+        values = thing.values
+        if not KEY.fullmatch(values["key"]):
+            raise call.refuse("key is no name for an environment variable.", hint="Use letters, digits and _.")
+        if values["branchId"] is not None:
+            call.find("branches", values["branchId"], inside=thing.holder)
+            if values["class"] != "preview":
+                raise call.refuse("branchId goes with the class preview only.")
+        self.changed(call, thing, values)
+
+    def changed(self, call: Call, thing: Thing, changes: Values) -> None:
+        changes["valueKid"] = new_id("kid")
+
+
+@resource("environments")
+class Environments(Resource):
+    """The environments of the Data Platform API."""
+
+    told_once = frozenset({"connectionString"})
+
+
+@resource("apikeys")
+class ApiKeys(Resource):
+    """The keys of those environments."""
+
+    def made(self, call: Call, thing: Thing) -> None:
+        key = f"key_{secrets.token_urlsafe(24)}"
+        thing.values.update(apiKey=key, hint=hint(key))

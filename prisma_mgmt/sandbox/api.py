@@ -15,8 +15,8 @@ from prisma_mgmt.sandbox.checks import path_of, read_fields, read_parameters, se
 from prisma_mgmt.sandbox.description import Description, Operation
 from prisma_mgmt.sandbox.engine import Call, envelope
 from prisma_mgmt.sandbox.logs import Log, read
-from prisma_mgmt.sandbox.resources.deployments import upload
 from prisma_mgmt.sandbox.resources.github import install
+from prisma_mgmt.sandbox.resources.services import upload
 from prisma_mgmt.sandbox.site import Site
 from prisma_mgmt.sandbox.state import World
 from prisma_mgmt.sandbox.tokens import Principal, Tokens
@@ -75,8 +75,6 @@ class Application(Site):
             return self._respond(call, call.perform())
 
     def _respond(self, call: Call, result: Any) -> Response:
-        if isinstance(result, Response):
-            return result
         if isinstance(result, Log):
             return StreamingResponse(_lines(self._world, result), media_type=NDJSON)
         status, shown = envelope(call, result)

@@ -233,9 +233,9 @@ class Call:
         except ApiError:
             self.world.remove(thing)
             raise
+        its.made(self, thing)
         number = len(self.world.inside(thing.holder, kind))
         thing.values.setdefault("name", f"{kind.rstrip('s').capitalize()} {number}")
-        its.made(self, thing)
         return thing
 
     def _named_parent(self) -> Thing:

@@ -186,5 +186,8 @@ class World:
             if (one.values["clientId"], one.workspace_id) == (client_id, workspace_id):
                 one.values["scopes"] = scopes
                 return
-        values = {"name": client_name, "clientId": client_id, "scopes": scopes}
-        self.add("integrations", self.workspaces[workspace_id], values, {"user": self.user(user_id)})
+        user = self.user(user_id)
+        values = {"name": client_name, "clientId": client_id, "scopes": scopes, "provider": "oauth"}
+        values["client"] = {"id": client_id, "name": client_name, "createdAt": self.now()}
+        values["createdByUser"] = {"id": user.id, "email": user.email, "displayName": user.name}
+        self.add("integrations", self.workspaces[workspace_id], values)

@@ -7,7 +7,7 @@ import anyio
 import httpx
 import pytest
 
-from prisma_mgmt.sandbox.resources import deployments
+from prisma_mgmt.sandbox.resources import services
 from tests.sandbox.local import BASE, Local, assert_error, made, make_project, read
 
 
@@ -126,7 +126,7 @@ def test_whoever_has_the_signed_url_may_upload_and_nobody_else(local: Local, api
 async def test_an_archive_that_is_cut_off_or_too_large_is_none(
     local: Local, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployments, "MAX_ARCHIVE", 10)
+    monkeypatch.setattr(services, "MAX_ARCHIVE", 10)
     deployment = await anyio.to_thread.run_sync(lambda: make_deployment(api, make_service(api)["id"], uploaded=False))
     url = httpx.URL(deployment["uploadUrl"])
     scope = {"type": "http", "method": "PUT", "path": url.path, "query_string": url.query, "headers": []}

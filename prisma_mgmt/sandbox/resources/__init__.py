@@ -1,4 +1,4 @@
-"""What the resources do beyond being stored, a file for each; importing this makes all of them known.
+"""What the resources do beyond being stored; importing this makes all of them known.
 
 How things move on the sandbox's clock:
 
@@ -11,8 +11,6 @@ How things move on the sandbox's clock:
 - An install URL works once, within ten minutes. The lease on a stage ends with its lifetime, a workflow's token too.
 """
 
-from prisma_mgmt.sandbox.resources import (  # noqa: I001  # which would give each of them a statement of its own
-    account as account, alchemy as alchemy, branches as branches, builds as builds, connections as connections,
-    databases as databases, deployments as deployments, domains as domains, github as github, projects as projects,
-    services as services, stored as stored, topology as topology,
-)  # fmt: skip
+from prisma_mgmt.sandbox.resources import account, alchemy, builds, databases, github, projects, services, stored
+
+__all__ = ["account", "alchemy", "builds", "databases", "github", "projects", "services", "stored"]

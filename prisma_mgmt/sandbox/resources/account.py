@@ -82,14 +82,6 @@ class Integrations(Resource):
     def gone(self, call: Call, thing: Thing) -> None:
         call.tokens.revoke_app(thing.values["clientId"], thing.holder.id)
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        user = thing.hidden["user"]
-        return {
-            "client": {"id": thing.values["clientId"], "name": thing.name, "createdAt": timestamp(thing.made_at)},
-            "createdByUser": {"id": user.id, "email": user.email, "displayName": user.name},
-            "provider": "oauth",
-        }
-
 
 @resource("service-tokens")
 class ServiceTokens(Resource):

@@ -1,14 +1,18 @@
-"""Databases: provisioned and restored within a moment of the clock, backed up every day of it."""
+"""Databases and their connections: provisioned and restored within a moment of the clock, backed up every day of it.
 
+Credentials are told when they are made and never again.
+"""
+
+import secrets
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
+from urllib.parse import quote
 
-from prisma_mgmt.sandbox.backing import EMPTY_SIZE
+from prisma_mgmt.sandbox.backing import EMPTY_SIZE, Address
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, resource
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
-from prisma_mgmt.sandbox.resources.branches import Placed
-from prisma_mgmt.sandbox.resources.connections import direct_connection, key_string
+from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
 from prisma_mgmt.sandbox.views import Sight
 from prisma_mgmt.sandbox.wire import ApiError
@@ -16,6 +20,7 @@ from prisma_mgmt.sandbox.wire import ApiError
 DAY = 86_400
 RETENTION = 7  # days
 STATUSES = {"provisioning": "provisioning", "recovering": "provisioning", "ready": "active"}  # as `postgres` has them
+ACCELERATE = "accelerate.prisma-sandbox.invalid"
 
 
 @resource("databases")
@@ -68,15 +73,12 @@ def _work(world: World, database: Thing, status: str) -> None:
 
 def _plan_backup(world: World, database: Thing, day: float) -> None:
     def back_up(at: float) -> None:
-        _keep_for_a_while(world, world.add("backups", database, {"type": "automatic"}, at=at))
+        values = {"type": "automatic", "backupType": "incremental"}
+        _back_up(world, world.add("backups", database, values, at=at), at)
         missed = (world.clock() - at) // DAY  # of which only the last are still kept
         _plan_backup(world, database, at + max(1, missed - RETENTION) * DAY)
 
     world.plan(day, database, back_up)
-
-
-def _keep_for_a_while(world: World, backup: Thing) -> None:
-    world.plan(backup.made_at + RETENTION * DAY, backup, lambda _: world.remove(backup))
 
 
 def _fill(world: World, database: Thing) -> None:
@@ -117,24 +119,19 @@ def restore(call: Call) -> Thing:
 class Backups(Resource):
     """One a day, kept for a week, and those that were asked for."""
 
-    defaults: ClassVar[Values] = {"type": "manual"}
+    defaults: ClassVar[Values] = {"type": "manual", "backupType": "full"}
 
     def made(self, call: Call, thing: Thing) -> None:
-        _keep_for_a_while(call.world, thing)
+        _back_up(call.world, thing, thing.made_at)
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        done_at, manual = thing.made_at + MOMENT, thing.values["type"] == "manual"
-        running = ("pending" if sight.secrets else "in_progress") if sight.api == "postgres" else "running"
-        shown: Values = {
-            "size": EMPTY_SIZE,
-            "sizeBytes": EMPTY_SIZE,
-            "status": running,
-            "type": thing.values["type"] if sight.api == "postgres" else "backup",
-            "backupType": "full" if manual else "incremental",
-        }
-        if sight.world.clock() >= done_at:
-            shown |= {"status": "completed", "completedAt": timestamp(done_at)}
-        return shown
+
+def _back_up(world: World, backup: Thing, at: float) -> None:
+    """Let a backup come to its end, and go after a while."""
+    values = backup.values
+    values.update(size=EMPTY_SIZE, sizeBytes=EMPTY_SIZE, status="pending")
+    world.plan(at, backup, lambda _: values.update(status="in_progress"))
+    world.plan(at + MOMENT, backup, lambda at: values.update(status="completed", completedAt=timestamp(at)))
+    world.plan(at + RETENTION * DAY, backup, lambda _: world.remove(backup))
 
 
 @answers("management:databases.list_backups")
@@ -173,3 +170,73 @@ def _date(call: Call, key: str, otherwise: datetime) -> datetime:
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ApiError(400, f"{key} is not an ISO 8601 date.") from None
+
+
+# Connections
+
+
+@resource("connections")
+class Connections(Resource):
+    def made(self, call: Call, thing: Thing) -> None:
+        thing.hidden.update(key=_new_key(), address=call.world.backing.grant(thing.holder.id, thing.id))
+
+    def gone(self, call: Call, thing: Thing) -> None:
+        database = thing.holder
+        if database.values.get("defaultConnectionId") == thing.id:
+            database.values["defaultConnectionId"] = None
+        call.world.backing.revoke(database.id, thing.id)
+
+    def show(self, sight: Sight, thing: Thing) -> Values:
+        accelerate = thing.values.get("type") == "prisma"
+        shown: Values = {
+            "kind": "accelerate" if accelerate else "postgres",
+            "type": "prisma" if accelerate else "direct",
+            "endpoints": _endpoints(thing, sight.secrets),
+        }
+        if not sight.secrets:
+            return shown
+        direct, plain = direct_connection(thing, "management"), sight.api == "postgres" and not accelerate
+        string = postgres_string(thing) if plain else key_string(thing)
+        return {**shown, **direct, "directConnection": direct, "connectionString": string}
+
+
+def _new_key() -> str:
+    return f"sk_{secrets.token_urlsafe(24)}"
+
+
+def _endpoints(connection: Thing, with_secrets: bool) -> Values:
+    it: Address = connection.hidden["address"]
+    pooled = it.pooled or it.host
+    ways = {
+        "direct": (it.host, it.port, postgres_string(connection)),
+        "pooled": (pooled, it.port, postgres_string(connection, pooled)),
+        "accelerate": (ACCELERATE, 443, key_string(connection)),
+    }
+    return {
+        name: {"host": host, "port": port, **({"connectionString": string} if with_secrets else {})}
+        for name, (host, port, string) in ways.items()
+    }
+
+
+def postgres_string(connection: Thing, host: str | None = None) -> str:
+    it: Address = connection.hidden["address"]
+    user, password = quote(it.user, safe=""), quote(it.password, safe="")
+    return f"postgresql://{user}:{password}@{host or it.host}:{it.port}/{it.database}{it.query}"
+
+
+def key_string(connection: Thing) -> str:
+    return f"prisma+postgres://{ACCELERATE}/?api_key={connection.hidden['key']}"
+
+
+def direct_connection(connection: Thing, api: str) -> Values:
+    it: Address = connection.hidden["address"]
+    if api == "postgres":
+        where: Values = {"host": it.host, "port": it.port, "database": it.database}
+        return {**where, "username": it.user, "password": it.password}
+    return {"host": f"{it.host}:{it.port}", "user": it.user, "pass": it.password}
+
+
+@answers("management:connections.rotate")
+def rotate(call: Call) -> Reply:
+    call.it.hidden.update(key=_new_key(), address=call.world.backing.rotate(call.it.holder.id, call.it.id))
+    return Reply(call.it, secrets=True)

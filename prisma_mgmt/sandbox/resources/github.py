@@ -6,12 +6,12 @@ import secrets
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from prisma_mgmt.sandbox.engine import Call, Reply, Resource, answers, resource
 from prisma_mgmt.sandbox.schema import is_object
 from prisma_mgmt.sandbox.state import Thing, Values, World
-from prisma_mgmt.sandbox.wire import ApiError
+from prisma_mgmt.sandbox.wire import ApiError, RefusalError
 
 ACCOUNT = "sandbox-dev"  # whose repositories they are if no other account was named
 INTENT_LIFETIME = 600.0  # seconds
@@ -99,7 +99,7 @@ class SourceRepositories(Resource):
 
 
 @answers("management:github_actions.exchange_token")
-def exchange(call: Call) -> Reply | Response:
+def exchange(call: Call) -> Reply:
     """Trade a workflow's OIDC token; any well-formed one will do for a repository that is linked."""
     claims = _claims(call.fields["token"])
     audience = claims.get("aud")
@@ -108,9 +108,9 @@ def exchange(call: Call) -> Reply | Response:
     ours = (it for it in linked if names & {it.values["repoFullName"], str(it.values["repoId"])})
     repository = next(ours, None)
     if AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
-        return _unauthorized(f"The token's audience is not {AUDIENCE}, or it is no JSON Web Token.")
+        raise _unauthorized(f"The token's audience is not {AUDIENCE}, or it is no JSON Web Token.")
     if repository is None:
-        return _unauthorized("The token's repository is not linked to a project.")
+        raise _unauthorized("The token's repository is not linked to a project.")
     lifetime = min(max(call.fields.get("expiresInSeconds", 1800), SHORTEST), LONGEST)
     name = f"GitHub Actions: {repository.values['repoFullName']}"
     values = {"name": name, "expiresAt": call.world.clock() + lifetime}
@@ -126,5 +126,5 @@ def _claims(token: str) -> Values:
     return both[1] if all(is_object(one) for one in both) else {}
 
 
-def _unauthorized(description: str) -> Response:
-    return JSONResponse({"error": "unauthorized", "errorDescription": description}, 401)
+def _unauthorized(description: str) -> RefusalError:
+    return RefusalError(401, description, {"error": "unauthorized", "errorDescription": description}, {})

@@ -1,12 +1,32 @@
-"""Services: which deployment is in service, and under which name."""
+"""Services, their deployments and their domains.
 
-from prisma_mgmt.sandbox.engine import Call, answers, resource
+A deployment is new, starting, running, stopping, stopped; its code is uploaded to a URL, and it keeps a log. A domain
+is pending until its records were asked for once, verified from then on, and active within a moment. A host name under
+`.invalid` never gets that far: its check fails.
+"""
+
+import re
+import secrets
+from functools import partial
+from typing import ClassVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, resource
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
-from prisma_mgmt.sandbox.resources.branches import Placed
-from prisma_mgmt.sandbox.resources.deployments import enter, status
-from prisma_mgmt.sandbox.state import Thing, Values
+from prisma_mgmt.sandbox.resources.projects import Placed
+from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
 from prisma_mgmt.sandbox.views import Sight
-from prisma_mgmt.sandbox.wire import ApiError, missing
+from prisma_mgmt.sandbox.wire import ApiError, missing, read_chunks
+
+BUSY = {"starting", "running", "stopping"}
+MAX_ARCHIVE = 512 * 1024 * 1024
+TOLD = {"running": "Running, and listening for requests"}  # in the log; other states as they are called
+QUOTA = 3
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+HOSTNAME = re.compile(rf"({LABEL}\.)+(?![0-9]+\Z){LABEL}", re.ASCII)  # an address is none
+CERTIFICATE = 90 * 86_400  # seconds
 
 
 @resource("services")
@@ -15,7 +35,8 @@ class Services(Placed):
 
     def prepare(self, call: Call, thing: Thing) -> None:
         super().prepare(call, thing)
-        thing.values.setdefault("region", thing.above("projects").values["region"] or DEFAULT_REGION)
+        region = thing.values.setdefault("region", thing.above("projects").values["region"] or DEFAULT_REGION)
+        thing.values["appEndpointDomain"] = f"{thing.id.removeprefix('app_')}.{region}.prisma-sandbox.invalid"
         thing.hidden["promoted"] = None
 
     def conflict(self, call: Call, other: Thing, key: str) -> ApiError:
@@ -27,15 +48,8 @@ class Services(Placed):
 
     def show(self, sight: Sight, thing: Thing) -> Values:
         deployments = sight.world.inside(thing, "deployments")
-        return {
-            "region": region(thing.values["region"]),
-            "latestDeploymentId": deployments[-1].id if deployments else None,
-            "appEndpointDomain": endpoint(thing),
-        }
-
-
-def endpoint(service: Thing) -> str:
-    return f"{service.id.removeprefix('app_')}.{service.values['region']}.prisma-sandbox.invalid"
+        latest = deployments[-1].id if deployments else None
+        return {"region": region(thing.values["region"]), "latestDeploymentId": latest}
 
 
 @answers("management:services.promote", "management:services.rollback")
@@ -57,4 +71,162 @@ def promote(call: Call) -> Values:
     if status(found) != "running":
         raise ApiError(409, f"{found.id} is {status(found)}, not running.", hint="Start it and wait until it runs.")
     service.hidden["promoted"] = found
-    return {"appEndpointDomain": endpoint(service), "reassignedDomains": len(call.every("domains", service))}
+    moved = len(call.every("domains", service))
+    return {"appEndpointDomain": service.values["appEndpointDomain"], "reassignedDomains": moved}
+
+
+# Deployments
+
+
+@resource("deployments")
+class Deployments(Resource):
+    defaults: ClassVar[Values] = {"skipCodeUpload": False, "status": "new"}
+    told_once = frozenset({"uploadUrl"})
+
+    def prepare(self, call: Call, thing: Thing) -> None:
+        service = thing.holder
+        if service.values["branchId"] is None:
+            raise call.refuse("The service is on no branch.")
+        if thing.values["skipCodeUpload"] and service.hidden["promoted"] is None:
+            raise call.refuse("Nothing is promoted whose code could be reused.", hint="Leave skipCodeUpload out.")
+
+    def made(self, call: Call, thing: Thing) -> None:
+        variables = call.world.inside(thing.above("projects"), "environment-variables")
+        branch, reuses = thing.holder.values["branchId"], thing.values["skipCodeUpload"]
+        names = sorted(it.values["key"] for it in variables if it.values["branchId"] in {None, branch})
+        signature = None if reuses else secrets.token_urlsafe(24)
+        url = signature and f"{call.base}/uploads/{thing.id}?signature={signature}"
+        thing.values.update(foundryVersionId=new_id("ver"), envVars=dict.fromkeys(names, "[redacted]"), uploadUrl=url)
+        thing.hidden.update(code=reuses, signature=signature, log=[])
+        _log(thing, thing.made_at, "Created")
+
+    def leaving(self, call: Call, thing: Thing, asked: bool) -> None:
+        if status(thing) in BUSY:
+            raise ApiError(409, f"{thing.id} is {status(thing)}.", hint="Stop it and wait until it has stopped.")
+
+    def gone(self, call: Call, thing: Thing) -> None:
+        thing.values["status"] = "stopped"  # for whoever still follows its log
+        if thing.holder.hidden["promoted"] is thing:
+            thing.holder.hidden["promoted"] = None
+
+
+def status(deployment: Thing) -> str:
+    return str(deployment.values["status"])
+
+
+def enter(deployment: Thing, status: str, at: float) -> None:
+    domain = f"{deployment.id.removeprefix('dep_')}.preview.prisma-sandbox.invalid"
+    deployment.values.update(status=status, previewDomain=domain if status in BUSY else None)
+    _log(deployment, at, TOLD.get(status, status.capitalize()))
+
+
+def _move(world: World, deployment: Thing, first: str, then: str) -> None:
+    """Enter a state, and another one after a moment."""
+    enter(deployment, first, world.clock())
+    world.plan(world.clock() + MOMENT, deployment, lambda at: enter(deployment, then, at))
+
+
+@answers("management:deployments.start")
+def start(call: Call) -> Thing:
+    if status(call.it) in BUSY:
+        raise ApiError(409, f"The deployment is {status(call.it)} already.")
+    if not call.it.hidden["code"]:
+        raise ApiError(409, "The deployment has no code.", hint="Upload its archive to the uploadUrl it came with.")
+    _move(call.world, call.it, "starting", "running")
+    return call.it
+
+
+@answers("management:deployments.stop")
+def stop(call: Call) -> None:
+    if status(call.it) not in {"starting", "running"}:
+        raise ApiError(409, f"The deployment is {status(call.it)}.")
+    call.world.cancel(call.it)
+    _move(call.world, call.it, "stopping", "stopped")
+
+
+async def upload(world: World, request: Request, deployment_id: str) -> Response:
+    """Take a deployment's archive; who has the signed URL needs no token. Only its size is kept."""
+    with world:
+        deployment = world.things("deployments").get(deployment_id)
+        if deployment is None or deployment.hidden["signature"] is None:
+            raise missing(deployment_id)
+        signature = request.query_params.get("signature", "")
+        if not secrets.compare_digest(signature.encode(), deployment.hidden["signature"].encode()):
+            raise ApiError(403, "The signature is missing or wrong.")
+        if status(deployment) != "new":
+            raise ApiError(409, f"The deployment is {status(deployment)}.")
+    size = await read_chunks(request, MAX_ARCHIVE, len)
+    if not size:
+        raise ApiError(400, "The archive is empty.")
+    with world:
+        deployment.hidden["code"] = True
+        _log(deployment, world.clock(), f"Code uploaded: {size} bytes")
+    return Response()
+
+
+def _log(deployment: Thing, at: float, text: str) -> None:
+    records, line = deployment.hidden["log"], f"{timestamp(at)} {text}\n"
+    start = records[-1]["byteEnd"] if records else 0
+    records.append({"type": "log", "text": line, "byteStart": start, "byteEnd": start + len(line.encode())})
+
+
+# Domains
+
+
+@resource("domains")
+class Domains(Resource):
+    def made(self, call: Call, thing: Thing) -> None:
+        service = thing.holder
+        target = f"{service.values['region']}.cname.prisma-sandbox.invalid"
+        record = {"type": "CNAME", "name": thing.values["hostname"], "value": target, "ttl": 300}
+        thing.values.update(computeServiceId=service.id, dnsRecords=[record])
+        _enter(thing, "pending_dns")
+
+
+def _enter(domain: Thing, status: str, **more: str) -> None:
+    domain.values.update(status=status, foundryStatus=status, **more)
+
+
+def _verify(world: World, domain: Thing, at: float) -> None:
+    if domain.values["hostname"].endswith(".invalid"):
+        _enter(domain, "failed", failureReason="The CNAME record was not found.", failureCategory="dns")
+        return
+    _enter(domain, "provisioning_tls")
+    expires_at = timestamp(at + CERTIFICATE)
+    world.plan(at + MOMENT, domain, lambda _: _enter(domain, "active", certExpiresAt=expires_at))
+
+
+@answers("management:services.create_domain")
+def create(call: Call) -> Reply | Thing:
+    service, hostname = call.it, call.fields["hostname"].lower().rstrip(".")
+    if len(hostname) > 253 or not HOSTNAME.fullmatch(hostname):
+        raise ApiError(400, "hostname is not the name of a host.")
+    taken = next((it for it in call.world.things("domains").values() if it.values["hostname"] == hostname), None)
+    if taken is not None and taken.parent is service:
+        return Reply(taken, status=200)
+    if taken is not None:
+        raise ApiError(409, f"{hostname} is taken by another service.")
+    if service.hidden["promoted"] is None:
+        raise call.refuse("Nothing is promoted yet.", hint="Promote a deployment first.")
+    if len(call.world.inside(service, "domains")) >= QUOTA:
+        raise ApiError(429, f"A service has {QUOTA} domains at most.", code="customDomainQuotaReached")
+    return call.create("domains", service, {"hostname": hostname})
+
+
+@answers("management:domains.get", "management:services.list_domains")
+def look(call: Call) -> Thing | list[Thing]:
+    """Tell of domains with their records; those that are told for the first time still are pending in this answer."""
+    now, one = call.world.clock(), call.it.kind == "domains"
+    domains = [call.it] if one else call.every("domains", call.it)
+    for it in domains:
+        if it.values["status"] == "pending_dns":
+            call.world.plan(now, it, partial(_verify, call.world, it))
+    return call.it if one else domains
+
+
+@answers("management:domains.retry")
+def retry(call: Call) -> Thing:
+    if call.it.values["status"] not in {"failed", "pending_dns"}:
+        raise ApiError(409, f"The domain is {call.it.values['status']}.")
+    _verify(call.world, call.it, call.world.clock())
+    return call.it

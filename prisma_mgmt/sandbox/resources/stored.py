@@ -6,21 +6,18 @@ from typing import ClassVar
 
 from prisma_mgmt.sandbox.engine import Call, Resource, answers, resource
 from prisma_mgmt.sandbox.resources.account import hint
-from prisma_mgmt.sandbox.resources.branches import Placed
+from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, new_id
-from prisma_mgmt.sandbox.views import Sight
 
 KEY = re.compile("[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 @resource("buckets")
 class Buckets(Placed):
-    def prepare(self, call: Call, thing: Thing) -> None:
-        thing.values.setdefault("name", f"bucket-{secrets.token_hex(4)}")
-        super().prepare(call, thing)
+    defaults: ClassVar[Values] = {**Placed.defaults, "providerName": "sandbox", "status": "ready"}
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        return {"providerName": "sandbox", "status": "ready"}
+    def made(self, call: Call, thing: Thing) -> None:
+        thing.values.setdefault("name", f"bucket-{secrets.token_hex(4)}")
 
 
 @answers("management:buckets.update")

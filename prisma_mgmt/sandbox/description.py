@@ -1,6 +1,6 @@
 """The operations of an API, as its committed description lists them, and how a path leads to one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -92,32 +92,25 @@ class Description:
             for method, raw in methods.items()
         ]
         self.kinds: set[str] = {kind for operation in self.operations for _, kind in operation.lookups}
-        self._tree: dict[str, Any] = {}
+        self._by_path: dict[tuple[str, ...], dict[str, Operation]] = {}
         for operation in self.operations:
-            node = self._tree
-            for segment in operation.segments:
-                node = node.setdefault("{}" if segment.startswith("{") else segment, {})
-            node.setdefault("", {})[operation.method] = operation
+            path = tuple("{}" if segment.startswith("{") else segment for segment in operation.segments)
+            self._by_path.setdefault(path, {})[operation.method] = operation
 
     def find(self, segments: Sequence[str]) -> dict[str, Operation]:
         """The operations of a path by their methods; none for a path that is unknown."""
         if segments[:1] != ["v1"]:
             segments = ["v1", *segments]
-        return next(_walk(self._tree, segments), dict[str, Operation]())
+        fitting = [path for path in self._by_path if len(path) == len(segments) and all(map(_fits, path, segments))]
+        return self._by_path[min(fitting)] if fitting else {}  # "{}" comes after what is spelled out
 
     def creates(self, operation: Operation) -> bool:
         """Tell if a POST makes a thing: it says Created, or the same path lists such things."""
         return 201 in operation.answers or "GET" in self.find(operation.segments)
 
 
-def _walk(node: Mapping[str, Any], segments: Sequence[str]) -> Iterator[dict[str, Operation]]:
-    if not segments:
-        if "" in node:
-            yield node[""]
-        return
-    for key in (segments[0], "{}"):
-        if segments[0] and key in node:
-            yield from _walk(node[key], segments[1:])
+def _fits(known: str, sent: str) -> bool:
+    return sent != "" and known in {sent, "{}"}
 
 
 def kind_of(collection: str) -> str:

@@ -26,7 +26,7 @@ class Resource:
         """Fill in and check the values of a new thing; raise ApiError to refuse it."""
 
     def made(self, call: "Call", thing: Thing) -> None:
-        """See to what comes with a new thing."""
+        """See to what comes with a new thing, which is there now."""
 
     def changed(self, call: "Call", thing: Thing, changes: Values) -> None:
         """Check changes before they are made, and drop those that were made here."""
@@ -54,12 +54,12 @@ class Resource:
 
     def check_free(self, call: "Call", thing: Thing, values: Values, parent: Thing | None) -> None:
         """Refuse values that something else in the parent has."""
-        others = [it for it in call.world.things(thing.kind).values() if it.parent is parent and it is not thing]
-        for keys in self.unique:
-            wanted = [values[key] for key in keys]
+        for key, *scope in self.unique:
+            wanted = {one: values[one] for one in (key, *scope)}
+            others = [] if wanted[key] is None else call.world.every(thing.kind, parent, **wanted)
             for other in others:
-                if wanted[0] is not None and wanted == [other.values[key] for key in keys]:
-                    raise self.conflict(call, other, keys[0])
+                if other is not thing:
+                    raise self.conflict(call, other, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +149,9 @@ class Call:
         """Find what the path names, outermost first."""
         for parameter, kind in self.operation.lookups:
             id = self.path[parameter]
-            by_value = (it.id for it in self.every(kind, self.target) if it.values.get(parameter) == id)
+            by_value = self.world.first(kind, self.target, **{parameter: id})
             try:
-                self.target = self.find(kind, next(by_value, id), inside=self.target)
+                self.target = self.find(kind, by_value.id if by_value else id, inside=self.target)
             except ApiError:
                 if not self.lists or 404 in self.operation.errors:
                     raise
@@ -169,9 +169,13 @@ class Call:
     def sees(self, thing: Thing) -> bool:
         return thing.workspace_id in {None, self.principal.workspace_id}
 
-    def every(self, kind: str, inside: Thing | None = None) -> list[Thing]:
-        things = self.world.inside(inside, kind) if inside is not None else self.world.things(kind).values()
-        return [it for it in things if self.sees(it)]
+    def every(self, kind: str, inside: Thing | None = None, /, **values: Any) -> list[Thing]:
+        return [it for it in self.world.every(kind, inside, **values) if self.sees(it)]
+
+    def refuse_apps(self) -> None:
+        """Refuse what only people and service tokens may do."""
+        if self.principal.client is not None:
+            raise ApiError(403, "An integration may not do that.", hint="Use a service token.")
 
     def refuse(self, message: str, hint: str | None = None) -> ApiError:
         """A request that does not fit, with the status that this operation has for that."""
@@ -226,15 +230,11 @@ class Call:
     def create(self, kind: str, parent: Thing | None = None, values: Values | None = None) -> Thing:
         its = resource_of(kind)
         values = {**its.defaults, **_renamed(self.fields if values is None else values)}
-        thing = self.world.add(kind, parent or self.target or self._named_parent(), values)
-        try:
-            its.prepare(self, thing)
-            its.check_free(self, thing, thing.values, thing.parent)
-        except ApiError:
-            self.world.remove(thing)
-            raise
-        its.made(self, thing)
-        number = len(self.world.inside(thing.holder, kind))
+        thing = self.world.new(kind, parent or self.target or self._named_parent(), values)
+        its.prepare(self, thing)
+        its.check_free(self, thing, thing.values, thing.parent)
+        its.made(self, self.world.put(thing))
+        number = len(self.world.every(kind, thing.parent))
         thing.values.setdefault("name", f"{kind.rstrip('s').capitalize()} {number}")
         return thing
 
@@ -254,12 +254,19 @@ class Call:
 
     def delete(self, thing: Thing) -> None:
         """Delete a thing with all that it holds, or nothing if any of it may not go."""
-        doomed = [thing, *self.world.inside(thing)]
+        doomed = [thing, *self.world.held(thing)]
         for it in doomed:
             resource_of(it.kind).leaving(self, it, it is thing)
         for it in reversed(doomed):
             self.world.remove(it)
             resource_of(it.kind).gone(self, it)
+
+
+def demand(thing: Thing, *statuses: str, hint: str | None = None) -> None:
+    """Refuse what a thing has to be in another state for."""
+    status = thing.values["status"]
+    if status not in statuses:
+        raise ApiError(409, f"{thing.id} is {status}, not {' or '.join(statuses)}.", hint=hint)
 
 
 def _renamed(fields: Values) -> Values:

@@ -31,7 +31,6 @@ REDIRECT_URIS = (
     *(f"{it}{path}callback" for it in LOOPBACK for path in ("/", "/auth/")),
     "https://app.example/callback",
 )
-_LAST_MOMENT = 100e9  # Unix seconds: the year 5138; dates end not much later
 _NOT_STARTED = (
     "the sandbox is not started: enter it (`with Sandbox() as sandbox:` or `async with`), "
     "or take `sandbox.app` to serve it in this process"
@@ -79,8 +78,8 @@ class LocalPrisma:
         self.workspace_id: str = next(iter(self._users.values()))[1]
         self.approval_id: str = new_id("apr")
         self._service_token = ""
-        self._clock = Clock(clock)
-        self._door = Door(host, self._clock)
+        self._clock = clock
+        self._door = Door(host, lambda: self._world.clock())
         self.faults: Faults = self._door.faults
         self._begin()
 
@@ -255,7 +254,7 @@ class LocalPrisma:
 
     def advance(self, seconds: float) -> None:
         """Set the sandbox's clock forward: tokens expire, databases get ready, backups are made."""
-        self._clock.advance(seconds)
+        self._world.advance(seconds)
 
     def expire_access_tokens(self) -> None:
         """Answer 401 to every access token that a login or refresh has given so far."""
@@ -271,7 +270,6 @@ class LocalPrisma:
         """Forget everything that was made and asked; URLs, users, workspaces and the service token stay."""
         with self._world:
             self._backing.clear()
-            self._clock.reset()
             self.faults.clear()
             self._begin()
             self._door.kept.clear()
@@ -294,24 +292,6 @@ class LocalPrisma:
         backing = self._backing
         self._backing = self._world.backing = Backing()
         backing.close()
-
-
-class Clock:
-    """A clock that can be set forward."""
-
-    def __init__(self, base: Callable[[], float]) -> None:
-        self._base, self._ahead = base, 0.0
-
-    def __call__(self) -> float:
-        return self._base() + self._ahead
-
-    def advance(self, seconds: float) -> None:
-        good = is_number(seconds, 0, _LAST_MOMENT - self())
-        check(good, "seconds is a number from 0, to the year 5138", seconds)
-        self._ahead += seconds
-
-    def reset(self) -> None:
-        self._ahead = 0.0
 
 
 def _origin(host: str, port: int) -> str:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from prisma_mgmt.sandbox.arguments import check, is_number
 from prisma_mgmt.sandbox.backing import Backing
 
 Values = dict[str, Any]
+LAST_MOMENT = 100e9  # Unix seconds: the year 5138; dates end not much later
 
 PREFIXES = {
     "workspaces": "wksp", "projects": "proj", "databases": "db", "connections": "con", "integrations": "int",
@@ -91,7 +93,7 @@ class World:
     """Everything that exists. Whoever reads or changes it enters it, which brings it up to its clock."""
 
     def __init__(self, clock: Callable[[], float], approval_id: str | None = None) -> None:
-        self.clock = clock
+        self._clock, self._ahead = clock, 0.0
         self.counts: Counter[str] = Counter()
         self.backing: Backing = Backing()
         self.users: dict[str, User] = {}
@@ -99,7 +101,7 @@ class World:
         self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
         self._sequence = itertools.count(1)
         self._planned: list[tuple[float, int, Thing, Callable[[float], object]]] = []  # a heap
-        self.approval_id: str = self.add("agent-approvals", None, id=approval_id).id
+        self.approval_id: str = self.put(self.new("agent-approvals", None, id=approval_id)).id
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -109,6 +111,15 @@ class World:
         self._lock.release()
 
     # How things move
+
+    def clock(self) -> float:
+        """Unix seconds of the world."""
+        return self._clock() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        good = is_number(seconds, 0, LAST_MOMENT - self.clock())
+        check(good, "seconds is a number from 0, to the year 5138", seconds)
+        self._ahead += seconds
 
     def plan(self, at: float, thing: Thing, what: Callable[[float], object]) -> None:
         """Do something to a thing when the clock gets to `at`, which it is given, if the thing still exists then."""
@@ -135,25 +146,37 @@ class World:
         """Everything of a kind by its id, in the order of creation."""
         return self._things.get(kind, {})
 
-    def inside(self, parent: Thing, kind: str | None = None) -> list[Thing]:
-        """Everything, or everything of a kind, that a thing holds."""
-        kinds = [kind] if kind is not None else list(self._things)
-        return [it for one in kinds for it in self._things[one].values() if it.inside(parent) and it is not parent]
+    def every(self, kind: str, inside: Thing | None = None, /, **values: Any) -> list[Thing]:
+        """Everything of a kind, or what of it a thing holds or has these values, in the order of creation."""
+        return [
+            it
+            for it in self.things(kind).values()
+            if (inside is None or (it.inside(inside) and it is not inside)) and values.items() <= it.values.items()
+        ]
 
-    def add(
+    def first(self, kind: str, inside: Thing | None = None, /, **values: Any) -> Thing | None:
+        return next(iter(self.every(kind, inside, **values)), None)
+
+    def held(self, by: Thing) -> list[Thing]:
+        """Everything that a thing holds."""
+        return [it for kind in list(self._things) for it in self.every(kind, by)]
+
+    def new(
         self,
         kind: str,
         parent: Thing | None,
         values: Values | None = None,
-        hidden: Values | None = None,
         *,
         id: str | None = None,
         at: float | None = None,
     ) -> Thing:
-        id = id or new_id(PREFIXES.get(kind, kind.rstrip("s")))
+        """Make a thing that is not there yet; see put."""
         made_at = self.clock() if at is None else at
-        thing = Thing(kind, id, next(self._sequence), made_at, made_at, parent, values or {}, hidden or {})
-        self._things[kind][id] = thing
+        id = id or new_id(PREFIXES.get(kind, kind.rstrip("s")))
+        return Thing(kind, id, next(self._sequence), made_at, made_at, parent, values or {})
+
+    def put(self, thing: Thing) -> Thing:
+        self._things[thing.kind][thing.id] = thing
         return thing
 
     def remove(self, thing: Thing) -> None:
@@ -176,18 +199,20 @@ class World:
         return self.users.get(user_id or "") or next(iter(self.users.values()))
 
     def create_workspace(self, name: str, owner: User, *, id: str | None = None) -> Thing:
-        return self.add("workspaces", None, {"name": name}, {"owner": owner}, id=id)
+        workspace = self.new("workspaces", None, {"name": name}, id=id)
+        workspace.hidden["owner"] = owner
+        return self.put(workspace)
 
     def let_in(
         self, client_id: str, client_name: str, workspace_id: str, scopes: list[str], user_id: str | None = None
     ) -> None:
         """Record that an app was let into a workspace; a second login of the same app is the same integration."""
-        for one in self._things["integrations"].values():
-            if (one.values["clientId"], one.workspace_id) == (client_id, workspace_id):
-                one.values["scopes"] = scopes
-                return
-        user = self.user(user_id)
-        values = {"name": client_name, "clientId": client_id, "scopes": scopes, "provider": "oauth"}
+        workspace, user = self.workspaces[workspace_id], self.user(user_id)
+        known = self.first("integrations", workspace, clientId=client_id)
+        if known is not None:
+            known.values["scopes"] = scopes
+            return
+        values: Values = {"name": client_name, "clientId": client_id, "scopes": scopes, "provider": "oauth"}
         values["client"] = {"id": client_id, "name": client_name, "createdAt": self.now()}
         values["createdByUser"] = {"id": user.id, "email": user.email, "displayName": user.name}
-        self.add("integrations", self.workspaces[workspace_id], values)
+        self.put(self.new("integrations", workspace, values))

@@ -69,7 +69,7 @@ class Sight:
             holder = thing.up(plural(key.removesuffix("Id")))
             if holder is not None and holder is not thing:
                 return holder.id if key.endswith("Id") else holder
-            return self.world.inside(thing, key) if self.world.things(key) else MISSING
+            return self.world.every(key, thing) if self.world.things(key) else MISSING
 
         return find
 

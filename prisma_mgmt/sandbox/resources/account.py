@@ -3,7 +3,6 @@
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, answers, resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 from prisma_mgmt.sandbox.views import Sight
-from prisma_mgmt.sandbox.wire import ApiError
 
 REGIONS = {
     "us-east-1": "US East (N. Virginia)",
@@ -43,8 +42,8 @@ def list_regions(call: Call) -> list[Values]:
 def me(call: Call) -> Values:
     principal, user = call.principal, None
     if principal.client is None:
-        own = [it for it in call.world.inside(call.workspace, "service-tokens") if it.values["value"] == call.token]
-        id, name = (own[0].id, own[0].name) if own else (None, "Sandbox service token")
+        own = call.world.first("service-tokens", call.workspace, value=call.token)
+        id, name = (own.id, own.name) if own else (None, "Sandbox service token")
         credential = {"type": "service_token", "id": id, "name": name}
     else:
         credential = {"type": "oauth", "id": principal.client.id, "name": principal.client.name}
@@ -62,8 +61,7 @@ class Workspaces(Resource):
 
 @answers("management:workspaces.create")
 def create_workspace(call: Call) -> Thing:
-    if call.principal.client is not None:
-        raise ApiError(403, "An integration may not create workspaces.", hint="Use a service token.")
+    call.refuse_apps()
     owner = call.workspace.hidden["owner"]  # a service token acts for whoever owns its workspace
     return call.world.create_workspace(call.fields.get("displayName", "My workspace"), owner)
 

@@ -42,8 +42,7 @@ def _extend(call: Call, lease: Thing, seconds: int) -> None:
 
 def _held(call: Call, **on: str) -> Thing | None:
     """The lease of this request, if it is one on these values."""
-    leases = (it for it in call.every("lease", call.it) if it.id == call.headers.get(HEADER))
-    return next((it for it in leases if on.items() <= it.values.items()), None)
+    return call.world.first("lease", call.it, leaseId=call.headers.get(HEADER), **on)
 
 
 def _own(call: Call) -> Thing:
@@ -72,7 +71,7 @@ def version(_call: Call) -> Values:
 
 @answers("management:state.list_stacks")
 def list_stacks(call: Call) -> list[str]:
-    return sorted({it.values["stack"] for it in call.every("stages", call.it)})
+    return sorted({it.values["stack"] for it in call.world.every("stages", call.it)})
 
 
 @answers("management:state.delete_stack")
@@ -81,13 +80,11 @@ def delete_stack(call: Call) -> None:
     lease = _held(call, stack=stack, **stage)
     if lease is None:
         raise ApiError(409, f"{HEADER} is no live lease on what is to be deleted.")
-    others = (it for it in call.every("lease", call.it) if it is not lease and it.values["stack"] == stack)
-    other = next(others, None)
-    if not stage and other is not None:
-        raise ApiError(409, f"Another stage has a live lease: {other.values['stage']}.")
-    for it in call.every("stages", call.it):
-        if {"stack": stack, **stage}.items() <= it.values.items():
-            call.world.remove(it)
+    others = [it for it in call.world.every("lease", call.it, stack=stack) if it is not lease]
+    if not stage and others:
+        raise ApiError(409, f"Another stage has a live lease: {others[0].values['stage']}.")
+    for it in call.world.every("stages", call.it, stack=stack, **stage):
+        call.world.remove(it)
 
 
 @answers("management:state.list_stages")
@@ -95,7 +92,7 @@ def list_stages(call: Call) -> list[str]:
     stack = call.path["stack"]
     if _held(call, stack=stack) is None:
         raise ApiError(409, f"{HEADER} is no live lease on a stage of {stack}.")
-    return sorted(it.values["stage"] for it in call.every("stages", call.it) if it.values["stack"] == stack)
+    return sorted(it.values["stage"] for it in call.world.every("stages", call.it, stack=stack))
 
 
 # What is stored of the stage that the path names, for the holder of its lease alone
@@ -105,11 +102,9 @@ def _stage(call: Call, *, write: bool = False) -> Values:
     where = {key: call.path[key] for key in ("stack", "stage")}
     if _held(call, **where) is None:
         raise ApiError(409, f"{HEADER} is no live lease on {'/'.join(where.values())}.", hint="Acquire it first.")
-    known = next((it for it in call.every("stages", call.it) if where.items() <= it.values.items()), None)
-    if known is not None:
-        return known.values
-    nothing: Values = {**where, "resources": {}, "output": None}
-    return call.world.add("stages", call.it, nothing).values if write else nothing
+    nothing = call.world.new("stages", call.it, {**where, "resources": {}, "output": None})
+    known = call.world.first("stages", call.it, **where) or (call.world.put(nothing) if write else nothing)
+    return known.values
 
 
 def _slot(call: Call, *, write: bool = False) -> tuple[Values, str]:

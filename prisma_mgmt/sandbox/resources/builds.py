@@ -58,17 +58,16 @@ def _enter(build: Thing, state: str, phase: str, text: str, at: float) -> None:
 def _repository(world: World, build: Thing) -> str | None:
     """The linked repository that a build's run belongs to."""
     number = build.values.get("runIdentity", {}).get("repositoryId")
-    linked = world.things("source-repositories").values()
-    ours = (it for it in linked if it.workspace_id == build.workspace_id)
-    return next((it.id for it in ours if str(it.values["repoId"]) == number), None)
+    linked = world.every("source-repositories", build.parent)
+    return next((it.id for it in linked if str(it.values["repoId"]) == number), None)
 
 
 @answers("management:builds.create")
 def create(call: Call) -> Thing:
     """Take a report; the same run reported again is the same build."""
     run = call.fields.get("runIdentity")
-    known = (it for it in call.every("builds") if run is not None and it.values.get("runIdentity") == run)
-    return next(known, None) or call.create("builds", call.workspace)
+    known = call.world.first("builds", call.workspace, runIdentity=run) if run is not None else None
+    return known or call.create("builds", call.workspace)
 
 
 @answers("management:builds.report_resource")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from prisma_mgmt.sandbox.backing import EMPTY_SIZE, Address
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, resource
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, demand, resource
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
@@ -29,8 +29,7 @@ class Databases(Placed):
 
     def prepare(self, call: Call, thing: Thing) -> None:
         values, project = thing.values, thing.above("projects")
-        siblings = [it for it in call.world.inside(project, "databases") if it is not thing]
-        default = next((it for it in siblings if it.values["isDefault"]), None)
+        default = call.world.first("databases", project, isDefault=True)
         if values["isDefault"] and default is not None:
             raise ApiError(400, f"The project has a default database already: {default.id}.")
         if values["region"] == "inherit":
@@ -54,7 +53,7 @@ class Databases(Placed):
         call.world.backing.drop(thing.id)
 
     def show(self, sight: Sight, thing: Thing) -> Values:
-        postgres, connections = sight.api == "postgres", sight.world.inside(thing, "connections")
+        postgres, connections = sight.api == "postgres", sight.world.every("connections", thing)
         status, place = thing.values["status"], thing.values["region"]
         shown: Values = {"connections": connections, "region": place if postgres else region(place)}
         shown["status"] = STATUSES[status] if postgres else status
@@ -74,7 +73,7 @@ def _work(world: World, database: Thing, status: str) -> None:
 def _plan_backup(world: World, database: Thing, day: float) -> None:
     def back_up(at: float) -> None:
         values = {"type": "automatic", "backupType": "incremental"}
-        _back_up(world, world.add("backups", database, values, at=at), at)
+        _back_up(world, world.put(world.new("backups", database, values, at=at)), at)
         missed = (world.clock() - at) // DAY  # of which only the last are still kept
         _plan_backup(world, database, at + max(1, missed - RETENTION) * DAY)
 
@@ -107,8 +106,7 @@ def restore(call: Call) -> Thing:
     database = call.it.above("databases")
     named = {"type": "backup", "databaseId": database.id, "backupId": call.it.id}
     source = _source(call, {"source": call.fields.get("source", named)})
-    if database.values["status"] != "ready":
-        raise ApiError(409, f"The database is {database.values['status']}.", hint="Wait until it is ready.")
+    demand(database, "ready", hint="Wait until it is ready.")
     database.values["source"] = source
     _fill(call.world, database)
     _work(call.world, database, "recovering")
@@ -136,7 +134,7 @@ def _back_up(world: World, backup: Thing, at: float) -> None:
 
 @answers("management:databases.list_backups")
 def list_backups(call: Call) -> Reply:
-    limit, found = call.query.get("limit", 25), call.every("backups", call.it)
+    limit, found = call.query.get("limit", 25), call.world.every("backups", call.it)
     pagination = {"hasMore": len(found) > limit, "limit": limit}
     return Reply(found[:limit], beside={"meta": {"backupRetentionDays": RETENTION}, "pagination": pagination})
 
@@ -158,7 +156,7 @@ def usage(call: Call) -> Values:
         "metrics": {"operations": {"used": operations, "unit": "ops"}, "storage": storage},
         "storage": {"usedBytes": size},
         "queries": {"totalCount": operations},
-        "connections": {"peakCount": len(call.world.inside(call.it, "connections"))},
+        "connections": {"peakCount": len(call.world.every("connections", call.it))},
         "generatedAt": call.world.now(),
     }
 

@@ -19,16 +19,11 @@ AUDIENCE = "prisma-cloud"
 SHORTEST, LONGEST = 60, 3600  # seconds that a workflow's token lives
 
 
-def _the(world: World, kind: str, parent: Thing, key: str, value: Any) -> Thing | None:
-    """What of a kind in a parent has this value."""
-    return next((it for it in world.inside(parent, kind) if it.values[key] == value), None)
-
-
 @resource("scm-installations")
 class ScmInstallations(Resource):
     def matches(self, world: World, thing: Thing, key: str, wanted: Any) -> bool:
         if key == "repository":
-            return _the(world, "repositories", thing, "fullName", wanted) is not None
+            return world.first("repositories", thing, fullName=wanted) is not None
         return super().matches(world, thing, key, wanted)
 
 
@@ -40,17 +35,16 @@ def list_installations(call: Call) -> Reply:
 
 @answers("management:scm_installations.create_install_intent")
 def create_intent(call: Call) -> Values:
-    if call.principal.client is not None:
-        raise ApiError(403, "An integration may not link accounts.", hint="Use a service token.")
+    call.refuse_apps()
     workspace, repository = call.find("workspaces", call.fields["workspaceId"]), call.fields.get("repository")
     if repository is not None and (repository.count("/") != 1 or not all(repository.split("/"))):
         raise call.refuse("repository must be owner/name.")
-    intent = call.world.add("install-intents", workspace, {"repository": repository or f"{ACCOUNT}/shop"})
-    call.world.plan(intent.made_at + INTENT_LIFETIME, intent, lambda _: call.world.remove(intent))
+    intent = call.world.new("install-intents", workspace, {"repository": repository or f"{ACCOUNT}/shop"})
+    call.world.plan(intent.made_at + INTENT_LIFETIME, call.world.put(intent), lambda _: call.world.remove(intent))
     owner = intent.values["repository"].split("/")[0]
-    linked = call.world.inside(workspace, "scm-installations")
-    login = next((it.values["accountLogin"] for it in linked if repository is None or it.name == owner), None)
-    known = {} if login is None else {"alreadyLinked": True, "accountLogin": login}
+    named = {} if repository is None else {"accountLogin": owner}
+    linked = call.world.first("scm-installations", workspace, **named)
+    known = {"alreadyLinked": True, "accountLogin": linked.values["accountLogin"]} if linked else {}
     return {"workspaceId": workspace.id, "installUrl": f"{call.base}/github/install/{intent.id}", **known}
 
 
@@ -62,15 +56,15 @@ async def install(world: World, _request: Request, intent_id: str) -> Response:
             raise ApiError(404, "The install URL is unknown, was used before or has expired.")
         world.remove(intent)
         owner, name = intent.values["repository"].split("/")
-        installation = _the(world, "scm-installations", intent.holder, "name", owner)
+        installation = world.first("scm-installations", intent.parent, accountLogin=owner)
         if installation is None:
             numbers = {key: secrets.randbelow(10**8) for key in ("installationId", "accountId")}
-            values = {"name": owner, "accountLogin": owner, "accountType": "organization", **numbers}
-            installation = world.add("scm-installations", intent.parent, values)
+            values = {"accountLogin": owner, "accountType": "organization", **numbers}
+            installation = world.put(world.new("scm-installations", intent.parent, values))
         for full_name in (f"{owner}/{each}" for each in (name, "shop", "docs")):
-            if _the(world, "repositories", installation, "fullName", full_name) is None:
+            if world.first("repositories", installation, fullName=full_name) is None:
                 values = {"id": secrets.randbelow(10**9), "fullName": full_name, "defaultBranch": "main"}
-                world.add("repositories", installation, {**values, "isPrivate": True})
+                world.put(world.new("repositories", installation, {**values, "isPrivate": True}))
     return HTMLResponse("<!doctype html><title>Linked</title><p>The account is linked. You may close this page.")
 
 
@@ -79,7 +73,7 @@ class SourceRepositories(Resource):
     def prepare(self, call: Call, thing: Thing) -> None:
         number, project, values = thing.values.pop("providerRepositoryId"), thing.holder, thing.values
         installation = self._installation(call, project, values.get("installationId"))
-        seen = _the(call.world, "repositories", installation, "id", number)
+        seen = call.world.first("repositories", installation, id=number)
         if seen is None:
             raise call.refuse(f"The installation cannot see repository {number}.")
         for other in call.world.things("source-repositories").values():
@@ -92,10 +86,10 @@ class SourceRepositories(Resource):
         workspace = project.above("workspaces")
         if id is not None:
             return call.find("scm-installations", id, inside=workspace)
-        installations = call.world.inside(workspace, "scm-installations")
-        if not installations:
+        installation = call.world.first("scm-installations", workspace)
+        if installation is None:
             raise ApiError(403, "The workspace has no installation.", hint="Create an install intent first.")
-        return installations[0]
+        return installation
 
 
 @answers("management:github_actions.exchange_token")

@@ -27,8 +27,8 @@ class Projects(Resource):
     def show(self, sight: Sight, thing: Thing) -> Values:
         shown: Values = {"defaultRegion": thing.values["region"]}
         if sight.secrets:  # a database in its new project, which it does not name
-            inside = sight.world.inside(thing, "databases")
-            shown["database"] = facts(sight, inside[0]) if inside else None
+            database = sight.world.first("databases", thing)
+            shown["database"] = database and facts(sight, database)
         return shown
 
 
@@ -55,7 +55,7 @@ class Branches(Resource):
             raise call.refuse("gitName is not a name that git takes for a branch.")
 
     def made(self, call: Call, thing: Thing) -> None:
-        first = call.world.inside(thing.holder, "branches") == [thing]
+        first = call.world.every("branches", thing.parent) == [thing]
         thing.values["role"] = "production" if first else "preview"
         if first or thing.values["isDefault"]:
             self._make_default(call.world, thing)
@@ -79,10 +79,10 @@ class Branches(Resource):
             call.world.remove(variable)
 
     def _on(self, world: World, branch: Thing, kind: str) -> list[Thing]:
-        return [it for it in world.things(kind).values() if it.values.get("branchId") == branch.id]
+        return world.every(kind, branchId=branch.id)
 
     def _make_default(self, world: World, branch: Thing) -> None:
-        for one in world.inside(branch.holder, "branches"):
+        for one in world.every("branches", branch.parent):
             one.values["isDefault"] = one is branch
 
 
@@ -100,11 +100,11 @@ class Placed(Resource):
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("logicalId", "branchId"),)
 
     def prepare(self, call: Call, thing: Thing) -> None:
-        values, branches = thing.values, call.world.inside(thing.above("projects"), "branches")
+        values, default = thing.values, call.world.first("branches", thing.above("projects"), isDefault=True)
         given = {key for key in ("branchId", "logicalId") if values.get(key) is not None}
         if values.get("branchGitName") is not None and given:
             raise call.refuse("branchGitName cannot go together with branchId or logicalId.")
-        self._place(call, thing, values, next((it.id for it in branches if it.values["isDefault"]), None))
+        self._place(call, thing, values, default.id if default else None)
 
     def changed(self, call: Call, thing: Thing, changes: Values) -> None:
         moves = {"branchId", "branchGitName"} & set(changes)
@@ -118,8 +118,8 @@ class Placed(Resource):
         """Find the branch that is asked for by its id or its git name, and make it if need be."""
         project, git_name = thing.above("projects"), values.pop("branchGitName", None)
         if git_name is not None:
-            known = (it for it in call.world.inside(project, "branches") if it.values["gitName"] == git_name)
-            values["branchId"] = (next(known, None) or call.create("branches", project, {"gitName": git_name})).id
+            known = call.world.first("branches", project, gitName=git_name)
+            values["branchId"] = (known or call.create("branches", project, {"gitName": git_name})).id
         elif values.setdefault("branchId", otherwise) is not None:
             call.find("branches", values["branchId"], inside=project)
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, resource
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, demand, resource
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
@@ -47,7 +47,7 @@ class Services(Placed):
         return ApiError(409, told, "app:already_exists", existingAppId=other.id, conflict=key, **names)
 
     def show(self, sight: Sight, thing: Thing) -> Values:
-        deployments = sight.world.inside(thing, "deployments")
+        deployments = sight.world.every("deployments", thing)
         latest = deployments[-1].id if deployments else None
         return {"region": region(thing.values["region"]), "latestDeploymentId": latest}
 
@@ -59,19 +59,18 @@ def promote(call: Call) -> Values:
     wanted = {fields[key] for key in ("deploymentId", "versionId") if key in fields}
     if not wanted:
         raise call.refuse("deploymentId is required.")
-    inside = call.every("deployments", service)
+    inside = call.world.every("deployments", service)
     found = next((it for it in inside if wanted & {it.id, it.values["foundryVersionId"]}), None)
     if found is None:
         raise missing(wanted.pop())
-    if call.operation.template.endswith("rollback") and status(found) in {"new", "stopped"}:
+    if call.operation.template.endswith("rollback") and found.values["status"] in {"new", "stopped"}:
         if not found.hidden["code"]:
             raise ApiError(404, f"The code of {found.id} is gone.")
         for each in ("starting", "running"):
             enter(found, each, now)
-    if status(found) != "running":
-        raise ApiError(409, f"{found.id} is {status(found)}, not running.", hint="Start it and wait until it runs.")
+    demand(found, "running", hint="Start it and wait until it runs.")
     service.hidden["promoted"] = found
-    moved = len(call.every("domains", service))
+    moved = len(call.world.every("domains", service))
     return {"appEndpointDomain": service.values["appEndpointDomain"], "reassignedDomains": moved}
 
 
@@ -91,7 +90,7 @@ class Deployments(Resource):
             raise call.refuse("Nothing is promoted whose code could be reused.", hint="Leave skipCodeUpload out.")
 
     def made(self, call: Call, thing: Thing) -> None:
-        variables = call.world.inside(thing.above("projects"), "environment-variables")
+        variables = call.world.every("environment-variables", thing.above("projects"))
         branch, reuses = thing.holder.values["branchId"], thing.values["skipCodeUpload"]
         names = sorted(it.values["key"] for it in variables if it.values["branchId"] in {None, branch})
         signature = None if reuses else secrets.token_urlsafe(24)
@@ -101,17 +100,12 @@ class Deployments(Resource):
         _log(thing, thing.made_at, "Created")
 
     def leaving(self, call: Call, thing: Thing, asked: bool) -> None:
-        if status(thing) in BUSY:
-            raise ApiError(409, f"{thing.id} is {status(thing)}.", hint="Stop it and wait until it has stopped.")
+        demand(thing, "new", "stopped", hint="Stop it and wait until it has stopped.")
 
     def gone(self, call: Call, thing: Thing) -> None:
         thing.values["status"] = "stopped"  # for whoever still follows its log
         if thing.holder.hidden["promoted"] is thing:
             thing.holder.hidden["promoted"] = None
-
-
-def status(deployment: Thing) -> str:
-    return str(deployment.values["status"])
 
 
 def enter(deployment: Thing, status: str, at: float) -> None:
@@ -128,8 +122,7 @@ def _move(world: World, deployment: Thing, first: str, then: str) -> None:
 
 @answers("management:deployments.start")
 def start(call: Call) -> Thing:
-    if status(call.it) in BUSY:
-        raise ApiError(409, f"The deployment is {status(call.it)} already.")
+    demand(call.it, "new", "stopped")
     if not call.it.hidden["code"]:
         raise ApiError(409, "The deployment has no code.", hint="Upload its archive to the uploadUrl it came with.")
     _move(call.world, call.it, "starting", "running")
@@ -138,8 +131,7 @@ def start(call: Call) -> Thing:
 
 @answers("management:deployments.stop")
 def stop(call: Call) -> None:
-    if status(call.it) not in {"starting", "running"}:
-        raise ApiError(409, f"The deployment is {status(call.it)}.")
+    demand(call.it, "starting", "running")
     call.world.cancel(call.it)
     _move(call.world, call.it, "stopping", "stopped")
 
@@ -153,8 +145,7 @@ async def upload(world: World, request: Request, deployment_id: str) -> Response
         signature = request.query_params.get("signature", "")
         if not secrets.compare_digest(signature.encode(), deployment.hidden["signature"].encode()):
             raise ApiError(403, "The signature is missing or wrong.")
-        if status(deployment) != "new":
-            raise ApiError(409, f"The deployment is {status(deployment)}.")
+        demand(deployment, "new")
     size = await read_chunks(request, MAX_ARCHIVE, len)
     if not size:
         raise ApiError(400, "The archive is empty.")
@@ -201,14 +192,14 @@ def create(call: Call) -> Reply | Thing:
     service, hostname = call.it, call.fields["hostname"].lower().rstrip(".")
     if len(hostname) > 253 or not HOSTNAME.fullmatch(hostname):
         raise ApiError(400, "hostname is not the name of a host.")
-    taken = next((it for it in call.world.things("domains").values() if it.values["hostname"] == hostname), None)
+    taken = call.world.first("domains", hostname=hostname)
     if taken is not None and taken.parent is service:
         return Reply(taken, status=200)
     if taken is not None:
         raise ApiError(409, f"{hostname} is taken by another service.")
     if service.hidden["promoted"] is None:
         raise call.refuse("Nothing is promoted yet.", hint="Promote a deployment first.")
-    if len(call.world.inside(service, "domains")) >= QUOTA:
+    if len(call.world.every("domains", service)) >= QUOTA:
         raise ApiError(429, f"A service has {QUOTA} domains at most.", code="customDomainQuotaReached")
     return call.create("domains", service, {"hostname": hostname})
 
@@ -217,7 +208,7 @@ def create(call: Call) -> Reply | Thing:
 def look(call: Call) -> Thing | list[Thing]:
     """Tell of domains with their records; those that are told for the first time still are pending in this answer."""
     now, one = call.world.clock(), call.it.kind == "domains"
-    domains = [call.it] if one else call.every("domains", call.it)
+    domains = [call.it] if one else call.world.every("domains", call.it)
     for it in domains:
         if it.values["status"] == "pending_dns":
             call.world.plan(now, it, partial(_verify, call.world, it))
@@ -226,7 +217,6 @@ def look(call: Call) -> Thing | list[Thing]:
 
 @answers("management:domains.retry")
 def retry(call: Call) -> Thing:
-    if call.it.values["status"] not in {"failed", "pending_dns"}:
-        raise ApiError(409, f"The domain is {call.it.values['status']}.")
+    demand(call.it, "failed", "pending_dns")
     _verify(call.world, call.it, call.world.clock())
     return call.it

@@ -12,19 +12,22 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 60.0  # seconds for the server to start
 SUPERUSER = "sandbox"
 INITDB = ("--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256")
 SETTINGS = (
-    *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200"),
-    *("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"),  # it is gone anyway in the end
+    "-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200"
+    " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"  # it is gone anyway in the end
 )
-HOLD = '"$@" >"$0/log" 2>&1 & read -r _; kill -QUIT $!; wait; rm -rf "$0"'
+HOLD = """
+if "$1" start -D "$0/data" -l "$0/log" -o "$2" >/dev/null 2>&1; then echo started; else echo failed; fi
+read -r _
+"$1" stop -D "$0/data" -m immediate >/dev/null 2>&1
+rm -rf "$0"
+"""
 
 _lock = threading.Lock()
 
@@ -56,28 +59,15 @@ def _start(binaries: Path, folder: Path) -> str:
     made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, **owner)  # noqa: S603  # ours
     if made.returncode:
         raise OSError(f"initdb failed: {made.stderr.strip()}")
-    server = [str(binaries / "postgres"), "-D", str(folder / "data"), "-p", str(port), *SETTINGS]
-    command = ["/bin/sh", "-c", HOLD, str(folder), *server]
-    quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    options: dict[str, Any] = {**quiet, "cwd": folder, "start_new_session": True, **owner}
+    command = ["/bin/sh", "-c", HOLD, str(folder), str(binaries / "pg_ctl"), f"-p {port} {SETTINGS}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    options: dict[str, Any] = {**pipes, "cwd": folder, "start_new_session": True, **owner}
     holder = subprocess.Popen(command, text=True, **options)  # noqa: S603  # our own arguments
-    atexit.register(_stop, holder)
-    _wait([str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)], folder / "log")
+    atexit.register(holder.communicate)
+    assert holder.stdout is not None
+    if holder.stdout.readline() != "started\n":
+        raise OSError(f"PostgreSQL did not start: {(folder / 'log').read_text(errors='replace')[-500:]}")
     return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres"
-
-
-def _wait(question: list[str], log: Path) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while subprocess.run(question, check=False).returncode:  # noqa: S603  # our own arguments
-        if time.monotonic() > give_up:
-            raise OSError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-500:]}")
-        time.sleep(0.05)
-
-
-def _stop(holder: "subprocess.Popen[str]") -> None:
-    assert holder.stdin is not None
-    holder.stdin.close()
-    holder.wait()
 
 
 def _binaries() -> Path:

@@ -19,7 +19,7 @@ from prisma_mgmt.sandbox.resources.github import install
 from prisma_mgmt.sandbox.resources.services import upload
 from prisma_mgmt.sandbox.site import Site
 from prisma_mgmt.sandbox.state import World
-from prisma_mgmt.sandbox.tokens import Principal, Tokens
+from prisma_mgmt.sandbox.tokens import SERVICE, Grant, Tokens
 from prisma_mgmt.sandbox.wire import ApiError, missing, read_body
 
 NDJSON = "application/x-ndjson"
@@ -84,23 +84,21 @@ class Application(Site):
         """Find out who asks, and for what."""
         path, description = path_of(operation, segments), self._describe()
         base = str(connection.base_url).rstrip("/")
-        principal, token = (Principal(""), "") if operation.is_open else self._authenticate(connection)
-        call = Call(
-            self._world, self._tokens, description, operation, principal, token, base, path, {}, connection.headers
-        )
+        grant, token = (Grant(SERVICE, ""), "") if operation.is_open else self._authenticate(connection)
+        call = Call(self._world, self._tokens, description, operation, grant, token, base, path, {}, connection.headers)
         if not operation.is_open:
             call.look_up()
         call.query = read_parameters(call, connection.url.query)
         return call
 
-    def _authenticate(self, connection: HTTPConnection) -> tuple[Principal, str]:
+    def _authenticate(self, connection: HTTPConnection) -> tuple[Grant, str]:
         self._world.counts["api"] += 1
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        principal = self._tokens.principal(token) if scheme.lower() == "bearer" else None
-        if principal is None:
+        grant = self._tokens.grant_of(token) if scheme.lower() == "bearer" else None
+        if grant is None:
             self._world.counts["unauthenticated"] += 1
             raise ApiError(401, "The access token is missing, unknown or expired.")
-        return principal, token
+        return grant, token
 
     async def _follow(self, socket: WebSocket) -> None:
         """Send a log as messages, one a record, until it is over or the other side leaves."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 from prisma_mgmt.sandbox.description import Description, Operation, plural
 from prisma_mgmt.sandbox.schema import is_list, is_object
 from prisma_mgmt.sandbox.state import Thing, User, Values, World
-from prisma_mgmt.sandbox.tokens import Principal, Tokens
+from prisma_mgmt.sandbox.tokens import Grant, Tokens
 from prisma_mgmt.sandbox.views import MISSING, Sight, head
 from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, read_cursor, write_cursor
 
@@ -118,7 +118,7 @@ class Call:
     tokens: Tokens
     description: Description
     operation: Operation
-    principal: Principal
+    grant: Grant
     token: str
     base: str
     path: Mapping[str, str]
@@ -139,11 +139,11 @@ class Call:
 
     @property
     def user(self) -> User:
-        return self.world.user(self.principal.user_id)
+        return self.world.user(self.grant.user_id)
 
     @property
     def workspace(self) -> Thing:
-        return self.find("workspaces", self.principal.workspace_id)
+        return self.find("workspaces", self.grant.workspace_id)
 
     def look_up(self) -> None:
         """Find what the path names, outermost first."""
@@ -167,14 +167,14 @@ class Call:
         return found
 
     def sees(self, thing: Thing) -> bool:
-        return thing.workspace_id in {None, self.principal.workspace_id}
+        return thing.workspace_id in {None, self.grant.workspace_id}
 
     def every(self, kind: str, inside: Thing | None = None, /, **values: Any) -> list[Thing]:
         return [it for it in self.world.every(kind, inside, **values) if self.sees(it)]
 
     def refuse_apps(self) -> None:
         """Refuse what only people and service tokens may do."""
-        if self.principal.client is not None:
+        if self.grant.user_id is not None:
             raise ApiError(403, "An integration may not do that.", hint="Use a service token.")
 
     def refuse(self, message: str, hint: str | None = None) -> ApiError:

@@ -27,23 +27,17 @@ class Client:
     secret: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Whom a live access token speaks for: a user through an app (OAuth), or the workspace itself (a service token)."""
-
-    workspace_id: str
-    client: Client | None = None
-    user_id: str | None = None
+SERVICE = Client("", "Sandbox service token", ())  # stands for whoever has a service token
 
 
 @dataclass(slots=True, eq=False)
 class Grant:
-    """What a user allowed at one login; revoked, it takes every token that came from it along."""
+    """What a user allowed an app at one login, or a service token may; revoked, it takes its tokens along."""
 
     client: Client
     workspace_id: str
-    scope: str
-    user_id: str
+    scope: str = ""
+    user_id: str | None = None  # None for a service token
     redirect_uri: str = ""
     challenge: str | None = None  # of PKCE
     revoked: bool = False
@@ -67,27 +61,24 @@ class Tokens:
         self.codes: dict[str, Token] = {}
         self.access_tokens: dict[str, Token] = {}
         self.refresh_tokens: dict[str, Token] = {}
-        self.service_tokens: dict[str, tuple[Principal, float]] = {}  # with the end of their lives
+        self.service_tokens: dict[str, Token] = {}
         self._world = world
         self._personality = personality
         self._lifetime = lifetime
         self._key = secrets.token_bytes(32)
 
-    def principal(self, access_token: str) -> Principal | None:
-        now, token = self._world.clock(), self.access_tokens.get(access_token)
-        if token is None:
-            principal, expires_at = self.service_tokens.get(access_token, (None, now))
-            return principal if expires_at > now else None
-        if token.grant.revoked or token.expires_at <= now:
-            return None
-        return Principal(token.grant.workspace_id, token.grant.client, token.grant.user_id)
+    def grant_of(self, token: str) -> Grant | None:
+        """What an access token or a service token stands for; None if it is unknown, revoked or expired."""
+        found = self.access_tokens.get(token) or self.service_tokens.get(token)
+        live = found is not None and not found.grant.revoked and found.expires_at > self._world.clock()
+        return found.grant if found is not None and live else None
 
     def issue_service_token(
         self, workspace_id: str, token: str | None = None, *, expires_at: float | None = None
     ) -> str:
         """Give a service token; `token` is one that is to be good for the workspace."""
         token = token or self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
-        self.service_tokens[token] = Principal(workspace_id), expires_at or float("inf")
+        self.service_tokens[token] = Token(Grant(SERVICE, workspace_id), expires_at or float("inf"))
         return token
 
     def issue_code(self, grant: Grant) -> str:

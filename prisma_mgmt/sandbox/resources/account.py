@@ -40,13 +40,13 @@ def list_regions(call: Call) -> list[Values]:
 
 @answers("management:me.get")
 def me(call: Call) -> Values:
-    principal, user = call.principal, None
-    if principal.client is None:
+    client, user = call.grant.client, None
+    if call.grant.user_id is None:
         own = call.world.first("service-tokens", call.workspace, value=call.token)
-        id, name = (own.id, own.name) if own else (None, "Sandbox service token")
+        id, name = (own.id, own.name) if own else (None, client.name)
         credential = {"type": "service_token", "id": id, "name": name}
     else:
-        credential = {"type": "oauth", "id": principal.client.id, "name": principal.client.name}
+        credential = {"type": "oauth", "id": client.id, "name": client.name}
         user = {"id": call.user.id, "email": call.user.email, "name": call.user.name}
     return {"user": user, "workspace": call.workspace, "credential": credential}
 

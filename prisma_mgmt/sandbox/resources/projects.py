@@ -34,7 +34,7 @@ class Projects(Resource):
 
 @answers("management:projects.transfer")
 def transfer(call: Call) -> None:
-    recipient = call.tokens.principal(call.fields["recipientAccessToken"])
+    recipient = call.tokens.grant_of(call.fields["recipientAccessToken"])
     if recipient is None:
         raise missing("The workspace of recipientAccessToken")
     if recipient.workspace_id == call.it.workspace_id:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from prisma_mgmt.sandbox.description import Description, Operation, plural
 from prisma_mgmt.sandbox.schema import is_list, is_object
@@ -13,6 +13,7 @@ from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, read_cursor, 
 
 RENAMED = {"displayName": "name", "regionId": "region"}  # fields that answers show under another name
 MOMENT = 1.0  # seconds of the clock that things take to become something else
+RESOURCES: dict[str, "Resource"] = {}  # by kind
 
 
 class Resource:
@@ -21,6 +22,10 @@ class Resource:
     defaults: ClassVar[Values] = {}
     told_once: ClassVar[frozenset[str]] = frozenset()  # the values that are told only when they have just been made
     unique: ClassVar[tuple[tuple[str, ...], ...]] = ()  # the values that no two things of one parent have together
+
+    def __init_subclass__(cls, kind: str | None = None) -> None:
+        if kind is not None:
+            RESOURCES[kind] = cls()
 
     def prepare(self, call: "Call", thing: Thing) -> None:
         """Fill in and check the values of a new thing; raise ApiError to refuse it."""
@@ -73,9 +78,7 @@ class Reply:
 
 
 Handler = Callable[["Call"], Any]
-R = TypeVar("R", bound=Resource)
 OWN: dict[str, Handler] = {}
-RESOURCES: dict[str, Resource] = {}
 _STORED = Resource()
 
 
@@ -85,16 +88,6 @@ def answers(*operations: str) -> Callable[[Handler], Handler]:
     def register(handler: Handler) -> Handler:
         OWN.update(dict.fromkeys(operations, handler))
         return handler
-
-    return register
-
-
-def resource(kind: str) -> Callable[[type[R]], type[R]]:
-    """Register what things of a kind do."""
-
-    def register(made: type[R]) -> type[R]:
-        RESOURCES[kind] = made()
-        return made
 
     return register
 

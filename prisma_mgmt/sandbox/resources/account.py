@@ -1,6 +1,6 @@
 """Workspaces and who may enter them, regions, approvals, and whom a token stands for."""
 
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, answers, resource
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, answers
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 from prisma_mgmt.sandbox.views import Sight
 
@@ -51,8 +51,7 @@ def me(call: Call) -> Values:
     return {"user": user, "workspace": call.workspace, "credential": credential}
 
 
-@resource("workspaces")
-class Workspaces(Resource):
+class Workspaces(Resource, kind="workspaces"):
     def show(self, sight: Sight, thing: Thing) -> Values:
         slug = "-".join("".join(one if one.isalnum() else " " for one in thing.name.lower()).split())
         subscription = {"planName": "Free", "upgradeUrl": f"{sight.base}/{thing.id}/billing"}
@@ -73,16 +72,14 @@ def list_members(call: Call) -> list[Values]:
     return [{**member, "role": "owner", "status": "active", "joinedAt": joined_at}]
 
 
-@resource("integrations")
-class Integrations(Resource):
+class Integrations(Resource, kind="integrations"):
     """What a login leaves behind."""
 
     def gone(self, call: Call, thing: Thing) -> None:
         call.tokens.revoke_app(thing.values["clientId"], thing.holder.id)
 
 
-@resource("service-tokens")
-class ServiceTokens(Resource):
+class ServiceTokens(Resource, kind="service-tokens"):
     """Tokens as people make them and as GitHub's workflows get them; the latter expire."""
 
     told_once = frozenset({"value"})
@@ -101,8 +98,7 @@ def hint(secret: str) -> str:
     return f"…{secret[-4:]}"
 
 
-@resource("agent-approvals")
-class AgentApprovals(Resource):
+class AgentApprovals(Resource, kind="agent-approvals"):
     """One exists from the start, is granted within a moment and expires after ten minutes."""
 
     def show(self, sight: Sight, thing: Thing) -> Values:

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from prisma_mgmt.sandbox.engine import Call, Resource, answers, resource
+from prisma_mgmt.sandbox.engine import Call, Resource, answers
 from prisma_mgmt.sandbox.schema import is_object
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 from prisma_mgmt.sandbox.wire import ApiError
@@ -13,8 +13,7 @@ REPLACED = {"replaced", "replacing"}
 HEADER = "alchemy-state-lease-id"
 
 
-@resource("lease")
-class Leases(Resource):
+class Leases(Resource, kind="lease"):
     """The leases on the stages of a branch; one that has expired is gone."""
 
     defaults: ClassVar[Values] = {"ttlSeconds": LIFETIME, "holderDescription": "someone who gave no description"}

@@ -3,7 +3,7 @@
 from functools import partial
 
 from prisma_mgmt.sandbox.description import plural
-from prisma_mgmt.sandbox.engine import Call, Resource, answers, resource
+from prisma_mgmt.sandbox.engine import Call, Resource, answers
 from prisma_mgmt.sandbox.logs import ENDED
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
 from prisma_mgmt.sandbox.views import Sight
@@ -20,8 +20,7 @@ STRENGTH = ("acted_on", "created", "deleted")
 KINDS = {"service_key": "service-tokens", "config_variable": "environment-variables"}
 
 
-@resource("builds")
-class Builds(Resource):
+class Builds(Resource, kind="builds"):
     def made(self, call: Call, thing: Thing) -> None:
         thing.hidden.update(log=[], resources={})
         for seconds, state, phase, text in STEPS:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from prisma_mgmt.sandbox.backing import EMPTY_SIZE, Address
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, demand, resource
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, demand
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
@@ -23,8 +23,7 @@ STATUSES = {"provisioning": "provisioning", "recovering": "provisioning", "ready
 ACCELERATE = "accelerate.prisma-sandbox.invalid"
 
 
-@resource("databases")
-class Databases(Placed):
+class Databases(Placed, kind="databases"):
     defaults: ClassVar[Values] = {**Placed.defaults, "isDefault": False, "region": DEFAULT_REGION}
 
     def prepare(self, call: Call, thing: Thing) -> None:
@@ -113,8 +112,7 @@ def restore(call: Call) -> Thing:
     return database
 
 
-@resource("backups")
-class Backups(Resource):
+class Backups(Resource, kind="backups"):
     """One a day, kept for a week, and those that were asked for."""
 
     defaults: ClassVar[Values] = {"type": "manual", "backupType": "full"}
@@ -173,8 +171,7 @@ def _date(call: Call, key: str, otherwise: datetime) -> datetime:
 # Connections
 
 
-@resource("connections")
-class Connections(Resource):
+class Connections(Resource, kind="connections"):
     def made(self, call: Call, thing: Thing) -> None:
         thing.hidden.update(key=_new_key(), address=call.world.backing.grant(thing.holder.id, thing.id))
 

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from prisma_mgmt.sandbox.engine import Call, Reply, Resource, answers, resource
+from prisma_mgmt.sandbox.engine import Call, Reply, Resource, answers
 from prisma_mgmt.sandbox.schema import is_object
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import ApiError, RefusalError
@@ -19,8 +19,7 @@ AUDIENCE = "prisma-cloud"
 SHORTEST, LONGEST = 60, 3600  # seconds that a workflow's token lives
 
 
-@resource("scm-installations")
-class ScmInstallations(Resource):
+class ScmInstallations(Resource, kind="scm-installations"):
     def matches(self, world: World, thing: Thing, key: str, wanted: Any) -> bool:
         if key == "repository":
             return world.first("repositories", thing, fullName=wanted) is not None
@@ -68,8 +67,7 @@ async def install(world: World, _request: Request, intent_id: str) -> Response:
     return HTMLResponse("<!doctype html><title>Linked</title><p>The account is linked. You may close this page.")
 
 
-@resource("source-repositories")
-class SourceRepositories(Resource):
+class SourceRepositories(Resource, kind="source-repositories"):
     def prepare(self, call: Call, thing: Thing) -> None:
         number, project, values = thing.values.pop("providerRepositoryId"), thing.holder, thing.values
         installation = self._installation(call, project, values.get("installationId"))

@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any, ClassVar
 
-from prisma_mgmt.sandbox.engine import Call, Resource, answers, facts, resource, resource_of
+from prisma_mgmt.sandbox.engine import Call, Resource, answers, facts, resource_of
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.views import Sight
 from prisma_mgmt.sandbox.wire import ApiError, missing
@@ -13,8 +13,7 @@ from prisma_mgmt.sandbox.wire import ApiError, missing
 NO_GIT_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[/.-]|[/.]$|\.lock$|^@?$|/\.")
 
 
-@resource("projects")
-class Projects(Resource):
+class Projects(Resource, kind="projects"):
     defaults: ClassVar[Values] = {"name": "My project", "region": None, "logicalId": None, "createDatabase": True}
     unique = (("logicalId",),)
 
@@ -45,8 +44,7 @@ def transfer(call: Call) -> None:
     call.it.values.pop("workspaceId", None)  # which its creation may have named
 
 
-@resource("branches")
-class Branches(Resource):
+class Branches(Resource, kind="branches"):
     defaults: ClassVar[Values] = {"isDefault": False}
     unique = (("gitName",),)
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, demand, resource
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, demand
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
@@ -29,8 +29,7 @@ HOSTNAME = re.compile(rf"({LABEL}\.)+(?![0-9]+\Z){LABEL}", re.ASCII)  # an addre
 CERTIFICATE = 90 * 86_400  # seconds
 
 
-@resource("services")
-class Services(Placed):
+class Services(Placed, kind="services"):
     unique = (("name", "branchId"), *Placed.unique)
 
     def prepare(self, call: Call, thing: Thing) -> None:
@@ -77,8 +76,7 @@ def promote(call: Call) -> Values:
 # Deployments
 
 
-@resource("deployments")
-class Deployments(Resource):
+class Deployments(Resource, kind="deployments"):
     defaults: ClassVar[Values] = {"skipCodeUpload": False, "status": "new"}
     told_once = frozenset({"uploadUrl"})
 
@@ -164,8 +162,7 @@ def _log(deployment: Thing, at: float, text: str) -> None:
 # Domains
 
 
-@resource("domains")
-class Domains(Resource):
+class Domains(Resource, kind="domains"):
     def made(self, call: Call, thing: Thing) -> None:
         service = thing.holder
         target = f"{service.values['region']}.cname.prisma-sandbox.invalid"

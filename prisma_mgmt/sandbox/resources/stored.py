@@ -4,7 +4,7 @@ import re
 import secrets
 from typing import ClassVar
 
-from prisma_mgmt.sandbox.engine import Call, Resource, answers, resource
+from prisma_mgmt.sandbox.engine import Call, Resource, answers
 from prisma_mgmt.sandbox.resources.account import hint
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, new_id
@@ -12,8 +12,7 @@ from prisma_mgmt.sandbox.state import Thing, Values, new_id
 KEY = re.compile("[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
-@resource("buckets")
-class Buckets(Placed):
+class Buckets(Placed, kind="buckets"):
     defaults: ClassVar[Values] = {**Placed.defaults, "providerName": "sandbox", "status": "ready"}
 
     def made(self, call: Call, thing: Thing) -> None:
@@ -27,8 +26,7 @@ def update(call: Call) -> Thing:
     return call.change(call.it)
 
 
-@resource("keys")
-class Keys(Resource):
+class Keys(Resource, kind="keys"):
     """The keys of a bucket."""
 
     def made(self, call: Call, thing: Thing) -> None:
@@ -37,8 +35,7 @@ class Keys(Resource):
         thing.values.update(secretAccessKey=secret, valueHint=hint(secret), accessKeyId=new_id("AK"), **where)
 
 
-@resource("environment-variables")
-class EnvironmentVariables(Resource):
+class EnvironmentVariables(Resource, kind="environment-variables"):
     """One value for each key of a scope, to be written and never read."""
 
     defaults: ClassVar[Values] = {"branchId": None}
@@ -58,15 +55,13 @@ class EnvironmentVariables(Resource):
         changes["valueKid"] = new_id("kid")
 
 
-@resource("environments")
-class Environments(Resource):
+class Environments(Resource, kind="environments"):
     """The environments of the Data Platform API."""
 
     told_once = frozenset({"connectionString"})
 
 
-@resource("apikeys")
-class ApiKeys(Resource):
+class ApiKeys(Resource, kind="apikeys"):
     """The keys of those environments."""
 
     def made(self, call: Call, thing: Thing) -> None:

@@ -132,13 +132,10 @@ class LoginServer(Site):
         with self._world:
             client = self._authenticate(request, form)
             grant_type = _required(form, "grant_type")
-            if grant_type == "authorization_code":
-                answer = self._exchange(client, form)
-            elif grant_type == "refresh_token":
-                answer = self._refresh(client, form)
-            else:
+            exchange = {"authorization_code": self._exchange, "refresh_token": self._refresh}.get(grant_type)
+            if exchange is None:
                 raise OAuthError(400, f"grant_type {grant_type!a} is not supported.", "unsupported_grant_type")
-        return JSONResponse(answer, headers=NO_STORE)
+            return JSONResponse(exchange(client, form), headers=NO_STORE)
 
     def _exchange(self, client: Client, form: Mapping[str, str]) -> Values:
         code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")

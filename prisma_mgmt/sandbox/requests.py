@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import cast
 from urllib.parse import parse_qs
 
+from prisma_mgmt.sandbox.state import timestamp
 from prisma_mgmt.sandbox.wire import ApiError, parse_json
 
 LONGEST_BODY = 64 * 1024  # bytes that are kept of a body
@@ -46,8 +47,7 @@ class RecordedRequest:
 
     def describe(self) -> dict[str, object]:
         """The request as JSON."""
-        at = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return {**asdict(self), "at": at}
+        return {**asdict(self), "at": timestamp(self.at)}
 
     def line(self) -> str:
         """The request as one line of a log."""

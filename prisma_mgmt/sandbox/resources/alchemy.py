@@ -39,28 +39,25 @@ def _extend(call: Call, lease: Thing, seconds: int) -> None:
     call.world.plan(end, lease, lambda _: call.world.remove(lease))
 
 
-def _held(call: Call, **on: str) -> Thing | None:
-    """The lease of this request, if it is one on these values."""
-    return call.world.first("lease", call.it, leaseId=call.headers.get(HEADER), **on)
-
-
-def _own(call: Call) -> Thing:
-    lease = _held(call)
+def _held(call: Call, status: int = 409, /, **on: str) -> Thing:
+    """The lease of this request, which is refused if it has none on this stack or stage."""
+    lease = call.world.first("lease", call.it, leaseId=call.headers.get(HEADER), **on)
     if lease is None:
-        raise ApiError(404, "The lease is missing, replaced or expired.")
+        where = "/".join(on.values()) or "any stage"
+        raise ApiError(status, f"{HEADER} is no live lease on {where}.", hint="Acquire the lease first.")
     return lease
 
 
 @answers("management:state.renew_lease")
 def renew(call: Call) -> Thing:
-    lease = _own(call)
+    lease = _held(call, 404)
     _extend(call, lease, call.fields.get("ttlSeconds", LIFETIME))
     return lease
 
 
 @answers("management:state.release_lease")
 def release(call: Call) -> None:
-    call.world.remove(_own(call))
+    call.world.remove(_held(call, 404))
 
 
 @answers("management:state.version")
@@ -77,8 +74,6 @@ def list_stacks(call: Call) -> list[str]:
 def delete_stack(call: Call) -> None:
     stack, stage = call.path["stack"], {key: value for key, value in call.query.items() if key == "stage"}
     lease = _held(call, stack=stack, **stage)
-    if lease is None:
-        raise ApiError(409, f"{HEADER} is no live lease on what is to be deleted.")
     others = [it for it in call.world.every("lease", call.it, stack=stack) if it is not lease]
     if not stage and others:
         raise ApiError(409, f"Another stage has a live lease: {others[0].values['stage']}.")
@@ -89,8 +84,7 @@ def delete_stack(call: Call) -> None:
 @answers("management:state.list_stages")
 def list_stages(call: Call) -> list[str]:
     stack = call.path["stack"]
-    if _held(call, stack=stack) is None:
-        raise ApiError(409, f"{HEADER} is no live lease on a stage of {stack}.")
+    _held(call, stack=stack)
     return sorted(it.values["stage"] for it in call.world.every("stages", call.it, stack=stack))
 
 
@@ -99,8 +93,7 @@ def list_stages(call: Call) -> list[str]:
 
 def _stage(call: Call, *, write: bool = False) -> Values:
     where = {key: call.path[key] for key in ("stack", "stage")}
-    if _held(call, **where) is None:
-        raise ApiError(409, f"{HEADER} is no live lease on {'/'.join(where.values())}.", hint="Acquire it first.")
+    _held(call, **where)
     nothing = call.world.new("stages", call.it, {**where, "resources": {}, "output": None})
     known = call.world.first("stages", call.it, **where) or (call.world.put(nothing) if write else nothing)
     return known.values

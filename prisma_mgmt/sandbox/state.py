@@ -104,8 +104,9 @@ class World:
         self.approval_id: str = self.put(self.new("agent-approvals", None, id=approval_id)).id
 
     def __enter__(self) -> None:
-        self._lock.acquire()
-        self.catch_up()
+        with self._lock:
+            self.catch_up()
+            self._lock.acquire()  # once more, to hold it beyond this method
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()

@@ -16,6 +16,7 @@ from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked_b
 from prisma_mgmt.sandbox.site import Site
 from prisma_mgmt.sandbox.wire import ApiError
 
+Teller = Callable[[RecordedRequest], object]
 KEPT = 10_000  # requests; the oldest go first
 PREFIXES = {"/postgres": "postgres", "/data-platform": "data_platform", "/auth": "login"}
 OWN = "sandbox"  # the start page and the control routes: not recorded, and without faults
@@ -37,10 +38,9 @@ def place_of(path: str) -> tuple[str, str]:
 class Exchange:
     """One request on its way through the sandbox, and what is told of it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, told: RecordedRequest) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, told: RecordedRequest, tell: Teller | None) -> None:
         self.told = told
-        self.on_answer: Callable[[RecordedRequest], object] | None = None
-        self._scope, self._receive, self._send = scope, receive, send
+        self._scope, self._receive, self._send, self._tell = scope, receive, send, tell
         self._started = time.perf_counter()
         self._body = bytearray()
 
@@ -66,8 +66,8 @@ class Exchange:
         """Note what was answered, before the caller can know."""
         body = masked_body(Headers(scope=self._scope).get("content-type", ""), bytes(self._body))
         self.told = replace(self.told, status=status, body=body, seconds=time.perf_counter() - self._started)
-        if self.on_answer is not None:
-            self.on_answer(self.told)
+        if self._tell is not None:
+            self._tell(self.told)
 
 
 class Door:
@@ -78,7 +78,7 @@ class Door:
         self.faults: Faults = Faults(self._knows)
         self.kept: deque[Exchange] = deque(maxlen=KEPT)
         self.hang_up: Callable[[Scope], bool] | None = None  # cuts the connection of a request, if it knows it
-        self.on_request: Callable[[RecordedRequest], object] | None = None
+        self.on_request: Teller | None = None
         self._host, self._clock = host, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,8 +102,7 @@ class Door:
         route = site.template_of(method, below)
         query, headers = masked_query(scope["query_string"].decode("latin-1")), masked_headers(scope["headers"])
         told = RecordedRequest(self._clock(), api, method, path, route, query, headers)
-        exchange = Exchange(scope, receive, send, told)
-        exchange.on_answer = self.on_request
+        exchange = Exchange(scope, receive, send, told, self.on_request)
         self.kept.append(exchange)
         for fault in self.faults.meet(names_of(method, path, below, route, route and prefix + route)):
             exchange.told = replace(exchange.told, fault=fault.kind)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from prisma_mgmt.sandbox.description import Description, Operation, plural
 from prisma_mgmt.sandbox.schema import is_list, is_object
-from prisma_mgmt.sandbox.state import Thing, User, Values, World
+from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.tokens import Grant, Tokens
 from prisma_mgmt.sandbox.views import MISSING, Sight, head
 from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, read_cursor, write_cursor
@@ -131,10 +131,6 @@ class Call:
         return self.body if is_object(self.body) else {}
 
     @property
-    def user(self) -> User:
-        return self.world.user(self.grant.user_id)
-
-    @property
     def workspace(self) -> Thing:
         return self.find("workspaces", self.grant.workspace_id)
 
@@ -161,9 +157,6 @@ class Call:
 
     def sees(self, thing: Thing) -> bool:
         return thing.workspace_id in {None, self.grant.workspace_id}
-
-    def every(self, kind: str, inside: Thing | None = None, /, **values: Any) -> list[Thing]:
-        return [it for it in self.world.every(kind, inside, **values) if self.sees(it)]
 
     def refuse_apps(self) -> None:
         """Refuse what only people and service tokens may do."""
@@ -214,7 +207,7 @@ class Call:
         inside, kind = self.target if self.operation.lookups else None, self.operation.kind
         if self.operation.lookups and inside is None:
             return []
-        found, matches = self.every(kind, inside), resource_of(kind).matches
+        found, matches = [it for it in self.world.every(kind, inside) if self.sees(it)], resource_of(kind).matches
         for key, wanted in self.query.items():
             if key not in {"cursor", "limit"}:
                 found = [it for it in found if matches(self.world, it, key, wanted)]

@@ -47,7 +47,8 @@ def me(call: Call) -> Values:
         credential = {"type": "service_token", "id": id, "name": name}
     else:
         credential = {"type": "oauth", "id": client.id, "name": client.name}
-        user = {"id": call.user.id, "email": call.user.email, "name": call.user.name}
+        it = call.world.user(call.grant.user_id)
+        user = {"id": it.id, "email": it.email, "name": it.name}
     return {"user": user, "workspace": call.workspace, "credential": credential}
 
 

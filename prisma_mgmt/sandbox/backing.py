@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from urllib.parse import quote
 
 EMPTY_SIZE = 8_388_608  # bytes
 # Names that no resolver knows: without a PostgreSQL nothing here may reach a real database.
@@ -14,11 +15,15 @@ class Address:
 
     host: str
     port: int
-    user: str
+    username: str
     password: str
     database: str
     pooled: str | None = None
     query: str = ""
+
+    def url(self, host: str) -> str:
+        user, password = quote(self.username, safe=""), quote(self.password, safe="")
+        return f"postgresql://{user}:{password}@{host}:{self.port}/{self.database}{self.query}"
 
 
 class Backing:

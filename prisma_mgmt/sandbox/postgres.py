@@ -53,7 +53,7 @@ class PostgresBacking(Backing):
         self._execute(f"DROP DATABASE IF EXISTS {_name(database_id)} WITH (FORCE)")
         for connection_id, one in list(self._users.items()):
             if one.database == database_id:
-                self._execute(f"DROP ROLE IF EXISTS {_name(one.user)}")
+                self._execute(f"DROP ROLE IF EXISTS {_name(one.username)}")
                 del self._users[connection_id]
 
     def copy(self, source_id: str, target_id: str) -> None:
@@ -82,7 +82,8 @@ class PostgresBacking(Backing):
         new = self._new_user(database_id, connection_id)
         options = f"LOGIN NOINHERIT PASSWORD {_text(new.password)} IN ROLE {self._owner}"
         self._execute(
-            f"CREATE ROLE {_name(new.user)} {options}", f"ALTER ROLE {_name(new.user)} SET role = {_text(self._role)}"
+            f"CREATE ROLE {_name(new.username)} {options}",
+            f"ALTER ROLE {_name(new.username)} SET role = {_text(self._role)}",
         )
         self._let_in(new)
         return new
@@ -90,13 +91,13 @@ class PostgresBacking(Backing):
     def rotate(self, database_id: str, connection_id: str) -> Address:
         """Give a connection's login another name and password; the old ones open nothing any more."""
         old, new = self._users[connection_id], self._new_user(database_id, connection_id)
-        rename = f"ALTER ROLE {_name(old.user)} RENAME TO {_name(new.user)}"
-        self._execute(rename, f"ALTER ROLE {_name(new.user)} PASSWORD {_text(new.password)}")
+        rename = f"ALTER ROLE {_name(old.username)} RENAME TO {_name(new.username)}"
+        self._execute(rename, f"ALTER ROLE {_name(new.username)} PASSWORD {_text(new.password)}")
         return new
 
     def revoke(self, database_id: str, connection_id: str) -> None:
         """Drop the login of a connection, and end its sessions; what it made stays."""
-        user = self._users.pop(connection_id).user
+        user = self._users.pop(connection_id).username
         self._end_sessions("usename", user)
         inside = self._worker.run(asyncpg.connect(self._dsn, database=database_id, timeout=10))
         try:
@@ -127,7 +128,7 @@ class PostgresBacking(Backing):
         return self._users[connection_id]
 
     def _let_in(self, one: Address) -> None:
-        self._execute(f"GRANT CONNECT ON DATABASE {_name(one.database)} TO {_name(one.user)}")
+        self._execute(f"GRANT CONNECT ON DATABASE {_name(one.database)} TO {_name(one.username)}")
 
     def _end_sessions(self, column: str, value: str) -> None:
         self._fetch(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {column} = $1", value)  # noqa: S608  # our own

@@ -40,7 +40,7 @@ def backing(server: str) -> Iterator[PostgresBacking]:
 
 def url(address: Address, database: str | None = None) -> str:
     where = f"{address.host}:{address.port}/{database or address.database}"
-    return f"postgresql://{address.user}:{address.password}@{where}"
+    return f"postgresql://{address.username}:{address.password}@{where}"
 
 
 def ask(address: Address, *statements: str, database: str | None = None) -> list[Any]:
@@ -82,7 +82,7 @@ def test_a_rotation_ends_the_old_password(backing: PostgresBacking) -> None:
     old = backing.grant("db_1", "con_1")
     new = backing.rotate("db_1", "con_1")
     assert (refuses(old), refuses(new)) == (True, False)
-    assert (old.user, old.password) != (new.user, new.password)
+    assert (old.username, old.password) != (new.username, new.password)
 
 
 def test_a_copy_replaces_what_was_there_and_keeps_the_connections(backing: PostgresBacking) -> None:

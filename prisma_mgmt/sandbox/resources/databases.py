@@ -5,9 +5,9 @@ Credentials are told when they are made and never again.
 
 import secrets
 from collections import Counter
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from prisma_mgmt.sandbox.backing import EMPTY_SIZE, Address
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, demand
@@ -57,10 +57,12 @@ class Databases(Placed, kind="databases"):
         shown: Values = {"connections": connections, "region": place if postgres else region(place)}
         shown["status"] = STATUSES[status] if postgres else status
         if sight.secrets and connections:
-            string = key_string(connections[0])
+            first, string = connections[0], connections[0].values["endpoints"]["accelerate"]["connectionString"]
             key = {"apiKey": string.rpartition("=")[2], "connectionString": string}
             shown |= {"connectionString": string, "apiKeys": [key] if postgres else connections}
-            shown["directConnection"] = direct_connection(connections[0], sight.api)
+            shown["directConnection"] = (
+                asdict(first.hidden["address"]) if postgres else first.values["directConnection"]
+            )
         return shown
 
 
@@ -172,8 +174,12 @@ def _date(call: Call, key: str, otherwise: datetime) -> datetime:
 
 
 class Connections(Resource, kind="connections"):
+    defaults: ClassVar[Values] = {"type": "direct"}
+    told_once = frozenset({"connectionString", "directConnection", "host", "user", "pass"})
+
     def made(self, call: Call, thing: Thing) -> None:
-        thing.hidden.update(key=_new_key(), address=call.world.backing.grant(thing.holder.id, thing.id))
+        thing.values["kind"] = "accelerate" if thing.values["type"] == "prisma" else "postgres"
+        _open(thing, call.world.backing.grant(thing.holder.id, thing.id))
 
     def gone(self, call: Call, thing: Thing) -> None:
         database = thing.holder
@@ -182,56 +188,27 @@ class Connections(Resource, kind="connections"):
         call.world.backing.revoke(database.id, thing.id)
 
     def show(self, sight: Sight, thing: Thing) -> Values:
-        accelerate = thing.values.get("type") == "prisma"
-        shown: Values = {
-            "kind": "accelerate" if accelerate else "postgres",
-            "type": "prisma" if accelerate else "direct",
-            "endpoints": _endpoints(thing, sight.secrets),
-        }
+        ways = thing.values["endpoints"]
         if not sight.secrets:
-            return shown
-        direct, plain = direct_connection(thing, "management"), sight.api == "postgres" and not accelerate
-        string = postgres_string(thing) if plain else key_string(thing)
-        return {**shown, **direct, "directConnection": direct, "connectionString": string}
+            return {"endpoints": {name: {"host": it["host"], "port": it["port"]} for name, it in ways.items()}}
+        plain = sight.api == "postgres" and thing.values["type"] == "direct"
+        return {"connectionString": ways["direct" if plain else "accelerate"]["connectionString"]}
 
 
-def _new_key() -> str:
-    return f"sk_{secrets.token_urlsafe(24)}"
-
-
-def _endpoints(connection: Thing, with_secrets: bool) -> Values:
-    it: Address = connection.hidden["address"]
-    pooled = it.pooled or it.host
-    ways = {
-        "direct": (it.host, it.port, postgres_string(connection)),
-        "pooled": (pooled, it.port, postgres_string(connection, pooled)),
-        "accelerate": (ACCELERATE, 443, key_string(connection)),
+def _open(connection: Thing, it: Address) -> None:
+    """Give a connection all that opens its database."""
+    pooled, key = it.pooled or it.host, f"prisma+postgres://{ACCELERATE}/?api_key=sk_{secrets.token_urlsafe(24)}"
+    endpoints = {
+        "direct": {"host": it.host, "port": it.port, "connectionString": it.url(it.host)},
+        "pooled": {"host": pooled, "port": it.port, "connectionString": it.url(pooled)},
+        "accelerate": {"host": ACCELERATE, "port": 443, "connectionString": key},
     }
-    return {
-        name: {"host": host, "port": port, **({"connectionString": string} if with_secrets else {})}
-        for name, (host, port, string) in ways.items()
-    }
-
-
-def postgres_string(connection: Thing, host: str | None = None) -> str:
-    it: Address = connection.hidden["address"]
-    user, password = quote(it.user, safe=""), quote(it.password, safe="")
-    return f"postgresql://{user}:{password}@{host or it.host}:{it.port}/{it.database}{it.query}"
-
-
-def key_string(connection: Thing) -> str:
-    return f"prisma+postgres://{ACCELERATE}/?api_key={connection.hidden['key']}"
-
-
-def direct_connection(connection: Thing, api: str) -> Values:
-    it: Address = connection.hidden["address"]
-    if api == "postgres":
-        where: Values = {"host": it.host, "port": it.port, "database": it.database}
-        return {**where, "username": it.user, "password": it.password}
-    return {"host": f"{it.host}:{it.port}", "user": it.user, "pass": it.password}
+    direct = {"host": f"{it.host}:{it.port}", "user": it.username, "pass": it.password}
+    connection.values.update(**direct, directConnection=direct, endpoints=endpoints)
+    connection.hidden["address"] = it
 
 
 @answers("management:connections.rotate")
 def rotate(call: Call) -> Reply:
-    call.it.hidden.update(key=_new_key(), address=call.world.backing.rotate(call.it.holder.id, call.it.id))
+    _open(call.it, call.world.backing.rotate(call.it.holder.id, call.it.id))
     return Reply(call.it, secrets=True)

@@ -20,7 +20,7 @@ PREFIXES = {
     "workspaces": "wksp", "projects": "proj", "databases": "db", "connections": "con", "integrations": "int",
     "services": "app", "deployments": "dep", "domains": "dom", "branches": "br", "buckets": "bkt", "keys": "key",
     "builds": "bld", "backups": "bkp", "environment-variables": "env", "service-tokens": "st", "environments": "stage",
-    "scm-installations": "ins", "source-repositories": "repo", "agent-approvals": "apr",
+    "scm-installations": "ins", "source-repositories": "repo", "agent-approvals": "apr", "members": "mem",
 }  # fmt: skip
 
 
@@ -202,6 +202,8 @@ class World:
     def create_workspace(self, name: str, owner: User, *, id: str | None = None) -> Thing:
         workspace = self.new("workspaces", None, {"name": name}, id=id)
         workspace.hidden["owner"] = owner
+        member = {"userId": owner.id, "email": owner.email, "role": "owner", "joinedAt": self.now()}
+        self.put(self.new("members", workspace, member))
         return self.put(workspace)
 
     def let_in(

@@ -148,8 +148,8 @@ def test_a_new_operation_answers_sensibly_with_no_code(local: Local, new: httpx.
 # What has no code of its own is carried out by the description alone; a new operation of ours shows up here.
 STORED = """
 data_platform: api_keys.create api_keys.delete api_keys.list environments.create environments.delete environments.get
-    environments.list projects.create projects.delete projects.get projects.list workspaces.get workspaces.list
-    workspaces.update
+    environments.list members.list projects.create projects.delete projects.get projects.list workspaces.get
+    workspaces.list workspaces.update
 management: agent_approvals.get branches.create branches.delete branches.get branches.update buckets.create
     buckets.create_key buckets.delete buckets.delete_key buckets.get buckets.list buckets.list_keys builds.get
     builds.list builds.update connections.create connections.delete connections.get connections.list databases.create

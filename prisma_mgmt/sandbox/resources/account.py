@@ -66,13 +66,6 @@ def create_workspace(call: Call) -> Thing:
     return call.world.create_workspace(call.fields.get("displayName", "My workspace"), owner)
 
 
-@answers("data_platform:members.list")
-def list_members(call: Call) -> list[Values]:
-    owner, joined_at = call.it.hidden["owner"], timestamp(call.it.made_at)
-    member = {"id": f"mem_{owner.id[4:]}", "userId": owner.id, "email": owner.email}
-    return [{**member, "role": "owner", "status": "active", "joinedAt": joined_at}]
-
-
 class Integrations(Resource, kind="integrations"):
     """What a login leaves behind."""
 

@@ -19,7 +19,7 @@ class Projects(Resource, kind="projects"):
 
     def made(self, call: Call, thing: Thing) -> None:
         call.create("branches", thing, {"gitName": "main"})
-        if thing.values["createDatabase"] and call.operation.api != "data_platform":
+        if thing.values["createDatabase"] and call.operation.api != "data_platform":  # which has environments instead
             region = {"region": thing.values["region"]} if thing.values["region"] else {}
             call.create("databases", thing, {"name": f"{thing.name} database", "isDefault": True, **region})
 

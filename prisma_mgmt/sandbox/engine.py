@@ -138,7 +138,7 @@ class Call:
         """Find what the path names, outermost first."""
         for parameter, kind in self.operation.lookups:
             id = self.path[parameter]
-            by_value = self.world.first(kind, self.target, **{parameter: id})
+            by_value = self.world.first(kind, self.target, **{parameter: id})  # as integrations go by their clientId
             try:
                 self.target = self.find(kind, by_value.id if by_value else id, inside=self.target)
             except ApiError:
@@ -221,7 +221,7 @@ class Call:
         its.check_free(self, thing, thing.values, thing.parent)
         its.made(self, self.world.put(thing))
         number = len(self.world.every(kind, thing.parent))
-        thing.values.setdefault("name", f"{kind.rstrip('s').capitalize()} {number}")
+        thing.values.setdefault("name", f"{kind.rstrip('s').capitalize()} {number}")  # if nobody has said one
         return thing
 
     def _named_parent(self) -> Thing:

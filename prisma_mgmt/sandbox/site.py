@@ -30,9 +30,10 @@ class Site:
 
     async def answer(self, request: Request) -> Response:
         methods = self._routes.get(request.scope["path"].removeprefix(request.scope.get("root_path", "")), {})
-        if request.method not in methods:
+        method = "GET" if request.method == "HEAD" else request.method  # the server leaves the body out
+        if method not in methods:
             raise self.no_route(request, methods)
-        return await methods[request.method](request)
+        return await methods[method](request)
 
     def no_route(self, request: Request, methods: Iterable[str]) -> RefusalError:
         there = f"; there is {' and '.join(methods)}" if methods else ""

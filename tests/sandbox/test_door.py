@@ -453,6 +453,7 @@ def test_the_start_page_says_what_is_where() -> None:
     with Sandbox(users=["Ada & Co"]) as sandbox:
         page = httpx.get(sandbox.api_url)
         assert page.headers["content-security-policy"].startswith("default-src 'none'")
+        assert (httpx.head(sandbox.api_url).status_code, httpx.head(sandbox.api_url).content) == (200, b"")
         for told in (*sandbox.environment.values(), "/_sandbox/faults", "Ada &amp; Co"):
             assert told in page.text
         assert sandbox.requests == []

@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl, unquote
 import anyio
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
@@ -46,12 +45,6 @@ class Application(Site):
 
     def __init__(self, world: World, tokens: Tokens, describe: Callable[[], Description]) -> None:
         self._world, self._tokens, self._describe = world, tokens, describe
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await self._follow(WebSocket(scope, receive, send))
-        else:
-            await super().__call__(scope, receive, send)
 
     def template_of(self, method: str, path: str) -> str | None:
         found = self._find(segments_of(path)).get(method)
@@ -103,7 +96,7 @@ class Application(Site):
             raise ApiError(401, "The access token is missing, unknown or expired.")
         return grant, token
 
-    async def _follow(self, socket: WebSocket) -> None:
+    async def follow(self, socket: WebSocket) -> None:
         """Send a log as messages, one a record, until it is over or the other side leaves."""
         try:
             segments = segments_of(_path(socket))

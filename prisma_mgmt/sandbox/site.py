@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from prisma_mgmt.sandbox.wire import ApiError, OAuthError, RefusalError
 
@@ -21,6 +22,9 @@ class Site:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self.follow(WebSocket(scope, receive, send))
+            return
         request = Request(scope, receive)
         try:
             response = await self.answer(request)
@@ -34,6 +38,10 @@ class Site:
         if method not in methods:
             raise self.no_route(request, methods)
         return await methods[method](request)
+
+    async def follow(self, socket: WebSocket) -> None:
+        """Serve a WebSocket; only logs have one."""
+        await socket.close()
 
     def no_route(self, request: Request, methods: Iterable[str]) -> RefusalError:
         there = f"; there is {' and '.join(methods)}" if methods else ""

@@ -337,6 +337,16 @@ def test_a_websocket_meets_faults_too(sandbox: Sandbox, caplog: pytest.LogCaptur
     assert not [record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno > 20]
 
 
+@pytest.mark.parametrize("path", ["/", "/auth/token", "/_sandbox/requests", "/v1/me"])
+def test_a_websocket_that_leads_to_no_log_is_refused(
+    shared: Sandbox, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(InvalidStatus) as refused, follow(shared, shared.api_url.replace("http", "ws", 1) + path):
+        pass
+    assert refused.value.response.status_code in {403, 404}
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno > 20]
+
+
 def test_a_websocket_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture) -> None:
     sandbox = Sandbox()
     sandbox.__enter__()

@@ -89,7 +89,7 @@ class Shop:
 
 
 @contextmanager
-def shop_at(sandbox: Sandbox) -> Iterator[Shop]:
+def shop_at(sandbox: Sandbox, after_logout: str = "/") -> Iterator[Shop]:
     """A Starlette application of a few lines, in a thread, whose clock moves when a test says so."""
     port, clock = free_port(), FakeClock()
 
@@ -100,7 +100,9 @@ def shop_at(sandbox: Sandbox) -> Iterator[Shop]:
     shop = Shop(f"http://127.0.0.1:{port}", "/prisma", "Hello, oauth", expire, storages)
     options: dict[str, Any] = {"auth_base_url": sandbox.auth_url, "now": clock.now}
     oauth = OAuthClient(sandbox.client_id, f"{shop.url}{shop.mount}/callback", **options)
-    login = LoginApp(oauth, SessionManager(oauth, storages.__getitem__, leeway=0), [new_key()])
+    login = LoginApp(
+        oauth, SessionManager(oauth, storages.__getitem__, leeway=0), [new_key()], after_logout=after_logout
+    )
 
     async def home(request: Request) -> HTMLResponse:
         session = login.session(request)
@@ -209,6 +211,15 @@ def test_a_person_asks_to_log_out_by_a_link(browser: Browser, shop: Shop) -> Non
     browser.look("logout")
     browser.click("Log out")
     assert browser.shows("Nobody is here")
+
+
+def test_a_logout_may_lead_to_another_site(browser: Browser, asking: Sandbox) -> None:
+    with shop_at(asking, after_logout=f"{asking.api_url}/") as shop:
+        log_in(browser, shop)
+        browser.open(f"{shop.url}/prisma/logout")
+        browser.click("Log out")
+        assert browser.shows("This is a sandbox")
+        assert browser.url == f"{asking.api_url}/"
 
 
 def test_another_site_logs_nobody_out(browser: Browser, small_shop: Shop, asking: Sandbox) -> None:

@@ -1,19 +1,14 @@
 """A person logs in: Chromium, driven over WebDriver, from a terminal and in a web application, at the sandbox."""
 
-import os
-import subprocess
-import tempfile
+import sys
 import threading
-import time
-from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 import uvicorn
 from attrs import define
@@ -27,136 +22,11 @@ from prisma_mgmt.auth import LoginApp, OAuthClient, SessionManager, log_in_with_
 from prisma_mgmt.auth.storage import FileTokenStorage, MemoryTokenStorage
 from prisma_mgmt.sandbox import Sandbox
 from tests.conftest import FakeClock
-from tests.kit.servers import free_port, program
+from tests.examples.programs import EXAMPLES, serving
+from tests.kit.browser import Browser, chromium
+from tests.kit.servers import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
-
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-
-
-class Browser:
-    """One window of a real browser."""
-
-    def __init__(self, driver: httpx.Client) -> None:
-        self._driver = driver
-
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._driver.request(method, path, json=body)
-        value = answer.json()["value"]
-        assert answer.is_success, value
-        return value
-
-    def open(self, url: str) -> None:
-        self._call("POST", "/url", {"url": url})
-
-    def click(self, button: str) -> None:
-        self._press("xpath", f"//button[normalize-space()='{button}']")
-
-    def follow(self, link: str) -> None:
-        self._press("link text", link)
-
-    def _press(self, using: str, value: str) -> None:
-        """Click on what is there, or comes with the page that is on its way."""
-        end = time.monotonic() + 20
-        while True:
-            try:
-                (element,) = self._call("POST", "/element", {"using": using, "value": value}).values()
-                self._call("POST", f"/element/{element}/click", {})
-                return
-            except AssertionError:
-                if time.monotonic() > end:
-                    raise
-
-    def back(self) -> None:
-        self._call("POST", "/back", {})
-
-    def tab(self) -> str:
-        """Open a tab and go there; gives its handle."""
-        handle = str(self._call("POST", "/window/new", {"type": "tab"})["handle"])
-        self.switch(handle)
-        return handle
-
-    def switch(self, handle: str) -> None:
-        self._call("POST", "/window", {"handle": handle})
-
-    @property
-    def handle(self) -> str:
-        return str(self._call("GET", "/window"))
-
-    def close(self) -> None:
-        self._call("DELETE", "/window")
-
-    @property
-    def cookies(self) -> dict[str, dict[str, Any]]:
-        return {cookie["name"]: cookie for cookie in self._call("GET", "/cookie")}
-
-    def forget_cookies(self) -> None:
-        self._call("DELETE", "/cookie")
-
-    def run(self, script: str) -> Any:
-        return self._call("POST", "/execute/sync", {"script": script, "args": []})
-
-    def pretend(self, *, width: int = 1200, dark: bool = False) -> None:
-        """Be a screen of this width, light or dark."""
-        phone = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        for command, options in (
-            ("Emulation.setDeviceMetricsOverride", phone),
-            ("Emulation.setEmulatedMedia", {"features": [scheme]}),
-        ):
-            self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": options})
-
-    def look(self, name: str) -> None:
-        """Keep a picture of the page, if somebody wants to see it."""
-        if folder := os.environ.get("SCREENSHOTS"):
-            Path(folder, f"{name}.png").write_bytes(b64decode(self._call("GET", "/screenshot")))
-
-    @property
-    def text(self) -> str:
-        (element,) = self._call("POST", "/element", {"using": "css selector", "value": "body"}).values()
-        return str(self._call("GET", f"/element/{element}/text"))
-
-    def shows(self, words: str) -> bool:
-        """If the page has these words, or the one that it is about to give way to."""
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            with suppress(AssertionError):  # the page went away between the two questions
-                if words in self.text:
-                    return True
-        return False
-
-    @property
-    def url(self) -> str:
-        return str(self._call("GET", "/url"))
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    driver, binary = program("chromedriver"), program("chromium")
-    port = free_port()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [driver, f"--port={port}", f"--log-path={Path(profile, 'driver.log')}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-            try:
-                assert process.stdout is not None
-                while b"started successfully" not in (line := process.stdout.readline()):
-                    assert line, "chromedriver did not start"
-                options = {"binary": binary, "args": [*FLAGS, f"--user-data-dir={profile}"]}
-                wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
-                with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as http:
-                    made = http.post("/session", json=wanted).json()["value"]
-                    assert "sessionId" in made, made
-                    session = f"http://127.0.0.1:{port}/session/{made['sessionId']}"
-                    http.base_url = httpx.URL(session)
-                    try:
-                        yield Browser(http)
-                    finally:
-                        assert http.delete(session).is_success, "the browser would outlive its driver"
-            finally:
-                process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -203,26 +73,36 @@ async def test_a_person_says_no(browser: Browser, tmp_path: Path) -> None:
 
 
 HOME = """<!doctype html><meta charset="utf-8"><title>shop</title><h1>{who}</h1>
-<a href="/prisma/login?next=/projects">Log in</a>
+<a href="/prisma/login?next=/projects">Log in with Prisma</a>
 <form method="post" action="/prisma/logout"><button>Log out</button></form>"""
 
 
 @define(eq=False)
 class Shop:
-    """A Starlette application with a LoginApp, served over a socket."""
+    """A web application with a LoginApp, served over a socket."""
 
     url: str
-    clock: FakeClock
-    storages: dict[str, MemoryTokenStorage]
+    mount: str
+    greeting: str  # to a person who has logged in
+    let_the_login_expire: Callable[[Browser], None]
+    storages: dict[str, MemoryTokenStorage] | None = None  # None if they are in another process
 
 
 @contextmanager
-def shop_at(sandbox: Sandbox) -> Iterator[Shop]:
+def shop_at(sandbox: Sandbox, after_logout: str = "/") -> Iterator[Shop]:
+    """A Starlette application of a few lines, in a thread, whose clock moves when a test says so."""
     port, clock = free_port(), FakeClock()
-    shop = Shop(f"http://127.0.0.1:{port}", clock, defaultdict(MemoryTokenStorage))
+
+    def expire(_: Browser) -> None:
+        clock.time += 601
+
+    storages: dict[str, MemoryTokenStorage] = defaultdict(MemoryTokenStorage)
+    shop = Shop(f"http://127.0.0.1:{port}", "/prisma", "Hello, oauth", expire, storages)
     options: dict[str, Any] = {"auth_base_url": sandbox.auth_url, "now": clock.now}
-    oauth = OAuthClient(sandbox.client_id, f"{shop.url}/prisma/callback", **options)
-    login = LoginApp(oauth, SessionManager(oauth, shop.storages.__getitem__, leeway=0), [new_key()])
+    oauth = OAuthClient(sandbox.client_id, f"{shop.url}{shop.mount}/callback", **options)
+    login = LoginApp(
+        oauth, SessionManager(oauth, storages.__getitem__, leeway=0), [new_key()], after_logout=after_logout
+    )
 
     async def home(request: Request) -> HTMLResponse:
         session = login.session(request)
@@ -248,31 +128,72 @@ def shop_at(sandbox: Sandbox) -> Iterator[Shop]:
 
 @pytest.fixture(scope="module")
 def asking() -> Iterator[Sandbox]:
-    with Sandbox(auto_approve=False, redirect_uris=("http://127.0.0.1/prisma/callback",)) as sandbox:
+    callbacks = ("http://127.0.0.1/prisma/callback", "http://127.0.0.1/auth/callback")
+    with Sandbox(auto_approve=False, redirect_uris=callbacks) as sandbox:
         yield sandbox
 
 
-@pytest.fixture
-def shop(asking: Sandbox, browser: Browser) -> Iterator[Shop]:
-    with shop_at(asking) as shop:
-        browser.pretend()
-        browser.open(shop.url)
-        browser.forget_cookies()
+@pytest.fixture(scope="module")
+def served(asking: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The FastAPI example, in a process of its own, as its users run it. The API knows one project."""
+    port = free_port()
+    shop = Shop(f"http://127.0.0.1:{port}", "/auth", "Bücher & <b>Brot</b>", Browser.forget_cookies)
+    named = {"PRISMA_REDIRECT_URI": f"{shop.url}/auth/callback", "LOGIN_KEYS": new_key(), **asking.environment}
+
+    async def make_a_project() -> None:
+        async with asking.client() as prisma:
+            await prisma.projects.create(name=shop.greeting, create_database=False)
+
+    anyio.run(make_a_project)
+    command = [sys.executable, str(EXAMPLES / "fastapi_app.py")]
+    with serving(command, cwd=tmp_path_factory.mktemp("shop"), PORT=str(port), **named):
         yield shop
+
+
+@pytest.fixture(params=["starlette", "fastapi_app.py"])
+def shop(request: pytest.FixtureRequest, asking: Sandbox, browser: Browser) -> Iterator[Shop]:
+    if request.param == "starlette":
+        with shop_at(asking) as shop:
+            yield from visited(browser, shop)
+    else:
+        yield from visited(browser, request.getfixturevalue("served"))
+
+
+@pytest.fixture
+def small_shop(asking: Sandbox, browser: Browser) -> Iterator[Shop]:
+    with shop_at(asking) as shop:
+        yield from visited(browser, shop)
+
+
+@pytest.fixture
+def example(browser: Browser, served: Shop) -> Iterator[Shop]:
+    yield from visited(browser, served)
+
+
+def visited(browser: Browser, shop: Shop) -> Iterator[Shop]:
+    browser.pretend()
+    browser.open(shop.url)
+    browser.forget_cookies()
+    yield shop
 
 
 def log_in(browser: Browser, shop: Shop) -> None:
     browser.open(f"{shop.url}/")
-    browser.follow("Log in")
+    browser.follow("Log in with Prisma")
     browser.click("Approve")
-    assert browser.shows("Hello, oauth at /projects")
+    assert browser.shows(shop.greeting)
+    assert browser.url == f"{shop.url}/projects"
+
+
+def fits(browser: Browser) -> bool:
+    """If nobody has to scroll to the side."""
+    return bool(browser.run("return document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 def test_a_person_logs_in_and_out_of_a_web_application(browser: Browser, shop: Shop) -> None:
     browser.open(shop.url)
     assert browser.shows("Nobody is here")
     log_in(browser, shop)
-    assert browser.url == f"{shop.url}/projects"
     cookies = browser.cookies
     assert list(cookies) == ["prisma_session"], "the login's own cookie is gone"
     assert cookies["prisma_session"]["httpOnly"]
@@ -286,50 +207,61 @@ def test_a_person_logs_in_and_out_of_a_web_application(browser: Browser, shop: S
 
 def test_a_person_asks_to_log_out_by_a_link(browser: Browser, shop: Shop) -> None:
     log_in(browser, shop)
-    browser.open(f"{shop.url}/prisma/logout")
+    browser.open(f"{shop.url}{shop.mount}/logout")
     browser.look("logout")
     browser.click("Log out")
     assert browser.shows("Nobody is here")
 
 
-def test_another_site_logs_nobody_out(browser: Browser, shop: Shop, asking: Sandbox) -> None:
-    log_in(browser, shop)
-    elsewhere = shop.url.replace("127.0.0.1", "localhost")
+def test_a_logout_may_lead_to_another_site(browser: Browser, asking: Sandbox) -> None:
+    with shop_at(asking, after_logout=f"{asking.api_url}/") as shop:
+        log_in(browser, shop)
+        browser.open(f"{shop.url}/prisma/logout")
+        browser.click("Log out")
+        assert browser.shows("This is a sandbox")
+        assert browser.url == f"{asking.api_url}/"
+
+
+def test_another_site_logs_nobody_out(browser: Browser, small_shop: Shop, asking: Sandbox) -> None:
+    log_in(browser, small_shop)
+    elsewhere = small_shop.url.replace("127.0.0.1", "localhost")
     browser.open(f"{elsewhere}/")
-    browser.run(f"document.forms[0].action = '{shop.url}/prisma/logout'")
+    browser.run(f"document.forms[0].action = '{small_shop.url}/prisma/logout'")
     browser.click("Log out")
     assert browser.shows("You are still logged in")
-    browser.open(shop.url)
+    browser.open(small_shop.url)
     assert browser.shows("Hello, oauth")
 
 
 def test_a_person_says_no_to_a_web_application_and_then_yes(browser: Browser, shop: Shop) -> None:
     browser.open(shop.url)
-    browser.follow("Log in")
+    browser.follow("Log in with Prisma")
     browser.click("Deny")
     assert browser.shows("You said no")
     assert browser.cookies == {}
     for name, width, dark in (("denied", 1200, False), ("denied-dark", 1200, True), ("denied-phone", 375, True)):
         browser.pretend(width=width, dark=dark)
         browser.look(name)
-        assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
+        assert fits(browser)
     browser.follow("Log in")
     browser.click("Approve")
-    assert browser.shows("Hello, oauth")
+    assert browser.shows(shop.greeting)
 
 
 def test_a_person_with_two_tabs(browser: Browser, shop: Shop) -> None:
     first = browser.handle
     browser.open(shop.url)
-    browser.follow("Log in")
+    browser.follow("Log in with Prisma")
     browser.tab()
     log_in(browser, shop)
     browser.close()
     browser.switch(first)
     browser.click("Approve")
-    assert browser.shows("Hello, oauth at /projects")
-    held = [storage for storage in shop.storages.values() if storage._tokens is not None]
-    assert len(held) == 1, "the second login took the place of the first"
+    assert browser.shows(shop.greeting)
+    assert browser.url == f"{shop.url}/projects"
+    if shop.storages is not None:
+        held = [storage for storage in shop.storages.values() if storage._tokens is not None]
+        assert len(held) == 1, "the second login took the place of the first"
 
 
 def test_a_person_who_goes_back_and_says_yes_once_more(browser: Browser, shop: Shop) -> None:
@@ -340,31 +272,61 @@ def test_a_person_who_goes_back_and_says_yes_once_more(browser: Browser, shop: S
     assert browser.shows("You are logged in already")
     browser.pretend(width=375)
     browser.look("already-phone")
-    assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert fits(browser)
     browser.follow("Go on")
-    assert browser.shows("Hello, oauth")
+    assert browser.shows(shop.greeting)
 
 
 def test_a_person_who_opens_a_callback_again(browser: Browser, shop: Shop) -> None:
     """In another browser, or after a logout."""
-    browser.open(f"{shop.url}/prisma/callback?code=old&state=old")
+    browser.open(f"{shop.url}{shop.mount}/callback?code=old&state=old")
     assert browser.shows("This login is over")
     browser.look("over")
     browser.follow("Log in")
     browser.click("Approve")
-    assert browser.shows("Hello, oauth")
+    assert browser.shows(shop.greeting)
 
 
 def test_a_person_who_takes_too_long(browser: Browser, shop: Shop) -> None:
     browser.open(shop.url)
-    browser.follow("Log in")
-    shop.clock.time += 601
+    browser.follow("Log in with Prisma")
+    shop.let_the_login_expire(browser)
     browser.click("Approve")
     assert browser.shows("This login is over")
 
 
-def test_the_style_of_the_pages_is_what_their_policy_allows(browser: Browser, shop: Shop) -> None:
-    browser.open(f"{shop.url}/prisma/callback")
+def test_a_person_whose_session_has_expired_comes_back_to_where_they_were(browser: Browser, example: Shop) -> None:
+    log_in(browser, example)
+    browser.forget_cookies()
+    browser.open(f"{example.url}/projects")
+    browser.pretend(width=375)
+    assert browser.shows("Approve")
+    browser.look("consent-phone")
+    assert fits(browser)
+    browser.click("Approve")
+    assert browser.shows(example.greeting)
+    browser.look("projects-phone")
+    assert fits(browser)
+    assert browser.url == f"{example.url}/projects"
+
+
+def test_a_person_whose_login_prisma_refuses_or_has_ended(browser: Browser, example: Shop, asking: Sandbox) -> None:
+    log_in(browser, example)
+    asking.fail("GET /v1/projects", status=401, times=2)  # the second one is for a new token
+    browser.open(f"{example.url}/projects")
+    assert browser.shows("Prisma refused your login")
+    browser.look("refused")
+    browser.open(f"{example.url}/projects")
+    assert browser.shows(example.greeting)
+    asking.revoke_refresh_tokens()
+    asking.expire_access_tokens()
+    browser.open(f"{example.url}/projects")
+    browser.click("Approve")
+    assert browser.shows(example.greeting)
+
+
+def test_the_style_of_the_pages_is_what_their_policy_allows(browser: Browser, small_shop: Shop) -> None:
+    browser.open(f"{small_shop.url}/prisma/callback")
     assert browser.run("return getComputedStyle(document.querySelector('main')).borderRadius") != "0px"
     browser.pretend(dark=True)
     dark = browser.run("return getComputedStyle(document.body).backgroundColor")

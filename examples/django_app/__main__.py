@@ -15,7 +15,7 @@ def main() -> None:
         if "PRISMA_CLIENT_ID" not in os.environ:
             from prisma_mgmt.sandbox import Sandbox
 
-            callback = f"http://127.0.0.1:{port}/prisma/callback"
+            callback = f"http://127.0.0.1:{port}/auth/callback"
             sandbox = stack.enter_context(Sandbox(redirect_uris=[callback]))
             os.environ |= {**sandbox.environment, "PRISMA_REDIRECT_URI": callback, "LOGIN_KEYS": new_key()}
         uvicorn.run("asgi:application", port=port)

@@ -1,6 +1,6 @@
 """A web application with a login, in Django under ASGI; see fastapi_app.py for the variables.
 
-python django_app                                        in a sandbox, at http://127.0.0.1:8000
+python django_app                                   in a sandbox, at http://127.0.0.1:8000
 DJANGO_SETTINGS_MODULE=settings uvicorn --app-dir django_app asgi:application
 """
 
@@ -16,10 +16,10 @@ from prisma_login import login, prisma, sessions  # noqa: E402  # reads the sett
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """The login beside Django: /prisma/login, /prisma/callback and /prisma/logout."""
+    """The login beside Django: /auth/login, /auth/callback and /auth/logout."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
-    elif scope["path"].startswith("/prisma/"):
+    elif scope["path"].startswith("/auth/"):
         await login(scope, receive, send)
     else:
         await views(scope, receive, send)

@@ -99,7 +99,7 @@ class OAuthClient:
         }
         options = {**{key: value for key, value in found.items() if value}, **options}
         if missing := [name for key, name in _REQUIRED.items() if key not in options]:
-            raise ValueError(f"{' and '.join(missing)} is not set in the environment")
+            raise ValueError(f"{' and '.join(f'{name} is not set' for name in missing)} in the environment")
         return cls(**options)
 
     def login_url(
@@ -263,7 +263,7 @@ def _text(value: object, name: str) -> str:
 def _redirect_uri(value: object) -> str:
     text = _text(value, "redirect_uri")
     if not urlsplit(text).scheme or urlsplit(text).fragment:
-        raise ValueError("redirect_uri must be an absolute URL without a fragment")
+        raise ValueError("redirect_uri must be an absolute URL such as https://app.example/callback, with no fragment")
     return text
 
 

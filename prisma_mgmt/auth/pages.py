@@ -30,10 +30,11 @@ _PAGE = """<!doctype html>
 """
 _DIGEST = b64encode(sha256(_STYLE.encode()).digest()).decode()
 
+# There is no form-action, because Chromium holds redirects to it, too, and a logout may lead to another site.
 HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_DIGEST}'; form-action 'self'; "
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_DIGEST}'; "
     "base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",

@@ -38,7 +38,7 @@ class Box:
 
     def __init__(self, keys: Sequence[bytes | str]) -> None:
         if not keys:
-            raise ValueError("keys must be a list of at least one key: the first seals, all open")
+            raise ValueError("keys must be a list of at least one key, such as [new_key()]; the first one seals")
         self._keys = [AESGCM(_key_bytes(key)) for key in keys]
 
     def seal(self, text: str, bound_to: str) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from prisma_mgmt.auth import new_key
+from prisma_mgmt.sandbox import Sandbox
 from tests.examples.programs import EXAMPLES, serving
 from tests.kit.servers import free_port
 
@@ -21,22 +23,66 @@ def test_a_browser_logs_in_sees_its_projects_and_logs_out(name: str, route: str,
         serving(command, cwd=tmp_path, PORT=str(port), PYTHONWARNINGS="ignore"),  # frameworks deprecate each other
         httpx.Client(base_url=url, follow_redirects=True, trust_env=False, timeout=20) as browser,
     ):
-        seen = browser.get(route)  # by way of /prisma/login, the login server and /prisma/callback
+        seen = browser.get(route)  # by way of /auth/login, the login server and /auth/callback
         assert seen.status_code == 200
         assert seen.json() in ([], {"projects": []})
         assert [it.url.path for it in seen.history] == [
             route,
-            "/prisma/login",
+            "/auth/login",
             "/auth/authorize",
-            "/prisma/callback",
+            "/auth/callback",
         ]
         assert browser.get(route).history == [], "the session stays"
         if name == "django_app":
             assert browser.get("/sync/projects").json() == {"projects": []}
-        out = browser.post("/prisma/logout", headers={"origin": url}, follow_redirects=False)
+        out = browser.post("/auth/logout", headers={"origin": url}, follow_redirects=False)
         assert out.status_code == 303
         assert browser.get(route, follow_redirects=False).status_code in (302, 303)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "route"), [("fastapi_app.py", "/projects"), *APPS[1:]])
+def test_what_prisma_cannot_do_just_now_is_no_fault_of_the_application(name: str, route: str, tmp_path: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with (
+        Sandbox(redirect_uris=[f"{url}/auth/callback"]) as sandbox,
+        serving(
+            [sys.executable, str(EXAMPLES / name)],
+            cwd=tmp_path,
+            PORT=str(port),
+            PYTHONWARNINGS="ignore",
+            PRISMA_REDIRECT_URI=f"{url}/auth/callback",
+            LOGIN_KEYS=new_key(),
+            **sandbox.environment,
+        ),
+        httpx.Client(base_url=url, trust_env=False, timeout=20) as browser,
+    ):
+        assert browser.get("/auth/login", follow_redirects=True).is_success
+
+        sandbox.fail("GET /v1/projects", status=401, times=2)  # the second one is for a new token
+        refused = browser.get(route)
+        assert (refused.status_code, "/auth/login" in refused.text) == (401, True)
+        sandbox.fail("GET /v1/projects", status=503, retry_after=90)
+        busy = browser.get(route)
+        assert (busy.status_code, busy.headers["Retry-After"]) == (503, "90")
+        sandbox.cut("GET /v1/projects", times=4)
+        cut = browser.get(route)
+        assert (cut.status_code, cut.headers["Retry-After"]) == (503, "5")
+        if name == "fastapi_app.py":
+            sandbox.fail("GET /v1/projects", status=503, retry_after=90)
+            assert browser.get("/api/projects").json()["detail"] == "This does not work just now"
+
+        sandbox.revoke_refresh_tokens()
+        sandbox.expire_access_tokens()
+        over = browser.get(route)
+        assert over.status_code in (302, 303)
+        assert browser.get(over.headers["location"], follow_redirects=True).url.path == route
+
+        sandbox.expire_access_tokens()
+        sandbox.fail("POST /token", status=503, retry_after=30)
+        unsure = browser.get(route)
+        assert (unsure.status_code, unsure.headers["Retry-After"]) == (503, "30"), "the login is not over"
 
 
 def test_a_page_for_people_in_fastapi(tmp_path: Path) -> None:
@@ -46,7 +92,7 @@ def test_a_page_for_people_in_fastapi(tmp_path: Path) -> None:
         httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True, trust_env=False) as browser,
     ):
         assert "Log in with Prisma" in browser.get("/").text
-        assert "Your projects" in browser.get("/prisma/login").text
+        assert "Your projects" in browser.get("/auth/login").text
 
 
 def test_a_visitor_claims_the_project_that_was_made_for_them(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ _TEST = re.compile(r"^(async )?def test_", re.MULTILINE)
 _FILE = re.compile(r"# (\w+\.py)\n")
 # Plugins by name, for it does not matter then if the package is installed, and brings its own, or is a checkout.
 _PYTEST = "-m pytest -q -p no:cacheprovider -p anyio.pytest_plugin -p prisma_mgmt.sandbox.pytest_plugin"
-_PLACES = ("127.0.0.1", "localhost", "localhost/auth", "localhost/prisma")  # where the pages' applications answer
+_PLACES = ("127.0.0.1", "127.0.0.1/auth", "localhost", "localhost/auth")  # where the pages' applications answer
 _END = "that was the last line of a block"
 
 

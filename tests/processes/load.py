@@ -71,7 +71,7 @@ class Load:
         """One user's login; gives the cookie of their session."""
         home = f"http://127.0.0.1:{self.ports[0]}"
         async with httpx.AsyncClient(trust_env=False, verify=False, follow_redirects=True, timeout=60) as browser:
-            seen = await browser.get(f"{home}/prisma/login?next={ROUTE}")
+            seen = await browser.get(f"{home}/auth/login?next={ROUTE}")
             assert seen.status_code == 200, seen.text
             return f"prisma_session={browser.cookies['prisma_session']}"
 
@@ -111,7 +111,7 @@ def tokens_at(storage: str) -> Iterator[dict[str, str]]:
 
 def run(*, seconds: float, users: int, storage: str, kill: str | None = None, pause: float = 1.0) -> Report:
     ports = [free_port(), free_port()]
-    callback = f"http://127.0.0.1:{ports[0]}/prisma/callback"
+    callback = f"http://127.0.0.1:{ports[0]}/auth/callback"
     with (
         tempfile.TemporaryDirectory() as folder,
         tokens_at(storage) as named,

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from prisma_mgmt.auth.callback import clean
 from prisma_mgmt.auth.exchange import LARGEST, Answer, Exchange
+from prisma_mgmt.auth.tokens import loads
 from prisma_mgmt.checks import checked_token
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.masks import Secret, SecretBytes, masked
@@ -53,19 +54,20 @@ class TokenEndpoint:
 
         Raises NetworkError; LoginRequiredError for a refused refresh token; AuthError for anything else.
         """
-        timeout = self._exchange.timeout
+
+        async def ask(within: float) -> Grant:
+            answer = await self._exchange.send("POST", self.url, form=form, within=within, on_sent=on_sent)
+            return self._granted(answer, form)
+
+        timeout, started = self._exchange.timeout, anyio.current_time()
         if not again:
-            return self._granted(await self._exchange.send("POST", self.url, form=form, on_sent=on_sent), form)
-        started = anyio.current_time()
+            return await ask(timeout)
         try:
-            answer = await self._exchange.send("POST", self.url, form=form, within=timeout * 2 / 3)
+            return await ask(timeout * 2 / 3)
         except NetworkError as error:
             first = error  # the answer is lost, and the refresh token may be spent: ask for its successor at once
-        else:
-            return self._granted(answer, form)
         try:
-            left = max(0.0, started + timeout - anyio.current_time())
-            return self._granted(await self._exchange.send("POST", self.url, form=form, within=left), form)
+            return await ask(max(0.0, started + timeout - anyio.current_time()))
         except NetworkError as error:
             error.attempts, error.unsent = 2, first.unsent and error.unsent
             raise
@@ -143,15 +145,11 @@ def fields_of(answer: Answer) -> dict[str, Any]:
     body = SecretBytes(answer.body)
     text = Secret(body.decode(json.detect_encoding(body), "replace"))  # an odd byte beside the pair does not cost it
     try:
-        found = json.loads(text, parse_int=_whole) if len(body) <= LARGEST else None
+        found = loads(text) if len(body) <= LARGEST else None
     except (ValueError, RecursionError):
         found = None
     fields = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
     return {key: masked(value) for key, value in fields.items()}
-
-
-def _whole(digits: str) -> int | None:
-    return int(digits) if len(digits) < 20 else None  # Python refuses thousands of digits, and the answer with them
 
 
 def _text(value: object) -> Secret:

@@ -350,6 +350,17 @@ async def test_other_programs_keys_stay_through_a_refresh(path: Path) -> None:
     assert json.loads(path.read_text()) == {**theirs, "accessToken": "b", "refreshToken": "r"}
 
 
+async def test_a_very_long_number_of_another_program_costs_nothing_and_keeps_its_digits(path: Path) -> None:
+    digits = "7" * 5000  # Python refuses to read such a number
+    path.write_text(f'{{"workspaceId": "w", "accessToken": "a", "theirs": {digits}}}')
+    path.chmod(0o600)
+    kept = FileTokenStorage(path)
+    found = await kept.get_tokens()
+    assert found == Tokens("w", "a")
+    await kept.set_tokens(found)
+    assert digits in path.read_text()
+
+
 async def test_a_symbolic_link_is_refused_and_its_target_left_alone(path: Path) -> None:
     target = path.with_name("target.json")
     await FileTokenStorage(target).set_tokens(TOKENS)

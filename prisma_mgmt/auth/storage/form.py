@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.auth.tokens import Tokens, loads
 from prisma_mgmt.checks import checked_methods
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare, secret
@@ -78,7 +78,7 @@ class Form:
         elif text.startswith("v1."):
             raise ValueError("it is sealed; give the storage its cipher")
         try:
-            return Tokens.from_json(json.loads(text))
+            return Tokens.from_json(loads(text))
         except json.JSONDecodeError:
             pass
         raise ValueError("it is no JSON")

@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream
 from attrs import define, field
 
+from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.callback import is_state, read_callback
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
 from prisma_mgmt.auth.pages import HEADERS, page
@@ -63,8 +64,7 @@ async def log_in_with_browser(
     Raises ValueError for another redirect_uri, OSError if its port is taken, CallbackError if the user said no,
     and AuthError if nobody logged in in time.
     """
-    if not isinstance(oauth, OAuthClient):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"oauth must be an OAuthClient, not {type(oauth).__name__}")
+    checked_kind(oauth, OAuthClient, "oauth", "an OAuthClient")
     checked_methods(storage, "storage", "get_tokens", "set_tokens", "clear_tokens")
     timeout = checked_seconds(timeout, "timeout")
     host, port, path = _loopback(oauth.redirect_uri)
@@ -202,9 +202,10 @@ def _target(head: Secret, authority: str) -> Secret | None:
     line, *fields = (Secret(one) for one in head.partition("\r\n\r\n")[0].split("\r\n"))
     words = [Secret(word) for word in line.split(" ")]
     hosts = [one.partition(":")[2].strip().lower() for one in fields if one.lower().startswith("host:")]
-    if len(words) != 3 or words[0] != "GET" or not words[2].startswith("HTTP/1.") or hosts != [authority]:
+    hosts = [host.removesuffix(":80") for host in hosts]  # which browsers leave out, since it goes without saying
+    if len(words) != 3 or words[0] != "GET" or not words[2].startswith("HTTP/1."):
         return None
-    return words[1]
+    return words[1] if hosts == [authority.removesuffix(":80")] else None
 
 
 def _response(words: tuple[str, str] | None) -> bytes:

@@ -1,12 +1,12 @@
 """Many users' sessions."""
 
 from collections.abc import Callable, Hashable, Sized
-from types import TracebackType
-from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Generic, NoReturn, TypedDict, Unpack
 from weakref import WeakValueDictionary
 
 from typing_extensions import TypeVar
 
+from prisma_mgmt.auth.closing import Closing
 from prisma_mgmt.auth.ledger import Ledger, ledger_of
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.session import OAuthSession
@@ -34,7 +34,7 @@ class SessionOptions(TypedDict, total=False):
     patience: "Patience | None"
 
 
-class SessionManager(Generic[K]):
+class SessionManager(Closing, Generic[K]):
     """One live session for each user: `sessions[user]` is the same object for as long as anyone holds it.
 
     storage_for: gives the storage of a user's tokens. It is asked anew for each session.
@@ -100,14 +100,6 @@ class SessionManager(Generic[K]):
                 failures.append(error)
         if failures:
             raise failures[0]
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a SessionManager can be neither pickled nor copied: make one in each process")

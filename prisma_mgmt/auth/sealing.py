@@ -14,6 +14,7 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.callback import parameters
 from prisma_mgmt.auth.cookies import Cookie, cookie, is_secure
 from prisma_mgmt.auth.pkce import LoginRequest
@@ -111,8 +112,8 @@ class LoginSealer:
         keys = masked_keys(keys)
         if not checked_seconds(ttl, "ttl") > 0:
             raise ValueError(f"ttl must be more than 0 seconds, not {ttl!r}")
-        if not isinstance(client_id, str | None) or not callable(now):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError("client_id must be text, and now a function")
+        checked_kind(client_id, str | None, "client_id", "text")
+        checked_kind(now, Callable, "now", "a function")
         self.ttl = ttl
         self._box = Box(keys)
         self._purpose = f"prisma-mgmt login {client_id or ''}"
@@ -134,8 +135,8 @@ class LoginSealer:
 
     def open_for(self, cookies: Mapping[str, str], callback_url: str) -> LoginRequest:
         """The login, of those in a browser's cookies, that a callback belongs to; CallbackError if there is none."""
-        if not isinstance(cookies, Mapping) or not isinstance(callback_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError("open_for() takes a mapping of cookies and the callback's URL")
+        checked_kind(cookies, Mapping, "cookies", "a mapping of cookies by their names")
+        checked_kind(callback_url, str, "the callback's URL", "text")
         with bare:
             state = parameters(Secret(callback_url)).get("state")
             if not state:
@@ -157,8 +158,7 @@ class LoginSealer:
 
     def seal(self, login: LoginRequest, return_to: str | None = None) -> str:
         """The cookie's value, about 300 characters. `return_to` is kept if it is a path in this application."""
-        if not isinstance(login, LoginRequest):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError(f"login must be the LoginRequest that login_url() gave, not {type(login).__name__}")
+        checked_kind(login, LoginRequest, "login", "the LoginRequest that login_url() gave")
         path = _safe_path(return_to or login.return_to)
         return self._box.seal_json([login.state, login.verifier, login.redirect_uri, path, self._now()], self._purpose)
 
@@ -199,8 +199,7 @@ def _key_bytes(key: bytes | str) -> bytes:
             key = SecretBytes(urlsafe_b64decode(key.strip() + "=" * (-len(key.strip()) % 4)))
         except ValueError:
             key = b""
-    if not isinstance(key, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
-        raise TypeError(f"a key must be bytes or text, not {type(key).__name__}")
+    checked_kind(key, bytes, "a key", "bytes or text")
     if len(key) != 32:
         raise ValueError("a key must be 32 bytes, or their base64 text, as new_key() gives it")
     return key

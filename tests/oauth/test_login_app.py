@@ -371,6 +371,22 @@ async def test_no_other_site_logs_a_user_out(site: Site, headers: dict[str, str]
     assert bool(await site.stored()) != own
 
 
+ORIGINS = [
+    ("https://app.example:443/prisma", "https://app.example"),
+    ("https://App.Example/prisma", "https://app.example"),
+    ("https://app.example:8443/prisma", "https://app.example:8443"),
+    ("http://127.0.0.1:80/prisma", "http://127.0.0.1"),
+]
+
+
+@pytest.mark.parametrize(("home", "origin"), ORIGINS)
+async def test_the_applications_own_origin_is_known_as_browsers_write_it(
+    sandbox: Sandbox, home: str, origin: str
+) -> None:
+    async with site_at(sandbox, home=home) as site:
+        assert (await site.browser.post("/prisma/logout", headers={"origin": origin})).status_code == 303
+
+
 async def test_a_link_to_the_logout_asks_first(site: Site) -> None:
     await site.log_in()
     answer = await site.browser.get("/prisma/logout")
@@ -480,20 +496,13 @@ async def test_any_other_request(site: Site, method: str, path: str, status: int
     assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
 
 
-async def test_a_server_that_asks_about_its_lifespan_is_answered(site: Site) -> None:
-    messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
-    said: list[str] = []
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+async def test_what_is_no_http_is_refused_as_asgi_asks_for(site: Site, kind: str) -> None:
+    async def never(*_: Any) -> Any:
+        raise AssertionError("nothing is said")
 
-    async def receive() -> Any:
-        return next(messages)
-
-    async def send(message: Any) -> None:
-        said.append(message["type"])
-
-    await site.login({"type": "lifespan"}, receive, send)
-    assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    await site.login({"type": "websocket"}, receive, send)
-    assert said[2:] == ["websocket.close"]
+    with pytest.raises(ValueError, match=f"answers http only, not {kind}"):
+        await site.login({"type": kind}, never, never)
 
 
 async def test_a_callback_that_is_cancelled_leaves_no_tokens_behind(sandbox: Sandbox) -> None:

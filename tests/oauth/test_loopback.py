@@ -17,6 +17,7 @@ from attrs import define, field
 from prisma_mgmt import AuthError, CallbackError
 from prisma_mgmt.auth import OAuthClient, OAuthSession, log_in_with_browser, loopback
 from prisma_mgmt.auth.storage import MemoryTokenStorage
+from prisma_mgmt.masks import Secret
 from tests.kit.canaries import leaks
 from tests.kit.login import Prisma
 from tests.kit.rig import Reply, serve
@@ -189,6 +190,14 @@ async def test_garbage_ends_nothing(sent: bytes) -> None:
 
         await while_waiting(app, visit)
         assert app.session is not None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:80", "[::1]", "localhost"])
+def test_a_browser_leaves_out_the_port_that_goes_without_saying(host: str) -> None:
+    head = Secret(f"GET /callback?code=c HTTP/1.1\r\nHost: {host}\r\n\r\n")
+    authority = host.removesuffix(":80") + ":80"
+    assert loopback._target(head, authority) == "/callback?code=c"
+    assert loopback._target(head, host.removesuffix(":80") + ":8080") is None
 
 
 async def test_a_half_request_holds_up_nobody() -> None:

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.held import good
-from prisma_mgmt.auth.ledger import Ledger, mark
+from prisma_mgmt.auth.ledger import mark
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.auth.vault import Vault
@@ -36,7 +36,7 @@ class Flight:
     revoke: True if a logout asked the server to forget the login: what the refresh brings is to be forgotten too.
     """
 
-    def __init__(self, token: str, owner: object, renew: Callable[["Flight"], Awaitable[Tokens | None]]) -> None:
+    def __init__(self, token: str, owner: object, renew: Callable[["Flight"], Awaitable[Tokens]]) -> None:
         self.token = token
         self.rejected: bool = False
         self.overtaken: bool = False
@@ -44,11 +44,16 @@ class Flight:
         self._over = anyio.Event()
         self._work = Work(owner, lambda: self._fly(renew), name="the refresh")
 
-    async def _fly(self, renew: Callable[["Flight"], Awaitable[Tokens | None]]) -> Tokens | None:
+    async def _fly(self, renew: Callable[["Flight"], Awaitable[Tokens]]) -> Tokens:
         try:
             return await renew(self)
         finally:
             self._over.set()
+
+    @property
+    def owner(self) -> object:
+        """Whose refresh it is, while it is under way."""
+        return self._work.owner
 
     @property
     def under_way(self) -> bool:
@@ -94,110 +99,99 @@ class Trouble:
 
 
 @frozen
-class Means:
-    """What a refresh works with."""
+class Renewal:
+    """How a session gets other tokens than those that it has."""
 
     oauth: OAuthClient = field(repr=False)
     vault: Vault = field(repr=False)
-    ledger: Ledger = field(repr=False)
-    now: Callable[[], float]  # Unix seconds
     monotonic: Callable[[], float]
     on_refreshed: Callable[[Tokens], object] | None = None
     on_signed_out: Callable[[], object] | None = None
 
+    async def run(self, flight: Flight) -> Tokens | None:
+        """Tokens that are not `flight.token`, if there is a way to any; None if nobody is logged in any more.
 
-async def renewed(flight: Flight, owner: object, means: Means) -> Tokens | None:
-    """Tokens that are not `flight.token`, if there is a way to any; None if nobody is logged in any more.
-
-    Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if the refresh fails.
-    """
-    tokens = await means.vault.read()
-    if not _worth_while(tokens, flight, means):
-        return tokens
-    async with means.vault.refresh_lock(tokens) as others:
-        if others:
-            tokens = await means.vault.read()
-            if not _worth_while(tokens, flight, means):
+        Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if the refresh fails.
+        """
+        tokens = await self.vault.read()
+        if not self._worth_while(tokens, flight):
+            return tokens
+        async with self.vault.refresh_lock(tokens):
+            tokens = await self.vault.read()  # others may have stored while this waited for the lock
+            if not self._worth_while(tokens, flight):
                 return tokens
-        return await _refreshed(flight, tokens, owner, means)
+            return await self._refreshed(flight, tokens)
 
+    def _worth_while(self, tokens: Tokens | None, flight: Flight) -> TypeGuard[Tokens]:
+        """Return True if the tokens are those to replace, and a refresh may help."""
+        if tokens is None or flight.overtaken or tokens.access_token != flight.token:
+            return False
+        since = self.monotonic() - _FRUITLESS
+        unproven = self.vault.ledger.unproven
+        young = _given.get(_hash(tokens.access_token), -math.inf) > since
+        often = len(unproven) == _MOST and unproven[0] > since
+        return not ((young or often) and good(tokens, self.oauth.now()))
 
-def _worth_while(tokens: Tokens | None, flight: Flight, means: Means) -> TypeGuard[Tokens]:
-    """Return True if the tokens are those to replace, and a refresh may help."""
-    if tokens is None or flight.overtaken or tokens.access_token != flight.token:
-        return False
-    since = means.monotonic() - _FRUITLESS
-    young = _given.get(_hash(tokens.access_token), -math.inf) > since
-    often = len(means.ledger.unproven) == _MOST and means.ledger.unproven[0] > since
-    return not ((young or often) and good(tokens, means.now()))
+    async def _refreshed(self, flight: Flight, old: Tokens) -> Tokens | None:
+        """Spend the refresh token; keep what comes unless a login, a logout or another process was faster."""
+        try:
+            new = await self._asked(old)
+        except LoginRequiredError as error:
+            if not error.refresh_token_invalid:
+                raise
+            return await self._after_refusal(flight, old, error)
+        _remember(_given, _hash(new.access_token), self.monotonic())
+        self.vault.ledger.unproven = (*self.vault.ledger.unproven, self.monotonic())[-_MOST:]
+        async with self.vault.writing():
+            if not flight.overtaken and await self.vault.replace(old, new):
+                tell(flight.owner, self.on_refreshed, new)
+                return new
+        if flight.revoke:
+            Work(flight.owner, lambda: self.oauth.revoke(new))  # as far as the server lets it; nobody waits for it
+        return await self.vault.read()
 
+    async def _after_refusal(self, flight: Flight, refused: Tokens, error: LoginRequiredError) -> Tokens | None:
+        """A pair that somebody else has stored meanwhile; if there is none, the session is over."""
+        async with self.vault.writing():  # a login may be about to store its tokens
+            if not flight.overtaken:
+                stored = await self.vault.clear_refused(refused)
+                if stored is not None:
+                    return stored
+                tell(flight.owner, self.on_signed_out)
+                raise error
+        return await self.vault.read()
 
-async def _refreshed(flight: Flight, old: Tokens, owner: object, means: Means) -> Tokens | None:
-    """Spend the refresh token; keep what comes unless a login, a logout or another process was faster."""
-    try:
-        new = await _asked(old, means)
-    except LoginRequiredError as error:
-        if not error.refresh_token_invalid:
+    async def _asked(self, old: Tokens) -> Tokens:
+        """New tokens from the token endpoint, which is not asked while it is in trouble over these."""
+        if not old.refresh_token:
+            raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
+        key = mark(old)
+        trouble = _troubles.get(key)
+        if trouble is not None and self.monotonic() < trouble.until:
+            raise fresh(trouble.error) from trouble.error.__cause__
+        try:
+            new = await self.oauth.refresh(old)
+        except LoginRequiredError:
             raise
-        return await _after_refusal(flight, old, error, owner, means)
-    _remember(_given, _hash(new.access_token), means.monotonic())
-    means.ledger.unproven = (*means.ledger.unproven, means.monotonic())[-_MOST:]
-    async with means.vault.writing():
-        if not flight.overtaken and await means.vault.replace(old, new):
-            tell(owner, means.on_refreshed, new)
-            return new
-    if flight.revoke:
-        Work(owner, lambda: means.oauth.revoke(new))  # as far as the server lets it; nobody waits for it
-    return await means.vault.read()
+        except (AuthError, NetworkError) as error:
+            _remember(_troubles, key, Trouble.after(error, trouble, self.monotonic()))
+            raise fresh(error) from error.__cause__
+        _troubles.pop(key, None)
+        try:
+            bearer(new.access_token)
+        except AuthError as error:  # it is kept and not used, and not every call asks a server that gives such a one
+            _remember(_troubles, mark(new), Trouble.after(error, trouble, self.monotonic()))
+        return new
 
+    def paused(self, tokens: Tokens) -> float:
+        """The seconds for which the token endpoint is not asked for the successors of these; 0 if it may be."""
+        trouble = _troubles.get(mark(tokens))
+        return 0.0 if trouble is None else max(0.0, trouble.until - self.monotonic())
 
-async def _after_refusal(
-    flight: Flight, refused: Tokens, error: LoginRequiredError, owner: object, means: Means
-) -> Tokens | None:
-    """A pair that somebody else has stored meanwhile; if there is none, the session is over."""
-    async with means.vault.writing():  # a login may be about to store its tokens
-        if not flight.overtaken:
-            stored = await means.vault.clear_refused(refused)
-            if stored is not None:
-                return stored
-            tell(owner, means.on_signed_out)
-            raise error
-    return await means.vault.read()
-
-
-async def _asked(old: Tokens, means: Means) -> Tokens:
-    """New tokens from the token endpoint, which is not asked while it is in trouble over these."""
-    if not old.refresh_token:
-        raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
-    key = mark(old)
-    trouble = _troubles.get(key)
-    if trouble is not None and means.monotonic() < trouble.until:
-        raise fresh(trouble.error) from trouble.error.__cause__
-    try:
-        new = await means.oauth.refresh(old)
-    except LoginRequiredError:
-        raise
-    except (AuthError, NetworkError) as error:
-        _remember(_troubles, key, Trouble.after(error, trouble, means.monotonic()))
-        raise fresh(error) from error.__cause__
-    _troubles.pop(key, None)
-    try:
-        bearer(new.access_token)
-    except AuthError as error:  # it is kept and not used, and a server that gives such a one is not asked by every call
-        _remember(_troubles, mark(new), Trouble.after(error, trouble, means.monotonic()))
-    return new
-
-
-def paused(tokens: Tokens, means: Means) -> float:
-    """The seconds for which the token endpoint is not asked for the successors of these tokens; 0 if it may be."""
-    trouble = _troubles.get(mark(tokens))
-    return 0.0 if trouble is None else max(0.0, trouble.until - means.monotonic())
-
-
-def proven(token: str, ledger: Ledger) -> None:
-    """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
-    _given.pop(_hash(token), None)
-    ledger.unproven = ()
+    def proven(self, token: str) -> None:
+        """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
+        _given.pop(_hash(token), None)
+        self.vault.ledger.unproven = ()
 
 
 def _hash(token: str) -> bytes:

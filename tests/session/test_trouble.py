@@ -275,7 +275,7 @@ async def test_no_secret_stands_in_what_a_session_keeps(world: World) -> None:
     world.storage.failures = 1
     await world.session.renew(await world.session.access_token())
     vault = vars(world.session)["_vault"]
-    shown = repr([vars(vault), vars(world.session), [getattr(vault._ledger, name) for name in ("unsaved", "spent")]])
+    shown = repr([vars(vault), vars(world.session), [getattr(vault.ledger, name) for name in ("unsaved", "spent")]])
     assert "refresh-" not in shown
     assert "eyJ" not in shown
 

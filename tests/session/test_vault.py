@@ -154,7 +154,7 @@ async def test_a_login_that_cannot_be_stored_is_an_error_and_serves(
     assert storage.current == NEW
 
 
-@pytest.mark.parametrize("forget", [lambda kept: kept.clear(), lambda kept: kept.clear_refused(OLD)])
+@pytest.mark.parametrize("forget", [lambda kept: kept.clear(), lambda kept: kept.clear_refused(NEW)])
 async def test_forgetting_forgets_a_pair_in_memory_too(kept: Vault, storage: FaultyStorage, forget: Any) -> None:
     storage.failures = 1
     await replace(kept, OLD, NEW)
@@ -220,6 +220,22 @@ async def test_closing_says_that_a_storage_cannot_be_read_and_loses_nothing(
     assert storage.current == OTHER
 
 
+async def test_a_login_in_another_event_loop_that_could_not_be_stored_yet_outlives_a_refresh(
+    storage: FaultyStorage,
+) -> None:
+    ledger = Ledger()
+    mine, other = Vault(storage, ledger), Vault(storage, ledger)
+    storage.down = True
+    async with other.writing():
+        with pytest.raises(AuthError):
+            await other.put(OTHER)
+    storage.down = False
+    assert not await replace(mine, OLD, NEW)
+    async with mine.writing():
+        assert await mine.clear_refused(OLD) == OTHER
+    assert await mine.read() == storage.current == OTHER
+
+
 async def test_a_ledger_lives_for_as_long_as_a_pair_is_in_memory_only(storage: FaultyStorage) -> None:
     keep: set[Ledger] = set()
     ledger = Ledger(keep=keep)
@@ -266,9 +282,10 @@ async def test_a_storage_that_hangs_is_a_storage_that_fails() -> None:
 # The refresh lock
 
 
-async def test_a_storage_of_ones_own_needs_no_lock(kept: Vault) -> None:
-    async with kept.refresh_lock(OLD) as others:
-        assert not others
+async def test_a_storage_of_ones_own_needs_no_lock(kept: Vault, storage: FaultyStorage) -> None:
+    storage.down = True
+    async with kept.refresh_lock(OLD):
+        assert storage.reads == 0, "it is not even asked"
 
 
 async def test_a_lock_that_cannot_be_had_is_an_auth_error() -> None:
@@ -282,8 +299,10 @@ async def test_a_lock_that_cannot_be_had_is_an_auth_error() -> None:
 async def test_a_lock_that_cannot_be_released_costs_nobody_the_refresh(caplog: pytest.LogCaptureFixture) -> None:
     storage = SharedFaultyStorage(OLD)
     storage.fails_at = "exit"
-    async with Vault(storage).refresh_lock(OLD) as others:
-        assert others
+    refreshed = False
+    async with Vault(storage).refresh_lock(OLD):
+        refreshed = True
+    assert refreshed
     assert "the refresh lock could not be released (ConnectionError)" in caplog.messages
 
 

@@ -5,8 +5,8 @@ import pytest
 from attrs import define, field
 
 from prisma_mgmt import AuthError
-from prisma_mgmt.auth.rooms import room
 from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, Lease, until
+from prisma_mgmt.auth.storage.rooms import room
 
 pytestmark = pytest.mark.anyio
 

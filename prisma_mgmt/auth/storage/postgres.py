@@ -1,7 +1,7 @@
 """Tokens in a PostgreSQL table."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib import import_module
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 import anyio
 from attrs import frozen
 
-from prisma_mgmt.auth.rooms import room
 from prisma_mgmt.auth.storage.dsn import address, checked_pool
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, checked_lease
 from prisma_mgmt.auth.storage.options import checked_text
+from prisma_mgmt.auth.storage.rooms import room
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare
@@ -23,6 +23,7 @@ _LONGEST_NAME = 63  # bytes that PostgreSQL keeps of a name
 _LOCKS = "_locks"
 _NO_TABLE = ("42P01", "3F000")  # SQLSTATE of an undefined table, and of an undefined schema
 _STATEMENT_IS_GONE = ("26000", "42P05")  # … of a prepared statement that is not there, or there already
+_END = "clock_timestamp() + make_interval(secs => $3)"  # of a lease
 _CONNECTING, _CLOSING = 5.0, 2.0  # seconds
 
 
@@ -72,59 +73,49 @@ class PostgresTokenStorage:
             )
 
     async def get_tokens(self) -> Tokens | None:
-        async with self._connection() as connection:
-            found = await self._text(connection)
+        found = await self._text()
         return None if found is None else self._form.read(found)
 
     async def set_tokens(self, tokens: Tokens) -> None:
-        text = self._form.write(tokens)
-        values = "(key, tokens) VALUES ($1, $2)"
         update = "(key) DO UPDATE SET tokens = excluded.tokens, stored_at = now()"
-        async with self._connection() as connection:
-            await connection.execute(
-                f"INSERT INTO {self._table} {values} ON CONFLICT {update}",  # a checked name
-                self._key,
-                text,
-            )
+        insert = f"INSERT INTO {self._table} (key, tokens) VALUES ($1, $2) ON CONFLICT {update}"  # noqa: S608  # a checked name
+        await self._changed(insert, self._form.write(tokens))
 
     async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
         text = self._form.write(tokens)
-        async with self._connection() as connection:
-            if self._seen is not None and await self._swap(connection, self._seen, text, current):
-                return True
-            seen = await self._text(connection)  # the text read last may be another of the same tokens
-            return seen is not None and await self._swap(connection, seen, text, current)
+        if self._seen is not None and await self._swap(self._seen, text, current):
+            return True
+        seen = await self._text()  # the text read last may be another of the same tokens
+        return seen is not None and await self._swap(seen, text, current)
 
-    async def _swap(self, connection: Any, seen: Secret, text: Secret, current: Tokens) -> bool:
+    async def _swap(self, seen: Secret, text: Secret, current: Tokens) -> bool:
         """Store `text` in place of `seen`, if that is `current`."""
         if not same(self._form.read(seen), current):
             return False
         update = f"UPDATE {self._table} SET tokens = $3, stored_at = now() WHERE key = $1 AND tokens = $2"  # noqa: S608  # a checked name
-        return bool(await connection.execute(update, self._key, seen, text) == "UPDATE 1")
+        return await self._changed(update, seen, text)
 
     async def clear_tokens(self) -> None:
-        async with self._connection() as connection:
-            await connection.execute(f"DELETE FROM {self._table} WHERE key = $1", self._key)  # noqa: S608  # a checked name
+        await self._changed(f"DELETE FROM {self._table} WHERE key = $1")  # noqa: S608  # a checked name
 
     async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
-        async with self._connection() as connection:
-            found = await self._text(connection)
-            if found is None or not same(self._form.read(found), tokens):
-                return False
-            delete = f"DELETE FROM {self._table} WHERE key = $1 AND tokens = $2"  # noqa: S608  # a checked name
-            return bool(await connection.execute(delete, self._key, found) == "DELETE 1")
+        found = await self._text()
+        if found is None or not same(self._form.read(found), tokens):
+            return False
+        return await self._changed(f"DELETE FROM {self._table} WHERE key = $1 AND tokens = $2", found)  # noqa: S608  # a checked name
 
     def refresh_lock(self) -> AbstractAsyncContextManager[None]:
         """Held by one process at a time, and by nobody soon after its process died."""
-        return self._lease.held(_Leases(self, self._locks, self._key, self._lease.seconds))
+        return self._lease.held(_Leases(self._changed, self._locks, self._lease.seconds))
 
-    async def execute(self, statement: str, *values: Any) -> str:
-        """What a statement on a connection of its own says it did, such as `UPDATE 1`."""
+    async def _changed(self, statement: str, *values: Any) -> bool:
+        """Return True if a statement has changed a row. Its $1 is the key, and `values` come after it."""
         async with self._connection() as connection:
-            return str(await connection.execute(statement, *values))
+            return str(await connection.execute(statement, self._key, *values)).endswith(" 1")
 
-    async def _text(self, connection: Any) -> Secret | None:
-        found = await connection.fetchval(f"SELECT tokens FROM {self._table} WHERE key = $1", self._key)  # noqa: S608  # a checked name
+    async def _text(self) -> Secret | None:
+        async with self._connection() as connection:
+            found = await connection.fetchval(f"SELECT tokens FROM {self._table} WHERE key = $1", self._key)  # noqa: S608  # a checked name
         self._seen = None if found is None else Secret(found)
         return self._seen
 
@@ -170,34 +161,26 @@ class PostgresTokenStorage:
 class _Leases:
     """The lock, as a row with its owner and its end by the server's clock."""
 
-    storage: PostgresTokenStorage
+    changed: Callable[..., Awaitable[bool]]
     table: str
-    key: str
     seconds: float
 
     async def take(self, owner: str) -> bool:
-        values = "($1, $2, clock_timestamp() + make_interval(secs => $3))"
         free = "held.ends_at <= clock_timestamp() OR held.owner = excluded.owner"
-        done = await self.storage.execute(
-            f"INSERT INTO {self.table} AS held (key, owner, ends_at) VALUES {values} ON CONFLICT (key) "  # noqa: S608  # a checked name
-            f"DO UPDATE SET owner = excluded.owner, ends_at = excluded.ends_at WHERE {free}",
-            self.key,
-            owner,
-            self.seconds,
-        )
-        return done == "INSERT 0 1"
+        update = f"UPDATE SET owner = excluded.owner, ends_at = excluded.ends_at WHERE {free}"
+        insert = f"INSERT INTO {self.table} AS held (key, owner, ends_at) VALUES ($1, $2, {_END})"  # noqa: S608  # a checked name
+        return await self.changed(f"{insert} ON CONFLICT (key) DO {update}", owner, self.seconds)
 
     async def extend(self, owner: str) -> bool:
-        ends = "clock_timestamp() + make_interval(secs => $3)"
-        update = f"UPDATE {self.table} SET ends_at = {ends} WHERE key = $1 AND owner = $2"  # noqa: S608  # a checked name
-        return await self.storage.execute(update, self.key, owner, self.seconds) == "UPDATE 1"
+        update = f"UPDATE {self.table} SET ends_at = {_END} WHERE key = $1 AND owner = $2"  # noqa: S608  # a checked name
+        return await self.changed(update, owner, self.seconds)
 
     async def release(self, owner: str) -> None:
-        await self.storage.execute(f"DELETE FROM {self.table} WHERE key = $1 AND owner = $2", self.key, owner)  # noqa: S608  # a checked name
+        await self.changed(f"DELETE FROM {self.table} WHERE key = $1 AND owner = $2", owner)  # noqa: S608  # a checked name
 
 
 def _tables(table: str, schema: str | None) -> tuple[str, str]:
-    """The tables of tokens and of locks, quoted; `schema` is where they are if the name does not say."""
+    """Quote the names of the two tables, of tokens and of locks. They are in `schema` if `table` names none."""
     if not _TABLE.fullmatch(table) or any(len(part) + len(_LOCKS) > _LONGEST_NAME for part in table.split(".")):
         raise ValueError("table must be a plain name of at most 57 characters, with its schema before a dot or without")
     own, _, name = table.rpartition(".")

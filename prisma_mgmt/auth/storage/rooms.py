@@ -8,7 +8,6 @@ _rooms: RunVar[dict[tuple[str, int], anyio.CapacityLimiter]] = RunVar("prisma_mg
 
 def room(of: str, size: int) -> anyio.CapacityLimiter:
     """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
-    rooms = _rooms.get(None)
-    if rooms is None:
-        _rooms.set(rooms := {})
+    rooms = _rooms.get({})
+    _rooms.set(rooms)
     return rooms.setdefault((of, size), anyio.CapacityLimiter(size))

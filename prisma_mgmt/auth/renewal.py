@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import TypeGuard, TypeVar
 
-import anyio
 from attrs import field, frozen
 
 from prisma_mgmt.auth.endpoint import bearer
@@ -27,7 +26,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
 _REMEMBERED = 10_000  # tokens, of all users together
 
 
-class Flight:
+class Flight(Work[Tokens]):
     """A refresh under way. It carries its own fences: login and logout mark it, and nobody compares numbers.
 
     token: the access token that it is to replace.
@@ -41,39 +40,22 @@ class Flight:
         self.rejected: bool = False
         self.overtaken: bool = False
         self.revoke: bool = False
-        self._over = anyio.Event()
-        self._work = Work(owner, lambda: self._fly(renew), name="the refresh")
-
-    async def _fly(self, renew: Callable[["Flight"], Awaitable[Tokens]]) -> Tokens:
-        try:
-            return await renew(self)
-        finally:
-            self._over.set()
-
-    @property
-    def owner(self) -> object:
-        """Whose refresh it is, while it is under way."""
-        return self._work.owner
-
-    @property
-    def under_way(self) -> bool:
-        return not self._work.done.is_set()
+        super().__init__(owner, lambda: renew(self), name="the refresh")
 
     def overtake(self, *, revoke: bool = False) -> None:
         """Mark that a login or a logout has come; all who wait are sent on to ask anew."""
         self.overtaken = True
         self.revoke = self.revoke or revoke
-        self._over.set()
+        self.told.set()
 
     async def tokens(self) -> Tokens | None:
         """What the refresh brought, None if it was overtaken. What it raised is raised as an error of one's own."""
-        if not self._over.is_set():
-            self._work.refuse_owner()
-            await self._over.wait()
+        self.refuse_owner()
+        await self.told.wait()
         if self.overtaken:
             return None
         try:
-            tokens = await self._work.wait()
+            tokens = await self.wait()
         except (AuthError, NetworkError):
             if self.overtaken:
                 return None

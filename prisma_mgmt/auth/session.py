@@ -248,7 +248,7 @@ class OAuthSession(Closing):
 
     async def _read(self) -> None:
         """Hold what is stored; callers at the same time share one read."""
-        if self._reading is None or self._reading.done.is_set():
+        if self._reading is None or not self._reading.under_way:
             self._reading = Work(self, self._read_now, name="reading the tokens")
         await self._reading.wait()
 

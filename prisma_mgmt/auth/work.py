@@ -85,7 +85,8 @@ class Work(Generic[T]):
         """
         self.owner: object = owner
         self.hook = hook
-        self.done: anyio.Event = anyio.Event()
+        self.told: anyio.Event = anyio.Event()  # set when nobody is to wait any longer
+        self.done: anyio.Event = anyio.Event()  # set when it has ended
         self._name = name
         self._passing: tuple[type[Exception], ...] = (PrismaError, *passing)
         self._result: list[T] = []
@@ -124,12 +125,17 @@ class Work(Generic[T]):
             works.discard(self)
             if not works:
                 _running.pop(self._loop, None)
+            self.told.set()
             self.done.set()
+
+    @property
+    def under_way(self) -> bool:
+        return not self.done.is_set()
 
     async def wait(self) -> T:
         """The result. A failure is raised as an exception of the caller's own."""
         self.refuse_owner()
-        await self.done.wait()
+        await self.told.wait()
         if self._error is None:
             return self._result[0]
         if isinstance(self._error, self._passing):

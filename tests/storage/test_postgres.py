@@ -68,6 +68,45 @@ async def test_without_the_tables_the_error_says_how_to_get_them(postgres_proces
             await lock()
 
 
+@pytest.mark.parametrize("rule", ["tenant text NOT NULL", "CHECK (length(tokens) < 20)"])
+async def test_a_row_that_the_server_refuses_shows_no_token(postgres_process: Process, rule: str) -> None:
+    """Its error quotes the row. The tables may be of the application's own migrations."""
+    async with asyncpg.create_pool(dsn_of(postgres_process)) as pool:
+        await pool.execute("DROP TABLE IF EXISTS own")
+        await pool.execute(f"CREATE TABLE own (key text PRIMARY KEY, tokens text, stored_at timestamptz, {rule})")
+        for connection in (pool, dsn_of(postgres_process)):
+            with pytest.raises(AuthError, match=r"ViolationError, SQLSTATE 23\d+, (tenant|own_tokens_check)") as caught:
+                await PostgresTokenStorage(connection, key="ada", table="own").set_tokens(TOKENS)
+            assert leaks(caught.value) == []
+            told = by_the_standard_library(caught.value)
+            assert "Failing row" not in told
+            assert TOKENS.access_token not in told
+
+
+@pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
+async def test_strict_transactions_cost_nobody_the_lock(postgres_process: Process, isolation: str) -> None:
+    settings = {"default_transaction_isolation": isolation}
+    async with (
+        postgres_place(postgres_process),
+        asyncpg.create_pool(dsn_of(postgres_process), max_size=24, server_settings=settings) as pool,
+    ):
+        inside = done = 0
+
+        async def take() -> None:
+            nonlocal inside, done
+            async with PostgresTokenStorage(pool, key="ada").refresh_lock():
+                inside += 1
+                assert inside == 1
+                await anyio.sleep(0)
+                inside -= 1
+                done += 1
+
+        async with anyio.create_task_group() as group:
+            for _ in range(24):
+                group.start_soon(take)
+        assert done == 24
+
+
 async def test_no_refresh_holds_a_connection_over_the_network(postgres_process: Process) -> None:
     """A pool of one, many users at a login server that does not answer: whoever has a good token is served."""
     prisma = Prisma("strict", token_gate=Gate())

@@ -23,6 +23,7 @@ _LONGEST_NAME = 63  # bytes that PostgreSQL keeps of a name
 _LOCKS = "_locks"
 _NO_TABLE = ("42P01", "3F000")  # SQLSTATE of an undefined table, and of an undefined schema
 _STATEMENT_IS_GONE = ("26000", "42P05")  # … of a prepared statement that is not there, or there already
+_TRIES = 10
 _END = "clock_timestamp() + make_interval(secs => $3)"  # of a lease
 _CONNECTING, _CLOSING = 5.0, 2.0  # seconds
 
@@ -109,9 +110,15 @@ class PostgresTokenStorage:
         return self._lease.held(_Leases(self._changed, self._locks, self._lease.seconds))
 
     async def _changed(self, statement: str, *values: Any) -> bool:
-        """Return True if a statement has changed a row. Its $1 is the key, and `values` come after it."""
-        async with self._connection() as connection:
-            return str(await connection.execute(statement, self._key, *values)).endswith(" 1")
+        """Return True if a statement has changed a row. Its $1 is the key, and `values` come after it.
+
+        It is tried again if it had to give way to another one at the same time.
+        """
+        for _ in range(_TRIES):
+            with suppress(_GaveWay):
+                async with self._connection() as connection:
+                    return str(await connection.execute(statement, self._key, *values)).endswith(" 1")
+        raise AuthError(f"PostgreSQL had a statement give way to others {_TRIES} times: too many write {self._name}")
 
     async def _text(self) -> Secret | None:
         async with self._connection() as connection:
@@ -126,16 +133,21 @@ class PostgresTokenStorage:
                 yield connection
         except Exception as error:  # of any driver: what tells is its SQLSTATE
             state = getattr(error, "sqlstate", None)
-            if state in _NO_TABLE:
-                raise AuthError(
-                    f"there is no table {self._name}, or none {self._name}{_LOCKS}; create_table() creates both"
-                ) from error
-            if state in _STATEMENT_IS_GONE:
-                raise AuthError(
-                    "a pooler that hands out transactions stands before PostgreSQL: create the asyncpg pool with "
-                    "statement_cache_size=0"
-                ) from error
-            raise
+            if not isinstance(state, str):
+                raise
+            problem = self._told(error, state)
+            vars(error).clear()  # what it says may quote the row, and so the tokens
+            error.args = (problem,)
+            raise (_GaveWay if state.startswith("40") else AuthError)(problem) from error
+
+    def _told(self, error: Any, state: str) -> str:
+        if state in _NO_TABLE:
+            return f"there is no table {self._name}, or none {self._name}{_LOCKS}; create_table() creates both"
+        if state in _STATEMENT_IS_GONE:
+            told = "a pooler that hands out transactions stands before PostgreSQL"
+            return f"{told}: create the asyncpg pool with statement_cache_size=0"
+        about = getattr(error, "constraint_name", None) or getattr(error, "column_name", None)
+        return f"PostgreSQL refused: {type(error).__name__}, SQLSTATE {state}" + (f", {about}" if about else "")
 
     @asynccontextmanager
     async def _own_connection(self) -> AsyncGenerator[Any]:
@@ -155,6 +167,10 @@ class PostgresTokenStorage:
             finally:
                 with anyio.CancelScope(shield=True), suppress(OSError):  # what it was for is done
                     await connection.close(timeout=_CLOSING)
+
+
+class _GaveWay(AuthError):
+    """A statement had to give way to another at the same time, as where transactions are serializable."""
 
 
 @frozen

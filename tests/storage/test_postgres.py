@@ -204,6 +204,12 @@ GOOD = {
     "postgresql://db/shop?sslmode=require&channel_binding=require": "postgresql://db/shop?sslmode=require",
     "postgresql://db/shop?sslmode=no-verify&sslaccept=accept_invalid_certs": "postgresql://db/shop?sslmode=require",
     "postgresql://db/shop?ssl=true&application_name=my app": "postgresql://db/shop?application_name=my%20app&sslmode=require",
+    "postgresql://ada:pas@s@db/shop": "postgresql://ada:pas%40s@db/shop",
+    "postgresql://ada:p%25:s@db/shop?user=ada@db": "postgresql://ada:p%25%3As@db/shop?user=ada%40db",
+    "postgresql://ada:x@localhost/shop?host=/cloudsql/shop": "postgresql://ada:x@/shop?host=%2Fcloudsql%2Fshop",
+    "postgresql://db/shop?sslmode=require&sslcert=ca.pem": "postgresql://db/shop?sslmode=require&sslrootcert=ca.pem",
+    "postgresql://db/shop?sslcert=a.pem&sslkey=a.key": "postgresql://db/shop?sslcert=a.pem&sslkey=a.key",
+    "postgresql://db/shop?supa=base-pooler.x&hostaddr=::1&api_key=k&app.tenant=7": "postgresql://db/shop?app.tenant=7",
 }
 
 
@@ -231,6 +237,9 @@ def test_a_url_may_say_how_many_connections_it_allows(limit: str, size: int) -> 
         ("", "must be an asyncpg.Pool or a URL such as postgresql://"),
         ("postgresql://ada:can/ary@db/shop", "quote what is special"),
         ("postgresql://ada:canary#@db/shop", "quote what is special"),
+        ("postgresql://ada:12#canary@db/shop", "quote what is special"),
+        ("postgresql://ada:12?canary@db/shop", "quote what is special"),
+        ("postgresql://ada:12/canary@db/shop", "quote what is special"),
         ("postgresql://[ada:canary@db/shop", "quote what is special"),
         ("postgresql://ada:canary@db:port/shop", "quote what is special"),
         ("postgresql://ada:canary@db/shop?sslmode=canary", "sslmode must be one of"),

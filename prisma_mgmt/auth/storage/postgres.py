@@ -115,7 +115,7 @@ class PostgresTokenStorage:
         It is tried again if it had to give way to another one at the same time.
         """
         for _ in range(_TRIES):
-            with suppress(_GaveWay):
+            with suppress(_GaveWayError):
                 async with self._connection() as connection:
                     return str(await connection.execute(statement, self._key, *values)).endswith(" 1")
         raise AuthError(f"PostgreSQL had a statement give way to others {_TRIES} times: too many write {self._name}")
@@ -138,7 +138,7 @@ class PostgresTokenStorage:
             problem = self._told(error, state)
             vars(error).clear()  # what it says may quote the row, and so the tokens
             error.args = (problem,)
-            raise (_GaveWay if state.startswith("40") else AuthError)(problem) from error
+            raise (_GaveWayError if state.startswith("40") else AuthError)(problem) from error
 
     def _told(self, error: Any, state: str) -> str:
         if state in _NO_TABLE:
@@ -169,7 +169,7 @@ class PostgresTokenStorage:
                     await connection.close(timeout=_CLOSING)
 
 
-class _GaveWay(AuthError):
+class _GaveWayError(AuthError):
     """A statement had to give way to another at the same time, as where transactions are serializable."""
 
 

@@ -132,7 +132,8 @@ class LoginApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # the signature of ASGI
         if scope["type"] != "http":  # as the ASGI specification asks for what an application does not understand
             raise ValueError(f"a LoginApp answers http only, not {scope['type']}")
-        await _send(send, await self._answer(_Request.of(scope)))
+        with bare:  # what a hook of the application raises leaves without the request
+            await _send(send, await self._answer(_Request.of(scope)))
 
     async def _answer(self, request: _Request) -> _Answer:
         match request.route, request.method:

@@ -1,9 +1,16 @@
-"""`async with` for the login's clients, sessions and managers."""
+"""What belongs to the process that made it, and what is closed there."""
 
-from typing import Self
+from typing import NoReturn, Self
 
 
-class Closing:
+class Unpickled:
+    """What can be neither pickled nor copied, since it holds secrets or works in one event loop."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} objects can be neither pickled nor copied: make one where it is needed")
+
+
+class Closing(Unpickled):
     """What is closed at the end of its `async with`, whatever happened in that."""
 
     async def aclose(self) -> None:

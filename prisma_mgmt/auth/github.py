@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import anyio
 from attrs import frozen
 
+from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.endpoint import bearer, fields_of, retry_after
 from prisma_mgmt.auth.exchange import Exchange
 from prisma_mgmt.checks import checked_origin, checked_seconds
@@ -31,7 +32,7 @@ class _Minted:
     expires_at: float
 
 
-class GitHubActionsCredentials:
+class GitHubActionsCredentials(Unpickled):
     """The token that a workflow run gets from the API for its GitHub OIDC token, renewed when it is about to expire.
 
     The workflow needs `permissions: id-token: write`, and its repository has to be linked in the Prisma Console.

@@ -1,7 +1,7 @@
 """Many users' sessions."""
 
 from collections.abc import Callable, Hashable, Sized
-from typing import TYPE_CHECKING, Generic, NoReturn, TypedDict, Unpack
+from typing import TYPE_CHECKING, Generic, TypedDict, Unpack
 from weakref import WeakValueDictionary
 
 from typing_extensions import TypeVar
@@ -100,9 +100,6 @@ class SessionManager(Closing, Generic[K]):
                 failures.append(error)
         if failures:
             raise failures[0]
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a SessionManager can be neither pickled nor copied: make one in each process")
 
 
 def _loop() -> object:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from typing import NoReturn
 
 import anyio
 
@@ -240,9 +239,6 @@ class OAuthSession(Closing):
         with anyio.CancelScope(shield=True):
             await self.drain()
             await self._vault.flush()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("an OAuthSession can be neither pickled nor copied: make one there, over the same storage")
 
     # The tokens in use
 

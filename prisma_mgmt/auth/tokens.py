@@ -1,6 +1,7 @@
 """A user's tokens, and what can be read from an access token without verifying it."""
 
 import json
+import math
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from typing import Any, cast
@@ -87,8 +88,16 @@ class Tokens:
 
 
 def loads(text: str) -> Any:
-    """What a JSON text holds; ValueError or RecursionError if it holds nothing. Very long numbers stay text."""
-    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits)
+    """What a JSON text holds; ValueError or RecursionError if it holds nothing.
+
+    Very long whole numbers stay text. What is no number in JSON, or too large for one, is None, as Node would write it.
+    """
+    return json.loads(
+        text,
+        parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits,
+        parse_float=lambda digits: float(digits) if math.isfinite(float(digits)) else None,
+        parse_constant=lambda _: None,
+    )
 
 
 def same(one: Tokens | None, other: Tokens | None) -> bool:

@@ -17,6 +17,7 @@ from prisma_mgmt.auth import LoginApp, OAuthClient, OAuthSession, SessionManager
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.sandbox import Sandbox
 from tests.conftest import FakeClock
+from tests.kit.canaries import leaks
 from tests.oauth.test_sealing import UNSAFE
 
 pytestmark = pytest.mark.anyio
@@ -449,6 +450,21 @@ async def test_what_else_a_hook_raises_is_the_applications(sandbox: Sandbox) -> 
         with pytest.raises(ZeroDivisionError):
             await site.log_in()
         assert await site.stored() == []
+
+
+@pytest.mark.parametrize("hook", ["on_login", "on_error"])
+async def test_an_error_of_a_hook_shows_nothing_of_the_request(sandbox: Sandbox, hook: str) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    async with site_at(sandbox, **{hook: fail}) as site:
+        callback = await site.begin()
+        site.browser.cookies.set("prisma_session", "canary", domain="app.example")
+        if hook == "on_error":
+            callback = callback.replace("code=", "code=canary")
+        with pytest.raises(ZeroDivisionError) as caught:
+            await site.browser.get(f"{callback}&project_id=canary")
+    assert leaks(caught.value) == []
 
 
 @pytest.mark.parametrize("to", ["/sorry", None])

@@ -16,8 +16,8 @@ import anyio
 import pytest
 
 from prisma_mgmt import AuthError, LoginRequiredError
-from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
-from prisma_mgmt.auth.storage import MemoryTokenStorage, RedisTokenStorage
+from prisma_mgmt.auth import GitHubActionsCredentials, OAuthSession, SessionManager, Tokens
+from prisma_mgmt.auth.storage import MemoryTokenStorage, PostgresTokenStorage, RedisTokenStorage
 from tests.kit.login import CountingStorage, Prisma, oauth_at, session_at
 from tests.kit.rig import Gate
 from tests.kit.world import World, started, together
@@ -297,10 +297,19 @@ async def test_no_cycle_keeps_a_session_that_nobody_holds(use: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "thing", [OAuthSession(oauth_at("http://127.0.0.1:1"), MemoryTokenStorage()), manager_of(Rotating())]
+    "thing",
+    [
+        oauth_at("http://127.0.0.1:1", client_secret="secret"),
+        OAuthSession(oauth_at("http://127.0.0.1:1"), MemoryTokenStorage()),
+        manager_of(Rotating()),
+        MemoryTokenStorage(),
+        PostgresTokenStorage("postgresql://ada:secret@db", key="ada"),
+        GitHubActionsCredentials(),
+    ],
+    ids=lambda thing: type(thing).__name__,
 )
 @pytest.mark.parametrize("how", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_sessions_are_neither_pickled_nor_copied(thing: Any, how: Any) -> None:
+def test_what_holds_secrets_is_neither_pickled_nor_copied(thing: Any, how: Any) -> None:
     with pytest.raises(TypeError, match="can be neither pickled nor copied"):
         how(thing)
 

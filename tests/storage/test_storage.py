@@ -361,6 +361,20 @@ async def test_a_very_long_number_of_another_program_costs_nothing_and_keeps_its
     assert digits in path.read_text()
 
 
+async def test_what_other_programs_kept_stays_json(path: Path) -> None:
+    path.write_text('{"workspaceId": "w", "accessToken": "a", "limit": 1e999, "rates": [NaN, -Infinity, 0.5]}')
+    path.chmod(0o600)
+    kept = FileTokenStorage(path)
+    found = await kept.get_tokens()
+    assert found is not None
+    await kept.set_tokens(found)
+
+    def no_json(constant: str) -> None:
+        raise AssertionError(constant)
+
+    assert json.loads(path.read_text(), parse_constant=no_json)["rates"] == [None, None, 0.5]
+
+
 async def test_a_symbolic_link_is_refused_and_its_target_left_alone(path: Path) -> None:
     target = path.with_name("target.json")
     await FileTokenStorage(target).set_tokens(TOKENS)

@@ -86,6 +86,8 @@ class KeyringTokenStorage:
             checked_methods(backend, "backend", "get_password", "set_password", "delete_password")
             self._refuse_plain_text()
         self._folder = checked_path(_cache() if lock_folder is None else lock_folder, "lock_folder")
+        if not self._folder.is_absolute():  # or processes in two folders would not keep each other out
+            raise ValueError("lock_folder must be an absolute path, the same for every process")
         self._patience = checked_seconds(patience, "patience")
         self._lock = sha256(f"{service}\0{key}".encode()).hexdigest()[:32]
         self._thread = Alone()
@@ -221,8 +223,8 @@ def _plain(backend: Any) -> str | None:
     return next(filter(None, (_plain(one) for one in inner if hasattr(one, "set_password"))), None)
 
 
-def _cache() -> Path | str:
+def _cache() -> Path:
     """The user's own folder for what may be lost."""
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA") or "~") / "prisma-mgmt"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "prisma-mgmt"
+    name, usual = ("LOCALAPPDATA", "~") if os.name == "nt" else ("XDG_CACHE_HOME", "~/.cache")
+    found = Path(os.environ.get(name, ""))
+    return (found if found.is_absolute() else Path(usual)) / "prisma-mgmt"

@@ -1,10 +1,11 @@
 """Tokens in memory."""
 
 from prisma_mgmt.auth.arguments import checked_kind
+from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.tokens import Tokens
 
 
-class MemoryTokenStorage:
+class MemoryTokenStorage(Unpickled):
     """Keeps tokens for as long as this object lives."""
 
     def __init__(self, tokens: Tokens | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 from attrs import frozen
 
+from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.storage.dsn import address, checked_pool
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, checked_lease
@@ -28,7 +29,7 @@ _END = "clock_timestamp() + make_interval(secs => $3)"  # of a lease
 _CONNECTING, _CLOSING = 5.0, 2.0  # seconds
 
 
-class PostgresTokenStorage:
+class PostgresTokenStorage(Unpickled):
     """Keeps tokens in a row of a PostgreSQL table, for all processes that use it.
 
     pool_or_dsn: an `asyncpg.Pool`, whose closing is the caller's, or a URL to connect with for each use. What Prisma

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -18,6 +19,7 @@ from prisma_mgmt.loops import running_loop
 
 K = TypeVar("K")
 
+_LAG = 60.0  # seconds for which a storage may give what was replaced
 _SPENT = 100  # pairs that are remembered as replaced
 _POLL = 0.01  # seconds between two looks at what another event loop holds
 _LEASE = 60.0  # seconds after which an event loop that holds something is taken for dead; a refresh takes less
@@ -60,14 +62,16 @@ class Ledger:
     spent: the marks of the pairs that were replaced from here, the latest last. They are never used again.
     unsaved: what the storage is being brought to hold, or could not take yet.
     unproven: when the latest refreshes were, on the monotonic clock, if the API has accepted nothing since.
-    keep: where a ledger of unsaved tokens is kept, so that it lives on though no session does.
+    keep: where a ledger is kept that others need though no session does: see ledger_of().
+    used: when something was last to be stored, on the monotonic clock.
     """
 
     ours: Tokens | None = None
     spent: tuple[bytes, ...] = ()
     unsaved: Unsaved | None = None
     unproven: tuple[float, ...] = ()
-    keep: set["Ledger"] | None = field(default=None, repr=False)
+    keep: OrderedDict["Ledger", None] = field(factory=OrderedDict, repr=False)
+    used: float = 0.0
     _claims: dict[bytes, "_Claim"] = field(factory=dict, init=False)
 
     def want(
@@ -85,15 +89,14 @@ class Ledger:
         before = unsaved.before | {mark(stored), *self.spent}
         self.unsaved = Unsaved(before, wanted, unsaved.blind if blind is None else blind)
         self.ours = wanted
-        if self.keep is not None:
-            self.keep.add(self)
+        with _guard:
+            self.used, self.keep[self] = time.monotonic(), None
+            self.keep.move_to_end(self)
         return self.unsaved
 
     def settle(self, held: Tokens | None) -> None:
         """Note that nothing is to be written, and what the storage holds."""
         self.unsaved, self.ours = None, held
-        if self.keep is not None:
-            self.keep.discard(self)
 
     @asynccontextmanager
     async def claim(self, name: bytes) -> AsyncGenerator[None]:
@@ -129,10 +132,26 @@ class _Claim:
         return not closed(self.loop) and self.process == os.getpid() and time.monotonic() - self.since < _LEASE
 
 
-def ledger_of(user: K, ledgers: "WeakValueDictionary[K, Ledger]", keep: set[Ledger]) -> Ledger:
-    """The one ledger of a user among `ledgers`; `keep` is where those live on that have unsaved tokens."""
+def ledger_of(
+    user: K, ledgers: "WeakValueDictionary[K, Ledger]", keep: OrderedDict[Ledger, None], now: float
+) -> Ledger:
+    """The one ledger of a user among `ledgers`, which is new if nobody needs the one before.
+
+    `keep` is where those live on that have something unsaved, or have spent a pair that a storage may still give.
+    """
     with _guard:
+        _sweep(keep, now)
         return ledgers.setdefault(user, Ledger(keep=keep))
+
+
+def _sweep(keep: OrderedDict[Ledger, None], now: float) -> None:
+    """Let go of the ledgers that nobody needs any longer, the oldest first."""
+    while keep and now - (oldest := next(iter(keep))).used > _LAG:
+        if oldest.unsaved is None:
+            del keep[oldest]
+        else:
+            oldest.used = now
+            keep.move_to_end(oldest)
 
 
 def _renew_guard() -> None:

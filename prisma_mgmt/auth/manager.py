@@ -1,5 +1,7 @@
 """Many users' sessions."""
 
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sized
 from typing import TYPE_CHECKING, Generic, TypedDict, Unpack
 from weakref import WeakValueDictionary
@@ -61,7 +63,7 @@ class SessionManager(Closing, Generic[K]):
         self._options = options
         self._live: WeakValueDictionary[tuple[K, int], OAuthSession] = WeakValueDictionary()
         self._ledgers: WeakValueDictionary[K, Ledger] = WeakValueDictionary()
-        self._unstored: set[Ledger] = set()
+        self._kept: OrderedDict[Ledger, None] = OrderedDict()
 
     def __getitem__(self, user: K) -> OAuthSession:
         """The session of `user` for the event loop that asks; ValueError for a key that stands for nobody."""
@@ -81,7 +83,7 @@ class SessionManager(Closing, Generic[K]):
     def _new(self, user: K) -> OAuthSession:
         storage = self._storage_for(user)
         checked_methods(storage, "what storage_for gives", "get_tokens", "set_tokens", "clear_tokens")
-        ledger = ledger_of(user, self._ledgers, self._unstored)
+        ledger = ledger_of(user, self._ledgers, self._kept, time.monotonic())
         return OAuthSession(self._oauth, storage, ledger=ledger, **self._options)
 
     async def aclose(self) -> None:
@@ -91,7 +93,7 @@ class SessionManager(Closing, Generic[K]):
         """
         loop, failures = _loop(), list[AuthError]()
         sessions = [session for reference in self._live.valuerefs() if (session := reference())]
-        users = [ref.key for ref in self._ledgers.valuerefs() if (ledger := ref()) and ledger in self._unstored]
+        users = [ref.key for ref in self._ledgers.valuerefs() if (ledger := ref()) and ledger.unsaved]
         mine = [session for session in sessions if session.serves(loop)]
         for session in dict.fromkeys((*mine, *(self[user] for user in users))):
             try:

@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 from prisma_mgmt.auth.ledger import Ledger, mark
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
 from prisma_mgmt.auth.tokens import Tokens, same
+from prisma_mgmt.auth.work import timed
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, PrismaError
 
@@ -211,11 +212,11 @@ class Vault:
         held, failure = False, None
         try:
             # one scope for all of it: the lock may hold a scope or a task group of its own from its start to its end
-            with anyio.fail_after(self._patience.lock) as scope:
+            with timed(), anyio.fail_after(self._patience.lock) as scope:
                 async with self._shared.refresh_lock():
                     held, scope.deadline = True, math.inf
                     try:
-                        with anyio.CancelScope(shield=True):
+                        with timed(False), anyio.CancelScope(shield=True):
                             yield
                     except BaseException as error:  # raised again once the lock is released
                         failure = error
@@ -235,7 +236,7 @@ class Vault:
     async def _asked(self, call: Callable[[], Awaitable[T]]) -> T:
         """What one call of the storage gives. Whatever it raises, and its silence, is an AuthError with the cause."""
         try:
-            with anyio.fail_after(self._patience.storage):
+            with timed(), anyio.fail_after(self._patience.storage):
                 return await call()
         except AuthError:
             raise

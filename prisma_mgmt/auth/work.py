@@ -3,8 +3,8 @@
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
 from typing import Any, Generic, TypeVar
 
@@ -92,7 +92,7 @@ class Work(Generic[T]):
         self._result: list[T] = []
         self._error: BaseException | None = None
         self._loop: object = running_loop()
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         if self._loop not in _running:
             _let_go()
         _running.setdefault(self._loop, set()).add(self)
@@ -101,7 +101,8 @@ class Work(Generic[T]):
     def _start(self, function: Callable[[], Awaitable[T]]) -> None:
         if isinstance(self._loop, asyncio.AbstractEventLoop):
             kind = asyncio.Task[None] if self.hook else _LastingTask
-            self._task = kind(self._run(function), loop=self._loop, context=Context())
+            self.task = kind(self._run(function), loop=self._loop, context=Context())
+            self.task.add_done_callback(self._finish)
         else:
             import trio
 
@@ -120,13 +121,21 @@ class Work(Generic[T]):
             raise
         finally:
             del function
-            self.owner = self._task = None  # no cycle keeps an owner that everybody has left
-            works = _running.get(self._loop, set())
-            works.discard(self)
-            if not works:
-                _running.pop(self._loop, None)
-            self.told.set()
-            self.done.set()
+            self._finish()
+
+    def _finish(self, _: object = None) -> None:
+        """Let all go on who wait. A task that was cancelled before its first step comes here, too."""
+        if self.done.is_set():
+            return
+        if self._error is None and not self._result:
+            self._error = asyncio.CancelledError()
+        self.owner = self.task = None  # no cycle keeps an owner that everybody has left
+        works = _running.get(self._loop, set())
+        works.discard(self)
+        if not works:
+            _running.pop(self._loop, None)
+        self.told.set()
+        self.done.set()
 
     @property
     def under_way(self) -> bool:
@@ -150,7 +159,7 @@ class Work(Generic[T]):
 
     def end(self) -> None:
         """Run what `finally` says in the middle of work whose event loop was closed, since nothing else will."""
-        if self._task is not None and isinstance(coroutine := self._task.get_coro(), Coroutine):
+        if self.task is not None and isinstance(coroutine := self.task.get_coro(), Coroutine):
             with suppress(Exception):  # whatever it meets without its loop, it is over
                 coroutine.close()
 
@@ -163,7 +172,12 @@ def _let_go() -> None:
 
 
 class _LastingTask(asyncio.Task[None]):
-    """A task that asyncio.run() waits for: it cancels what is left once the loop has stopped, and then runs that."""
+    """A task that ends by itself only: no other task may cancel it, and asyncio.run() waits for it.
+
+    asyncio.run() cancels what is left once the loop has stopped, and then runs that.
+    """
+
+    timed: bool = False  # True in a call of the user's code, whose timers may cancel it
 
     def __init__(
         self, coro: Coroutine[Any, Any, None], *, loop: asyncio.AbstractEventLoop, context: Context
@@ -171,5 +185,25 @@ class _LastingTask(asyncio.Task[None]):
         super().__init__(coro, loop=loop, context=context)
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Do nothing once the loop no longer runs."""
-        return super().cancel(msg) if self.get_loop().is_running() else False
+        """Do nothing, unless a scope of anyio's cancels it, or a timer in the user's code, which no task runs."""
+        if not self.get_loop().is_running():
+            return False
+        scoped = isinstance(msg, str) and msg.startswith("Cancelled ")  # via a cancel scope, as anyio says
+        return (
+            super().cancel(msg) if scoped or (self.timed and asyncio.current_task(self.get_loop()) is None) else False
+        )
+
+
+@contextmanager
+def timed(allowed: bool = True) -> Iterator[None]:
+    """Let timers cancel what is inside, as drivers of databases have them; or let none, inside of that."""
+    work = _current.get()
+    task = None if work is None else work.task
+    if not isinstance(task, _LastingTask):
+        yield
+        return
+    before, task.timed = task.timed, allowed
+    try:
+        yield
+    finally:
+        task.timed = before

@@ -18,7 +18,7 @@ import pytest
 from prisma_mgmt import AuthError, LoginRequiredError
 from prisma_mgmt.auth import GitHubActionsCredentials, OAuthSession, SessionManager, Tokens
 from prisma_mgmt.auth.storage import MemoryTokenStorage, PostgresTokenStorage, RedisTokenStorage
-from tests.kit.login import CountingStorage, Prisma, oauth_at, session_at
+from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
 from tests.kit.rig import Gate
 from tests.kit.world import World, started, together
 
@@ -143,6 +143,60 @@ def test_what_a_closed_loop_left_in_the_middle_is_let_go_when_the_next_one_comes
     anyio.run(renewed, manager)
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_loop_that_was_closed_in_the_middle_of_a_write_hands_its_pair_on(shared: bool) -> None:
+    oauth, gate = Rotating(), Gate()
+    if shared:
+        oauth.storage = SharedStorage(oauth.storage.current)
+    manager = manager_of(oauth)
+    oauth.storage.writing = gate
+    loop = asyncio.new_event_loop()
+
+    async def job() -> None:
+        task = asyncio.ensure_future(renewed(manager))
+        await gate.arrived.wait()
+        task.cancel()
+
+    async def next_job() -> str:
+        return await manager["ada"].access_token()
+
+    loop.run_until_complete(job())
+    loop.close()
+    oauth.storage.writing = None
+    token = anyio.run(next_job)
+    assert [tokens.access_token for tokens in oauth.storage.writes] == [token]
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("from_a_task", [True, False])
+def test_who_cancels_every_task_cuts_no_refresh(begun: bool, from_a_task: bool) -> None:
+    oauth, gate = Rotating(), Gate()
+    oauth.gate = gate
+    manager = manager_of(oauth)
+
+    def cancel(mine: asyncio.Task[Any] | None) -> None:
+        for task in asyncio.all_tasks() - {mine}:
+            task.cancel()
+
+    async def job() -> None:
+        session, mine = manager["ada"], asyncio.current_task()
+        old = await session.access_token()
+        waiting = asyncio.ensure_future(session.renew(old))
+        await (gate.arrived.wait() if begun else asyncio.sleep(0))
+        if from_a_task:
+            cancel(mine)
+        else:
+            asyncio.get_running_loop().call_soon(cancel, mine)
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        gate.release()
+        async with asyncio.timeout(10):
+            assert await session.renew(old) != old
+        assert len(oauth.spent) == len(oauth.storage.writes) == 1
+
+    asyncio.run(job())
 
 
 ENDS = [("asyncio", SystemExit), ("asyncio", KeyboardInterrupt), ("asyncio", GeneratorExit), ("trio", GeneratorExit)]

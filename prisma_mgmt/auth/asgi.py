@@ -110,7 +110,7 @@ class LoginApp:
         self._on_login, self._on_error = on_login, on_error
         self._base, self._origin = base, _origin(base)
         self._name, self._max_age = cookie, int(checked_seconds(max_age, "max_age", least=1))
-        self._secure = is_secure(oauth.redirect_uri)
+        self._secure = is_secure(oauth.redirect_uri) or cookie.startswith(("__Host-", "__Secure-"))
         self._sealer = LoginSealer(keys, client_id=oauth.client_id, now=oauth.now)
         self._box = Box(keys)
         self._purpose = f"prisma-mgmt session {oauth.client_id}"

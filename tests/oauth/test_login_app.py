@@ -162,6 +162,14 @@ async def test_the_cookies_of_an_application_on_this_machine_do_without_https(sa
     assert not cookie["secure"]
 
 
+@pytest.mark.parametrize("name", ["__Host-prisma", "__Secure-prisma"])
+async def test_a_cookie_whose_name_asks_for_https_is_for_https_on_this_machine_too(sandbox: Sandbox, name: str) -> None:
+    """Or no browser would keep it. They count this machine as safe."""
+    async with site_at(sandbox, home="http://127.0.0.1:8765", cookie=name) as site:
+        set_by = cookies_set_by(await site.log_in())
+        assert set_by[name]["secure"]
+
+
 async def test_behind_a_proxy_that_ends_tls_the_cookies_stay_for_https(site: Site) -> None:
     """The application is asked over plain http, under a name of the proxy's."""
     transport = httpx.ASGITransport(site.login)

@@ -12,7 +12,7 @@ from prisma_mgmt import AuthError
 from prisma_mgmt.auth import Tokens
 from prisma_mgmt.auth.storage import PostgresTokenStorage
 from prisma_mgmt.auth.storage.dsn import address
-from tests.kit.canaries import CANARY, by_the_standard_library, leaks
+from tests.kit.canaries import CANARY, betrayed, by_the_standard_library, canary, leaks
 from tests.kit.login import Prisma, session_at
 from tests.kit.rig import Gate, serve
 from tests.kit.servers import Process, free_port
@@ -38,7 +38,7 @@ async def test_the_tables_are_created_once_on_request(postgres_process: Process)
 
 async def test_the_schema_of_a_url_is_where_the_tables_are(postgres_process: Process) -> None:
     async with postgres_place(postgres_process) as place, asyncpg.create_pool(dsn_of(postgres_process)) as pool:
-        await pool.execute('CREATE SCHEMA IF NOT EXISTS "my ""app"""')
+        await pool.execute('DROP SCHEMA IF EXISTS "my ""app""" CASCADE')
         storage = PostgresTokenStorage(dsn_of(postgres_process) + '?schema=my "app"', key="ada")
         with pytest.raises(AuthError, match="there is no table prisma_tokens"):
             await storage.get_tokens()
@@ -307,3 +307,12 @@ async def test_a_server_that_is_away_shows_no_password() -> None:
         await storage.get_tokens()
     below = [one for one in by_the_standard_library(caught.value).split('  File "') if "test_postgres.py" not in one]
     assert CANARY not in "".join(below)
+
+
+async def test_a_pool_whose_server_is_away_shows_no_password() -> None:
+    url = f"postgresql://ada:{canary(40)}@127.0.0.1:{free_port()}/shop"
+    async with asyncpg.create_pool(url, min_size=0) as pool:
+        del url
+        with pytest.raises(OSError, match="Connect call failed") as caught:
+            await PostgresTokenStorage(pool, key="ada").get_tokens()
+    assert betrayed(caught.value) == []

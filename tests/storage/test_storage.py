@@ -383,7 +383,7 @@ async def test_a_symbolic_link_is_refused_and_its_target_left_alone(path: Path) 
     await FileTokenStorage(target).set_tokens(TOKENS)
     path.symlink_to(target)
     kept = FileTokenStorage(path)
-    for call in (kept.get_tokens, lambda: kept.set_tokens(NEWER)):
+    for call in (kept.get_tokens, lambda: kept.set_tokens(NEWER), kept.clear_tokens):
         with pytest.raises(AuthError, match="symbolic link"):
             await call()
     assert await FileTokenStorage(target).get_tokens() == TOKENS

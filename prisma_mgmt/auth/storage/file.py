@@ -196,6 +196,7 @@ class FileTokenStorage:
         if not self.path.parent.is_dir():
             return False
         with self._writing_alone():
+            self._refuse_link()
             if only is not None and not same(self._read(), only):
                 return False
             for path in (self.path, self._staging, self._writing):  # the first takes what is staged its effect

@@ -17,7 +17,7 @@ from prisma_mgmt.auth.storage.options import checked_text
 from prisma_mgmt.auth.storage.rooms import room
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret, bare
+from prisma_mgmt.masks import Secret, bare, strip
 
 _TABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_NAME = 63  # bytes that PostgreSQL keeps of a name
@@ -36,7 +36,8 @@ class PostgresTokenStorage(Unpickled):
         writes into one is understood: `schema`, `connection_limit`, `pgbouncer` and the like.
     key: names the user's tokens.
     table: call `create_table()` once to have it created, and beside it one of the same name with `_locks`.
-    lease: seconds after which the lock of a process that died is free again.
+    lease: seconds after which the lock of a process that died is free again, and so is that of one whose event loop
+        stalls for so long.
     patience: seconds to wait for the lock.
 
     A connection is held for one statement at a time, and never over a refresh, so that a pooler may stand between here
@@ -64,12 +65,15 @@ class PostgresTokenStorage(Unpickled):
             self._seen: Secret | None = None  # the text last read, to compare with in one step
 
     async def create_table(self) -> None:
-        """Create the tables if there are none."""
+        """Create the tables, and the schema that a URL names, if there are none."""
         columns = "key text PRIMARY KEY, tokens text NOT NULL, stored_at timestamptz NOT NULL DEFAULT now()"
         lock_columns = "key text PRIMARY KEY, owner text NOT NULL, ends_at timestamptz NOT NULL"
+        named = self._address and self._address.schema
+        schema = f"CREATE SCHEMA IF NOT EXISTS {_quoted(named)};" if named and "." not in self._name else ""
         async with self._connection() as connection:
             await connection.execute(  # one text is one transaction
                 "SELECT pg_advisory_xact_lock(7737);"  # two at once would clash
+                f"{schema}"
                 f"CREATE TABLE IF NOT EXISTS {self._table} ({columns});"
                 f"CREATE TABLE IF NOT EXISTS {self._locks} ({lock_columns})"
             )
@@ -133,6 +137,7 @@ class PostgresTokenStorage(Unpickled):
             async with self._pool.acquire() if self._pool else self._own_connection() as connection:
                 yield connection
         except Exception as error:  # of any driver: what tells is its SQLSTATE
+            strip(error)  # the frames of asyncpg show the password of a pool
             state = getattr(error, "sqlstate", None)
             if not isinstance(state, str):
                 raise
@@ -201,6 +206,10 @@ def _tables(table: str, schema: str | None) -> tuple[str, str]:
     if not _TABLE.fullmatch(table) or any(len(part) + len(_LOCKS) > _LONGEST_NAME for part in table.split(".")):
         raise ValueError("table must be a plain name of at most 57 characters, with its schema before a dot or without")
     own, _, name = table.rpartition(".")
-    where = (own or schema or "").replace('"', '""').replace("\0", "")
-    before = f'"{where}".' if where else ""
+    where = own or schema
+    before = f"{_quoted(where)}." if where else ""
     return f'{before}"{name}"', f'{before}"{name}{_LOCKS}"'
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""').replace("\0", "") + '"'

@@ -45,7 +45,8 @@ class RedisTokenStorage:
         every storage the same one: at most ten calls are made on it at once, or half of what its pool has.
     key: names the user's tokens; a second key, for the lock, is kept in the same slot of a cluster.
     ttl: seconds after the last write in which tokens that nobody renews are forgotten; None keeps them.
-    lease: seconds after which the lock of a process that died is free again.
+    lease: seconds after which the lock of a process that died is free again, and so is that of one whose event loop
+        stalls for so long.
     patience: seconds to wait for the lock.
     """
 

@@ -10,4 +10,6 @@ def room(of: str, size: int) -> anyio.CapacityLimiter:
     """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
     rooms = _rooms.get({})
     _rooms.set(rooms)
-    return rooms.setdefault((of, size), anyio.CapacityLimiter(size))
+    if (of, size) not in rooms:
+        rooms[of, size] = anyio.CapacityLimiter(size)
+    return rooms[of, size]

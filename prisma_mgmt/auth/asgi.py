@@ -96,7 +96,8 @@ class LoginApp:
         checked_kind(oauth, OAuthClient, "oauth", "an OAuthClient")
         checked_kind(sessions, SessionManager, "sessions", "a SessionManager")
         for name, text in (("after_login", after_login), ("after_logout", after_logout), ("cookie", cookie)):
-            checked_text(text, name)
+            if not checked_text(text, name):
+                raise ValueError(f"{name} must not be empty")
         for name, hook in (("on_login", on_login), ("on_error", on_error)):
             checked_kind(hook, Callable | None, name, "a function")
         if not TOKEN.fullmatch(cookie):
@@ -104,6 +105,8 @@ class LoginApp:
         base, _, route = oauth.redirect_uri.rstrip("/").rpartition("/")
         if route != "callback" or not urlsplit(base).netloc:
             raise ValueError(f"redirect_uri must end in /callback, where this app answers, not {oauth.redirect_uri}")
+        if base.startswith("http://") and is_secure(base):
+            raise ValueError("redirect_uri must be https, or http to this machine: no browser keeps a login otherwise")
         oauth.login_url(scope=scope)  # or the first visitor would find out what is wrong with it
         self._oauth, self._sessions, self._scope = oauth, sessions, scope
         self._after_login, self._after_logout = after_login, after_logout
@@ -217,14 +220,21 @@ class LoginApp:
 
     async def _failed(self, error: PrismaError, request: _Request, cookies: list[Cookie]) -> _Answer:
         to = await _call(self._on_error, error)
-        if isinstance(to, str):
+        if isinstance(to, str) and to:
             return _Answer(303, to=to, cookies=cookies)
-        if self.session(request.cookies) is not None and isinstance(error, CallbackError) and error.error is None:
+        if isinstance(error, CallbackError) and error.error is None and await self._is_logged_in(request):
             links = {"Go on": self._after_login, "Log in again": f"{self._base}/login"}
             text = "This login is over: it was finished before, or it has expired. You are still logged in."
             return _page(400, "You are logged in already", text, links, cookies=cookies)
         status, title, text = _words(error, urlsplit(self._base).netloc)
         return _page(status, title, text, {"Log in": f"{self._base}/login"}, cookies=cookies)
+
+    async def _is_logged_in(self, request: _Request) -> bool:
+        session = self.session(request.cookies)
+        try:
+            return session is not None and await session.tokens() is not None
+        except (AuthError, NetworkError):  # of the storage: nobody knows
+            return False
 
     def _expired(self, name: str) -> Cookie:
         return cookie(name, "", 0, secure=self._secure)

@@ -22,6 +22,7 @@ _CODES = frozenset(  # RFC 6749 §5.2, RFC 7009 §2.2.1, and what servers say th
     "unsupported_token_type server_error temporarily_unavailable slow_down access_denied".split()
 )
 _SHORTEST = 6  # characters of a secret; to take a shorter one out of a text would leave nothing of the text
+_PIECE = 12  # characters of a secret in a row; what shows so many of one, cut or quoted, is not shown
 
 
 @frozen
@@ -90,7 +91,8 @@ class TokenEndpoint:
         counts as left out, so that its successor is not lost.
         """
         fields = fields_of(answer)
-        if not 200 <= answer.status < 300 or fields.get("error"):
+        error = fields.get("error")
+        if not 200 <= answer.status < 300 or (error.strip() if isinstance(error, str) else error):
             raise self._refusal(answer, fields, form)
         access_token = _text(fields.get("access_token"))
         if not access_token:
@@ -163,4 +165,6 @@ def _shown(text: object, form: Mapping[str, str]) -> str | None:
     for value in form.values():
         if isinstance(value, Secret) and len(value) >= _SHORTEST:
             text = text.replace(value, "…")
+            if any(value[at : at + _PIECE] in text for at in range(len(value) - _PIECE + 1)):
+                return "…"
     return clean(text)

@@ -7,7 +7,7 @@ import webbrowser
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import PurePath
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream
@@ -26,10 +26,14 @@ from prisma_mgmt.masks import Secret
 
 _HOSTS = {"127.0.0.1": ["127.0.0.1"], "::1": ["::1"], "localhost": ["127.0.0.1", "::1"]}
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # a machine without IPv6
-_CONSOLE = frozenset({"w3m", "lynx", "links", "links2", "elinks", "www-browser"})  # they draw over the terminal
+_CONSOLE = frozenset(  # they draw over the terminal
+    {"w3m", "lynx", "links", "links2", "elinks", "www-browser", "cha", "browsh", "carbonyl", "netrik", "edbrowse"}
+)
 _PORTS = 20  # free ports to try, of which the first may be taken on the other address
 _LONGEST_HEAD = 20_000  # bytes
 _PATIENCE = 10.0  # seconds for one request
+_AROUND = " \t\r\n\"'<>"  # what may stand around a pasted URL
+_AGAIN = 0.1  # seconds between two pasted texts
 
 
 def open_browser(url: str) -> bool:
@@ -131,17 +135,24 @@ class _Waiting:
             self.done.set()
 
     async def take_pasted(self, paste: Callable[[], Awaitable[str]]) -> None:
-        """Ask for a pasted URL until one carries this login's state."""
+        """Ask for a pasted URL, or what a browser shows of one, until one carries this login's state."""
         try:
-            while not self._accept(Secret((await paste()).strip())):
-                await anyio.lowlevel.checkpoint()
+            while True:
+                query = Secret(await paste()).strip(_AROUND).partition("?")[2]
+                if self._accept(Secret(f"{self.path or '/'}?{query}")):
+                    break
+                await anyio.sleep(_AGAIN)  # or an input that is at its end would be asked all the time
         except Exception as error:  # the caller's code may raise anything, and the task group would wrap it
             self.failure = error
         self.done.set()
 
     def _accept(self, target: Secret) -> bool:
         """Keep the first callback that carries this login's state, whatever else it says; False for others."""
-        if self.callback is not None or not is_state(target, self.login.state) or urlsplit(target).path != self.path:
+        if (
+            self.callback is not None
+            or not is_state(target, self.login.state)
+            or urlsplit(target).path != (self.path or "/")
+        ):
             return False
         self.callback = target
         return True
@@ -162,7 +173,9 @@ def _loopback(redirect_uri: str) -> tuple[str, int, str]:
     parts = urlsplit(redirect_uri)
     if parts.scheme != "http" or parts.hostname not in _HOSTS or parts.query:
         raise ValueError("to log in with a browser, redirect_uri must be such as http://127.0.0.1/callback")
-    return parts.hostname, parts.port or 0, parts.path or "/"
+    if quote(parts.path, safe="%/!$&'()*+,:;=@~") != parts.path or {".", ".."} & set(parts.path.split("/")):
+        raise ValueError("redirect_uri must have a path as browsers send it: quoted, without dots for folders")
+    return parts.hostname, parts.port or 0, parts.path
 
 
 async def _listen(hosts: list[str], port: int) -> tuple[list[Listener[SocketStream]], int]:

@@ -1,5 +1,6 @@
 """The OAuth 2.0 client: login URLs, the callback's exchange, refreshes. It keeps no tokens and no connection."""
 
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +78,7 @@ class OAuthClient(Closing):
             raise ValueError(f"timeout must be more than 0 and less than 10 seconds, not {timeout!r}")
         self.redirect_uri: str = _redirect_uri(redirect_uri)
         self._base = checked_origin(auth_base_url, "auth_base_url", allow_http=allow_http)
-        self.issuer: str = self._base if issuer is None else checked_text(issuer, "issuer")
+        self.issuer: str = checked_text(issuer or "", "issuer").strip() or self._base
         self.now = now
         self._new_secret = new_secret
         self._client_secret = client_secret
@@ -123,7 +124,7 @@ class OAuthClient(Closing):
             checked_text(key, "a name in extra_params"): checked_text(value, f"{key} in extra_params")
             for key, value in checked_mapping(extra_params, "extra_params").items()
         }
-        if reserved := sorted(_RESERVED & extra.keys()):
+        if reserved := sorted(_RESERVED & {_plain(key) for key in extra}):
             raise ValueError(f"extra_params must not replace {', '.join(reserved)}")
         redirect_uri = self.redirect_uri if redirect_uri is None else _redirect_uri(redirect_uri)
         state, verifier = Secret(self._new_secret()), pkce.checked_verifier(self._new_secret())
@@ -227,11 +228,12 @@ class OAuthClient(Closing):
         """
         with bare:
             checked_kind(tokens, Tokens, "tokens", "Tokens")
-            metadata = await self._endpoint.metadata(f"{self._base}/.well-known/oauth-authorization-server")
+            origin = "/".join(self._base.split("/")[:3])
+            known = f"{origin}/.well-known/oauth-authorization-server{self._base.removeprefix(origin)}"  # RFC 8414 §3.1
+            metadata = await self._endpoint.metadata(known)
             url = metadata.get("revocation_endpoint")
             if not isinstance(url, str):
                 return False
-            origin = "/".join(self._base.split("/")[:3])
             if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/") or not url.isprintable():
                 raise AuthError("the login server's metadata is another server's: nothing was sent there")
             kind = "refresh_token" if tokens.refresh_token else "access_token"
@@ -244,9 +246,16 @@ class OAuthClient(Closing):
         return {**grant, "client_id": self.client_id, **secret}
 
 
+def _plain(name: str) -> str:
+    """A parameter's name as lax servers read it: they take `state[]` and `State` for `state`."""
+    return re.split(r"[^a-z0-9_]", name.strip().lower())[0]
+
+
 def _redirect_uri(value: object) -> str:
     text = checked_text(value, "redirect_uri")
-    if not urlsplit(text).scheme or urlsplit(text).fragment:
+    parts = urlsplit(text)
+    known = bool(parts.netloc) if parts.scheme in ("http", "https") else bool(parts.scheme)
+    if not known or parts.fragment or text != text.strip():
         raise ValueError("redirect_uri must be an absolute URL without a fragment")
     return text
 

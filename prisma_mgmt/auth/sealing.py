@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
+from urllib.parse import unquote
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -172,9 +173,10 @@ class LoginSealer:
             except ValueError as error:
                 reason = str(error)
             else:
-                if -_AHEAD <= self._now() - sealed_at <= self.ttl:
+                age = self._now() - sealed_at
+                if -_AHEAD <= age <= self.ttl:
                     return login
-                reason = "it expired"
+                reason = "it expired" if age > 0 else "it was sealed in the future, by another machine's clock"
             raise CallbackError(f"the login's cookie is no good: {reason}; start a new login")
 
     def _opened(self, text: str) -> tuple[LoginRequest, float]:
@@ -206,5 +208,8 @@ def _key_bytes(key: bytes | str) -> bytes:
 
 
 def _safe_path(path: str | None) -> str | None:
-    """`path` if it is one in this application, and leads nowhere else in any browser."""
-    return path if path and _RETURN_PATH.fullmatch(path) else None
+    """`path` if it is one in this application, and leads nowhere else in any browser, nor behind a second redirect."""
+    if not path or not _RETURN_PATH.fullmatch(path):
+        return None
+    folders = unquote(re.split(r"[?#]", path)[0]).split("/")
+    return None if {".", ".."} & set(folders) else path

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from attrs import field, frozen
 
+from prisma_mgmt.auth.arguments import checked_kind, checked_text
 from prisma_mgmt.masks import bare, secret
 
 _LONGEST = 366 * 24 * 3600.0  # an access token that claims to live longer than a year claims nothing
@@ -47,6 +48,10 @@ class Tokens:
         with bare:  # a traceback would show each of them if another is no good
             access_token = secret(access_token)
             refresh_token = None if refresh_token is None else secret(refresh_token) or None  # an empty one means none
+            checked_kind(expires_at, int | float | None, "expires_at", "a number of Unix seconds, or None")
+            checked_kind(scope, str | None, "scope", "text or None")
+            if not checked_text(workspace_id, "workspace_id") or not access_token:
+                raise ValueError("workspace_id and access_token must not be empty")
         self.__attrs_init__(workspace_id, access_token, refresh_token, expires_at, scope, dict(extra or {}))
 
     def to_json(self) -> dict[str, Any]:
@@ -87,14 +92,15 @@ class Tokens:
             )
 
 
-def loads(text: str) -> Any:
+def loads(text: str, *, keep: bool = False) -> Any:
     """What a JSON text holds; ValueError or RecursionError if it holds nothing.
 
-    Very long whole numbers stay text. What is no number in JSON, or too large for one, is None, as Node would write it.
+    What is no number in JSON, or too large for one, is None, as Node would write it. With `keep`, a very long whole
+    number is the text of its digits.
     """
     return json.loads(
         text,
-        parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits,
+        parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits if keep else None,
         parse_float=lambda digits: float(digits) if math.isfinite(float(digits)) else None,
         parse_constant=lambda _: None,
     )

@@ -171,6 +171,8 @@ class Vault:
             stored, blind = await self._get(), False
         except AuthError:
             stored, blind = known, True
+        if wanted and stored and wanted.workspace_id == stored.workspace_id:  # what other programs kept there stays
+            wanted = evolve(wanted, extra={**stored.extra, **wanted.extra})
         self.ledger.want(wanted, stored, known, blind=blind)
         await self._set(wanted)
         self.ledger.settle(wanted)

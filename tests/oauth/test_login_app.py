@@ -275,6 +275,17 @@ async def test_a_replayed_callback_leaves_the_login_as_it_is(site: Site) -> None
     assert site.sandbox.counts["exchange"]
 
 
+async def test_nobody_is_told_that_they_are_logged_in_who_were_logged_out_elsewhere(site: Site) -> None:
+    callback = await site.begin()
+    await site.browser.get(callback)
+    for storage in site.storages.values():
+        await storage.clear_tokens()
+    assert site.session is not None
+    await site.session.aclose()
+    answer = await site.browser.get(callback)
+    assert (answer.status_code, "You are logged in already" in answer.text) == (400, False)
+
+
 async def test_a_callback_replayed_with_its_cookie_is_refused(site: Site) -> None:
     callback = await site.begin()
     cookies = dict(site.browser.cookies)
@@ -475,7 +486,7 @@ async def test_an_error_of_a_hook_shows_nothing_of_the_request(sandbox: Sandbox,
     assert leaks(caught.value) == []
 
 
-@pytest.mark.parametrize("to", ["/sorry", None])
+@pytest.mark.parametrize("to", ["/sorry", "", None])
 async def test_the_application_may_answer_a_failed_login(sandbox: Sandbox, to: str | None) -> None:
     seen: list[PrismaError] = []
 
@@ -593,6 +604,9 @@ def test_an_argument_of_a_wrong_type(arguments: Any, options: Any, problem: str)
         (OAUTH, [KEY], {"max_age": 0}, "max_age"),
         (OAuthClient("client", "https://app.example/prisma"), [KEY], {}, "end in /callback"),
         (OAuthClient("client", "app:/callback"), [KEY], {}, "end in /callback"),
+        (OAuthClient("client", "http://192.168.1.5:8000/callback"), [KEY], {}, "https, or http to this machine"),
+        (OAUTH, [KEY], {"after_login": ""}, "after_login must not be empty"),
+        (OAUTH, [KEY], {"after_logout": ""}, "after_logout must not be empty"),
     ],
 )
 def test_an_argument_that_cannot_be_right(oauth: OAuthClient, keys: Any, options: Any, problem: str) -> None:

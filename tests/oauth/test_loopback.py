@@ -461,6 +461,24 @@ async def test_a_pasted_url_serves_where_the_browser_is_elsewhere() -> None:
         assert app.prisma.forms[0]["code"] == "the-code"
 
 
+@pytest.mark.parametrize("shown", ['"{}"', "{}#", "localhost:1/callback?{query}", "?{query}"])
+async def test_what_a_browser_shows_of_a_url_may_be_pasted(shown: str) -> None:
+    async with terminal() as app:
+
+        async def paste() -> str:
+            await app.asked.wait()
+            return shown.format(app.callback, query=app.callback.partition("?")[2])
+
+        await app.log_in(paste=paste)
+        assert app.session is not None
+
+
+@pytest.mark.parametrize("path", ["/cällback", "/a/../callback", "/a b", "/."])
+async def test_a_path_that_browsers_rewrite_is_refused_at_once(path: str) -> None:
+    with pytest.raises(ValueError, match="path as browsers send it"):
+        await log_in_with_browser(OAuthClient("client", f"http://127.0.0.1{path}"), MemoryTokenStorage())
+
+
 async def test_what_the_callers_paste_raises_comes_as_it_is() -> None:
     async def paste() -> str:
         raise EOFError("no terminal")

@@ -164,6 +164,21 @@ def test_a_token_that_is_no_string_is_refused_and_not_made_one(bad: Any) -> None
 
 
 @pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"workspace_id": None}, TypeError),
+        ({"workspace_id": ""}, ValueError),
+        ({"access_token": ""}, ValueError),
+        ({"expires_at": "1800000000"}, TypeError),
+        ({"scope": ["workspace:admin"]}, TypeError),
+    ],
+)
+def test_tokens_that_could_not_be_read_back_are_refused_where_they_are_made(change: Any, error: Any) -> None:
+    with pytest.raises(error, match=next(iter(change))):
+        Tokens(**{"workspace_id": "wksp_1", "access_token": "access", **change})
+
+
+@pytest.mark.parametrize(
     "make",
     [
         lambda: Tokens("wksp_1", canary(40), 5),  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary, ref
 
 import anyio
 import pytest
+from attrs import evolve
 
 from prisma_mgmt import AuthError
 from prisma_mgmt.auth import SharedTokenStorage, Tokens, TokenStorage
@@ -220,6 +221,16 @@ async def test_closing_says_that_a_storage_cannot_be_read_and_loses_nothing(
     await storage.set_tokens(OTHER)
     await kept.flush()
     assert storage.current == OTHER
+
+
+@pytest.mark.parametrize(("workspace", "kept_there"), [("wksp_1", {"theme": "dark"}), ("wksp_2", {})])
+async def test_what_other_programs_keep_beside_the_tokens_outlives_a_login_of_the_same_workspace(
+    workspace: str, kept_there: dict[str, str]
+) -> None:
+    storage = FaultyStorage(evolve(OLD, extra={"theme": "dark"}))
+    await Vault(storage).put(evolve(NEW, workspace_id=workspace))
+    assert storage.current is not None
+    assert storage.current.extra == kept_there
 
 
 async def test_a_login_in_another_event_loop_that_could_not_be_stored_yet_outlives_a_refresh(

@@ -306,12 +306,18 @@ class Chain(Ring):
     backends: list[Any] = field(factory=lambda: [Ring(), PlaintextKeyring()])
 
 
+class Generated(Ring):
+    @property
+    def backends(self) -> Any:
+        return (one for one in [Ring(), PlaintextKeyring()])
+
+
 @define
 class Wrapper(Ring):
     _keyring: Any = field(factory=PlaintextKeyring)
 
 
-@pytest.mark.parametrize("plain", ["keyrings.alt", PlaintextKeyring, Chain, Wrapper])
+@pytest.mark.parametrize("plain", ["keyrings.alt", PlaintextKeyring, Chain, Generated, Wrapper])
 async def test_a_keyring_that_keeps_plain_text_is_refused(
     plain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,6 +411,7 @@ async def test_an_error_of_a_keyring_shows_no_token(ring: Ring, tmp_path: Path) 
         ({"lock_folder": "locks"}, ValueError, "lock_folder"),
         ({"backend": "keyring.backends.null"}, TypeError, "backend"),
         ({"backend": Ring}, TypeError, "backend"),
+        ({"backend": keyring}, TypeError, "backend"),
         ({"patience": "1"}, TypeError, "patience"),
     ],
 )

@@ -223,6 +223,12 @@ async def test_what_is_wrong_with_a_sealed_file(path: Path) -> None:
         await FileTokenStorage(other, cipher=CIPHER).get_tokens()
 
 
+async def test_a_sealed_file_may_end_in_a_newline_as_editors_put_it(path: Path) -> None:
+    await FileTokenStorage(path, cipher=CIPHER).set_tokens(TOKENS)
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert await FileTokenStorage(path, cipher=CIPHER).get_tokens() == TOKENS
+
+
 async def test_a_plain_file_is_not_taken_for_a_sealed_one(path: Path) -> None:
     await FileTokenStorage(path).set_tokens(TOKENS)
     with pytest.raises(AuthError, match="not sealed"):

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from attrs import field, frozen
 
+from prisma_mgmt.auth.arguments import checked_kind, checked_text
 from prisma_mgmt.auth.cookies import Cookie, cookie, header, is_secure, sent
 from prisma_mgmt.auth.manager import SessionManager
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
@@ -92,22 +93,27 @@ class LoginApp:
         on_error: Callable[[PrismaError], object] | None = None,
     ) -> None:
         keys = masked_keys(keys)
-        _check(OAuthClient, oauth=oauth)
-        _check(SessionManager, sessions=sessions)
-        _check(str, after_login=after_login, after_logout=after_logout, cookie=cookie)
-        _check(Callable | None, on_login=on_login, on_error=on_error)
+        checked_kind(oauth, OAuthClient, "oauth", "an OAuthClient")
+        checked_kind(sessions, SessionManager, "sessions", "a SessionManager")
+        for name, text in (("after_login", after_login), ("after_logout", after_logout), ("cookie", cookie)):
+            if not checked_text(text, name):
+                raise ValueError(f"{name} must not be empty")
+        for name, hook in (("on_login", on_login), ("on_error", on_error)):
+            checked_kind(hook, Callable | None, name, "a function")
         if not TOKEN.fullmatch(cookie):
             raise ValueError(f"cookie must be the name of a cookie, not {cookie!r}")
         base, _, route = oauth.redirect_uri.rstrip("/").rpartition("/")
         if route != "callback" or not urlsplit(base).netloc:
             raise ValueError(f"redirect_uri must end in /callback, where this app answers, not {oauth.redirect_uri}")
+        if base.startswith("http://") and is_secure(base):
+            raise ValueError("redirect_uri must be https, or http to this machine: no browser keeps a login otherwise")
         oauth.login_url(scope=scope)  # or the first visitor would find out what is wrong with it
         self._oauth, self._sessions, self._scope = oauth, sessions, scope
         self._after_login, self._after_logout = after_login, after_logout
         self._on_login, self._on_error = on_login, on_error
-        self._base = base
+        self._base, self._origin = base, _origin(base)
         self._name, self._max_age = cookie, int(checked_seconds(max_age, "max_age", least=1))
-        self._secure = is_secure(oauth.redirect_uri)
+        self._secure = is_secure(oauth.redirect_uri) or cookie.startswith(("__Host-", "__Secure-"))
         self._sealer = LoginSealer(keys, client_id=oauth.client_id, now=oauth.now)
         self._box = Box(keys)
         self._purpose = f"prisma-mgmt session {oauth.client_id}"
@@ -126,12 +132,10 @@ class LoginApp:
 
     # Routes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
-        else:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # the signature of ASGI
+        if scope["type"] != "http":  # as the ASGI specification asks for what an application does not understand
+            raise ValueError(f"a LoginApp answers http only, not {scope['type']}")
+        with bare:  # what a hook of the application raises leaves without the request
             await _send(send, await self._answer(_Request.of(scope)))
 
     async def _answer(self, request: _Request) -> _Answer:
@@ -204,8 +208,7 @@ class LoginApp:
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         if site is not None:
             return site == ["same-origin"]
-        here = "/".join(self._base.split("/")[:3])
-        return origin is None or origin == [here]  # the cookie itself is SameSite=Lax
+        return origin is None or origin == [self._origin]  # the cookie itself is SameSite=Lax
 
     async def _forget(self, session: OAuthSession) -> None:
         try:
@@ -217,14 +220,21 @@ class LoginApp:
 
     async def _failed(self, error: PrismaError, request: _Request, cookies: list[Cookie]) -> _Answer:
         to = await _call(self._on_error, error)
-        if isinstance(to, str):
+        if isinstance(to, str) and to:
             return _Answer(303, to=to, cookies=cookies)
-        if self.session(request.cookies) is not None and isinstance(error, CallbackError) and error.error is None:
+        if isinstance(error, CallbackError) and error.error is None and await self._is_logged_in(request):
             links = {"Go on": self._after_login, "Log in again": f"{self._base}/login"}
             text = "This login is over: it was finished before, or it has expired. You are still logged in."
             return _page(400, "You are logged in already", text, links, cookies=cookies)
         status, title, text = _words(error, urlsplit(self._base).netloc)
         return _page(status, title, text, {"Log in": f"{self._base}/login"}, cookies=cookies)
+
+    async def _is_logged_in(self, request: _Request) -> bool:
+        session = self.session(request.cookies)
+        try:
+            return session is not None and await session.tokens() is not None
+        except (AuthError, NetworkError):  # of the storage: nobody knows
+            return False
 
     def _expired(self, name: str) -> Cookie:
         return cookie(name, "", 0, secure=self._secure)
@@ -248,10 +258,11 @@ def _words(error: PrismaError, host: str) -> tuple[int, str, str]:
     return 502, "This login did not work", "The login server, or the application, could not finish it. Try again."
 
 
-def _check(kind: Any, **arguments: object) -> None:
-    for name, value in arguments.items():
-        if not isinstance(value, kind):
-            raise TypeError(f"{name} must be a {getattr(kind, '__name__', 'function')}, not {type(value).__name__}")
+def _origin(url: str) -> str:
+    """The origin of a URL, as browsers write it: in small letters, without the port that goes without saying."""
+    parts = urlsplit(url.lower())
+    port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return f"{parts.scheme}://{parts.netloc.removesuffix(port)}"
 
 
 def _cookies_of(request: object) -> Mapping[str, object]:
@@ -276,10 +287,3 @@ async def _send(send: Send, answer: _Answer) -> None:
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})
     await send({"type": "http.response.body", "body": answer.body})
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    """Answer a server's lifespan; a mounted app may be told of none, and needs none."""
-    while (message := await receive())["type"] == "lifespan.startup":
-        await send({"type": "lifespan.startup.complete"})
-    await send({"type": f"{message['type']}.complete"})

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from prisma_mgmt.auth.callback import clean
 from prisma_mgmt.auth.exchange import LARGEST, Answer, Exchange
+from prisma_mgmt.auth.tokens import loads
 from prisma_mgmt.checks import checked_token
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.masks import Secret, SecretBytes, masked
@@ -21,6 +22,7 @@ _CODES = frozenset(  # RFC 6749 §5.2, RFC 7009 §2.2.1, and what servers say th
     "unsupported_token_type server_error temporarily_unavailable slow_down access_denied".split()
 )
 _SHORTEST = 6  # characters of a secret; to take a shorter one out of a text would leave nothing of the text
+_PIECE = 12  # characters of a secret in a row; what shows so many of one, cut or quoted, is not shown
 
 
 @frozen
@@ -53,19 +55,20 @@ class TokenEndpoint:
 
         Raises NetworkError; LoginRequiredError for a refused refresh token; AuthError for anything else.
         """
-        timeout = self._exchange.timeout
+
+        async def ask(within: float) -> Grant:
+            answer = await self._exchange.send("POST", self.url, form=form, within=within, on_sent=on_sent)
+            return self._granted(answer, form)
+
+        timeout, started = self._exchange.timeout, anyio.current_time()
         if not again:
-            return self._granted(await self._exchange.send("POST", self.url, form=form, on_sent=on_sent), form)
-        started = anyio.current_time()
+            return await ask(timeout)
         try:
-            answer = await self._exchange.send("POST", self.url, form=form, within=timeout * 2 / 3)
+            return await ask(timeout * 2 / 3)
         except NetworkError as error:
             first = error  # the answer is lost, and the refresh token may be spent: ask for its successor at once
-        else:
-            return self._granted(answer, form)
         try:
-            left = max(0.0, started + timeout - anyio.current_time())
-            return self._granted(await self._exchange.send("POST", self.url, form=form, within=left), form)
+            return await ask(max(0.0, started + timeout - anyio.current_time()))
         except NetworkError as error:
             error.attempts, error.unsent = 2, first.unsent and error.unsent
             raise
@@ -88,7 +91,8 @@ class TokenEndpoint:
         counts as left out, so that its successor is not lost.
         """
         fields = fields_of(answer)
-        if not 200 <= answer.status < 300 or fields.get("error"):
+        error = fields.get("error")
+        if not 200 <= answer.status < 300 or (error.strip() if isinstance(error, str) else error):
             raise self._refusal(answer, fields, form)
         access_token = _text(fields.get("access_token"))
         if not access_token:
@@ -143,15 +147,11 @@ def fields_of(answer: Answer) -> dict[str, Any]:
     body = SecretBytes(answer.body)
     text = Secret(body.decode(json.detect_encoding(body), "replace"))  # an odd byte beside the pair does not cost it
     try:
-        found = json.loads(text, parse_int=_whole) if len(body) <= LARGEST else None
+        found = loads(text) if len(body) <= LARGEST else None
     except (ValueError, RecursionError):
         found = None
     fields = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
     return {key: masked(value) for key, value in fields.items()}
-
-
-def _whole(digits: str) -> int | None:
-    return int(digits) if len(digits) < 20 else None  # Python refuses thousands of digits, and the answer with them
 
 
 def _text(value: object) -> Secret:
@@ -165,4 +165,6 @@ def _shown(text: object, form: Mapping[str, str]) -> str | None:
     for value in form.values():
         if isinstance(value, Secret) and len(value) >= _SHORTEST:
             text = text.replace(value, "…")
+            if any(value[at : at + _PIECE] in text for at in range(len(value) - _PIECE + 1)):
+                return "…"
     return clean(text)

@@ -10,6 +10,7 @@ import httpx
 from attrs import frozen
 
 from prisma_mgmt._version import __version__
+from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.errors import NetworkError, RequestTimeoutError
 from prisma_mgmt.faults import network_error
@@ -41,10 +42,8 @@ class Exchange:
         transport: httpx.AsyncBaseTransport | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError(f"transport must be an httpx.AsyncBaseTransport, not {type(transport).__name__}")
-        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
-            raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
+        checked_kind(transport, httpx.AsyncBaseTransport | None, "transport", "an httpx.AsyncBaseTransport")
+        checked_kind(ssl_context, ssl.SSLContext | None, "ssl_context", "an ssl.SSLContext")
         self.timeout = timeout
         self._transport = transport
         self._ssl = ssl_context
@@ -147,7 +146,8 @@ async def _read(response: httpx.Response) -> Answer:
 
 def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
     """The body of an answer that was packed though nobody had asked for that; never more than a byte too much."""
-    if headers.get("content-encoding", "").strip().lower() not in ("gzip", "x-gzip", "deflate"):
+    packed = headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate")
+    if not packed or body.lstrip().startswith(b"{"):  # a proxy may have unpacked it, and kept the header
         return body[: LARGEST + 1]
     try:
         return zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(body, LARGEST + 1)

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import anyio
 from attrs import frozen
 
+from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.endpoint import bearer, fields_of, retry_after
 from prisma_mgmt.auth.exchange import Exchange
 from prisma_mgmt.checks import checked_origin, checked_seconds
@@ -22,16 +24,17 @@ if TYPE_CHECKING:
 
     import httpx
 
-_LEEWAY = 60.0  # seconds before its expiry from which a token is renewed
+_LEEWAY = 60.0  # seconds before its expiry from which a token is renewed, but a tenth of its lifetime at most
+_FRUITLESS = 10.0  # seconds in which a token that a renewal has just brought is not renewed again
 
 
 @frozen
 class _Minted:
     token: Secret
-    expires_at: float
+    renew_at: float  # Unix seconds
 
 
-class GitHubActionsCredentials:
+class GitHubActionsCredentials(Unpickled):
     """The token that a workflow run gets from the API for its GitHub OIDC token, renewed when it is about to expire.
 
     The workflow needs `permissions: id-token: write`, and its repository has to be linked in the Prisma Console.
@@ -63,6 +66,7 @@ class GitHubActionsCredentials:
         self._now = now
         self._minted: _Minted | None = None
         self._minting = anyio.Lock()
+        self._fruitless_until = 0.0
         self._loop = LoopGuard("GitHubActionsCredentials")
 
     async def access_token(self) -> str:
@@ -70,18 +74,21 @@ class GitHubActionsCredentials:
         with bare:
             self._loop.check()
             minted = self._minted
-            if minted is None or self._now() >= minted.expires_at - _LEEWAY:
+            if minted is None or self._now() >= minted.renew_at:
                 return await self._other(minted)
             return minted.token
 
     async def renew(self, rejected: str) -> str | None:
-        """A token other than `rejected`; see access_token()."""
+        """A token other than `rejected`, None if it has just been renewed; see access_token()."""
         with bare:
             self._loop.check()
             minted = self._minted
             if minted is not None and minted.token != rejected:
                 return minted.token
+            if self._now() < self._fruitless_until:
+                return None
             token = await self._other(minted)
+            self._fruitless_until = self._now() + _FRUITLESS
             return token if token != rejected else None
 
     async def _other(self, known: _Minted | None) -> Secret:
@@ -97,7 +104,7 @@ class GitHubActionsCredentials:
         wanted = {"token": shown["value"]} | ({"expiresInSeconds": self._lifetime} if self._lifetime else {})
         refusal = "the API gave no token for this repository's workflow: is the repository linked?"
         minted = await self._granted("POST", f"{self._base}/v1/auth/github-actions/token", refusal, json=wanted)
-        return _Minted(bearer(minted["value"]), self._expiry(minted.get("expiresAt")))
+        return _Minted(bearer(minted["value"]), self._renew_at(minted.get("expiresAt")))
 
     async def _granted(self, method: str, url: str, refusal: str, **options: Any) -> dict[str, Any]:
         """What an answer holds, itself or under `data`; AuthError, saying `refusal`, if there is no `value` in it."""
@@ -121,9 +128,11 @@ class GitHubActionsCredentials:
         checked_origin(url.partition("?")[0], "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)
         return f"{url}{'&' if urlsplit(url).query else '?'}audience=prisma-cloud", bearer(token)
 
-    def _expiry(self, text: object) -> float:
-        """When a token expires; what was asked for counts if the API does not say."""
-        try:
-            return datetime.fromisoformat(str(text)).timestamp()
-        except ValueError:
-            return self._now() + (self._lifetime or 1800)
+    def _renew_at(self, expires_at: object) -> float:
+        """When to renew a token. What was asked for counts if the API does not say, or if it is over by this clock."""
+        now, left = self._now(), 0.0
+        with suppress(ValueError):
+            date = datetime.fromisoformat(str(expires_at))
+            left = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+        left = left if left > 0 else self._lifetime or 1800
+        return now + left - min(_LEEWAY, left / 10)

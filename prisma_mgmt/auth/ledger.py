@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -13,10 +14,12 @@ import anyio
 from attrs import define, field, frozen
 
 from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.auth.work import closed
 from prisma_mgmt.loops import running_loop
 
 K = TypeVar("K")
 
+_LAG = 60.0  # seconds for which a storage may give what was replaced
 _SPENT = 100  # pairs that are remembered as replaced
 _POLL = 0.01  # seconds between two looks at what another event loop holds
 _LEASE = 60.0  # seconds after which an event loop that holds something is taken for dead; a refresh takes less
@@ -39,8 +42,8 @@ class Unsaved:
         older.
     """
 
-    before: frozenset[bytes]
-    wanted: Tokens | None
+    before: frozenset[bytes] = frozenset()
+    wanted: Tokens | None = None
     blind: bool = False
 
     def due(self, stored: Tokens | None) -> bool:
@@ -57,55 +60,52 @@ class Ledger:
 
     ours: what the storage was last brought to hold from here, as far as is known.
     spent: the marks of the pairs that were replaced from here, the latest last. They are never used again.
-    unsaved: what could not be stored yet.
+    unsaved: what the storage is being brought to hold, or could not take yet.
     unproven: when the latest refreshes were, on the monotonic clock, if the API has accepted nothing since.
-    keep: where a ledger of unsaved tokens is kept, so that it lives on though no session does.
+    keep: where a ledger is kept that others need though no session does: see ledger_of().
+    used: when something was last to be stored, on the monotonic clock.
     """
 
     ours: Tokens | None = None
     spent: tuple[bytes, ...] = ()
     unsaved: Unsaved | None = None
     unproven: tuple[float, ...] = ()
-    keep: set["Ledger"] | None = field(default=None, repr=False)
+    keep: OrderedDict["Ledger", None] = field(factory=OrderedDict, repr=False)
+    used: float = 0.0
     _claims: dict[bytes, "_Claim"] = field(factory=dict, init=False)
 
-    def replacing(self, old: Tokens | None, wanted: Tokens | None, *, blind: bool | None = None) -> Unsaved:
-        """What is still to be written if `wanted` cannot be stored in place of `old`; `blind` stays if it is None."""
-        unsaved = self.unsaved
-        before = unsaved.before if unsaved else frozenset[bytes]()
-        replaced = {mark(old)} | ({mark(unsaved.wanted)} if unsaved and unsaved.wanted else set[bytes]())
-        if blind is None:
-            blind = unsaved is not None and unsaved.blind
-        return Unsaved(before | replaced | frozenset(self.spent), wanted, blind)
+    def want(
+        self, wanted: Tokens | None, stored: Tokens | None, *known: Tokens | None, blind: bool | None = None
+    ) -> Unsaved:
+        """Note that the storage is to hold `wanted` in place of `stored`; gives what is unsaved until settle().
 
-    def spend(self, *pairs: Tokens | None, keep: Tokens | None = None) -> None:
-        """Note pairs that are replaced by `keep`."""
-        kept = mark(keep)
-        marks = dict.fromkeys((*self.spent, *(mark(tokens) for tokens in pairs if tokens is not None)))
-        marks.pop(kept, None)
+        From now on nobody is given what it replaces: `stored`, all that is `known` here, and what was unsaved before.
+        `blind` stays as it was if it is None.
+        """
+        unsaved = self.unsaved or Unsaved()
+        marks = dict.fromkeys((*self.spent, *(mark(one) for one in (stored, unsaved.wanted, *known) if one)))
+        marks.pop(mark(wanted), None)
         self.spent = tuple(marks)[-_SPENT:]
-
-    def remember(self, unsaved: Unsaved) -> None:
-        """Keep what could not be stored."""
-        self.unsaved, self.ours = unsaved, unsaved.wanted
-        if self.keep is not None:
-            self.keep.add(self)
+        before = unsaved.before | {mark(stored), *self.spent}
+        self.unsaved = Unsaved(before, wanted, unsaved.blind if blind is None else blind)
+        self.ours = wanted
+        with _guard:
+            self.used, self.keep[self] = time.monotonic(), None
+            self.keep.move_to_end(self)
+        return self.unsaved
 
     def settle(self, held: Tokens | None) -> None:
         """Note that nothing is to be written, and what the storage holds."""
         self.unsaved, self.ours = None, held
-        if self.keep is not None:
-            self.keep.discard(self)
 
     @asynccontextmanager
-    async def claim(self, name: bytes) -> AsyncGenerator[bool]:
-        """Hold `name` alone among all event loops of this process; gives True if it had to be waited for."""
-        mine, waited = _Claim(running_loop()), False
-        while not self._take(name, mine):
-            waited = True
+    async def claim(self, name: bytes) -> AsyncGenerator[None]:
+        """Hold `name` alone among all event loops of this process."""
+        mine = _Claim(running_loop())
+        while not self._take(name, mine):  # noqa: ASYNC110  # whoever has it may be in another event loop
             await anyio.sleep(_POLL)
         try:
-            yield waited
+            yield
         finally:
             with _guard:
                 if self._claims.get(name) is mine:
@@ -129,14 +129,29 @@ class _Claim:
     since: float = field(factory=time.monotonic)
 
     def lives(self) -> bool:
-        closed = getattr(self.loop, "is_closed", bool)()
-        return not closed and self.process == os.getpid() and time.monotonic() - self.since < _LEASE
+        return not closed(self.loop) and self.process == os.getpid() and time.monotonic() - self.since < _LEASE
 
 
-def ledger_of(user: K, ledgers: "WeakValueDictionary[K, Ledger]", keep: set[Ledger]) -> Ledger:
-    """The one ledger of a user among `ledgers`; `keep` is where those live on that have unsaved tokens."""
+def ledger_of(
+    user: K, ledgers: "WeakValueDictionary[K, Ledger]", keep: OrderedDict[Ledger, None], now: float
+) -> Ledger:
+    """The one ledger of a user among `ledgers`, which is new if nobody needs the one before.
+
+    `keep` is where those live on that have something unsaved, or have spent a pair that a storage may still give.
+    """
     with _guard:
+        _sweep(keep, now)
         return ledgers.setdefault(user, Ledger(keep=keep))
+
+
+def _sweep(keep: OrderedDict[Ledger, None], now: float) -> None:
+    """Let go of the ledgers that nobody needs any longer, the oldest first."""
+    while keep and now - (oldest := next(iter(keep))).used > _LAG:
+        if oldest.unsaved is None:
+            del keep[oldest]
+        else:
+            oldest.used = now
+            keep.move_to_end(oldest)
 
 
 def _renew_guard() -> None:
@@ -144,8 +159,7 @@ def _renew_guard() -> None:
     _guard = threading.RLock()
 
 
-_guard = (
-    threading.RLock()
-)  # for the moment in which a claim or a ledger changes hands; garbage collection may come in between
+# for the moment in which a claim or a ledger changes hands; garbage collection may come in between
+_guard = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_guard)  # another thread may have held it

@@ -7,12 +7,13 @@ import webbrowser
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import PurePath
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream
 from attrs import define, field
 
+from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.callback import is_state, read_callback
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
 from prisma_mgmt.auth.pages import HEADERS, page
@@ -25,10 +26,14 @@ from prisma_mgmt.masks import Secret
 
 _HOSTS = {"127.0.0.1": ["127.0.0.1"], "::1": ["::1"], "localhost": ["127.0.0.1", "::1"]}
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # a machine without IPv6
-_CONSOLE = frozenset({"w3m", "lynx", "links", "links2", "elinks", "www-browser"})  # they draw over the terminal
+_CONSOLE = frozenset(  # they draw over the terminal
+    {"w3m", "lynx", "links", "links2", "elinks", "www-browser", "cha", "browsh", "carbonyl", "netrik", "edbrowse"}
+)
 _PORTS = 20  # free ports to try, of which the first may be taken on the other address
 _LONGEST_HEAD = 20_000  # bytes
 _PATIENCE = 10.0  # seconds for one request
+_AROUND = " \t\r\n\"'<>"  # what may stand around a pasted URL
+_AGAIN = 0.1  # seconds between two pasted texts
 
 
 def open_browser(url: str) -> bool:
@@ -63,8 +68,7 @@ async def log_in_with_browser(
     Raises ValueError for another redirect_uri, OSError if its port is taken, CallbackError if the user said no,
     and AuthError if nobody logged in in time.
     """
-    if not isinstance(oauth, OAuthClient):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"oauth must be an OAuthClient, not {type(oauth).__name__}")
+    checked_kind(oauth, OAuthClient, "oauth", "an OAuthClient")
     checked_methods(storage, "storage", "get_tokens", "set_tokens", "clear_tokens")
     timeout = checked_seconds(timeout, "timeout")
     host, port, path = _loopback(oauth.redirect_uri)
@@ -131,17 +135,24 @@ class _Waiting:
             self.done.set()
 
     async def take_pasted(self, paste: Callable[[], Awaitable[str]]) -> None:
-        """Ask for a pasted URL until one carries this login's state."""
+        """Ask for a pasted URL, or what a browser shows of one, until one carries this login's state."""
         try:
-            while not self._accept(Secret((await paste()).strip())):
-                await anyio.lowlevel.checkpoint()
+            while True:
+                query = Secret(await paste()).strip(_AROUND).partition("?")[2]
+                if self._accept(Secret(f"{self.path or '/'}?{query}")):
+                    break
+                await anyio.sleep(_AGAIN)  # or an input that is at its end would be asked all the time
         except Exception as error:  # the caller's code may raise anything, and the task group would wrap it
             self.failure = error
         self.done.set()
 
     def _accept(self, target: Secret) -> bool:
         """Keep the first callback that carries this login's state, whatever else it says; False for others."""
-        if self.callback is not None or not is_state(target, self.login.state) or urlsplit(target).path != self.path:
+        if (
+            self.callback is not None
+            or not is_state(target, self.login.state)
+            or urlsplit(target).path != (self.path or "/")
+        ):
             return False
         self.callback = target
         return True
@@ -162,7 +173,9 @@ def _loopback(redirect_uri: str) -> tuple[str, int, str]:
     parts = urlsplit(redirect_uri)
     if parts.scheme != "http" or parts.hostname not in _HOSTS or parts.query:
         raise ValueError("to log in with a browser, redirect_uri must be such as http://127.0.0.1/callback")
-    return parts.hostname, parts.port or 0, parts.path or "/"
+    if quote(parts.path, safe="%/!$&'()*+,:;=@~") != parts.path or {".", ".."} & set(parts.path.split("/")):
+        raise ValueError("redirect_uri must have a path as browsers send it: quoted, without dots for folders")
+    return parts.hostname, parts.port or 0, parts.path
 
 
 async def _listen(hosts: list[str], port: int) -> tuple[list[Listener[SocketStream]], int]:
@@ -202,9 +215,10 @@ def _target(head: Secret, authority: str) -> Secret | None:
     line, *fields = (Secret(one) for one in head.partition("\r\n\r\n")[0].split("\r\n"))
     words = [Secret(word) for word in line.split(" ")]
     hosts = [one.partition(":")[2].strip().lower() for one in fields if one.lower().startswith("host:")]
-    if len(words) != 3 or words[0] != "GET" or not words[2].startswith("HTTP/1.") or hosts != [authority]:
+    hosts = [host.removesuffix(":80") for host in hosts]  # which browsers leave out, since it goes without saying
+    if len(words) != 3 or words[0] != "GET" or not words[2].startswith("HTTP/1."):
         return None
-    return words[1]
+    return words[1] if hosts == [authority.removesuffix(":80")] else None
 
 
 def _response(words: tuple[str, str] | None) -> bytes:

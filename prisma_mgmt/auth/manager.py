@@ -1,12 +1,14 @@
 """Many users' sessions."""
 
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sized
-from types import TracebackType
-from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Generic, TypedDict, Unpack
 from weakref import WeakValueDictionary
 
 from typing_extensions import TypeVar
 
+from prisma_mgmt.auth.closing import Closing
 from prisma_mgmt.auth.ledger import Ledger, ledger_of
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.session import OAuthSession
@@ -34,7 +36,7 @@ class SessionOptions(TypedDict, total=False):
     patience: "Patience | None"
 
 
-class SessionManager(Generic[K]):
+class SessionManager(Closing, Generic[K]):
     """One live session for each user: `sessions[user]` is the same object for as long as anyone holds it.
 
     storage_for: gives the storage of a user's tokens. It is asked anew for each session.
@@ -61,7 +63,7 @@ class SessionManager(Generic[K]):
         self._options = options
         self._live: WeakValueDictionary[tuple[K, int], OAuthSession] = WeakValueDictionary()
         self._ledgers: WeakValueDictionary[K, Ledger] = WeakValueDictionary()
-        self._unstored: set[Ledger] = set()
+        self._kept: OrderedDict[Ledger, None] = OrderedDict()
 
     def __getitem__(self, user: K) -> OAuthSession:
         """The session of `user` for the event loop that asks; ValueError for a key that stands for nobody."""
@@ -81,7 +83,7 @@ class SessionManager(Generic[K]):
     def _new(self, user: K) -> OAuthSession:
         storage = self._storage_for(user)
         checked_methods(storage, "what storage_for gives", "get_tokens", "set_tokens", "clear_tokens")
-        ledger = ledger_of(user, self._ledgers, self._unstored)
+        ledger = ledger_of(user, self._ledgers, self._kept, time.monotonic())
         return OAuthSession(self._oauth, storage, ledger=ledger, **self._options)
 
     async def aclose(self) -> None:
@@ -91,7 +93,7 @@ class SessionManager(Generic[K]):
         """
         loop, failures = _loop(), list[AuthError]()
         sessions = [session for reference in self._live.valuerefs() if (session := reference())]
-        users = [ref.key for ref in self._ledgers.valuerefs() if (ledger := ref()) and ledger in self._unstored]
+        users = [ref.key for ref in self._ledgers.valuerefs() if (ledger := ref()) and ledger.unsaved]
         mine = [session for session in sessions if session.serves(loop)]
         for session in dict.fromkeys((*mine, *(self[user] for user in users))):
             try:
@@ -100,17 +102,6 @@ class SessionManager(Generic[K]):
                 failures.append(error)
         if failures:
             raise failures[0]
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a SessionManager can be neither pickled nor copied: make one in each process")
 
 
 def _loop() -> object:

@@ -1,22 +1,24 @@
 """The OAuth 2.0 client: login URLs, the callback's exchange, refreshes. It keeps no tokens and no connection."""
 
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from attrs import evolve
 
 from prisma_mgmt.auth import pkce
+from prisma_mgmt.auth.arguments import checked_kind, checked_text
 from prisma_mgmt.auth.callback import read_callback
+from prisma_mgmt.auth.closing import Closing
 from prisma_mgmt.auth.endpoint import TokenEndpoint, bearer
 from prisma_mgmt.auth.exchange import Exchange
 from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.tokens import Tokens, expiry, workspace_of
-from prisma_mgmt.checks import checked_origin, checked_seconds
+from prisma_mgmt.checks import checked_mapping, checked_origin, checked_seconds
 from prisma_mgmt.environment import variable
 from prisma_mgmt.errors import AuthError, CallbackError, LoginRequiredError, NetworkError
 from prisma_mgmt.masks import Secret, bare
@@ -35,7 +37,7 @@ _RESERVED = frozenset(
 _REMEMBERED = 1000  # exchanged callbacks; a code is good for ten minutes at most (RFC 6749 §4.1.2)
 
 
-class OAuthClient:
+class OAuthClient(Closing):
     """An application registered with Prisma's login server.
 
     client_id, client_secret: as registered; a secret is sent in the form body, and PKCE is used with it too.
@@ -66,8 +68,8 @@ class OAuthClient:
         now: Callable[[], float] = time.time,
         new_secret: Callable[[], str] = pkce.new_secret,
     ) -> None:
-        client_secret = None if client_secret is None else Secret(_text(client_secret, "client_secret").strip())
-        self.client_id: str = _text(client_id, "client_id").strip()
+        client_secret = None if client_secret is None else Secret(checked_text(client_secret, "client_secret").strip())
+        self.client_id: str = checked_text(client_id, "client_id").strip()
         if not self.client_id or client_secret == "":
             raise ValueError("client_id and client_secret must not be blank; a public client has no client_secret")
         if allow_http not in (True, False) or not (callable(now) and callable(new_secret)):
@@ -76,7 +78,7 @@ class OAuthClient:
             raise ValueError(f"timeout must be more than 0 and less than 10 seconds, not {timeout!r}")
         self.redirect_uri: str = _redirect_uri(redirect_uri)
         self._base = checked_origin(auth_base_url, "auth_base_url", allow_http=allow_http)
-        self.issuer: str = self._base if issuer is None else _text(issuer, "issuer")
+        self.issuer: str = checked_text(issuer or "", "issuer").strip() or self._base
         self.now = now
         self._new_secret = new_secret
         self._client_secret = client_secret
@@ -117,21 +119,22 @@ class OAuthClient:
         Raises ValueError for extra parameters that would replace the protocol's own, TypeError for what is no text.
         """
         if isinstance(scope, Sequence) and not isinstance(scope, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            scope = " ".join(_text(one, "each of scope") for one in scope)
-        if extra_params is not None and not isinstance(extra_params, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
-            raise TypeError(f"extra_params must be a mapping of names to texts, not {type(extra_params).__name__}")
-        extra = {_text(key, "a name in extra_params"): value for key, value in (extra_params or {}).items()}
-        if reserved := sorted(_RESERVED & extra.keys()):
+            scope = " ".join(checked_text(one, "each of scope") for one in scope)
+        extra = {
+            checked_text(key, "a name in extra_params"): checked_text(value, f"{key} in extra_params")
+            for key, value in checked_mapping(extra_params, "extra_params").items()
+        }
+        if reserved := sorted(_RESERVED & {_plain(key) for key in extra}):
             raise ValueError(f"extra_params must not replace {', '.join(reserved)}")
         redirect_uri = self.redirect_uri if redirect_uri is None else _redirect_uri(redirect_uri)
         state, verifier = Secret(self._new_secret()), pkce.checked_verifier(self._new_secret())
         query = urlencode(
             {
-                **{key: _text(value, f"{key} in extra_params") for key, value in extra.items()},
+                **extra,
                 "response_type": "code",
                 "client_id": self.client_id,
                 "redirect_uri": redirect_uri,
-                "scope": _text(scope, "scope"),
+                "scope": checked_text(scope, "scope"),
                 "state": state,
                 "code_challenge": pkce.challenge(verifier),
                 "code_challenge_method": "S256",
@@ -154,7 +157,7 @@ class OAuthClient:
         as before if nothing of it was sent. Raises CallbackError, AuthError or NetworkError.
         """
         with bare:
-            callback_url = Secret(_text(callback_url, "callback_url"))
+            callback_url = Secret(checked_text(callback_url, "callback_url"))
             kept = _kept(login, verifier, expected_state)
             code = read_callback(callback_url, kept.state, self.issuer)
             verifier = pkce.checked_verifier(kept.verifier)
@@ -199,7 +202,7 @@ class OAuthClient:
         Raises LoginRequiredError if there is no refresh token or it was refused, AuthError, or NetworkError.
         """
         with bare:
-            _checked_tokens(tokens)
+            checked_kind(tokens, Tokens, "tokens", "Tokens")
             if not tokens.refresh_token:
                 raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
             form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
@@ -224,12 +227,13 @@ class OAuthClient:
         Raises AuthError or NetworkError.
         """
         with bare:
-            _checked_tokens(tokens)
-            metadata = await self._endpoint.metadata(f"{self._base}/.well-known/oauth-authorization-server")
+            checked_kind(tokens, Tokens, "tokens", "Tokens")
+            origin = "/".join(self._base.split("/")[:3])
+            known = f"{origin}/.well-known/oauth-authorization-server{self._base.removeprefix(origin)}"  # RFC 8414 §3.1
+            metadata = await self._endpoint.metadata(known)
             url = metadata.get("revocation_endpoint")
             if not isinstance(url, str):
                 return False
-            origin = "/".join(self._base.split("/")[:3])
             if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/") or not url.isprintable():
                 raise AuthError("the login server's metadata is another server's: nothing was sent there")
             kind = "refresh_token" if tokens.refresh_token else "access_token"
@@ -241,28 +245,17 @@ class OAuthClient:
         secret = {"client_secret": self._client_secret} if self._client_secret else {}
         return {**grant, "client_id": self.client_id, **secret}
 
-    async def aclose(self) -> None:
-        """Nothing is left open between calls; this is here so that every client closes alike."""
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-def _text(value: object, name: str) -> str:
-    """`value`; TypeError, naming it, if it is no text."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be text, not {type(value).__name__}")
-    return value
+def _plain(name: str) -> str:
+    """A parameter's name as lax servers read it: they take `state[]` and `State` for `state`."""
+    return re.split(r"[^a-z0-9_]", name.strip().lower())[0]
 
 
 def _redirect_uri(value: object) -> str:
-    text = _text(value, "redirect_uri")
-    if not urlsplit(text).scheme or urlsplit(text).fragment:
+    text = checked_text(value, "redirect_uri")
+    parts = urlsplit(text)
+    known = bool(parts.netloc) if parts.scheme in ("http", "https") else bool(parts.scheme)
+    if not known or parts.fragment or text != text.strip():
         raise ValueError("redirect_uri must be an absolute URL such as https://app.example/callback, with no fragment")
     return text
 
@@ -270,7 +263,7 @@ def _redirect_uri(value: object) -> str:
 def _kept(login: LoginRequest | None, verifier: str | None, expected_state: str | None) -> LoginRequest:
     """What was kept of a login, however it is given; no state is an empty one."""
     if login is None:
-        state, verifier = _text(expected_state or "", "expected_state"), _text(verifier or "", "verifier")
+        state, verifier = checked_text(expected_state or "", "expected_state"), checked_text(verifier or "", "verifier")
         return LoginRequest("", state, verifier)
     if not isinstance(login, LoginRequest):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
         raise TypeError(
@@ -278,8 +271,3 @@ def _kept(login: LoginRequest | None, verifier: str | None, expected_state: str 
             "a sealed cookie is opened with LoginSealer.open() or open_for() first"
         )
     return login
-
-
-def _checked_tokens(tokens: object) -> None:
-    if not isinstance(tokens, Tokens):
-        raise TypeError(f"tokens must be Tokens, not {type(tokens).__name__}")

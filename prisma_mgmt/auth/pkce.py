@@ -7,12 +7,12 @@ from hashlib import sha256
 
 from attrs import field, frozen
 
-from prisma_mgmt.masks import Secret, secret
+from prisma_mgmt.masks import Secret, bare, secret
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
-@frozen
+@frozen(init=False)
 class LoginRequest:
     """Where to send the user, and what to keep until the callback: `state` and `verifier`, bound to their browser.
 
@@ -21,10 +21,17 @@ class LoginRequest:
     """
 
     url: str = field(repr=False)
-    state: str = field(converter=secret)
-    verifier: str = field(converter=secret)
+    state: str
+    verifier: str
     redirect_uri: str | None = None
     return_to: str | None = None
+
+    def __init__(
+        self, url: str, state: str, verifier: str, redirect_uri: str | None = None, return_to: str | None = None
+    ) -> None:
+        with bare:  # a traceback would show each of them if another is no good
+            state, verifier = secret(state), secret(verifier)
+        self.__attrs_init__(url, state, verifier, redirect_uri, return_to)
 
 
 def new_secret() -> Secret:

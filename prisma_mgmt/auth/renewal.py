@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import TypeGuard, TypeVar
 
-import anyio
 from attrs import field, frozen
 
 from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.held import good
-from prisma_mgmt.auth.ledger import Ledger, mark
+from prisma_mgmt.auth.ledger import mark
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.auth.vault import Vault
@@ -27,7 +26,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
 _REMEMBERED = 10_000  # tokens, of all users together
 
 
-class Flight:
+class Flight(Work[Tokens]):
     """A refresh under way. It carries its own fences: login and logout mark it, and nobody compares numbers.
 
     token: the access token that it is to replace.
@@ -36,39 +35,27 @@ class Flight:
     revoke: True if a logout asked the server to forget the login: what the refresh brings is to be forgotten too.
     """
 
-    def __init__(self, token: str, owner: object, renew: Callable[["Flight"], Awaitable[Tokens | None]]) -> None:
+    def __init__(self, token: str, owner: object, renew: Callable[["Flight"], Awaitable[Tokens]]) -> None:
         self.token = token
         self.rejected: bool = False
         self.overtaken: bool = False
         self.revoke: bool = False
-        self._over = anyio.Event()
-        self._work = Work(owner, lambda: self._fly(renew), name="the refresh")
-
-    async def _fly(self, renew: Callable[["Flight"], Awaitable[Tokens | None]]) -> Tokens | None:
-        try:
-            return await renew(self)
-        finally:
-            self._over.set()
-
-    @property
-    def under_way(self) -> bool:
-        return not self._work.done.is_set()
+        super().__init__(owner, lambda: renew(self), name="the refresh")
 
     def overtake(self, *, revoke: bool = False) -> None:
         """Mark that a login or a logout has come; all who wait are sent on to ask anew."""
         self.overtaken = True
         self.revoke = self.revoke or revoke
-        self._over.set()
+        self.told.set()
 
     async def tokens(self) -> Tokens | None:
         """What the refresh brought, None if it was overtaken. What it raised is raised as an error of one's own."""
-        if not self._over.is_set():
-            self._work.refuse_owner()
-            await self._over.wait()
+        self.refuse_owner()
+        await self.told.wait()
         if self.overtaken:
             return None
         try:
-            tokens = await self._work.wait()
+            tokens = await self.wait()
         except (AuthError, NetworkError):
             if self.overtaken:
                 return None
@@ -94,110 +81,99 @@ class Trouble:
 
 
 @frozen
-class Means:
-    """What a refresh works with."""
+class Renewal:
+    """How a session gets other tokens than those that it has."""
 
     oauth: OAuthClient = field(repr=False)
     vault: Vault = field(repr=False)
-    ledger: Ledger = field(repr=False)
-    now: Callable[[], float]  # Unix seconds
     monotonic: Callable[[], float]
     on_refreshed: Callable[[Tokens], object] | None = None
     on_signed_out: Callable[[], object] | None = None
 
+    async def run(self, flight: Flight) -> Tokens | None:
+        """Tokens that are not `flight.token`, if there is a way to any; None if nobody is logged in any more.
 
-async def renewed(flight: Flight, owner: object, means: Means) -> Tokens | None:
-    """Tokens that are not `flight.token`, if there is a way to any; None if nobody is logged in any more.
-
-    Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if the refresh fails.
-    """
-    tokens = await means.vault.read()
-    if not _worth_while(tokens, flight, means):
-        return tokens
-    async with means.vault.refresh_lock(tokens) as others:
-        if others:
-            tokens = await means.vault.read()
-            if not _worth_while(tokens, flight, means):
+        Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if the refresh fails.
+        """
+        tokens = await self.vault.read()
+        if not self._worth_while(tokens, flight):
+            return tokens
+        async with self.vault.refresh_lock(tokens):
+            tokens = await self.vault.read()  # others may have stored while this waited for the lock
+            if not self._worth_while(tokens, flight):
                 return tokens
-        return await _refreshed(flight, tokens, owner, means)
+            return await self._refreshed(flight, tokens)
 
+    def _worth_while(self, tokens: Tokens | None, flight: Flight) -> TypeGuard[Tokens]:
+        """Return True if the tokens are those to replace, and a refresh may help."""
+        if tokens is None or flight.overtaken or tokens.access_token != flight.token:
+            return False
+        since = self.monotonic() - _FRUITLESS
+        unproven = self.vault.ledger.unproven
+        young = _given.get(_hash(tokens.access_token), -math.inf) > since
+        often = len(unproven) == _MOST and unproven[0] > since
+        return not ((young or often) and good(tokens, self.oauth.now()))
 
-def _worth_while(tokens: Tokens | None, flight: Flight, means: Means) -> TypeGuard[Tokens]:
-    """Return True if the tokens are those to replace, and a refresh may help."""
-    if tokens is None or flight.overtaken or tokens.access_token != flight.token:
-        return False
-    since = means.monotonic() - _FRUITLESS
-    young = _given.get(_hash(tokens.access_token), -math.inf) > since
-    often = len(means.ledger.unproven) == _MOST and means.ledger.unproven[0] > since
-    return not ((young or often) and good(tokens, means.now()))
+    async def _refreshed(self, flight: Flight, old: Tokens) -> Tokens | None:
+        """Spend the refresh token; keep what comes unless a login, a logout or another process was faster."""
+        try:
+            new = await self._asked(old)
+        except LoginRequiredError as error:
+            if not error.refresh_token_invalid:
+                raise
+            return await self._after_refusal(flight, old, error)
+        _remember(_given, _hash(new.access_token), self.monotonic())
+        self.vault.ledger.unproven = (*self.vault.ledger.unproven, self.monotonic())[-_MOST:]
+        async with self.vault.writing():
+            if not flight.overtaken and await self.vault.replace(old, new):
+                tell(flight.owner, self.on_refreshed, new)
+                return new
+        if flight.revoke:
+            Work(flight.owner, lambda: self.oauth.revoke(new))  # as far as the server lets it; nobody waits for it
+        return await self.vault.read()
 
+    async def _after_refusal(self, flight: Flight, refused: Tokens, error: LoginRequiredError) -> Tokens | None:
+        """A pair that somebody else has stored meanwhile; if there is none, the session is over."""
+        async with self.vault.writing():  # a login may be about to store its tokens
+            if not flight.overtaken:
+                stored = await self.vault.clear_refused(refused)
+                if stored is not None:
+                    return stored
+                tell(flight.owner, self.on_signed_out)
+                raise error
+        return await self.vault.read()
 
-async def _refreshed(flight: Flight, old: Tokens, owner: object, means: Means) -> Tokens | None:
-    """Spend the refresh token; keep what comes unless a login, a logout or another process was faster."""
-    try:
-        new = await _asked(old, means)
-    except LoginRequiredError as error:
-        if not error.refresh_token_invalid:
+    async def _asked(self, old: Tokens) -> Tokens:
+        """New tokens from the token endpoint, which is not asked while it is in trouble over these."""
+        if not old.refresh_token:
+            raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
+        key = mark(old)
+        trouble = _troubles.get(key)
+        if trouble is not None and self.monotonic() < trouble.until:
+            raise fresh(trouble.error) from trouble.error.__cause__
+        try:
+            new = await self.oauth.refresh(old)
+        except LoginRequiredError:
             raise
-        return await _after_refusal(flight, old, error, owner, means)
-    _remember(_given, _hash(new.access_token), means.monotonic())
-    means.ledger.unproven = (*means.ledger.unproven, means.monotonic())[-_MOST:]
-    async with means.vault.writing():
-        if not flight.overtaken and await means.vault.replace(old, new):
-            tell(owner, means.on_refreshed, new)
-            return new
-    if flight.revoke:
-        Work(owner, lambda: means.oauth.revoke(new))  # as far as the server lets it; nobody waits for it
-    return await means.vault.read()
+        except (AuthError, NetworkError) as error:
+            _remember(_troubles, key, Trouble.after(error, trouble, self.monotonic()))
+            raise fresh(error) from error.__cause__
+        _troubles.pop(key, None)
+        try:
+            bearer(new.access_token)
+        except AuthError as error:  # it is kept and not used, and not every call asks a server that gives such a one
+            _remember(_troubles, mark(new), Trouble.after(error, trouble, self.monotonic()))
+        return new
 
+    def paused(self, tokens: Tokens) -> float:
+        """The seconds for which the token endpoint is not asked for the successors of these; 0 if it may be."""
+        trouble = _troubles.get(mark(tokens))
+        return 0.0 if trouble is None else max(0.0, trouble.until - self.monotonic())
 
-async def _after_refusal(
-    flight: Flight, refused: Tokens, error: LoginRequiredError, owner: object, means: Means
-) -> Tokens | None:
-    """A pair that somebody else has stored meanwhile; if there is none, the session is over."""
-    async with means.vault.writing():  # a login may be about to store its tokens
-        if not flight.overtaken:
-            stored = await means.vault.clear_refused(refused)
-            if stored is not None:
-                return stored
-            tell(owner, means.on_signed_out)
-            raise error
-    return await means.vault.read()
-
-
-async def _asked(old: Tokens, means: Means) -> Tokens:
-    """New tokens from the token endpoint, which is not asked while it is in trouble over these."""
-    if not old.refresh_token:
-        raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
-    key = mark(old)
-    trouble = _troubles.get(key)
-    if trouble is not None and means.monotonic() < trouble.until:
-        raise fresh(trouble.error) from trouble.error.__cause__
-    try:
-        new = await means.oauth.refresh(old)
-    except LoginRequiredError:
-        raise
-    except (AuthError, NetworkError) as error:
-        _remember(_troubles, key, Trouble.after(error, trouble, means.monotonic()))
-        raise fresh(error) from error.__cause__
-    _troubles.pop(key, None)
-    try:
-        bearer(new.access_token)
-    except AuthError as error:  # it is kept and not used, and a server that gives such a one is not asked by every call
-        _remember(_troubles, mark(new), Trouble.after(error, trouble, means.monotonic()))
-    return new
-
-
-def paused(tokens: Tokens, means: Means) -> float:
-    """The seconds for which the token endpoint is not asked for the successors of these tokens; 0 if it may be."""
-    trouble = _troubles.get(mark(tokens))
-    return 0.0 if trouble is None else max(0.0, trouble.until - means.monotonic())
-
-
-def proven(token: str, ledger: Ledger) -> None:
-    """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
-    _given.pop(_hash(token), None)
-    ledger.unproven = ()
+    def proven(self, token: str) -> None:
+        """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
+        _given.pop(_hash(token), None)
+        self.vault.ledger.unproven = ()
 
 
 def _hash(token: str) -> bytes:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
+from urllib.parse import unquote
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.callback import parameters
 from prisma_mgmt.auth.cookies import Cookie, cookie, is_secure
 from prisma_mgmt.auth.pkce import LoginRequest
@@ -111,8 +113,8 @@ class LoginSealer:
         keys = masked_keys(keys)
         if not checked_seconds(ttl, "ttl") > 0:
             raise ValueError(f"ttl must be more than 0 seconds, not {ttl!r}")
-        if not isinstance(client_id, str | None) or not callable(now):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError("client_id must be text, and now a function")
+        checked_kind(client_id, str | None, "client_id", "text")
+        checked_kind(now, Callable, "now", "a function")
         self.ttl = ttl
         self._box = Box(keys)
         self._purpose = f"prisma-mgmt login {client_id or ''}"
@@ -134,8 +136,8 @@ class LoginSealer:
 
     def open_for(self, cookies: Mapping[str, str], callback_url: str) -> LoginRequest:
         """The login, of those in a browser's cookies, that a callback belongs to; CallbackError if there is none."""
-        if not isinstance(cookies, Mapping) or not isinstance(callback_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError("open_for() takes a mapping of cookies and the callback's URL")
+        checked_kind(cookies, Mapping, "cookies", "a mapping of cookies by their names")
+        checked_kind(callback_url, str, "the callback's URL", "text")
         with bare:
             state = parameters(Secret(callback_url)).get("state")
             if not state:
@@ -157,8 +159,7 @@ class LoginSealer:
 
     def seal(self, login: LoginRequest, return_to: str | None = None) -> str:
         """The cookie's value, about 300 characters. `return_to` is kept if it is a path in this application."""
-        if not isinstance(login, LoginRequest):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError(f"login must be the LoginRequest that login_url() gave, not {type(login).__name__}")
+        checked_kind(login, LoginRequest, "login", "the LoginRequest that login_url() gave")
         path = _safe_path(return_to or login.return_to)
         return self._box.seal_json([login.state, login.verifier, login.redirect_uri, path, self._now()], self._purpose)
 
@@ -172,9 +173,10 @@ class LoginSealer:
             except ValueError as error:
                 reason = str(error)
             else:
-                if -_AHEAD <= self._now() - sealed_at <= self.ttl:
+                age = self._now() - sealed_at
+                if -_AHEAD <= age <= self.ttl:
                     return login
-                reason = "it expired"
+                reason = "it expired" if age > 0 else "it was sealed in the future, by another machine's clock"
             raise CallbackError(f"the login's cookie is no good: {reason}; start a new login")
 
     def _opened(self, text: str) -> tuple[LoginRequest, float]:
@@ -199,13 +201,15 @@ def _key_bytes(key: bytes | str) -> bytes:
             key = SecretBytes(urlsafe_b64decode(key.strip() + "=" * (-len(key.strip()) % 4)))
         except ValueError:
             key = b""
-    if not isinstance(key, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
-        raise TypeError(f"a key must be bytes or text, not {type(key).__name__}")
+    checked_kind(key, bytes, "a key", "bytes or text")
     if len(key) != 32:
         raise ValueError("a key must be 32 bytes, or their base64 text, as new_key() gives it")
     return key
 
 
 def _safe_path(path: str | None) -> str | None:
-    """`path` if it is one in this application, and leads nowhere else in any browser."""
-    return path if path and _RETURN_PATH.fullmatch(path) else None
+    """`path` if it is one in this application, and leads nowhere else in any browser, nor behind a second redirect."""
+    if not path or not _RETURN_PATH.fullmatch(path):
+        return None
+    folders = unquote(re.split(r"[?#]", path)[0]).split("/")
+    return None if {".", ".."} & set(folders) else path

@@ -2,18 +2,18 @@
 
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import NoReturn, Self
 
 import anyio
 
+from prisma_mgmt.auth.arguments import checked_kind
+from prisma_mgmt.auth.closing import Closing
 from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.held import Held, good, refuse_switched, switched
 from prisma_mgmt.auth.httpx_auth import SessionAuth
 from prisma_mgmt.auth.ledger import Ledger
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.pkce import LoginRequest
-from prisma_mgmt.auth.renewal import Flight, Means, paused, proven, renewed
+from prisma_mgmt.auth.renewal import Flight, Renewal
 from prisma_mgmt.auth.storage.protocol import TokenStorage
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.auth.vault import Patience, Vault
@@ -26,7 +26,7 @@ from prisma_mgmt.masks import Secret, masked
 _COOL_DOWN = 1.0  # seconds after a renewal ahead of expiry that failed before the token endpoint was asked
 
 
-class OAuthSession:
+class OAuthSession(Closing):
     """One user's session: a Credentials for any client, over tokens in a storage.
 
     leeway: seconds before its expiry from which a token is renewed ahead of a call, at most a tenth of what it had
@@ -78,19 +78,18 @@ class OAuthSession:
     ) -> None:
         checked_methods(oauth, "oauth", "exchange_callback", "refresh", "revoke", "now")
         for name, hook in (("on_refreshed", on_refreshed), ("on_signed_out", on_signed_out)):
-            if not (hook is None or callable(hook)):
-                raise TypeError(f"{name} must be a function, not {type(hook).__name__}")
+            checked_kind(hook, Callable | None, name, "a function")
         self._oauth = oauth
+        self._monotonic = monotonic
         self._patience = patience or Patience()
-        ledger = ledger or Ledger()
         self._vault = Vault(storage, ledger, self._patience)
-        self._means = Means(oauth, self._vault, ledger, oauth.now, monotonic, on_refreshed, on_signed_out)
+        self._renewal = Renewal(oauth, self._vault, monotonic, on_refreshed, on_signed_out)
         self._leeway = checked_seconds(leeway, "leeway")
         self._snapshot_ttl = checked_seconds(snapshot_ttl, "snapshot_ttl")
         self._loop = LoopGuard("session")
         self._held = Held()
         self._reading: Work[None] | None = None
-        self._flights: tuple[Flight, ...] = ()  # the last one is for the tokens in use, unless it was overtaken
+        self._flight: Flight | None = None  # the latest refresh
         self._proven: str | None = None  # the token that the API accepted last
 
     # What clients call
@@ -102,13 +101,13 @@ class OAuthSession:
         """
         self._loop.check()
         while True:
-            if not self._held.fresh(self._means.monotonic(), self._snapshot_ttl):
+            if not self._held.fresh(self._monotonic(), self._snapshot_ttl):
                 await self._read()
             held = self._held
             if held.tokens is None:
                 raise LoginRequiredError("nobody is logged in: there are no stored tokens")
             refuse_switched(held.switched)
-            if not held.due(self._means.now()):
+            if not held.due(self._oauth.now()):
                 return held.tokens.access_token
             token = await self._ahead(held.tokens)
             if token is not None:
@@ -123,7 +122,7 @@ class OAuthSession:
         self._loop.check()
         rejected = Secret(rejected)
         while True:
-            flight = self._flight(rejected, rejected=True)
+            flight = self._joined(rejected, rejected=True)
             tokens = await flight.tokens()
             if tokens is None:
                 continue
@@ -136,11 +135,11 @@ class OAuthSession:
         """Note that the API accepted `token`; should it reject it later, a refresh is worth while again."""
         if token != self._proven:
             self._proven = Secret(token)
-            proven(token, self._means.ledger)
+            self._renewal.proven(token)
 
     def outdated(self, token: str) -> bool:
         """Return True if `token` would only cost a 401: it is not the one in use, or the API has rejected it."""
-        flight = self._flights[-1] if self._flights else None
+        flight = self._flight
         if flight is not None and flight.under_way and flight.rejected and flight.token == token:
             return True
         return self._held.outdates(token)
@@ -241,22 +240,11 @@ class OAuthSession:
             await self.drain()
             await self._vault.flush()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("an OAuthSession can be neither pickled nor copied: make one there, over the same storage")
-
     # The tokens in use
 
     async def _read(self) -> None:
         """Hold what is stored; callers at the same time share one read."""
-        if self._reading is None or self._reading.done.is_set():
+        if self._reading is None or not self._reading.under_way:
             self._reading = Work(self, self._read_now, name="reading the tokens")
         await self._reading.wait()
 
@@ -268,8 +256,8 @@ class OAuthSession:
 
     def _hold(self, tokens: Tokens | None) -> None:
         """Use `tokens` from now on."""
-        means = self._means
-        self._held = self._held.replaced(tokens, read_at=means.monotonic(), now=means.now(), leeway=self._leeway)
+        now = self._oauth.now()
+        self._held = self._held.replaced(tokens, read_at=self._monotonic(), now=now, leeway=self._leeway)
 
     def _switch(self, tokens: Tokens | None, *, revoke: bool = False) -> None:
         """Use the tokens of a login, or none after a logout, from now on."""
@@ -277,23 +265,22 @@ class OAuthSession:
         self._hold(tokens)
 
     def _overtake(self, *, revoke: bool = False) -> None:
-        for flight in self._flights:
-            flight.overtake(revoke=revoke)
+        if self._flight is not None:
+            self._flight.overtake(revoke=revoke)
 
     # Renewing
 
-    def _flight(self, token: str, *, rejected: bool) -> Flight:
+    def _joined(self, token: str, *, rejected: bool) -> Flight:
         """The refresh under way, whichever token it is for, or else a new one."""
-        flight = self._flights[-1] if self._flights else None
+        flight = self._flight
         if flight is None or flight.overtaken or not flight.under_way:
-            flight = Flight(token, self, self._renewed)
-            self._flights = (*(one for one in self._flights if one.under_way), flight)
+            flight = self._flight = Flight(token, self, self._renewed)
         flight.rejected = flight.rejected or (rejected and flight.token == token)
         return flight
 
     async def _renewed(self, flight: Flight) -> Tokens:
         try:
-            tokens = await renewed(flight, self, self._means)
+            tokens = await self._renewal.run(flight)
         except LoginRequiredError as error:
             if error.refresh_token_invalid and not flight.overtaken:
                 self._hold(None)
@@ -311,11 +298,10 @@ class OAuthSession:
 
         None if a login or a logout has come, or if the refresh under way was for other tokens.
         """
-        means = self._means
-        usable = good(tokens, means.now())
+        usable = good(tokens, self._oauth.now())
         if usable and not tokens.refresh_token:
             return tokens.access_token
-        flight = self._flight(tokens.access_token, rejected=not usable)
+        flight = self._joined(tokens.access_token, rejected=not usable)
         try:
             found = await flight.tokens()
         except LoginRequiredError:
@@ -323,7 +309,7 @@ class OAuthSession:
         except (AuthError, NetworkError):
             if not usable:
                 raise
-            self._held = self._held.postponed(means.now() + (paused(tokens, means) or _COOL_DOWN))
+            self._held = self._held.postponed(self._oauth.now() + (self._renewal.paused(tokens) or _COOL_DOWN))
             return tokens.access_token
         if found is None:
             return None

@@ -1,29 +1,23 @@
 """A user's tokens, and what can be read from an access token without verifying it."""
 
 import json
+import math
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from typing import Any, cast
 
 from attrs import field, frozen
 
-from prisma_mgmt.masks import Secret, bare, secret
+from prisma_mgmt.auth.arguments import checked_kind, checked_text
+from prisma_mgmt.masks import bare, secret
 
 _LONGEST = 366 * 24 * 3600.0  # an access token that claims to live longer than a year claims nothing
 _LATEST = 1e15  # Unix seconds, or even milliseconds
+_DIGITS = 600  # of a whole number; Python may refuse one of more, and the whole text with it
 _OURS = frozenset({"workspaceId", "accessToken", "refreshToken", "expiresAt", "scope"})
 
 
-def _some(value: str | None) -> Secret | None:
-    """`value`, masked; an empty one means none."""
-    return None if value is None else secret(value) or None
-
-
-def _copied(extra: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(extra)
-
-
-@frozen
+@frozen(init=False)
 class Tokens:
     """What a login or a refresh gives.
 
@@ -36,11 +30,29 @@ class Tokens:
     """
 
     workspace_id: str
-    access_token: str = field(converter=secret)
-    refresh_token: str | None = field(default=None, converter=_some)
+    access_token: str
+    refresh_token: str | None = None
     expires_at: float | None = None
     scope: str | None = None
-    extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_copied, eq=False, repr=False)
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], eq=False, repr=False)
+
+    def __init__(
+        self,
+        workspace_id: str,
+        access_token: str,
+        refresh_token: str | None = None,
+        expires_at: float | None = None,
+        scope: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        with bare:  # a traceback would show each of them if another is no good
+            access_token = secret(access_token)
+            refresh_token = None if refresh_token is None else secret(refresh_token) or None  # an empty one means none
+            checked_kind(expires_at, int | float | None, "expires_at", "a number of Unix seconds, or None")
+            checked_kind(scope, str | None, "scope", "text or None")
+            if not checked_text(workspace_id, "workspace_id") or not access_token:
+                raise ValueError("workspace_id and access_token must not be empty")
+        self.__attrs_init__(workspace_id, access_token, refresh_token, expires_at, scope, dict(extra or {}))
 
     def to_json(self) -> dict[str, Any]:
         """The stored form: the keys that Node programs use, two of our own, and `extra`; None is left out."""
@@ -64,8 +76,8 @@ class Tokens:
             if not isinstance(form, Mapping):
                 raise ValueError("stored tokens must be a JSON object")
             values = cast("Mapping[str, Any]", form)
-            version = values.get("version")
-            if isinstance(version, int | str) and str(version).isdecimal() and int(version) != 1:
+            version = str(values.get("version"))
+            if version.isdecimal() and version.lstrip("0") != "1":
                 raise ValueError("stored tokens are of a version that this release does not know")
             for key in ("workspaceId", "accessToken"):
                 if not values.get(key) or not isinstance(values[key], str):
@@ -80,6 +92,20 @@ class Tokens:
             )
 
 
+def loads(text: str, *, keep: bool = False) -> Any:
+    """What a JSON text holds; ValueError or RecursionError if it holds nothing.
+
+    What is no number in JSON, or too large for one, is None, as Node would write it. With `keep`, a very long whole
+    number is the text of its digits.
+    """
+    return json.loads(
+        text,
+        parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits if keep else None,
+        parse_float=lambda digits: float(digits) if math.isfinite(float(digits)) else None,
+        parse_constant=lambda _: None,
+    )
+
+
 def same(one: Tokens | None, other: Tokens | None) -> bool:
     """Returns True if two pairs are the same pair; a storage may keep no more of them than that."""
     if one is None or other is None:
@@ -91,7 +117,7 @@ def claims(access_token: str) -> dict[str, Any]:
     """The claims of a JWT, unverified; empty for a token that is no JWT."""
     try:
         _, payload, _ = access_token.split(".")
-        found = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        found = loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode())
     except (ValueError, RecursionError):
         return {}
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}

@@ -11,9 +11,9 @@ import anyio
 from attrs import evolve, field, frozen
 
 from prisma_mgmt.auth.ledger import Ledger, mark
-from prisma_mgmt.auth.rooms import room
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
 from prisma_mgmt.auth.tokens import Tokens, same
+from prisma_mgmt.auth.work import timed
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, PrismaError
 
@@ -29,51 +29,46 @@ def _seconds(_: "Patience", attribute: Any, value: float) -> None:
     checked_seconds(value, f"patience.{attribute.name}")
 
 
-def _count(_: "Patience", attribute: Any, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"patience.{attribute.name} must be a whole number, not {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"patience.{attribute.name} must be at least 1, not {value}")
-
-
 @frozen(kw_only=True)
 class Patience:
-    """How long a session waits for its storage, and how much it asks of it at once.
+    """How long a session waits, in seconds.
 
-    storage: seconds for one call of a storage.
-    lock: seconds for its lock to come; longer than any of our own storages waits for theirs.
-    drain: seconds that closing waits for a refresh under way, which has a deadline under that.
-    calls: how many calls of storages run at once in one event loop, and as many waits for locks beside them.
+    storage: for one call of its storage.
+    lock: for the storage's lock to come; longer than any of our own storages waits for theirs.
+    drain: at closing, for a refresh under way, which has a deadline under that.
     """
 
     storage: float = field(default=10.0, validator=_seconds)
     lock: float = field(default=30.0, validator=_seconds)
     drain: float = field(default=10.0, validator=_seconds)
-    calls: int = field(default=40, validator=_count)
 
 
 class Vault:
-    """One storage. Whoever writes holds `writing()`, so that a check and the write it is for are one step."""
+    """One storage. Whoever writes holds `writing()`, so that a check and the write it is for are one step.
+
+    What is to be stored is noted in the ledger before it is tried, and settled after it: whatever a storage does
+    meanwhile, a pair is not lost.
+    """
 
     def __init__(self, storage: TokenStorage, ledger: Ledger | None = None, patience: Patience | None = None) -> None:
         self._storage = storage
         self._shared = _shared(storage)
-        self._ledger = ledger or Ledger()
+        self.ledger: Ledger = ledger or Ledger()
         self._patience = patience or Patience()
         self._lock = anyio.Lock(fast_acquire=True)
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[None]:
-        async with self._lock, self._ledger.claim(b"writing"):
+        async with self._lock, self.ledger.claim(b"writing"):
             yield
 
     # Reading
 
     async def read(self) -> Tokens | None:
         """The stored tokens, or what could not be stored; this is the next chance to store it."""
-        if self._ledger.unsaved is None:
+        if self.ledger.unsaved is None:
             stored = await self._get()
-            if mark(stored) not in self._ledger.spent:
+            if mark(stored) not in self.ledger.spent:
                 return stored
         async with self.writing():  # what takes the place of a pair that was replaced is being written, or still to be
             return await self.latest()
@@ -83,14 +78,14 @@ class Vault:
         try:
             return await self._settle()
         except AuthError as error:
-            if self._ledger.unsaved is None:
+            if self.ledger.unsaved is None:
                 raise
             self._report_unsaved(error)
-            return self._ledger.unsaved.wanted
+            return self.ledger.unsaved.wanted
 
     def _believed(self, stored: Tokens | None) -> Tokens | None:
         """`stored`, unless it is a pair that was replaced from here: then the storage lags behind."""
-        ledger = self._ledger
+        ledger = self.ledger
         if stored is None or mark(stored) not in ledger.spent:
             return stored
         if ledger.ours is not None and mark(ledger.ours) in ledger.spent:
@@ -109,7 +104,7 @@ class Vault:
 
     async def _settle(self) -> Tokens | None:
         """Bring the storage to what it should hold, if that is still due; gives what it holds then."""
-        stored, unsaved = await self._get(), self._ledger.unsaved
+        stored, unsaved = await self._get(), self.ledger.unsaved
         if unsaved is None:
             return self._believed(stored)
         if unsaved.due(stored):
@@ -117,7 +112,7 @@ class Vault:
             stored = unsaved.wanted if written else await self._get()
             if not written and evolve(unsaved, blind=False).due(stored):  # it lags behind; another chance will come
                 return unsaved.wanted
-        self._ledger.settle(stored)
+        self.ledger.settle(stored)
         return stored
 
     async def _bring(self, wanted: Tokens | None, stored: Tokens | None) -> bool:
@@ -141,27 +136,26 @@ class Vault:
         await self._asked(storage.clear_tokens if wanted is None else lambda: storage.set_tokens(wanted))
 
     async def replace(self, old: Tokens, new: Tokens) -> bool:
-        """Store a rotated pair in place of `old`; False if somebody else has stored since.
+        """Store a rotated pair in place of `old`; False if somebody else has stored since, or logged out.
 
         If that fails, the pair is remembered and the log says so. It is worth more than a storage's fault.
         """
-        unsaved = self._ledger.replacing(old, new)
-        stored: Tokens | None = old
-        self._ledger.spend(old, keep=new)
+        if self._overtaken(old):
+            return False
+        pending = self.ledger.unsaved
+        unsaved = self.ledger.want(new, old)
         try:
-            if self._shared is None or self._ledger.unsaved is not None:
-                found = await self._get()
-                if not unsaved.due(found):
-                    self._ledger.settle(found)
-                    return False
-                stored = found
-            replaced = await self._bring(new, stored)
+            stored = await self._get() if self._shared is None or pending else old
+            replaced = unsaved.due(stored) and await self._bring(new, stored)
         except AuthError as error:
-            self._ledger.remember(unsaved)
             self._report_unsaved(error)
             return True
-        self._ledger.settle(new if replaced else old)
+        self.ledger.settle(new if replaced else stored)
         return replaced
+
+    def _overtaken(self, tokens: Tokens) -> bool:
+        """Return True if a login or a logout in another event loop replaced `tokens`, and is still to be stored."""
+        return self.ledger.unsaved is not None and not same(self.ledger.unsaved.wanted, tokens)
 
     async def put(self, tokens: Tokens) -> None:
         """Store a login's tokens. If that fails they are remembered, and it is an AuthError."""
@@ -173,29 +167,24 @@ class Vault:
 
     async def _overwrite(self, wanted: Tokens | None, known: Tokens | None) -> None:
         """Bring the storage to `wanted`, whatever it holds."""
-        ledger = self._ledger
         try:
             stored, blind = await self._get(), False
         except AuthError:
             stored, blind = known, True
-        unsaved = ledger.replacing(stored, wanted, blind=blind)
-        pending = ledger.unsaved.wanted if ledger.unsaved else None
-        ledger.spend(stored, known, pending, keep=wanted)
-        ledger.remember(unsaved)  # before it is tried: from here on nobody is given what it replaces
+        if wanted and stored and wanted.workspace_id == stored.workspace_id:  # what other programs kept there stays
+            wanted = evolve(wanted, extra={**stored.extra, **wanted.extra})
+        self.ledger.want(wanted, stored, known, blind=blind)
         await self._set(wanted)
-        ledger.settle(wanted)
+        self.ledger.settle(wanted)
 
     async def clear_refused(self, tokens: Tokens) -> Tokens | None:
         """Forget `tokens`, which the server refused, and no newer ones, which it gives; if that fails, once more later.
 
         Raises AuthError if the storage cannot be read.
         """
-        stored, unsaved = await self._get(), self._ledger.replacing(tokens, None)
-        if not unsaved.due(stored):
-            self._ledger.settle(stored)
-            return stored
-        self._ledger.spend(tokens)
-        self._ledger.remember(unsaved)
+        await self._get()
+        if not self._overtaken(tokens):
+            self.ledger.want(None, tokens)
         return await self.latest()
 
     async def flush(self) -> None:
@@ -204,7 +193,7 @@ class Vault:
         try:
             with anyio.fail_after(patience):
                 async with self.writing():
-                    if self._ledger.unsaved is not None:
+                    if self.ledger.unsaved is not None:
                         await self._settle()
         except TimeoutError as error:
             name = type(self._storage).__name__
@@ -213,45 +202,30 @@ class Vault:
     # The refresh lock
 
     @asynccontextmanager
-    async def refresh_lock(self, tokens: Tokens) -> AsyncGenerator[bool]:
+    async def refresh_lock(self, tokens: Tokens) -> AsyncGenerator[None]:
         """One process, and one event loop, refreshes `tokens` at a time.
 
-        Gives True if others may have written before, so that the tokens want reading again.
+        What is done under the storage's own lock runs to its end, whatever becomes of the lock.
         """
         if self._shared is None:
-            async with self._ledger.claim(mark(tokens)) as waited:
-                yield waited
-        else:
-            async with self._locked(self._shared):
-                yield True
-
-    @asynccontextmanager
-    async def _locked(self, shared: SharedTokenStorage) -> AsyncGenerator[None]:
-        """Hold the storage's own lock. What is done under it runs to its end, whatever becomes of the lock."""
-        held, failure, gate = False, None, room("locks", self._patience.calls)
-        await gate.acquire()
+            async with self.ledger.claim(mark(tokens)):
+                yield
+            return
+        held, failure = False, None
         try:
             # one scope for all of it: the lock may hold a scope or a task group of its own from its start to its end
-            with anyio.fail_after(self._patience.lock) as scope:
-                try:
-                    lock = shared.refresh_lock()
-                    await lock.__aenter__()
-                finally:
-                    gate.release()  # whoever holds the lock waits for nobody who waits for it
-                held, scope.deadline = True, math.inf
-                try:
-                    with anyio.CancelScope(shield=True):
-                        yield
-                except BaseException as error:  # raised again once the lock is released
-                    failure = error
-                async with self._release_gate():
+            with timed(), anyio.fail_after(self._patience.lock) as scope:
+                async with self._shared.refresh_lock():
+                    held, scope.deadline = True, math.inf
+                    try:
+                        with timed(False), anyio.CancelScope(shield=True):
+                            yield
+                    except BaseException as error:  # raised again once the lock is released
+                        failure = error
                     scope.deadline = anyio.current_time() + self._patience.storage
-                    await lock.__aexit__(None, None, None)
         except Exception as error:  # a lock is user code, and may raise anything
-            if held:
-                _report(
-                    "the refresh lock could not be released", error
-                )  # what it was for is done, and it ends by itself
+            if held:  # what it was for is done, and it ends by itself
+                _report("the refresh lock could not be released", error)
             elif isinstance(error, PrismaError):
                 raise
             else:
@@ -263,30 +237,18 @@ class Vault:
 
     async def _asked(self, call: Callable[[], Awaitable[T]]) -> T:
         """What one call of the storage gives. Whatever it raises, and its silence, is an AuthError with the cause."""
-        async with room("calls", self._patience.calls):
-            try:
-                with anyio.fail_after(self._patience.storage):
-                    return await call()
-            except AuthError:
-                raise
-            except BaseException as error:  # a storage is user code, and may raise anything
-                if not _is_fault(error):
-                    raise
-                raise AuthError(f"the token storage failed: {type(error).__name__}") from error
-
-    @asynccontextmanager
-    async def _release_gate(self) -> AsyncGenerator[None]:
-        """Room for a call, waited for even by one whose lock was cut: it has to be left all the same."""
-        gate = room("calls", self._patience.calls)
-        with anyio.CancelScope(shield=True):
-            await gate.acquire()
         try:
-            yield
-        finally:
-            gate.release()
+            with timed(), anyio.fail_after(self._patience.storage):
+                return await call()
+        except AuthError:
+            raise
+        except BaseException as error:  # a storage is user code, and may raise anything
+            if not _is_fault(error):
+                raise
+            raise AuthError(f"the token storage failed: {type(error).__name__}") from error
 
     def _report_unsaved(self, error: AuthError) -> None:
-        if self._ledger.unsaved is not None and self._ledger.unsaved.wanted is None:
+        if self.ledger.unsaved is not None and self.ledger.unsaved.wanted is None:
             _report("the tokens could not be cleared; that is tried again", error)
         else:
             _report("new tokens could not be stored; they are kept in memory", error)

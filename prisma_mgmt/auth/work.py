@@ -3,7 +3,8 @@
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
 from typing import Any, Generic, TypeVar
 
@@ -18,22 +19,15 @@ logger: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
-_running: set["Work[Any]"] = set()  # a loop holds its tasks weakly
-_owner: ContextVar[object] = ContextVar("owner", default=None)
-_waits: ContextVar[bool] = ContextVar("waits", default=False)  # True in work that may wait
+_running: dict[object, set["Work[Any]"]] = {}  # by event loop, since a loop holds its tasks weakly
+_current: ContextVar["Work[Any] | None"] = ContextVar("current", default=None)
 
 
 async def drain(owner: object) -> None:
-    """Wait until no work of `owner` is under way in this event loop.
-
-    Work that may wait does not wait for itself, nor for its like.
-    """
-    loop = running_loop()
-    while works := [
-        work
-        for work in list(_running)
-        if work.owner is owner and work.loop is loop and not (work.may_wait and _waits.get())
-    ]:
+    """Wait until no work of `owner` is under way in this event loop. A hook waits for no hook."""
+    loop, asking = running_loop(), _current.get()
+    in_hook = asking is not None and asking.hook
+    while works := [one for one in _running.get(loop, ()) if one.owner is owner and not (in_hook and one.hook)]:
         for work in works:
             await work.done.wait()
 
@@ -52,7 +46,7 @@ def tell(owner: object, hook: Callable[..., object] | None, *arguments: object) 
             # without a traceback: it would show frames of user code that hold the tokens
             logger.error("the hook %r failed (%s)", hook, type(error).__name__)  # noqa: TRY400  # as said above
 
-    Work(owner, call, may_wait=True, lasting=False)
+    Work(owner, call, hook=True)
 
 
 def fresh(error: E) -> E:
@@ -61,6 +55,11 @@ def fresh(error: E) -> E:
     if notes := getattr(mine, "__notes__", None):
         mine.__notes__ = list(notes)
     return mine
+
+
+def closed(loop: object) -> bool:
+    """Return True if an event loop was closed, and so will never run again."""
+    return bool(getattr(loop, "is_closed", bool)())
 
 
 class Work(Generic[T]):
@@ -77,59 +76,75 @@ class Work(Generic[T]):
         *,
         name: str = "the work",
         passing: tuple[type[Exception], ...] = (),
-        may_wait: bool = False,
-        lasting: bool = True,
+        hook: bool = False,
     ) -> None:
-        """`may_wait` is for work that nothing of the same owner waits for: it may wait for that in turn.
+        """`hook` is True for the application's own code, which may take for ever: it ends with the program.
 
-        `lasting` is False for work that may take for ever, and so ends with the program.
+        It may wait for the owner's other work, since nothing of that waits for it.
         Those who wait get our own errors and those of `passing` as they are; any other is an AuthError about `name`.
         """
         self.owner: object = owner
-        self.may_wait = may_wait
-        self.done: anyio.Event = anyio.Event()
-        self.loop: object = running_loop()
+        self.hook = hook
+        self.told: anyio.Event = anyio.Event()  # set when nobody is to wait any longer
+        self.done: anyio.Event = anyio.Event()  # set when it has ended
         self._name = name
         self._passing: tuple[type[Exception], ...] = (PrismaError, *passing)
-        self._lasting = lasting
-        self._function: Callable[[], Awaitable[T]] | None = function
         self._result: list[T] = []
         self._error: BaseException | None = None
-        self._task: object = None
-        _running.add(self)
-        self._start()
+        self._loop: object = running_loop()
+        self.task: asyncio.Task[None] | None = None
+        if self._loop not in _running:
+            _let_go()
+        _running.setdefault(self._loop, set()).add(self)
+        self._start(function)
 
-    def _start(self) -> None:
-        if isinstance(self.loop, asyncio.AbstractEventLoop):
-            kind = _LastingTask if self._lasting else asyncio.Task[None]
-            self._task = kind(self._run(), loop=self.loop, context=Context())
+    def _start(self, function: Callable[[], Awaitable[T]]) -> None:
+        if isinstance(self._loop, asyncio.AbstractEventLoop):
+            kind = asyncio.Task[None] if self.hook else _LastingTask
+            self.task = kind(self._run(function), loop=self._loop, context=Context())
+            self.task.add_done_callback(self._finish)
         else:
             import trio
 
-            trio.lowlevel.spawn_system_task(self._run, context=Context())
+            trio.lowlevel.spawn_system_task(self._run, function, context=Context())
 
-    async def _run(self) -> None:
-        _owner.set(None if self.may_wait else self.owner)
-        _waits.set(self.may_wait)
-        assert self._function is not None  # it is dropped below
+    async def _run(self, function: Callable[[], Awaitable[T]]) -> None:
+        _current.set(self)
         try:
-            with anyio.CancelScope(shield=self._lasting):  # trio cancels what is left when the program ends
-                self._result.append(await self._function())
-        except Exception as error:  # whatever it is, those who wait are to have it
+            with anyio.CancelScope(shield=not self.hook):  # trio cancels what is left when the program ends
+                self._result.append(await function())
+        except (Exception, GeneratorExit) as error:  # whatever it is, those who wait are to have it
             strip(error)  # our frames hold tokens, and would keep the session alive
             self._error = error
         except BaseException as error:
             self._error = error  # the event loop is shutting down
             raise
         finally:
-            self.owner = self._function = self._task = None  # no cycle keeps an owner that everybody has left
-            _running.discard(self)
-            self.done.set()
+            del function
+            self._finish()
+
+    def _finish(self, _: object = None) -> None:
+        """Let all go on who wait. A task that was cancelled before its first step comes here, too."""
+        if self.done.is_set():
+            return
+        if self._error is None and not self._result:
+            self._error = asyncio.CancelledError()
+        self.owner = self.task = None  # no cycle keeps an owner that everybody has left
+        works = _running.get(self._loop, set())
+        works.discard(self)
+        if not works:
+            _running.pop(self._loop, None)
+        self.told.set()
+        self.done.set()
+
+    @property
+    def under_way(self) -> bool:
+        return not self.done.is_set()
 
     async def wait(self) -> T:
         """The result. A failure is raised as an exception of the caller's own."""
         self.refuse_owner()
-        await self.done.wait()
+        await self.told.wait()
         if self._error is None:
             return self._result[0]
         if isinstance(self._error, self._passing):
@@ -138,12 +153,31 @@ class Work(Generic[T]):
 
     def refuse_owner(self) -> None:
         """Raise RuntimeError if it is work of the same owner that is about to wait for this."""
-        if self.owner is not None and _owner.get() is self.owner:
+        asking = _current.get()
+        if asking is not None and not asking.hook and self.owner is not None and asking.owner is self.owner:
             raise RuntimeError("a token storage must not call the session that it belongs to")
+
+    def end(self) -> None:
+        """Run what `finally` says in the middle of work whose event loop was closed, since nothing else will."""
+        if self.task is not None and isinstance(coroutine := self.task.get_coro(), Coroutine):
+            with suppress(Exception):  # whatever it meets without its loop, it is over
+                coroutine.close()
+
+
+def _let_go() -> None:
+    """End the work of event loops that were closed in the middle of it."""
+    for loop in [one for one in list(_running) if closed(one)]:
+        for work in _running.pop(loop, set()):
+            work.end()
 
 
 class _LastingTask(asyncio.Task[None]):
-    """A task that asyncio.run() waits for: it cancels what is left once the loop has stopped, and then runs that."""
+    """A task that ends by itself only: no other task may cancel it, and asyncio.run() waits for it.
+
+    asyncio.run() cancels what is left once the loop has stopped, and then runs that.
+    """
+
+    timed: bool = False  # True in a call of the user's code, whose timers may cancel it
 
     def __init__(
         self, coro: Coroutine[Any, Any, None], *, loop: asyncio.AbstractEventLoop, context: Context
@@ -151,5 +185,25 @@ class _LastingTask(asyncio.Task[None]):
         super().__init__(coro, loop=loop, context=context)
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Do nothing once the loop no longer runs."""
-        return super().cancel(msg) if self.get_loop().is_running() else False
+        """Do nothing, unless a scope of anyio's cancels it, or a timer in the user's code, which no task runs."""
+        if not self.get_loop().is_running():
+            return False
+        scoped = isinstance(msg, str) and msg.startswith("Cancelled ")  # via a cancel scope, as anyio says
+        return (
+            super().cancel(msg) if scoped or (self.timed and asyncio.current_task(self.get_loop()) is None) else False
+        )
+
+
+@contextmanager
+def timed(allowed: bool = True) -> Iterator[None]:
+    """Let timers cancel what is inside, as drivers of databases have them; or let none, inside of that."""
+    work = _current.get()
+    task = None if work is None else work.task
+    if not isinstance(task, _LastingTask):
+        yield
+        return
+    before, task.timed = task.timed, allowed
+    try:
+        yield
+    finally:
+        task.timed = before

@@ -56,6 +56,29 @@ async def together(count: int, call: Callable[[], Awaitable[Any]]) -> list[Any]:
     return results
 
 
+@contextlib.asynccontextmanager
+async def during_a_refresh(
+    world: World, call: Callable[[], Awaitable[Any]] | None = None, *, calls: int = 1
+) -> AsyncGenerator[list[Any], None]:
+    """What is done inside comes while a refresh waits for its answer. Gives what the calls for it come to in the end.
+
+    `call` is one of the API, with a token that has expired, unless another is given.
+    """
+    if call is None:
+        world.prisma.expire()
+    gate, results = Gate(), list[Any]()
+    world.prisma.token_gate = gate
+
+    async def wait() -> None:
+        results.extend(await together(calls, call or world.call))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await gate.arrived.wait()
+        yield results
+        gate.release()
+
+
 def cancelled_by_a_scope(call: Callable[[], Awaitable[Any]], gate: Gate) -> Callable[[], Awaitable[None]]:
     async def run() -> None:
         with anyio.CancelScope() as scope:

@@ -60,6 +60,7 @@ ODD: list[dict[str, Any]] = [
     {"token_type": ["DPoP"]},
     {"error": None},
     {"error": ""},
+    {"error": " "},
     {"error": False},
     {"expires_in": "soon"},
     {"scope": {"a": 1}},
@@ -213,6 +214,13 @@ async def test_a_packed_answer_takes_no_more_memory_than_another() -> None:
     async with answering(Reply(content=bomb, headers={"content-encoding": "x-gzip"})) as (_, oauth):
         with pytest.raises(AuthError, match="no grant"):
             await oauth.refresh(OLD)
+
+
+async def test_an_answer_that_is_not_packed_though_it_says_so_is_read(clock: FakeClock) -> None:
+    reply = Reply(content=json.dumps(GRANT).encode(), headers={"content-encoding": "gzip"})
+    async with answering(reply) as (server, oauth):
+        assert (await oauth.refresh(OLD)).refresh_token == "refresh-2"
+        assert len(server.requests) == 1
 
 
 async def test_an_answer_that_cannot_be_unpacked_is_asked_for_again() -> None:

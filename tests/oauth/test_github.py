@@ -173,6 +173,31 @@ async def test_no_refusal_shows_a_secret(monkeypatch: pytest.MonkeyPatch, clock:
     assert leaks(unreachable.value) == []
 
 
+@pytest.mark.parametrize("ahead", [0, 7200])
+async def test_a_short_lifetime_or_a_clock_that_is_ahead_costs_one_token_and_not_one_a_call(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock, ahead: float
+) -> None:
+    async with workflow(monkeypatch, clock, lifetime=60) as (world, credentials):
+        clock.time += ahead
+        world.clock = FakeClock(clock.time - ahead)
+        for _ in range(10):
+            assert await credentials.access_token() == "canary-token-1"
+        clock.time += 55
+        assert await credentials.access_token() == "canary-token-2"
+
+
+async def test_an_api_that_says_401_for_ever_costs_one_renewal(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+) -> None:
+    async with workflow(monkeypatch, clock) as (world, credentials):
+        for _ in range(10):
+            token = await credentials.access_token()
+            await credentials.renew(token)
+        assert world.minted == 2
+        clock.time += 10
+        assert await credentials.renew(token) == "canary-token-3"
+
+
 @pytest.mark.parametrize(
     "options", [{"lifetime": 3601}, {"lifetime": 0}, {"base_url": "http://api.example"}, {"timeout": 0}]
 )

@@ -17,6 +17,7 @@ from prisma_mgmt.auth import LoginApp, OAuthClient, OAuthSession, SessionManager
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.sandbox import Sandbox
 from tests.conftest import FakeClock
+from tests.kit.canaries import leaks
 from tests.oauth.test_sealing import UNSAFE
 
 pytestmark = pytest.mark.anyio
@@ -161,6 +162,14 @@ async def test_the_cookies_of_an_application_on_this_machine_do_without_https(sa
     assert not cookie["secure"]
 
 
+@pytest.mark.parametrize("name", ["__Host-prisma", "__Secure-prisma"])
+async def test_a_cookie_whose_name_asks_for_https_is_for_https_on_this_machine_too(sandbox: Sandbox, name: str) -> None:
+    """Or no browser would keep it. They count this machine as safe."""
+    async with site_at(sandbox, home="http://127.0.0.1:8765", cookie=name) as site:
+        set_by = cookies_set_by(await site.log_in())
+        assert set_by[name]["secure"]
+
+
 async def test_behind_a_proxy_that_ends_tls_the_cookies_stay_for_https(site: Site) -> None:
     """The application is asked over plain http, under a name of the proxy's."""
     transport = httpx.ASGITransport(site.login)
@@ -264,6 +273,17 @@ async def test_a_replayed_callback_leaves_the_login_as_it_is(site: Site) -> None
     assert "You are logged in already" in answer.text
     assert site.session is session is not None
     assert site.sandbox.counts["exchange"]
+
+
+async def test_nobody_is_told_that_they_are_logged_in_who_were_logged_out_elsewhere(site: Site) -> None:
+    callback = await site.begin()
+    await site.browser.get(callback)
+    for storage in site.storages.values():
+        await storage.clear_tokens()
+    assert site.session is not None
+    await site.session.aclose()
+    answer = await site.browser.get(callback)
+    assert (answer.status_code, "You are logged in already" in answer.text) == (400, False)
 
 
 async def test_a_callback_replayed_with_its_cookie_is_refused(site: Site) -> None:
@@ -371,6 +391,22 @@ async def test_no_other_site_logs_a_user_out(site: Site, headers: dict[str, str]
     assert bool(await site.stored()) != own
 
 
+ORIGINS = [
+    ("https://app.example:443/prisma", "https://app.example"),
+    ("https://App.Example/prisma", "https://app.example"),
+    ("https://app.example:8443/prisma", "https://app.example:8443"),
+    ("http://127.0.0.1:80/prisma", "http://127.0.0.1"),
+]
+
+
+@pytest.mark.parametrize(("home", "origin"), ORIGINS)
+async def test_the_applications_own_origin_is_known_as_browsers_write_it(
+    sandbox: Sandbox, home: str, origin: str
+) -> None:
+    async with site_at(sandbox, home=home) as site:
+        assert (await site.browser.post("/prisma/logout", headers={"origin": origin})).status_code == 303
+
+
 async def test_a_link_to_the_logout_asks_first(site: Site) -> None:
     await site.log_in()
     answer = await site.browser.get("/prisma/logout")
@@ -435,7 +471,22 @@ async def test_what_else_a_hook_raises_is_the_applications(sandbox: Sandbox) -> 
         assert await site.stored() == []
 
 
-@pytest.mark.parametrize("to", ["/sorry", None])
+@pytest.mark.parametrize("hook", ["on_login", "on_error"])
+async def test_an_error_of_a_hook_shows_nothing_of_the_request(sandbox: Sandbox, hook: str) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    async with site_at(sandbox, **{hook: fail}) as site:
+        callback = await site.begin()
+        site.browser.cookies.set("prisma_session", "canary", domain="app.example")
+        if hook == "on_error":
+            callback = callback.replace("code=", "code=canary")
+        with pytest.raises(ZeroDivisionError) as caught:
+            await site.browser.get(f"{callback}&project_id=canary")
+    assert leaks(caught.value) == []
+
+
+@pytest.mark.parametrize("to", ["/sorry", "", None])
 async def test_the_application_may_answer_a_failed_login(sandbox: Sandbox, to: str | None) -> None:
     seen: list[PrismaError] = []
 
@@ -480,20 +531,13 @@ async def test_any_other_request(site: Site, method: str, path: str, status: int
     assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
 
 
-async def test_a_server_that_asks_about_its_lifespan_is_answered(site: Site) -> None:
-    messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
-    said: list[str] = []
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+async def test_what_is_no_http_is_refused_as_asgi_asks_for(site: Site, kind: str) -> None:
+    async def never(*_: Any) -> Any:
+        raise AssertionError("nothing is said")
 
-    async def receive() -> Any:
-        return next(messages)
-
-    async def send(message: Any) -> None:
-        said.append(message["type"])
-
-    await site.login({"type": "lifespan"}, receive, send)
-    assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    await site.login({"type": "websocket"}, receive, send)
-    assert said[2:] == ["websocket.close"]
+    with pytest.raises(ValueError, match=f"answers http only, not {kind}"):
+        await site.login({"type": kind}, never, never)
 
 
 async def test_a_callback_that_is_cancelled_leaves_no_tokens_behind(sandbox: Sandbox) -> None:
@@ -560,6 +604,9 @@ def test_an_argument_of_a_wrong_type(arguments: Any, options: Any, problem: str)
         (OAUTH, [KEY], {"max_age": 0}, "max_age"),
         (OAuthClient("client", "https://app.example/prisma"), [KEY], {}, "end in /callback"),
         (OAuthClient("client", "app:/callback"), [KEY], {}, "end in /callback"),
+        (OAuthClient("client", "http://192.168.1.5:8000/callback"), [KEY], {}, "https, or http to this machine"),
+        (OAUTH, [KEY], {"after_login": ""}, "after_login must not be empty"),
+        (OAUTH, [KEY], {"after_logout": ""}, "after_logout must not be empty"),
     ],
 )
 def test_an_argument_that_cannot_be_right(oauth: OAuthClient, keys: Any, options: Any, problem: str) -> None:

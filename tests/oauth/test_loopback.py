@@ -17,6 +17,7 @@ from attrs import define, field
 from prisma_mgmt import AuthError, CallbackError
 from prisma_mgmt.auth import OAuthClient, OAuthSession, log_in_with_browser, loopback
 from prisma_mgmt.auth.storage import MemoryTokenStorage
+from prisma_mgmt.masks import Secret
 from tests.kit.canaries import leaks
 from tests.kit.login import Prisma
 from tests.kit.rig import Reply, serve
@@ -189,6 +190,14 @@ async def test_garbage_ends_nothing(sent: bytes) -> None:
 
         await while_waiting(app, visit)
         assert app.session is not None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:80", "[::1]", "localhost"])
+def test_a_browser_leaves_out_the_port_that_goes_without_saying(host: str) -> None:
+    head = Secret(f"GET /callback?code=c HTTP/1.1\r\nHost: {host}\r\n\r\n")
+    authority = host.removesuffix(":80") + ":80"
+    assert loopback._target(head, authority) == "/callback?code=c"
+    assert loopback._target(head, host.removesuffix(":80") + ":8080") is None
 
 
 async def test_a_half_request_holds_up_nobody() -> None:
@@ -450,6 +459,24 @@ async def test_a_pasted_url_serves_where_the_browser_is_elsewhere() -> None:
         await app.log_in(paste=paste)
         assert app.session is not None
         assert app.prisma.forms[0]["code"] == "the-code"
+
+
+@pytest.mark.parametrize("shown", ['"{}"', "{}#", "localhost:1/callback?{query}", "?{query}"])
+async def test_what_a_browser_shows_of_a_url_may_be_pasted(shown: str) -> None:
+    async with terminal() as app:
+
+        async def paste() -> str:
+            await app.asked.wait()
+            return shown.format(app.callback, query=app.callback.partition("?")[2])
+
+        await app.log_in(paste=paste)
+        assert app.session is not None
+
+
+@pytest.mark.parametrize("path", ["/cällback", "/a/../callback", "/a b", "/."])
+async def test_a_path_that_browsers_rewrite_is_refused_at_once(path: str) -> None:
+    with pytest.raises(ValueError, match="path as browsers send it"):
+        await log_in_with_browser(OAuthClient("client", f"http://127.0.0.1{path}"), MemoryTokenStorage())
 
 
 async def test_what_the_callers_paste_raises_comes_as_it_is() -> None:

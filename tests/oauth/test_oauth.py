@@ -215,6 +215,23 @@ def test_the_protocols_own_parameters_cannot_be_replaced(name: str) -> None:
         oauth.login_url(extra_params={name: "x", "prompt": "login"})
 
 
+@pytest.mark.parametrize("name", ["State", "STATE", "state[]", " state", "state.x"])
+def test_nor_can_they_by_a_name_that_lax_servers_take_for_theirs(name: str) -> None:
+    with pytest.raises(ValueError, match="not replace state"):
+        OAuthClient("client", "https://app.example/callback").login_url(extra_params={name: "x"})
+
+
+@pytest.mark.parametrize("redirect_uri", [" https://app.example/callback", "https://", "https:///callback"])
+def test_a_redirect_uri_that_no_server_knows_is_refused(redirect_uri: str) -> None:
+    with pytest.raises(ValueError, match="an absolute URL without a fragment"):
+        OAuthClient("client", redirect_uri)
+
+
+def test_a_blank_issuer_counts_as_none() -> None:
+    oauth = OAuthClient("client", "https://app.example/callback", auth_base_url="https://login.example", issuer=" ")
+    assert oauth.issuer == "https://login.example"
+
+
 @pytest.mark.parametrize("base", ["/auth", "/auth/", "/auth//"])
 async def test_a_trailing_slash_makes_no_difference(base: str) -> None:
     paths: list[str] = []

@@ -54,3 +54,14 @@ async def test_a_revocation_and_its_form(refresh_token: str | None, hint: str) -
         assert server.requests[-1].form == form
         with pytest.raises(AuthError, match="503"):
             await oauth.revoke(Tokens("w", "a", refresh_token))
+
+
+async def test_the_metadata_of_a_server_under_a_path_stands_before_that_path() -> None:
+    async def handle(request: Request) -> Reply:
+        if request.path == "/.well-known/oauth-authorization-server/realms/x":
+            return Reply(body={"issuer": base, "revocation_endpoint": f"{base}/revoke"})
+        return Reply(200 if request.path == "/realms/x/revoke" else 404, content=b"")
+
+    async with serve(handle) as server:
+        base = f"{server.url}/realms/x"
+        assert await oauth_at(base).revoke(Tokens("w", "a", "r"))

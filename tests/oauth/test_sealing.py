@@ -303,7 +303,14 @@ UNSAFE = [
     *("", "x", "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example"),
     *("https://evil.example", "javascript:alert(1)", " /x", "/x\r\nSet-Cookie: a=b", "/x\n", "/\x00", "/x y", "/é"),
     *("/x\\..\\\\evil.example", "\t//evil.example", "/\x7f", "/\u2028", "/\ud800", "/" + "x" * 500, "%2f%2fevil", "?x"),
+    *("/.//evil.example/x", "/..//evil.example/x", "/%2e%2E//evil.example", "/a/../b"),
 ]
+
+
+def test_a_login_that_a_machine_with_another_clock_sealed_says_so(clock: FakeClock) -> None:
+    cookie = LoginSealer([KEY], now=lambda: clock.time + 90).seal(LOGIN)
+    with pytest.raises(CallbackError, match="sealed in the future, by another machine's clock"):
+        LoginSealer([KEY], now=clock.now).open(cookie)
 
 
 @pytest.mark.parametrize("path", SAFE)

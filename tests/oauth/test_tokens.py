@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prisma_mgmt.auth import LoginRequest, Tokens
 from prisma_mgmt.auth.tokens import claims, expiry, workspace_of
-from tests.kit.canaries import leaks
+from tests.kit.canaries import betrayed, canary, leaks
 from tests.kit.login import jwt
 
 NOW = 1_800_000_000.0
@@ -161,6 +161,35 @@ def test_a_token_that_is_no_string_is_refused_and_not_made_one(bad: Any) -> None
         Tokens("wksp_1", bad)
     with pytest.raises(TypeError, match="must be a string"):
         LoginRequest("https://login.example", bad, "verifier")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"workspace_id": None}, TypeError),
+        ({"workspace_id": ""}, ValueError),
+        ({"access_token": ""}, ValueError),
+        ({"expires_at": "1800000000"}, TypeError),
+        ({"scope": ["workspace:admin"]}, TypeError),
+    ],
+)
+def test_tokens_that_could_not_be_read_back_are_refused_where_they_are_made(change: Any, error: Any) -> None:
+    with pytest.raises(error, match=next(iter(change))):
+        Tokens(**{"workspace_id": "wksp_1", "access_token": "access", **change})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Tokens("wksp_1", canary(40), 5),  # type: ignore[arg-type]
+        lambda: Tokens("wksp_1", None, canary(40)),  # type: ignore[arg-type]
+        lambda: LoginRequest(canary(40), canary(40), None),  # type: ignore[arg-type]
+    ],
+)
+def test_no_argument_shows_because_another_is_no_good(make: Any) -> None:
+    with pytest.raises(TypeError, match="must be a string") as caught:
+        make()
+    assert betrayed(caught.value) == []
 
 
 # Claims

@@ -7,6 +7,8 @@ has gone as far as it goes by itself: from then on only what waits for the refre
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
+from signal import SIGTERM
 from typing import Any
 
 import anyio
@@ -96,6 +98,31 @@ async def signal(session: OAuthSession) -> None:
         say("over")
 
 
+async def cancelling_all(session: OAuthSession, *, within: bool) -> None:
+    """The best-known way to shut down: a signal has every task cancelled, by another task or within the handler."""
+    loop = asyncio.get_running_loop()
+
+    def cancel() -> list[asyncio.Task[Any]]:
+        tasks = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task(loop)]
+        for task in tasks:
+            task.cancel()
+        say("over")
+        return tasks
+
+    async def shut_down() -> None:
+        await asyncio.gather(*cancel(), return_exceptions=True)
+
+    def handle() -> None:
+        if within:
+            cancel()
+        else:
+            kept.append(loop.create_task(shut_down()))
+
+    kept: list[asyncio.Task[None]] = []
+    loop.add_signal_handler(SIGTERM, handle)
+    await renew(session)
+
+
 def application(tokens: str, url: str, *, closing: bool) -> Callable[..., Awaitable[None]]:
     """A server whose one request waits for the refresh; if the lifespan closes the manager, until it is told not to."""
     manager = SessionManager(
@@ -143,7 +170,14 @@ if __name__ == "__main__":
     if ending.startswith("uvicorn"):
         serve(place[0], place[1], closing=ending == "uvicorn")
     else:
-        endings = {"timeout": timeout, "plain timeout": timeout, "at once": at_once, "native timeout": native_timeout}
+        endings: dict[str, Callable[[OAuthSession], Awaitable[None]]] = {
+            "timeout": timeout,
+            "plain timeout": timeout,
+            "at once": at_once,
+            "native timeout": native_timeout,
+        }
+        for name, within in (("all tasks", False), ("all tasks at once", True)):
+            endings[name] = partial(cancelling_all, within=within)
         work = {**endings, "sibling": sibling, "signal": signal}[ending]
         storage = Plain if ending.startswith("plain") else FileTokenStorage
         anyio.run(work, session_of(place[0], place[1], storage), backend=backend)

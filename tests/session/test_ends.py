@@ -110,7 +110,11 @@ ENDINGS = [
     ("sibling", "trio", "KeyError: 'sibling'"),
     ("signal", "asyncio", "KeyboardInterrupt"),
     ("signal", "trio", "KeyboardInterrupt"),
+    ("all tasks", "asyncio", ""),
+    ("all tasks at once", "asyncio", ""),
 ]
+
+SIGNALS = {"signal": signal.SIGINT, "all tasks": signal.SIGTERM, "all tasks at once": signal.SIGTERM}
 
 
 @pytest.mark.parametrize(("ending", "backend", "complaint"), ENDINGS)
@@ -125,8 +129,8 @@ def test_a_program_that_ends_in_the_middle_of_a_refresh_keeps_the_pair(
             assert ended_with(process, tokens) == ("refresh-new", "")
             return
         assert server.asked.wait(40)
-        if ending == "signal":
-            process.send_signal(signal.SIGINT)
+        if ending in SIGNALS:
+            process.send_signal(SIGNALS[ending])
         else:
             tell(process)
         assert line(process) == "over"

@@ -11,7 +11,7 @@ from prisma_mgmt.auth.storage import MemoryTokenStorage
 from tests.conftest import FakeClock
 from tests.kit.login import CountingStorage, Prisma, SharedStorage, jwt, oauth_at, session_at
 from tests.kit.rig import Gate, Reply, Request, serve
-from tests.kit.world import World, rounds, started, together
+from tests.kit.world import World, during_a_refresh, rounds, started, together
 
 pytestmark = pytest.mark.anyio
 
@@ -114,21 +114,16 @@ async def test_a_hanging_login_server_is_given_up_at_the_deadline(prisma: Prisma
 
 
 async def test_closing_leaves_nothing_behind(world: World) -> None:
-    gate = world.prisma.token_gate = Gate()
-    world.prisma.expire()
-    async with anyio.create_task_group() as group:
-        group.start_soon(together, 1, world.call)
-        await gate.arrived.wait()
-        closed = anyio.Event()
+    closed = anyio.Event()
 
-        async def close() -> None:
-            await world.session.aclose()
-            closed.set()
+    async def close() -> None:
+        await world.session.aclose()
+        closed.set()
 
+    async with anyio.create_task_group() as group, during_a_refresh(world):
         group.start_soon(close)
         await rounds()
         assert not closed.is_set(), "it waits for the refresh"
-        gate.release()
     assert world.storage.current is not None
     assert world.storage.current.refresh_token == "refresh-2"
 
@@ -137,18 +132,8 @@ async def test_closing_leaves_nothing_behind(world: World) -> None:
 
 
 async def test_a_logout_during_a_refresh_ends_logged_out(world: World) -> None:
-    gate = world.prisma.token_gate = Gate()
-    world.prisma.expire()
-    results: list[Any] = []
-
-    async def call() -> None:
-        results.extend(await together(5, world.call))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(call)
-        await gate.arrived.wait()
+    async with during_a_refresh(world, calls=5) as results:
         await world.session.logout()
-        gate.release()
     assert world.storage.current is None
     assert all(isinstance(error, LoginRequiredError) for error in results)
     assert world.storage.writes == []
@@ -178,20 +163,10 @@ async def test_a_logout_during_the_write_of_a_refresh_ends_logged_out(world: Wor
 
 
 async def test_a_login_during_a_refresh_ends_with_the_new_login(world: World) -> None:
-    gate = world.prisma.token_gate = Gate()
-    world.prisma.expire()
-    results: list[Any] = []
-
-    async def call() -> None:
-        results.extend(await together(5, world.call))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(call)
-        await gate.arrived.wait()
+    async with during_a_refresh(world, calls=5) as results:
         world.prisma.token_gate = Gate(open_=True)
         url, login = await callback(world)
         mine = await world.session.handle_callback(url, login)
-        gate.release()
     assert world.storage.current == mine
     assert [result["token"] for result in results] == [mine.access_token] * 5
 

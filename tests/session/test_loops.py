@@ -8,6 +8,7 @@ import pickle
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 from typing import Any
 from weakref import ref
 
@@ -15,11 +16,10 @@ import anyio
 import pytest
 
 from prisma_mgmt import AuthError, LoginRequiredError
-from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
-from prisma_mgmt.auth.storage import MemoryTokenStorage
-from prisma_mgmt.auth.vault import Patience
+from prisma_mgmt.auth import GitHubActionsCredentials, OAuthSession, SessionManager, Tokens
+from prisma_mgmt.auth.storage import MemoryTokenStorage, PostgresTokenStorage, RedisTokenStorage
 from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
-from tests.kit.rig import Gate, serve
+from tests.kit.rig import Gate
 from tests.kit.world import World, started, together
 
 
@@ -122,6 +122,106 @@ def test_a_loop_that_was_closed_in_the_middle_of_a_refresh_holds_up_nobody() -> 
     oauth.gate, oauth.spent = None, []  # the answer was lost with the loop; here the server forgives that
     assert anyio.run(renewed, manager) == str(oauth.storage.current and oauth.storage.current.access_token)
     assert session is not None
+
+
+def test_what_a_closed_loop_left_in_the_middle_is_let_go_when_the_next_one_comes() -> None:
+    oauth = Rotating()
+    manager, gate = manager_of(oauth), Gate()
+    oauth.gate = gate
+    loop = asyncio.new_event_loop()
+
+    async def job() -> Any:
+        task = asyncio.ensure_future(renewed(manager))
+        await gate.arrived.wait()
+        task.cancel()
+        return ref(manager["ada"])
+
+    gone = loop.run_until_complete(job())
+    loop.close()
+    del loop
+    oauth.gate, oauth.spent = None, []
+    anyio.run(renewed, manager)
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_loop_that_was_closed_in_the_middle_of_a_write_hands_its_pair_on(shared: bool) -> None:
+    oauth, gate = Rotating(), Gate()
+    if shared:
+        oauth.storage = SharedStorage(oauth.storage.current)
+    manager = manager_of(oauth)
+    oauth.storage.writing = gate
+    loop = asyncio.new_event_loop()
+
+    async def job() -> None:
+        task = asyncio.ensure_future(renewed(manager))
+        await gate.arrived.wait()
+        task.cancel()
+
+    async def next_job() -> str:
+        return await manager["ada"].access_token()
+
+    loop.run_until_complete(job())
+    loop.close()
+    oauth.storage.writing = None
+    token = anyio.run(next_job)
+    assert [tokens.access_token for tokens in oauth.storage.writes] == [token]
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("from_a_task", [True, False])
+def test_who_cancels_every_task_cuts_no_refresh(begun: bool, from_a_task: bool) -> None:
+    oauth, gate = Rotating(), Gate()
+    oauth.gate = gate
+    manager = manager_of(oauth)
+
+    def cancel(mine: asyncio.Task[Any] | None) -> None:
+        for task in asyncio.all_tasks() - {mine}:
+            task.cancel()
+
+    async def job() -> None:
+        session, mine = manager["ada"], asyncio.current_task()
+        old = await session.access_token()
+        waiting = asyncio.ensure_future(session.renew(old))
+        await (gate.arrived.wait() if begun else asyncio.sleep(0))
+        if from_a_task:
+            cancel(mine)
+        else:
+            asyncio.get_running_loop().call_soon(cancel, mine)
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        gate.release()
+        async with asyncio.timeout(10):
+            assert await session.renew(old) != old
+        assert len(oauth.spent) == len(oauth.storage.writes) == 1
+
+    asyncio.run(job())
+
+
+ENDS = [("asyncio", SystemExit), ("asyncio", KeyboardInterrupt), ("asyncio", GeneratorExit), ("trio", GeneratorExit)]
+
+
+@pytest.mark.parametrize(("backend", "error"), ENDS)
+def test_a_pair_outlives_a_program_that_ends_while_its_storage_writes(
+    backend: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oauth = Rotating()
+    manager = manager_of(oauth)
+
+    async def end(_: Tokens) -> None:
+        raise error
+
+    async def next_job() -> str:
+        return await manager["ada"].access_token()
+
+    with monkeypatch.context() as patch, pytest.raises((error, AuthError)):
+        patch.setattr(oauth.storage, "set_tokens", end)
+        anyio.run(renewed, manager, backend=backend)
+    gc.collect()
+    token = anyio.run(next_job, backend=backend)
+    assert [tokens.access_token for tokens in oauth.storage.writes] == [token]
+    assert len(oauth.spent) == 1
 
 
 def test_what_a_dead_loop_could_not_store_is_handed_on() -> None:
@@ -251,10 +351,19 @@ async def test_no_cycle_keeps_a_session_that_nobody_holds(use: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "thing", [OAuthSession(oauth_at("http://127.0.0.1:1"), MemoryTokenStorage()), manager_of(Rotating())]
+    "thing",
+    [
+        oauth_at("http://127.0.0.1:1", client_secret="secret"),
+        OAuthSession(oauth_at("http://127.0.0.1:1"), MemoryTokenStorage()),
+        manager_of(Rotating()),
+        MemoryTokenStorage(),
+        PostgresTokenStorage("postgresql://ada:secret@db", key="ada"),
+        GitHubActionsCredentials(),
+    ],
+    ids=lambda thing: type(thing).__name__,
 )
 @pytest.mark.parametrize("how", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_sessions_are_neither_pickled_nor_copied(thing: Any, how: Any) -> None:
+def test_what_holds_secrets_is_neither_pickled_nor_copied(thing: Any, how: Any) -> None:
     with pytest.raises(TypeError, match="can be neither pickled nor copied"):
         how(thing)
 
@@ -285,7 +394,6 @@ WRONG: list[tuple[str, Any]] = [
     ("storage_for must be a function", lambda: SessionManager(OAUTH, MemoryTokenStorage())),  # type: ignore[arg-type]
     ("leeway must be a number", lambda: SessionManager(OAUTH, lambda _: MemoryTokenStorage(), leeway="60")),  # type: ignore[arg-type]
     ("what storage_for gives must be", lambda: SessionManager(OAUTH, lambda _: None)["ada"]),  # type: ignore[arg-type, return-value]
-    ("patience.calls must be a whole number", lambda: Patience(calls=1.5)),  # type: ignore[arg-type]
 ]
 
 
@@ -298,57 +406,49 @@ def test_what_cannot_be_right_is_a_type_error_where_it_is_given(said: str, make:
 # How much is asked of a storage at once
 
 
-class Pool:
-    """A server whose pool of connections raises at its limit, as redis-py's does."""
+class Client:
+    """A Redis whose pool raises an error at its limit, as redis-py's does."""
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.used, self.most = limit, 0, 0
+        self.connection_pool = SimpleNamespace(max_connections=limit)
+        self.used, self.most = 0, 0
+        self.texts: dict[str, str] = {}
 
-    async def __call__(self) -> None:
+    async def _connect(self) -> None:
         self.used += 1
         self.most = max(self.most, self.used)
         try:
-            if self.used > self.limit:
+            if self.used > self.connection_pool.max_connections:
                 raise ConnectionError("Too many connections")
             await anyio.lowlevel.checkpoint()
         finally:
             self.used -= 1
 
+    async def get(self, key: str) -> str | None:
+        await self._connect()
+        return self.texts.get(key)
 
-class Pooled(SharedStorage):
-    pool: Pool
+    async def set(self, key: str, text: str) -> None:
+        await self._connect()
+        self.texts[key] = text
 
-    async def get_tokens(self) -> Tokens | None:
-        await self.pool()
-        return await super().get_tokens()
+    async def delete(self, key: str) -> None:
+        await self._connect()
+        self.texts.pop(key, None)
 
-    async def set_tokens(self, tokens: Tokens) -> None:
-        await self.pool()
-        await super().set_tokens(tokens)
-
-    def refresh_lock(self) -> Any:
-        return _Lock(self.pool)
-
-
-class _Lock:
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-
-    async def __aenter__(self) -> None:
-        await self.pool()
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.pool()
+    async def eval(self, script: str, keys: int, key: str, *arguments: Any) -> int:
+        await self._connect()
+        if key in self.texts:  # a swap; the others are about locks, which nobody else has
+            self.texts[key] = arguments[1]
+        return 1
 
 
 @pytest.mark.anyio
 async def test_five_hundred_users_at_once_stay_below_the_limit_of_a_pool() -> None:
-    pool, oauth = Pool(100), Rotating()
-    storages: dict[int, Pooled] = {}
+    client, oauth = Client(100), Rotating()
     for user in range(500):
-        storages[user] = Pooled(oauth.prisma.tokens())
-        storages[user].pool = pool
-    manager = SessionManager(oauth, lambda user: storages[user])  # type: ignore[arg-type, var-annotated]
+        await RedisTokenStorage(client, key=f"user:{user}").set_tokens(oauth.prisma.tokens())
+    manager: SessionManager[int] = SessionManager(oauth, lambda user: RedisTokenStorage(client, key=f"user:{user}"))  # type: ignore[arg-type]
     results: list[Any] = []
 
     async def call(user: int) -> None:
@@ -361,21 +461,11 @@ async def test_five_hundred_users_at_once_stay_below_the_limit_of_a_pool() -> No
                 group.start_soon(call, user)
     assert [result for result in results if isinstance(result, Exception)] == []
     assert len(oauth.spent) == 500
-    assert 40 <= pool.most <= 100
+    assert 1 < client.most <= 100
 
 
 async def _renew_only(session: OAuthSession) -> str | None:
     return await session.renew(await session.access_token())
-
-
-@pytest.mark.anyio
-async def test_a_bound_of_one_call_at_once_deadlocks_no_refresh() -> None:
-    async with serve(Prisma().handle):
-        oauth = Rotating()
-        manager = manager_of(oauth, patience=Patience(calls=1))
-        sessions = [manager["ada"]]
-        with anyio.fail_after(20):
-            assert await _renew_only(sessions[0])
 
 
 @pytest.mark.anyio

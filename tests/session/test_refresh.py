@@ -276,6 +276,16 @@ async def test_a_servers_words_are_kept_without_what_we_sent() -> None:
     assert caught.value.error_description == "token … was spent??[31m"
 
 
+@pytest.mark.parametrize("echo", ["a{}", "{:.20}", "refresh_token%3D{}%2B", "{:.15}/…"])
+async def test_a_servers_words_are_dropped_if_a_piece_of_what_we_sent_is_in_them(echo: str) -> None:
+    token = "canary-refresh-token+=/0123456789"
+    description = echo.format(token.replace("+", "%2B"))
+    async with answering(Reply(400, {"error": "invalid_grant", "error_description": description})) as (_, oauth):
+        with pytest.raises(LoginRequiredError) as caught:
+            await oauth.refresh(Tokens("w", "a", token))
+    assert caught.value.error_description == "…"
+
+
 class Fixed(httpx.AsyncBaseTransport):
     """Answers with one response; no socket."""
 
@@ -314,7 +324,7 @@ def test_no_answer_at_all_breaks_a_refresh(status: int, content: bytes) -> None:
     else:
         assert 200 <= status < 300
         assert new.access_token
-        assert evolve(new, access_token="", refresh_token=None, scope=None).workspace_id == "w"
+        assert evolve(new, access_token="a", refresh_token=None, scope=None).workspace_id == "w"
 
 
 async def test_a_transport_of_ones_own_serves_without_a_connection() -> None:

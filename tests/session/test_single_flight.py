@@ -15,7 +15,7 @@ from prisma_mgmt.auth.storage import MemoryTokenStorage
 from tests.conftest import FakeClock
 from tests.kit.login import Prisma, session_at
 from tests.kit.rig import Gate, Reply, until
-from tests.kit.world import World, cancelled_by_a_scope, rounds, started, together
+from tests.kit.world import World, cancelled_by_a_scope, during_a_refresh, rounds, started, together
 
 pytestmark = pytest.mark.anyio
 
@@ -160,18 +160,8 @@ async def test_cancelling_the_caller_that_started_the_refresh_loses_nothing(worl
 
 
 async def test_cancelling_one_who_waits_cancels_nobody_else(world: World) -> None:
-    gate = world.prisma.token_gate = Gate()
-    world.prisma.expire()
-    results: list[Any] = []
-
-    async def collect() -> None:
-        results.extend(await together(3, world.call))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(collect)
-        await gate.arrived.wait()
-        await cancelled_by_a_scope(world.call, gate)()
-        gate.release()
+    async with during_a_refresh(world, calls=3) as results:
+        await cancelled_by_a_scope(world.call, world.prisma.token_gate)()
     assert [isinstance(result, dict) for result in results] == [True, True, True]
     world.prisma.expire()
     await world.call()
@@ -398,34 +388,20 @@ async def test_invalid_grant_clears_and_asks_for_a_login(world: World) -> None:
 
 
 async def test_invalid_grant_does_not_destroy_a_newer_pair(world: World) -> None:
-    gate = world.prisma.token_gate = Gate()
-    world.prisma.expire()
     world.prisma.refresh_tokens.clear()
-    async with anyio.create_task_group() as group:
-        results: list[Any] = []
-
-        async def call() -> None:
-            results.append(await world.call())
-
-        group.start_soon(call)
-        await gate.arrived.wait()
+    async with during_a_refresh(world) as results:
         newer = world.prisma.tokens()
         await MemoryTokenStorage.set_tokens(world.storage, newer)  # another process was faster
-        gate.release()
     assert results[0]["token"] == newer.access_token
     assert world.storage.current == newer
     assert world.storage.clears == 0
 
 
 async def test_a_pair_that_another_process_stored_meanwhile_is_not_overwritten(world: World) -> None:
-    gate = world.prisma.token_gate = Gate()
-    world.prisma.expire()
-    async with anyio.create_task_group() as group:
-        group.start_soon(world.call)
-        await gate.arrived.wait()
+    async with during_a_refresh(world) as results:
         newer = world.prisma.tokens()
         await MemoryTokenStorage.set_tokens(world.storage, newer)
-        gate.release()
+    assert results[0]["token"] == newer.access_token
     assert world.storage.current == newer
 
 

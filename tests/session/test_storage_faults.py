@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import anyio
 import pytest
 
 from prisma_mgmt import AuthError, LoginRequiredError, NetworkError
@@ -14,7 +13,7 @@ from tests.conftest import FakeClock
 from tests.kit.canaries import leaks
 from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
 from tests.kit.rig import Gate
-from tests.kit.world import World, started
+from tests.kit.world import World, during_a_refresh, started
 
 pytestmark = pytest.mark.anyio
 
@@ -100,17 +99,10 @@ async def test_a_refusal_signs_nobody_out_while_the_storage_cannot_be_read(prism
         mine = session_at(world.server.url, storage, on_signed_out=lambda: told.append("out"))
         old = await mine.access_token()
         prisma.refresh_tokens.clear()
-        gate = prisma.token_gate = Gate()
-
-        async def fail() -> None:
-            with pytest.raises(AuthError, match="OSError"):
-                await mine.renew(old)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(fail)
-            await gate.arrived.wait()
+        async with during_a_refresh(world, lambda: mine.renew(old)) as results:
             storage.unreadable = True
-            gate.release()
+        assert isinstance(results[0], AuthError)
+        assert "OSError" in str(results[0])
         assert told == []
         storage.unreadable = False
         assert storage.current is not None
@@ -226,17 +218,9 @@ async def test_a_pair_that_a_refresh_brings_outlives_a_login_that_a_storage_coul
     await _log_in(world, mine)
     assert storage.current is not None
     assert storage.current.refresh_token == "refresh-1"
-    gate, results = Gate(), list[Any]()
-    world.prisma.token_gate = gate
-
-    async def renew() -> None:
-        results.append(await mine.renew(await mine.access_token()))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(renew)
-        await gate.arrived.wait()
+    old = await mine.access_token()
+    async with during_a_refresh(world, lambda: mine.renew(old)) as results:
         storage.down = False
-        gate.release()
     assert results == [await mine.access_token()]
     assert storage.current is not None
     assert storage.current.refresh_token == "refresh-3"

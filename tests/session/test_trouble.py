@@ -271,11 +271,29 @@ async def test_a_pair_that_was_replaced_here_is_never_used_again(world: World, k
     assert (world.prisma.refreshes, world.prisma.refused) == (2, 0)
 
 
+@pytest.mark.parametrize("kind", [Lagging, LaggingShared])
+async def test_a_storage_may_lag_though_nobody_holds_the_session_between_calls(
+    world: World, kind: type[Lagging]
+) -> None:
+    storage = kind(world.storage.current)
+    manager = SessionManager(oauth_at(world.server.url), lambda _: storage, snapshot_ttl=0)
+    old = await manager["ada"].access_token()
+    new = await manager["ada"].renew(old)
+    storage.lags = True
+    gc.collect()
+    assert await manager["ada"].access_token() == new
+    await manager["ada"].logout()
+    gc.collect()
+    with pytest.raises(LoginRequiredError):
+        await manager["ada"].access_token()
+    assert (world.prisma.refreshes, world.prisma.refused) == (1, 0)
+
+
 async def test_no_secret_stands_in_what_a_session_keeps(world: World) -> None:
     world.storage.failures = 1
     await world.session.renew(await world.session.access_token())
     vault = vars(world.session)["_vault"]
-    shown = repr([vars(vault), vars(world.session), [getattr(vault._ledger, name) for name in ("unsaved", "spent")]])
+    shown = repr([vars(vault), vars(world.session), [getattr(vault.ledger, name) for name in ("unsaved", "spent")]])
     assert "refresh-" not in shown
     assert "eyJ" not in shown
 

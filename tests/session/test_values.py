@@ -33,10 +33,10 @@ def test_what_is_unsaved_is_due_over_what_was_replaced_or_unknown(
 
 def test_what_is_unsaved_stays_blind_when_a_refresh_replaces_it_and_sees_again_with_a_login_that_could_read() -> None:
     ledger = Ledger(unsaved=Unsaved(frozenset(), OLD, blind=True))
-    after_a_refresh = ledger.replacing(OLD, NEW)
+    after_a_refresh = ledger.want(NEW, OLD)
     assert after_a_refresh.due(OTHER)
     assert after_a_refresh.wanted == NEW
-    after_a_login = ledger.replacing(OTHER, NEW, blind=False)
+    after_a_login = ledger.want(NEW, OTHER, blind=False)
     assert [after_a_login.due(stored) for stored in (OTHER, OLD, None)] == [True, True, False]
 
 
@@ -44,9 +44,9 @@ def test_a_ledger_remembers_a_hundred_spent_pairs_and_none_that_is_in_use_again(
     ledger = Ledger()
     pairs = [Tokens("wksp_1", f"access-{number}", "refresh") for number in range(150)]
     for pair in pairs:
-        ledger.spend(pair)
+        ledger.want(None, pair)
     assert ledger.spent == tuple(mark(pair) for pair in pairs[50:])
-    ledger.spend(None, OLD, keep=pairs[99])
+    ledger.want(pairs[99], None, OLD)
     assert mark(pairs[99]) not in ledger.spent
     assert ledger.spent[-1] == mark(OLD)
 

@@ -2,17 +2,20 @@
 
 import gc
 import logging
+import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from weakref import ref
+from weakref import WeakValueDictionary, ref
 
 import anyio
 import pytest
+from attrs import evolve
 
 from prisma_mgmt import AuthError
 from prisma_mgmt.auth import SharedTokenStorage, Tokens, TokenStorage
-from prisma_mgmt.auth.ledger import Ledger
+from prisma_mgmt.auth.ledger import Ledger, ledger_of
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.auth.tokens import same
 from prisma_mgmt.auth.vault import Patience, Vault
@@ -154,7 +157,7 @@ async def test_a_login_that_cannot_be_stored_is_an_error_and_serves(
     assert storage.current == NEW
 
 
-@pytest.mark.parametrize("forget", [lambda kept: kept.clear(), lambda kept: kept.clear_refused(OLD)])
+@pytest.mark.parametrize("forget", [lambda kept: kept.clear(), lambda kept: kept.clear_refused(NEW)])
 async def test_forgetting_forgets_a_pair_in_memory_too(kept: Vault, storage: FaultyStorage, forget: Any) -> None:
     storage.failures = 1
     await replace(kept, OLD, NEW)
@@ -220,18 +223,52 @@ async def test_closing_says_that_a_storage_cannot_be_read_and_loses_nothing(
     assert storage.current == OTHER
 
 
-async def test_a_ledger_lives_for_as_long_as_a_pair_is_in_memory_only(storage: FaultyStorage) -> None:
-    keep: set[Ledger] = set()
-    ledger = Ledger(keep=keep)
-    kept, gone = Vault(storage, ledger), ref(ledger)
+@pytest.mark.parametrize(("workspace", "kept_there"), [("wksp_1", {"theme": "dark"}), ("wksp_2", {})])
+async def test_what_other_programs_keep_beside_the_tokens_outlives_a_login_of_the_same_workspace(
+    workspace: str, kept_there: dict[str, str]
+) -> None:
+    storage = FaultyStorage(evolve(OLD, extra={"theme": "dark"}))
+    await Vault(storage).put(evolve(NEW, workspace_id=workspace))
+    assert storage.current is not None
+    assert storage.current.extra == kept_there
+
+
+async def test_a_login_in_another_event_loop_that_could_not_be_stored_yet_outlives_a_refresh(
+    storage: FaultyStorage,
+) -> None:
+    ledger = Ledger()
+    mine, other = Vault(storage, ledger), Vault(storage, ledger)
+    storage.down = True
+    async with other.writing():
+        with pytest.raises(AuthError):
+            await other.put(OTHER)
+    storage.down = False
+    assert not await replace(mine, OLD, NEW)
+    async with mine.writing():
+        assert await mine.clear_refused(OLD) == OTHER
+    assert await mine.read() == storage.current == OTHER
+
+
+async def test_a_ledger_lives_for_as_long_as_a_pair_is_in_memory_only_or_the_storage_may_lag(
+    storage: FaultyStorage,
+) -> None:
+    keep: OrderedDict[Ledger, None] = OrderedDict()
+    ledgers: WeakValueDictionary[str, Ledger] = WeakValueDictionary()
+
+    def found(*, later: float = 0.0) -> Ledger:
+        gc.collect()
+        return ledger_of("ada", ledgers, keep, time.monotonic() + later)
+
+    gone = ref(found())
+    assert found() is not gone(), "nobody needs it"
     storage.failures = 1
-    await replace(kept, OLD, NEW)
-    del ledger, kept
-    gc.collect()
-    assert gone() is not None
-    await Vault(storage, gone()).read()
-    assert not keep
-    gc.collect()
+    await replace(Vault(storage, kept := found()), OLD, NEW)
+    gone = ref(kept)
+    del kept
+    assert found(later=1000) is gone() is not None
+    await Vault(storage, found()).read()
+    assert found(later=50) is gone() is not None, "the storage may still give the pair before"
+    assert found(later=2000) is not gone()
     assert gone() is None
 
 
@@ -266,9 +303,10 @@ async def test_a_storage_that_hangs_is_a_storage_that_fails() -> None:
 # The refresh lock
 
 
-async def test_a_storage_of_ones_own_needs_no_lock(kept: Vault) -> None:
-    async with kept.refresh_lock(OLD) as others:
-        assert not others
+async def test_a_storage_of_ones_own_needs_no_lock(kept: Vault, storage: FaultyStorage) -> None:
+    storage.down = True
+    async with kept.refresh_lock(OLD):
+        assert storage.reads == 0, "it is not even asked"
 
 
 async def test_a_lock_that_cannot_be_had_is_an_auth_error() -> None:
@@ -282,8 +320,10 @@ async def test_a_lock_that_cannot_be_had_is_an_auth_error() -> None:
 async def test_a_lock_that_cannot_be_released_costs_nobody_the_refresh(caplog: pytest.LogCaptureFixture) -> None:
     storage = SharedFaultyStorage(OLD)
     storage.fails_at = "exit"
-    async with Vault(storage).refresh_lock(OLD) as others:
-        assert others
+    refreshed = False
+    async with Vault(storage).refresh_lock(OLD):
+        refreshed = True
+    assert refreshed
     assert "the refresh lock could not be released (ConnectionError)" in caplog.messages
 
 

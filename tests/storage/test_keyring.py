@@ -306,12 +306,18 @@ class Chain(Ring):
     backends: list[Any] = field(factory=lambda: [Ring(), PlaintextKeyring()])
 
 
+class Generated(Ring):
+    @property
+    def backends(self) -> Any:
+        return (one for one in [Ring(), PlaintextKeyring()])
+
+
 @define
 class Wrapper(Ring):
     _keyring: Any = field(factory=PlaintextKeyring)
 
 
-@pytest.mark.parametrize("plain", ["keyrings.alt", PlaintextKeyring, Chain, Wrapper])
+@pytest.mark.parametrize("plain", ["keyrings.alt", PlaintextKeyring, Chain, Generated, Wrapper])
 async def test_a_keyring_that_keeps_plain_text_is_refused(
     plain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,6 +364,17 @@ async def test_two_users_whose_keys_look_alike_do_not_meet(ring: Ring, tmp_path:
         pass
 
 
+@pytest.mark.parametrize("name", ["XDG_CACHE_HOME", "LOCALAPPDATA"])
+async def test_a_cache_that_depends_on_the_working_directory_is_not_used(
+    ring: Ring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(name, "cache")
+    monkeypatch.chdir(tmp_path)
+    async with KeyringTokenStorage("prisma", key="ada", backend=ring).refresh_lock():
+        assert [one.name for one in tmp_path.iterdir()] == [".cache"]
+
+
 def test_a_user_without_a_home_gives_a_folder_for_the_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("LOCALAPPDATA", raising=False)
@@ -391,8 +408,10 @@ async def test_an_error_of_a_keyring_shows_no_token(ring: Ring, tmp_path: Path) 
         ({"key": 7}, TypeError, "key"),
         ({"cipher": Path("key")}, TypeError, "cipher"),
         ({"lock_folder": 7}, TypeError, "lock_folder"),
+        ({"lock_folder": "locks"}, ValueError, "lock_folder"),
         ({"backend": "keyring.backends.null"}, TypeError, "backend"),
         ({"backend": Ring}, TypeError, "backend"),
+        ({"backend": keyring}, TypeError, "backend"),
         ({"patience": "1"}, TypeError, "patience"),
     ],
 )

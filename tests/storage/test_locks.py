@@ -5,8 +5,8 @@ import pytest
 from attrs import define, field
 
 from prisma_mgmt import AuthError
-from prisma_mgmt.auth.rooms import room
 from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, Lease, until
+from prisma_mgmt.auth.storage.rooms import room
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +59,31 @@ async def test_a_lost_lock_is_reported_and_not_asked_for_again(caplog: pytest.Lo
     assert server.holder == "another"
     assert server.asked == 2
     assert caplog.messages == ["the refresh lock of there was lost"]
+
+
+async def test_whoever_waits_for_a_lease_leaves_the_server_to_those_who_hold_one() -> None:
+    """Hundreds who ask again and again must not keep a holder from extending its own in time."""
+    asking, most = 0, 0
+
+    class Busy(Server):
+        async def take(self, owner: str) -> bool:
+            nonlocal asking, most
+            asking += 1
+            most = max(most, asking)
+            await anyio.sleep(0)
+            asking -= 1
+            return await super().take(owner)
+
+    server = Busy()
+
+    async def use() -> None:
+        async with Lease("there", 5.0, 10.0).held(server):
+            await anyio.sleep(0)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(30):
+            group.start_soon(use)
+    assert most == 2
 
 
 async def test_what_is_raised_under_a_lock_passes_unchanged() -> None:

@@ -12,7 +12,7 @@ from prisma_mgmt import AuthError
 from prisma_mgmt.auth import Tokens
 from prisma_mgmt.auth.storage import PostgresTokenStorage
 from prisma_mgmt.auth.storage.dsn import address
-from tests.kit.canaries import CANARY, by_the_standard_library, leaks
+from tests.kit.canaries import CANARY, betrayed, by_the_standard_library, canary, leaks
 from tests.kit.login import Prisma, session_at
 from tests.kit.rig import Gate, serve
 from tests.kit.servers import Process, free_port
@@ -38,7 +38,7 @@ async def test_the_tables_are_created_once_on_request(postgres_process: Process)
 
 async def test_the_schema_of_a_url_is_where_the_tables_are(postgres_process: Process) -> None:
     async with postgres_place(postgres_process) as place, asyncpg.create_pool(dsn_of(postgres_process)) as pool:
-        await pool.execute('CREATE SCHEMA IF NOT EXISTS "my ""app"""')
+        await pool.execute('DROP SCHEMA IF EXISTS "my ""app""" CASCADE')
         storage = PostgresTokenStorage(dsn_of(postgres_process) + '?schema=my "app"', key="ada")
         with pytest.raises(AuthError, match="there is no table prisma_tokens"):
             await storage.get_tokens()
@@ -66,6 +66,45 @@ async def test_without_the_tables_the_error_says_how_to_get_them(postgres_proces
         storage = place.storage(table="older")
         with pytest.raises(AuthError, match="or none older_locks"):
             await lock()
+
+
+@pytest.mark.parametrize("rule", ["tenant text NOT NULL", "CHECK (length(tokens) < 20)"])
+async def test_a_row_that_the_server_refuses_shows_no_token(postgres_process: Process, rule: str) -> None:
+    """Its error quotes the row. The tables may be of the application's own migrations."""
+    async with asyncpg.create_pool(dsn_of(postgres_process)) as pool:
+        await pool.execute("DROP TABLE IF EXISTS own")
+        await pool.execute(f"CREATE TABLE own (key text PRIMARY KEY, tokens text, stored_at timestamptz, {rule})")
+        for connection in (pool, dsn_of(postgres_process)):
+            with pytest.raises(AuthError, match=r"ViolationError, SQLSTATE 23\d+, (tenant|own_tokens_check)") as caught:
+                await PostgresTokenStorage(connection, key="ada", table="own").set_tokens(TOKENS)
+            assert leaks(caught.value) == []
+            told = by_the_standard_library(caught.value)
+            assert "Failing row" not in told
+            assert TOKENS.access_token not in told
+
+
+@pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
+async def test_strict_transactions_cost_nobody_the_lock(postgres_process: Process, isolation: str) -> None:
+    settings = {"default_transaction_isolation": isolation}
+    async with (
+        postgres_place(postgres_process),
+        asyncpg.create_pool(dsn_of(postgres_process), max_size=24, server_settings=settings) as pool,
+    ):
+        inside = done = 0
+
+        async def take() -> None:
+            nonlocal inside, done
+            async with PostgresTokenStorage(pool, key="ada").refresh_lock():
+                inside += 1
+                assert inside == 1
+                await anyio.sleep(0)
+                inside -= 1
+                done += 1
+
+        async with anyio.create_task_group() as group:
+            for _ in range(24):
+                group.start_soon(take)
+        assert done == 24
 
 
 async def test_no_refresh_holds_a_connection_over_the_network(postgres_process: Process) -> None:
@@ -165,6 +204,12 @@ GOOD = {
     "postgresql://db/shop?sslmode=require&channel_binding=require": "postgresql://db/shop?sslmode=require",
     "postgresql://db/shop?sslmode=no-verify&sslaccept=accept_invalid_certs": "postgresql://db/shop?sslmode=require",
     "postgresql://db/shop?ssl=true&application_name=my app": "postgresql://db/shop?application_name=my%20app&sslmode=require",
+    "postgresql://ada:pas@s@db/shop": "postgresql://ada:pas%40s@db/shop",
+    "postgresql://ada:p%25:s@db/shop?user=ada@db": "postgresql://ada:p%25%3As@db/shop?user=ada%40db",
+    "postgresql://ada:x@localhost/shop?host=/cloudsql/shop": "postgresql://ada:x@/shop?host=%2Fcloudsql%2Fshop",
+    "postgresql://db/shop?sslmode=require&sslcert=ca.pem": "postgresql://db/shop?sslmode=require&sslrootcert=ca.pem",
+    "postgresql://db/shop?sslcert=a.pem&sslkey=a.key": "postgresql://db/shop?sslcert=a.pem&sslkey=a.key",
+    "postgresql://db/shop?supa=base-pooler.x&hostaddr=::1&api_key=k&app.tenant=7": "postgresql://db/shop?app.tenant=7",
 }
 
 
@@ -192,6 +237,9 @@ def test_a_url_may_say_how_many_connections_it_allows(limit: str, size: int) -> 
         ("", "must be an asyncpg.Pool or a URL such as postgresql://"),
         ("postgresql://ada:can/ary@db/shop", "quote what is special"),
         ("postgresql://ada:canary#@db/shop", "quote what is special"),
+        ("postgresql://ada:12#canary@db/shop", "quote what is special"),
+        ("postgresql://ada:12?canary@db/shop", "quote what is special"),
+        ("postgresql://ada:12/canary@db/shop", "quote what is special"),
         ("postgresql://[ada:canary@db/shop", "quote what is special"),
         ("postgresql://ada:canary@db:port/shop", "quote what is special"),
         ("postgresql://ada:canary@db/shop?sslmode=canary", "sslmode must be one of"),
@@ -259,3 +307,12 @@ async def test_a_server_that_is_away_shows_no_password() -> None:
         await storage.get_tokens()
     below = [one for one in by_the_standard_library(caught.value).split('  File "') if "test_postgres.py" not in one]
     assert CANARY not in "".join(below)
+
+
+async def test_a_pool_whose_server_is_away_shows_no_password() -> None:
+    url = f"postgresql://ada:{canary(40)}@127.0.0.1:{free_port()}/shop"
+    async with asyncpg.create_pool(url, min_size=0) as pool:
+        del url
+        with pytest.raises(OSError, match="Connect call failed") as caught:
+            await PostgresTokenStorage(pool, key="ada").get_tokens()
+    assert betrayed(caught.value) == []

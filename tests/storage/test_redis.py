@@ -88,10 +88,11 @@ async def test_an_asyncio_client_is_accepted(good: Any) -> None:
         (b"redis://:canary@localhost", "from_url"),
         (redis.Redis(), "must be an asyncio client.*synchronous"),
         (redis.asyncio.Redis, "an object with the methods get, set, delete, eval, not the class Redis"),
+        (redis.asyncio.Redis().pipeline(), "no pipeline"),
         (redis.asyncio.ConnectionPool(), "an object with the methods.*not ConnectionPool"),
         (None, "an object with the methods.*not NoneType"),
     ],
-    ids=["url", "bytes", "synchronous", "class", "pool", "none"],
+    ids=["url", "bytes", "synchronous", "class", "pipeline", "pool", "none"],
 )
 def test_anything_else_is_refused_where_it_is_given(bad: Any, wanted: str) -> None:
     with pytest.raises(TypeError, match=f"redis must be .*{wanted}|redis must be {wanted}|{wanted}") as caught:

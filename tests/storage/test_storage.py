@@ -1,10 +1,12 @@
 """The kit that says what a storage must keep to, and the storages in memory and in a file."""
 
+import asyncio
 import json
 import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,6 +21,7 @@ from prisma_mgmt.auth import SharedTokenStorage, TokenCipher, Tokens, TokenStora
 from prisma_mgmt.auth.storage import FileTokenStorage, MemoryTokenStorage
 from prisma_mgmt.auth.storage import file as file_module
 from prisma_mgmt.auth.storage.testing import check_storage
+from prisma_mgmt.auth.storage.threads import Alone
 from prisma_mgmt.auth.tokens import same
 from tests.kit.canaries import leaks
 
@@ -220,6 +223,12 @@ async def test_what_is_wrong_with_a_sealed_file(path: Path) -> None:
         await FileTokenStorage(other, cipher=CIPHER).get_tokens()
 
 
+async def test_a_sealed_file_may_end_in_a_newline_as_editors_put_it(path: Path) -> None:
+    await FileTokenStorage(path, cipher=CIPHER).set_tokens(TOKENS)
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert await FileTokenStorage(path, cipher=CIPHER).get_tokens() == TOKENS
+
+
 async def test_a_plain_file_is_not_taken_for_a_sealed_one(path: Path) -> None:
     await FileTokenStorage(path).set_tokens(TOKENS)
     with pytest.raises(AuthError, match="not sealed"):
@@ -350,12 +359,37 @@ async def test_other_programs_keys_stay_through_a_refresh(path: Path) -> None:
     assert json.loads(path.read_text()) == {**theirs, "accessToken": "b", "refreshToken": "r"}
 
 
+async def test_a_very_long_number_of_another_program_costs_nothing_and_keeps_its_digits(path: Path) -> None:
+    digits = "7" * 5000  # Python refuses to read such a number
+    path.write_text(f'{{"workspaceId": "w", "accessToken": "a", "theirs": {digits}}}')
+    path.chmod(0o600)
+    kept = FileTokenStorage(path)
+    found = await kept.get_tokens()
+    assert found == Tokens("w", "a")
+    await kept.set_tokens(found)
+    assert digits in path.read_text()
+
+
+async def test_what_other_programs_kept_stays_json(path: Path) -> None:
+    path.write_text('{"workspaceId": "w", "accessToken": "a", "limit": 1e999, "rates": [NaN, -Infinity, 0.5]}')
+    path.chmod(0o600)
+    kept = FileTokenStorage(path)
+    found = await kept.get_tokens()
+    assert found is not None
+    await kept.set_tokens(found)
+
+    def no_json(constant: str) -> None:
+        raise AssertionError(constant)
+
+    assert json.loads(path.read_text(), parse_constant=no_json)["rates"] == [None, None, 0.5]
+
+
 async def test_a_symbolic_link_is_refused_and_its_target_left_alone(path: Path) -> None:
     target = path.with_name("target.json")
     await FileTokenStorage(target).set_tokens(TOKENS)
     path.symlink_to(target)
     kept = FileTokenStorage(path)
-    for call in (kept.get_tokens, lambda: kept.set_tokens(NEWER)):
+    for call in (kept.get_tokens, lambda: kept.set_tokens(NEWER), kept.clear_tokens):
         with pytest.raises(AuthError, match="symbolic link"):
             await call()
     assert await FileTokenStorage(target).get_tokens() == TOKENS
@@ -412,7 +446,7 @@ async def killed_while_storing(kept: FileTokenStorage, tokens: Tokens, current: 
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("anyio.to_thread.run_sync", die)
+        patch.setattr(Alone, "run", die)
         await kept.set_tokens_if_current(tokens, current)
 
 
@@ -522,6 +556,76 @@ async def test_a_pair_that_came_too_late_leaves_nothing(path: Path) -> None:
     assert not await kept.set_tokens_if_current(NEWER, evolve(TOKENS, access_token="older"))
     assert await kept.get_tokens() == TOKENS
     assert sorted(path.parent.iterdir()) == before
+
+
+class Slow:
+    """A cipher that a test holds up, as a key server may be held up, or that opens at the n-th time."""
+
+    def __init__(self, *, opens_at: int = 1) -> None:
+        self.held, self.begun, self.opened, self.opens_at = threading.Event(), threading.Event(), 0, opens_at
+        self.held.set()
+
+    def seal(self, text: str, place: str) -> str:
+        return text
+
+    def open(self, sealed: str, place: str) -> str:
+        self.begun.set()
+        self.held.wait()
+        self.opened += 1
+        if self.opened < self.opens_at:
+            raise ValueError("it is half written")
+        return sealed
+
+
+async def test_a_file_that_a_node_program_is_writing_in_place_is_read_again(path: Path) -> None:
+    cipher = Slow(opens_at=3)
+    await FileTokenStorage(path).set_tokens(TOKENS)
+    assert await FileTokenStorage(path, cipher=cipher).get_tokens() == TOKENS
+    assert cipher.opened == 3
+    cipher.opens_at = 1000
+    with pytest.raises(AuthError, match="half written"):
+        await FileTokenStorage(path, cipher=cipher).get_tokens()
+    assert cipher.opened == 8, "it is not waited for without end"
+
+
+async def test_a_file_that_blocks_is_not_waited_for_past_a_deadline_and_holds_up_no_other_thread(path: Path) -> None:
+    await FileTokenStorage(path).set_tokens(TOKENS)
+    cipher = Slow()
+    cipher.held.clear()
+    blocked = [FileTokenStorage(path, cipher=cipher) for _ in range(50)]
+    async with anyio.create_task_group() as group:
+        for one in blocked:
+            group.start_soon(one.get_tokens)
+        await anyio.to_thread.run_sync(cipher.begun.wait)
+        assert await FileTokenStorage(path).get_tokens() == TOKENS
+        group.cancel_scope.cancel()
+    cipher.held.set()
+    assert await blocked[0].get_tokens() == TOKENS, "what was begun comes to its end first"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_child_forked_while_a_file_is_read_can_read_it(path: Path) -> None:
+    await FileTokenStorage(path).set_tokens(TOKENS)
+    cipher = Slow()
+    cipher.held.clear()
+    kept = FileTokenStorage(path, cipher=cipher)
+    async with anyio.create_task_group() as group:
+        group.start_soon(kept.get_tokens)
+        await anyio.to_thread.run_sync(cipher.begun.wait)
+        if (child := os.fork()) == 0:
+            code = 1
+            try:
+                cipher.held = threading.Event()
+                cipher.held.set()
+                with suppress(BaseException):
+                    code = int(asyncio.run(asyncio.wait_for(kept.get_tokens(), 10)) != TOKENS)
+            finally:
+                os._exit(code)
+        status = await anyio.to_thread.run_sync(os.waitpid, child, 0)
+        cipher.held.set()
+    assert os.waitstatus_to_exitcode(status[1]) == 0
 
 
 async def test_windows_may_refuse_a_replacement_for_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from attrs import frozen
 
@@ -13,15 +13,13 @@ _WANTED = "must be an asyncpg.Pool or a URL such as postgresql://user:password@h
 _SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]+)?")
 
-# What Prisma, node-postgres, SQLAlchemy and libpq take, and neither asyncpg nor the server does: it sizes their pools,
-# times what they do, or tunes what we have no part in.
-_NOT_OURS = frozenset(
-    "schema pgbouncer connection_limit pool_timeout connect_timeout socket_timeout statement_cache_size "  # noqa: SIM905  # a list of words
-    "max_connection_lifetime max_idle_connection_lifetime single_use_connections sslaccept ssl uselibpqcompat "
-    "prepared_statement_cache_size prepared_statement_name_func async_fallback channel_binding gssencmode "
-    "keepalives keepalives_idle "
-    "keepalives_interval keepalives_count tcp_user_timeout load_balance_hosts sslcompression sslsni "
-    "client_encoding fallback_application_name".split()
+# What asyncpg takes, and settings of a connection; so is a name with a dot. All else, which Prisma, node-postgres,
+# SQLAlchemy and hosting services write into their URLs, is no setting, and the server would refuse it.
+_KEPT = frozenset(
+    "host port user password dbname database passfile service sslmode sslcert sslkey sslpassword sslrootcert sslcrl "  # noqa: SIM905  # a list of words
+    "ssl_min_protocol_version ssl_max_protocol_version sslnegotiation target_session_attrs krbsrvname gsslib options "
+    "application_name search_path role statement_timeout lock_timeout idle_in_transaction_session_timeout timezone "
+    "default_transaction_isolation default_transaction_read_only".split()
 )
 
 
@@ -49,15 +47,26 @@ def address(text: str) -> Address:
             parts = urlsplit(text.strip())
         except ValueError:  # half of an IPv6 literal; its text may show the password
             parts = None
-        if parts is None or not all(_HOST.fullmatch(host) for host in parts.netloc.rpartition("@")[2].split(",")):
+        user, at, hosts = parts.netloc.rpartition("@") if parts else ("", "", "[")
+        if parts is None or not all(_HOST.fullmatch(host) for host in hosts.split(",")) or (not at and _cut(parts)):
             raise ValueError("pool_or_dsn has a host, port or password that cannot be: quote what is special in it")
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
-        kept = {name: value for name, value in given.items() if name not in _NOT_OURS and value}
+        kept = {name: value for name, value in given.items() if value and (name.lower() in _KEPT or "." in name)}
         if mode := _ssl_mode(given):
             kept["sslmode"] = mode
+        if "sslcert" in kept and "sslkey" not in kept:  # Prisma names the server's certificate so
+            kept["sslrootcert"] = kept.pop("sslcert")
+        if kept.get("host", "").startswith("/"):  # a socket; the host before it is there for parsers only
+            hosts = ""
+        user = ":".join(quote(unquote(one), safe="") for one in user.split(":", 1))
         query = urlencode(kept, quote_via=quote)
-        dsn = Secret(f"postgresql://{parts.netloc}{parts.path}" + (f"?{query}" if query else ""))
+        dsn = Secret(f"postgresql://{user}{at}{hosts}{parts.path}" + (f"?{query}" if query else ""))
         return Address(dsn, given.get("schema") or None, _size(given.get("connection_limit")))
+
+
+def _cut(parts: SplitResult) -> bool:
+    """Return True if a special character of a password has ended the host, though nobody meant it to."""
+    return "@" in parts.path + parts.fragment or "@" in parts.query.partition("=")[0]
 
 
 def _ssl_mode(given: dict[str, str]) -> str | None:

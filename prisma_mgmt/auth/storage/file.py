@@ -9,11 +9,10 @@ from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
-from anyio import to_thread
-
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, file_lock, held_file
 from prisma_mgmt.auth.storage.options import checked_path
+from prisma_mgmt.auth.storage.threads import Alone
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.checks import checked_seconds
 from prisma_mgmt.errors import AuthError
@@ -24,6 +23,7 @@ _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _SAFELY: int = _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
 _LARGEST = 4_000_000  # bytes
 _WRITING = 5.0  # seconds to wait for another process to finish its write
+_READINGS, _PAUSE = 4, 0.005  # how often a file is read again, and after how many seconds
 _REPLACINGS = 1 if _POSIX else 20  # Windows refuses to replace a file that somebody is just reading
 _BESIDE = re.compile(r"\..+\.(next|tmp|refresh\.lock|write\.lock)")  # what is kept beside a file of tokens
 
@@ -51,27 +51,28 @@ class FileTokenStorage:
         self._writing = self.path.with_name(f".{self.path.name}.tmp")
         self._form = Form(str(self.path), cipher)
         self._patience = checked_seconds(patience, "patience")
+        self._thread = Alone()
 
     async def get_tokens(self) -> Tokens | None:
-        return await to_thread.run_sync(self._read)
+        return await self._thread.run(self._read)
 
     async def set_tokens(self, tokens: Tokens) -> None:
-        await to_thread.run_sync(self._write, tokens)
+        await self._thread.run(lambda: self._write(tokens))
 
     async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
         staged = self._stage(tokens, current)  # before anything is waited for: a kill from here on loses no pair
-        return await to_thread.run_sync(self._write, tokens, current, staged)
+        return await self._thread.run(lambda: self._write(tokens, current, staged))
 
     async def clear_tokens(self) -> None:
-        await to_thread.run_sync(self._remove, None)
+        await self._thread.run(lambda: self._remove(None))
 
     async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
-        return await to_thread.run_sync(self._remove, tokens)
+        return await self._thread.run(lambda: self._remove(tokens))
 
     @asynccontextmanager
     async def refresh_lock(self) -> AsyncGenerator[None]:
         """Held by one process at a time; the kernel releases it when its process dies."""
-        await to_thread.run_sync(self._settle)
+        await self._thread.run(self._settle)
         async with held_file(self._lock_path("refresh"), self._form.place, self._patience):
             yield
 
@@ -91,13 +92,23 @@ class FileTokenStorage:
     def _make_folder(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def _read(self) -> Tokens | None:
-        """What the file holds, or what is staged to replace just that: its writer may have died before it could."""
+    def _read(self, again: int = _READINGS) -> Tokens | None:
+        """What the file holds, or what is staged to replace just that: its writer may have died before it could.
+
+        What holds no tokens is read again after a moment: a Node program may be writing it in place.
+        """
         text = self._text_at(self.path)
         if text is None:
             return None
-        found = self._form.read(text)
-        return self._staged(found) or found
+        try:
+            found = self._form.read(text)
+        except AuthError:
+            if not again:
+                raise
+        else:
+            return self._staged(found) or found
+        time.sleep(_PAUSE)
+        return self._read(again - 1)
 
     def _staged(self, current: Tokens) -> Tokens | None:
         """The pair that is staged to replace `current`, if it is whole."""
@@ -185,6 +196,7 @@ class FileTokenStorage:
         if not self.path.parent.is_dir():
             return False
         with self._writing_alone():
+            self._refuse_link()
             if only is not None and not same(self._read(), only):
                 return False
             for path in (self.path, self._staging, self._writing):  # the first takes what is staged its effect

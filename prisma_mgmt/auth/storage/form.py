@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.auth.tokens import Tokens, loads
 from prisma_mgmt.checks import checked_methods
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare, secret
@@ -72,13 +72,13 @@ class Form:
     def _read(self, text: Secret) -> Tokens:
         if len(text) > _LONGEST:
             raise ValueError(f"it is longer than {_LONGEST} characters")
-        text = Secret(text.removeprefix("\ufeff"))  # which editors on Windows put first
+        text = Secret(text.removeprefix("\ufeff").strip())  # which editors on Windows put first, and others last
         if self.cipher is not None:
             text = secret(self.cipher.open(text, self.place))
         elif text.startswith("v1."):
             raise ValueError("it is sealed; give the storage its cipher")
         try:
-            return Tokens.from_json(json.loads(text))
+            return Tokens.from_json(loads(text, keep=True))
         except json.JSONDecodeError:
             pass
         raise ValueError("it is no JSON")

@@ -3,12 +3,13 @@
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager
 from hashlib import sha256
 from importlib import import_module
 from itertools import count, takewhile
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from attrs import asdict, field, frozen
@@ -84,8 +85,12 @@ class KeyringTokenStorage:
         self._backend: Any = backend
         if backend is not None:
             checked_methods(backend, "backend", "get_password", "set_password", "delete_password")
+            if isinstance(backend, ModuleType):  # which could write to any
+                raise TypeError("backend must be a keyring, such as keyring.get_keyring() gives, not a module")
             self._refuse_plain_text()
         self._folder = checked_path(_cache() if lock_folder is None else lock_folder, "lock_folder")
+        if not self._folder.is_absolute():  # or processes in two folders would not keep each other out
+            raise ValueError("lock_folder must be an absolute path, the same for every process")
         self._patience = checked_seconds(patience, "patience")
         self._lock = sha256(f"{service}\0{key}".encode()).hexdigest()[:32]
         self._thread = Alone()
@@ -217,12 +222,12 @@ def _plain(backend: Any) -> str | None:
         if "plaintext" in kind.__name__.lower():
             return f"{type(backend).__module__}.{type(backend).__name__}"
     chained = getattr(backend, "backends", None)
-    inner: list[Any] = [*(chained if isinstance(chained, list | tuple) else ()), getattr(backend, "_keyring", None)]
+    inner: list[Any] = [*(chained if isinstance(chained, Iterable) else ()), getattr(backend, "_keyring", None)]
     return next(filter(None, (_plain(one) for one in inner if hasattr(one, "set_password"))), None)
 
 
-def _cache() -> Path | str:
+def _cache() -> Path:
     """The user's own folder for what may be lost."""
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA") or "~") / "prisma-mgmt"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "prisma-mgmt"
+    name, usual = ("LOCALAPPDATA", "~") if os.name == "nt" else ("XDG_CACHE_HOME", "~/.cache")
+    found = Path(os.environ.get(name, ""))
+    return (found if found.is_absolute() else Path(usual)) / "prisma-mgmt"

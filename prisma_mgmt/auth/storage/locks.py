@@ -12,6 +12,7 @@ import anyio
 from attrs import frozen
 from filelock import FileLock, Timeout
 
+from prisma_mgmt.auth.storage.rooms import room
 from prisma_mgmt.auth.work import Work
 from prisma_mgmt.checks import checked_seconds
 from prisma_mgmt.errors import AuthError
@@ -22,7 +23,8 @@ T = TypeVar("T")
 
 LONGEST_WAIT = 25.0  # seconds: longer than a refresh, and than a lock outlives a process that died with it
 LEASE = 5.0  # seconds: well within those in which the login server forgives that a refresh token comes twice
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0  # seconds
+_ASKING = 2  # who wait for a lease ask at once in one event loop: whoever holds one is to extend it before that
 
 
 async def until(attempt: Callable[[], Awaitable[T | None]], place: str, patience: float) -> T:
@@ -62,7 +64,11 @@ class Leases(Protocol):
 
 @frozen
 class Lease:
-    """A lock that ends by itself `seconds` after its holder was last heard of, which it is three times in them."""
+    """A lock that ends by itself `seconds` after its holder was last heard of, which it is four times in them.
+
+    A holder whose event loop stalls for longer has lost it. Another process may then refresh with the same token, and a
+    login server may take that for a theft.
+    """
 
     place: str
     seconds: float
@@ -74,8 +80,9 @@ class Lease:
 
         async def attempt() -> bool | None:
             # a caller that is cancelled waits for the answer, or the server might take the lease after its release
-            with anyio.move_on_after(self.seconds, shield=True):
-                return await leases.take(owner) or None
+            async with room("leases", _ASKING):
+                with anyio.move_on_after(self.seconds, shield=True):
+                    return await leases.take(owner) or None
             return None
 
         try:
@@ -90,11 +97,11 @@ class Lease:
     async def _keep(self, leases: Leases, owner: str, done: anyio.Event) -> None:
         """Extend the lease for as long as its holder has it."""
         while True:
-            with anyio.move_on_after(self.seconds / 3):
+            with anyio.move_on_after(self.seconds / 4):
                 await done.wait()
                 return
             try:
-                with anyio.fail_after(self.seconds / 3):
+                with anyio.fail_after(self.seconds / 4):
                     kept = await leases.extend(owner)
             except (
                 Exception

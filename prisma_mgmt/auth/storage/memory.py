@@ -1,14 +1,15 @@
 """Tokens in memory."""
 
+from prisma_mgmt.auth.arguments import checked_kind
+from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.tokens import Tokens
 
 
-class MemoryTokenStorage:
+class MemoryTokenStorage(Unpickled):
     """Keeps tokens for as long as this object lives."""
 
     def __init__(self, tokens: Tokens | None = None) -> None:
-        if not isinstance(tokens, Tokens | None):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError(f"tokens must be Tokens or None, not {type(tokens).__name__}")
+        checked_kind(tokens, Tokens | None, "tokens", "Tokens or None")
         self._tokens = tokens
 
     async def get_tokens(self) -> Tokens | None:

@@ -1,27 +1,27 @@
-"""What the storages are given, checked where it is given."""
+"""Checks of what the storages are given, made where it is given."""
 
 import os
 from pathlib import Path
 from typing import Any
 
+from prisma_mgmt.auth.arguments import checked_kind
+
 
 def checked_text(value: Any, name: str) -> str:
     """`value`, a text that can name a place; TypeError or ValueError, naming `name`, for anything else."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
-    if not value:
+    if not checked_kind(value, str, name, "a string"):
         raise ValueError(f"{name} must not be empty")
-    if "\0" in value or value != value.encode(errors="ignore").decode():
+    text = str(value)
+    if "\0" in text or text != text.encode(errors="ignore").decode():
         raise ValueError(f"{name} must not hold a zero byte, nor half a character")
-    return value
+    return text
 
 
 def checked_path(path: Any, name: str) -> Path:
     """`path` as a Path, `~` expanded; TypeError or ValueError, naming `name`, for what is no path."""
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{name} must be a path, not {type(path).__name__}")
+    place = os.fspath(checked_kind(path, str | os.PathLike, name, "a path"))
     try:
-        return Path(checked_text(os.fspath(path), name)).expanduser()
+        return Path(checked_text(place, name)).expanduser()
     except RuntimeError:
         problem = f"{name} begins with ~, and this user has no home folder: give an absolute path"
     raise ValueError(problem)

@@ -2,6 +2,7 @@
 
 import re
 from binascii import crc_hqx
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
 from itertools import count
@@ -9,10 +10,10 @@ from typing import Any
 
 from attrs import frozen
 
-from prisma_mgmt.auth.rooms import room
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, checked_lease
 from prisma_mgmt.auth.storage.options import checked_text
+from prisma_mgmt.auth.storage.rooms import room
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.masks import Secret, bare
@@ -44,7 +45,8 @@ class RedisTokenStorage:
         every storage the same one: at most ten calls are made on it at once, or half of what its pool has.
     key: names the user's tokens; a second key, for the lock, is kept in the same slot of a cluster.
     ttl: seconds after the last write in which tokens that nobody renews are forgotten; None keeps them.
-    lease: seconds after which the lock of a process that died is free again.
+    lease: seconds after which the lock of a process that died is free again, and so is that of one whose event loop
+        stalls for so long.
     patience: seconds to wait for the lock.
     """
 
@@ -88,7 +90,7 @@ class RedisTokenStorage:
         """Store `text` in place of `seen`, if that is `current`."""
         if not same(self._form.read(seen), current):
             return False
-        return bool(await self.run(_SET_IF, self._key, seen, text, *self._expiry.values()))
+        return bool(await self._run(_SET_IF, self._key, seen, text, *self._expiry.values()))
 
     async def clear_tokens(self) -> None:
         async with self._room():
@@ -98,13 +100,13 @@ class RedisTokenStorage:
         found = await self._text()
         if found is None or not same(self._form.read(found), tokens):
             return False
-        return bool(await self.run(_DELETE_IF, self._key, found))
+        return bool(await self._run(_DELETE_IF, self._key, found))
 
     def refresh_lock(self) -> AbstractAsyncContextManager[None]:
         """Held by one process at a time, and by nobody soon after its process died."""
-        return self._lease.held(_Leases(self, lock_name(self._key), round(self._lease.seconds * 1000)))
+        return self._lease.held(_Leases(self._run, lock_name(self._key), round(self._lease.seconds * 1000)))
 
-    async def run(self, script: str, key: str, *arguments: Any) -> Any:
+    async def _run(self, script: str, key: str, *arguments: Any) -> Any:
         async with self._room():
             return await self._redis.eval(script, 1, key, *arguments)
 
@@ -128,18 +130,18 @@ class RedisTokenStorage:
 class _Leases:
     """The lock, as a key that holds its owner and ends by itself."""
 
-    storage: RedisTokenStorage
+    run: Callable[..., Awaitable[Any]]
     name: str
     length: int  # milliseconds
 
     async def take(self, owner: str) -> bool:
-        return bool(await self.storage.run(_LOCK, self.name, owner, self.length))
+        return bool(await self.run(_LOCK, self.name, owner, self.length))
 
     async def extend(self, owner: str) -> bool:
-        return bool(await self.storage.run(_EXTEND_IF, self.name, owner, self.length))
+        return bool(await self.run(_EXTEND_IF, self.name, owner, self.length))
 
     async def release(self, owner: str) -> None:
-        await self.storage.run(_DELETE_IF, self.name, owner)
+        await self.run(_DELETE_IF, self.name, owner)
 
 
 def lock_name(key: str) -> str:
@@ -166,6 +168,8 @@ def _checked_client(redis: Any) -> Any:
     if isinstance(redis, str | bytes):
         raise TypeError("redis must be a client, such as redis.asyncio.Redis.from_url(…), not its URL")
     checked_methods(redis, "redis", "get", "set", "delete", "eval")
+    if hasattr(redis, "execute"):
+        raise TypeError("redis must be a client, and no pipeline of one, which answers later")
     if hasattr(redis, "__enter__") and not hasattr(redis, "__aenter__"):
         raise TypeError("redis must be an asyncio client, such as redis.asyncio.Redis; this one is synchronous")
     return redis

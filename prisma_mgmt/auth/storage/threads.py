@@ -1,5 +1,6 @@
 """A thread for what may block for as long as it likes, such as a question to the user."""
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -23,9 +24,11 @@ class Alone:
     """
 
     def __init__(self) -> None:
-        self._busy = threading.Lock()
+        self._busy, self._process = threading.Lock(), os.getpid()
 
     async def run(self, function: Callable[[], T]) -> T:
+        if self._process != os.getpid():  # the child of a fork has none of its parent's threads
+            self._busy, self._process = threading.Lock(), os.getpid()
         while not self._busy.acquire(blocking=False):  # noqa: ASYNC110  # whoever has it may be in another event loop
             await anyio.sleep(_PAUSE)
         done, token, result = anyio.Event(), current_token(), Future[T]()
@@ -41,7 +44,7 @@ class Alone:
                     from_thread.run_sync(done.set, token=token)
 
         try:
-            threading.Thread(target=work, name="prisma-mgmt keyring", daemon=True).start()
+            threading.Thread(target=work, name="prisma-mgmt storage", daemon=True).start()
         except RuntimeError:  # the machine has no thread left
             self._busy.release()
             raise

@@ -8,7 +8,8 @@ _rooms: RunVar[dict[tuple[str, int], anyio.CapacityLimiter]] = RunVar("prisma_mg
 
 def room(of: str, size: int) -> anyio.CapacityLimiter:
     """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
-    rooms = _rooms.get(None)
-    if rooms is None:
-        _rooms.set(rooms := {})
-    return rooms.setdefault((of, size), anyio.CapacityLimiter(size))
+    rooms = _rooms.get({})
+    _rooms.set(rooms)
+    if (of, size) not in rooms:
+        rooms[of, size] = anyio.CapacityLimiter(size)
+    return rooms[of, size]

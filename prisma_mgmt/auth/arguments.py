@@ -1,0 +1,16 @@
+"""What callers give, checked where it is given, since they need not check types."""
+
+from typing import Any
+
+
+def checked_kind(value: Any, kind: Any, name: str, wanted: str) -> Any:
+    """`value`; TypeError, naming `name` and what is wanted, if it is not of this kind, or of one of several."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
+    return value
+
+
+def checked_text(value: Any, name: str) -> str:
+    """`value`; TypeError, naming `name`, if it is no text."""
+    text: str = checked_kind(value, str, name, "text")
+    return text

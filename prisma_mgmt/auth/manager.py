@@ -3,9 +3,12 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sized
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypedDict, Unpack
 from weakref import WeakValueDictionary
 
+from anyio import from_thread
 from typing_extensions import TypeVar
 
 from prisma_mgmt.auth.closing import Closing
@@ -105,8 +108,8 @@ class SessionManager(Closing, Generic[K]):
 
 
 def _loop() -> object:
-    """The event loop that runs here, None if none does."""
-    try:
-        return running_loop()
-    except RuntimeError:
-        return None
+    """The event loop that runs here, or that waits for this thread, as for a handler that is not async; else None."""
+    for find in (running_loop, partial(from_thread.run_sync, running_loop)):
+        with suppress(RuntimeError):
+            return find()
+    return None

@@ -444,6 +444,17 @@ class Client:
 
 
 @pytest.mark.anyio
+async def test_a_worker_thread_gets_the_session_of_the_event_loop_that_waits_for_it() -> None:
+    sessions = manager_of(Rotating())
+    mine = sessions["ada"]
+    await mine.access_token()
+    assert await anyio.to_thread.run_sync(sessions.__getitem__, "ada") is mine
+    first = await anyio.to_thread.run_sync(sessions.__getitem__, "eve")
+    await first.access_token()
+    assert sessions["eve"] is first
+
+
+@pytest.mark.anyio
 async def test_five_hundred_users_at_once_stay_below_the_limit_of_a_pool() -> None:
     client, oauth = Client(100), Rotating()
     for user in range(500):

@@ -8,9 +8,9 @@ import pytest
 
 from tests.apigen import NAMES, answering, code, document
 from tools.apigen.changes import changes
-from tools.apigen.description import MergeError, merge
 from tools.apigen.names import Names, default_operations
 from tools.apigen.normalise import normalise
+from tools.apigen.schemas import MergeError, merge
 
 
 @pytest.fixture(scope="module")

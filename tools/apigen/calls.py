@@ -1,70 +1,80 @@
-"""The operations of a document, and what each is called: as names.toml lists it, as committed, or by default."""
+"""The operations of a document, what each is called, and each as a description has it."""
 
-import re
-from typing import Any
+import copy
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from tools.apigen.description import Named, Schema, by_template
-from tools.apigen.document import Document, DocumentError, Place
-from tools.apigen.names import VERBS, Names, default_operations, template
-from tools.apigen.schemas import JSON, LINES
+from tools.apigen.description import LINES, Operation
+from tools.apigen.document import Node
+from tools.apigen.names import default_models, default_operations, default_summary, pascal, singular
+from tools.apigen.naming import Shapes, Spot, give_words
+from tools.apigen.schemas import MARKS, Schema
+
+_RANKS = {verb: i for i, verb in enumerate(("get", "list", "update", "replace", "create", "check", "delete"))}
 
 
 @frozen
-class Call(Named):
-    """An operation of a document that is to be made, and what is known of it."""
+class Call(Operation):
+    """An operation of a document, and what is known of it."""
 
+    node: Node = field(kw_only=True)
     model: str | None = None  # of its answer, by names.toml
     known: bool = False  # to the committed description or to names.toml
-    old: Schema = field(factory=dict[str, Any])
 
     @property
     def rank(self) -> tuple[bool, int]:
         """Known operations come first and leave the names of their models to nobody; a plain `get` names the others."""
-        order = ("get", "list", "update", "replace", "create", "check", "delete")
-        verb = self.method.partition("_")[0]
-        return not self.known, order.index(verb) if verb in VERBS else len(order)
+        return not self.known, _RANKS.get(self.method.partition("_")[0], len(_RANKS))
 
 
-def named(document: Document, names: Names, old: Schema, refused: list[str]) -> list[Call]:
-    """Every operation that can be read, each with a name that no other has; the others are `refused`."""
-    committed, calls = by_template(old), dict[str, Call]()
-    known: list[Call] = []
-    fresh: list[Call] = []
-    for path, http, raw in document.operations():
-        if isinstance(raw, DocumentError):
-            refused.append(f"{raw}; {http.upper()} {path} is left out".replace("  ", " "))
-            continue
-        before, listed = committed.get(template(f"{http.upper()} {path}")), names.operation(f"{http.upper()} {path}")
-        name, model = listed or (before.name if before else "", None)
-        call = Call(path, http, raw, name, model, bool(name), before.raw if before else {})
-        (known if name else fresh).append(call)
-    for call in known:
-        _add(call, calls, refused)
-    for call in fresh:
-        many, log = _kind(document, call.raw)
-        options = [".".join(one) for one in default_operations(call.http, call.path, many, log=log)]
-        name = next((one for one in options if one not in calls), options[0])
-        _add(Call(call.path, call.http, call.raw, name), calls, refused)
-    return sorted(calls.values(), key=lambda call: call.rank)
+def named(calls: list[Call]) -> list[Call]:
+    """All with a name, those that no other has if there are any, in the order in which they are to be described."""
+    taken = {call.name for call in calls}
+    made: list[Call] = []
+    for call in calls:
+        if not call.known:
+            many, log = (call.data or {}).get("type") == "array", call.answer[0] == LINES
+            options = [".".join(one) for one in default_operations(call.http, call.path, many, log=log)]
+            call = evolve(call, name=next((one for one in options if one not in taken), options[0]))
+            taken.add(call.name)
+        made.append(call)
+    return sorted(made, key=lambda call: call.rank)
 
 
-def _add(call: Call, calls: dict[str, Call], refused: list[str]) -> None:
-    if call.name in calls:
-        line = f"two routes are named {call.name}; name this one in names.toml; {call.route} is left out"
-        refused.append(f"{call.raw['x-at']}: {line}")
-    else:
-        calls[call.name] = call
+def described(call: Call, shapes: Shapes) -> Schema:
+    """An operation as a description has it; the names of its shapes are made on the way."""
+    one, names = evolve(call, raw=copy.deepcopy(call.raw)), shapes.names
+    thing = pascal(singular(call.resource))
+    base = next(default_models(call.resource, call.method, False))
+    inputs = Spot(call.name, thing, base, given=True, names=(f"{thing}Input",))
+    answer = _answer(call, shapes, base)
+    for part in one.answered:
+        beside = evolve(answer, owner=call.name, field=part.key, model=None, names=())
+        at = answer if part.key in ("", "data") else beside
+        part.holder[part.slot] = shapes.schema(part.schema, evolve(at, was=part.spot))
+    for part in one.arguments:
+        at = evolve(inputs, field=part.key.strip("*"), was=part.spot)
+        part.holder[part.slot] = shapes.schema(part.schema, at)
+    plain = {part.spot: names.keyword(part.key, call.path) for part in one.arguments if part.is_parameter}
+    give_words(one.arguments, plain | shapes.committed.words)
+    for schema in (one.body, one.answer[1]):
+        if schema is not None:
+            schema.pop("x-at", None)
+    made = {"operationId": call.name, "tags": [call.resource]}
+    made["summary"] = one.raw.pop("summary", default_summary(call.resource, call.method))
+    made |= {mark: one.raw[mark] for mark in MARKS if mark in one.raw}
+    if "deprecated" in made and call.resource in names.own["replaced"]:
+        made["x-replaced-by"] = f"{names.own['replaced'][call.resource]}.{call.method}"
+    return {**made, **one.raw}
 
 
-def _kind(document: Document, raw: Schema) -> tuple[bool, bool]:
-    """Tell if an operation answers a list, and if it answers a log."""
-    try:
-        answers = {status: one for status, one in raw["responses"].items() if re.match(r"2|101", status)}
-        content = document.target(answers[max(answers)], Place("#"))[0].get("content", {})
-        schema = document.target(content[JSON]["schema"], Place("#"))[0] if JSON in content else {}
-        data = document.target(schema.get("properties", {}).get("data", schema), Place("#"))[0]
-    except (DocumentError, LookupError, TypeError, ValueError, AttributeError):  # told when it is normalised
-        return False, False
-    return data.get("type") == "array", LINES in content
+def _answer(call: Call, shapes: Shapes, base: str) -> Spot:
+    fields = (call.data or {}).get("properties", {})
+    texts = [(key, one) for key, one in fields.items() if one.get("type") == "string"]
+    opens = any(shapes.names.is_secret(call.name, key, one.get("format")) for key, one in texts)
+    names = list(default_models(call.resource, call.method, opens))
+    if fields and len(call.envelope) > 1 and not call.known:
+        # What stands beside `data` becomes fields of its model, so that must be a new one.
+        names = [name for name in names if name not in shapes.made] or names
+    prefix = call.model or names[0]
+    return Spot(prefix, prefix, base, model=call.model, names=names)

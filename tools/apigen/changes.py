@@ -1,43 +1,48 @@
 """What differs between two descriptions, as lines for CHANGELOG.md."""
 
-from attrs import frozen
+from collections.abc import Iterator
 
-from tools.apigen.description import Operation, Schema, by_template, operations, python_type, split_null
-from tools.apigen.names import template
+from tools.apigen.description import LINES, Operation, Part, by_template, parts
+from tools.apigen.schemas import Schema, marks, python_type, split_null
 
-_MARKS = {"deprecated": "deprecated", "x-experimental": "experimental"}
-
-
-@frozen
-class _Part:
-    """A keyword, a field, an answer or a value: what may differ about it, apart from each other."""
-
-    type: str = ""
-    required: bool = True
-    nullable: bool = False
-    marks: frozenset[str] = frozenset()
-    given: bool = False
+Facts = dict[str, object]
+# A fact is told by the first line if it holds now, else by the second.
+_TOLD = {
+    "deprecated": ("Deprecated {name}", "Changed {name}: no longer deprecated"),
+    "experimental": ("Changed {name}: it is experimental now", "Changed {name}: no longer experimental"),
+    "type": ("Changed {name} from {was} to {now}", ""),
+    "asked": ("Changed {name}: it is required now", "Changed {name}: it is optional now"),
+    "there": ("Changed {name}: it is always there now", "Changed {name}: it may be missing now"),
+    "nullable": ("Changed {name}: it may be null now", "Changed {name}: it is never null now"),
+    "called": ("Changed the name of `{was}` to `{now}`", ""),
+    "answer": ("Changed the answer of {name} from {was} to {now}", ""),
+    "tokenless": ("Changed {name}: it needs no token now", "Changed {name}: it needs a token now"),
+}
 
 
 def changes(old: Schema, new: Schema) -> list[str]:
     """In the order of Keep a Changelog; a model comes and goes with its operations, and has no line of its own."""
     before, after = by_template(old), by_template(new)
-    lines = [f"Added `{one.route}` (`{one.name}`)" for key, one in after.items() if key not in before]
-    lines += [f"Removed `{one.route}`" for key, one in before.items() if key not in after]
+    lines = [f"Added `{after[key].route}` (`{after[key].name}`)" for key in after.keys() - before.keys()]
+    lines += [f"Removed `{before[key].route}`" for key in before.keys() - after.keys()]
     lines += _servers(old, new)
     for key in after.keys() & before.keys():
-        was, now = before[key], after[key]
-        lines += [f"Changed the name of `{was.name}` to `{now.name}`"] if was.name != now.name else []
-        lines += _marked(f"`{now.route}` (`{now.name}`)", _marks(was.raw), _marks(now.raw))
-        lines += _answers(was, now)
+        lines += _operation(before[key], after[key])
     had, has = _parts(old), _parts(new)
     for owner in had.keys() & has.keys():
-        name = after[owner].name if owner in after else owner
-        lines += [f"Added {_told(part, one)} to `{name}`" for part, one in has[owner].items() if part not in had[owner]]
-        lines += [f"Removed {part} from `{name}`" for part in had[owner] if part not in has[owner]]
-        for part in has[owner].keys() & had[owner].keys():
-            lines += _changed(f"{part} of `{name}`", had[owner][part], has[owner][part])
+        was, now, name = had[owner], has[owner], after[owner].name if owner in after else owner
+        new_parts = {part: "the required " if now[part].get("asked") else "" for part in now.keys() - was.keys()}
+        lines += [f"Added {required}{part} to `{name}`" for part, required in new_parts.items()]
+        lines += [f"Removed {part} from `{name}`" for part in was.keys() - now.keys()]
+        for part in now.keys() & was.keys():
+            lines += _differing(f"{part} of `{name}`", was[part], now[part])
     return [f"- {line}" for line in sorted(set(lines))]
+
+
+def _differing(name: str, was: Facts, now: Facts) -> Iterator[str]:
+    for fact, (begun, ended) in _TOLD.items():
+        if was.get(fact) != now.get(fact):
+            yield (begun if now.get(fact) else ended).format(name=name, was=was.get(fact), now=now.get(fact))
 
 
 def _servers(old: Schema, new: Schema) -> list[str]:
@@ -48,75 +53,38 @@ def _servers(old: Schema, new: Schema) -> list[str]:
     return lines + [f"Removed the server {url}, which the client keeps to" for url in gone]
 
 
-def _marks(raw: Schema) -> frozenset[str]:
-    return frozenset(word for mark, word in _MARKS.items() if raw.get(mark))
-
-
-def _marked(name: str, before: frozenset[str], after: frozenset[str]) -> list[str]:
-    begun = {"deprecated": f"Deprecated {name}", "experimental": f"Changed {name}: it is experimental now"}
-    return [begun[word] for word in after - before] + [f"Changed {name}: no longer {word}" for word in before - after]
-
-
-def _answers(was: Operation, now: Operation) -> list[str]:
-    """That another thing is answered; fields of models have lines of their own."""
-    lines: list[str] = []
-    if was.answer != now.answer:
-        one, two = (_kind(each) for each in (was, now))
-        if one != two:
-            lines.append(f"Changed the answer of `{now.name}` from {one} to {two}")
+def _operation(was: Operation, now: Operation) -> Iterator[str]:
+    yield from _differing(f"`{now.route}` (`{now.name}`)", _marked(was.raw), _marked(now.raw))
+    yield from _differing(f"`{now.name}`", _facts(was), _facts(now))
     before, after = set(was.raw["x-errors"]), set(now.raw["x-errors"])
-    lines += [f"Changed `{now.name}`: it may answer {status} now" for status in after - before]
-    lines += [f"Changed `{now.name}`: it answers {status} no more" for status in before - after]
-    if (was.raw.get("security") == []) != (now.raw.get("security") == []):
-        lines.append(f"Changed `{now.name}`: it needs {'no' if now.raw.get('security') == [] else 'a'} token now")
-    return lines
+    yield from (f"Changed `{now.name}`: it may answer {status} now" for status in after - before)
+    yield from (f"Changed `{now.name}`: it answers {status} no more" for status in before - after)
 
 
-def _kind(one: Operation) -> str:
-    kind, schema = one.answer
-    if schema is None:
-        return "nothing"
-    inner = schema["properties"]["data"] if one.enveloped else schema
-    text = "an object" if "properties" in inner else python_type(inner)
-    return f"lines of {text}" if kind.endswith("ndjson") else text
+def _marked(raw: Schema) -> Facts:
+    return dict.fromkeys(marks(raw), True)
 
 
-def _parts(document: Schema) -> dict[str, dict[str, _Part]]:
-    """The keywords of each route, the fields of each model, the values of each enumeration."""
-    found: dict[str, dict[str, _Part]] = {}
-    for one in operations(document):
-        parts = {f"keyword `{part.word}`": _part(part.schema, part.required, part.raw, True) for part in one.arguments}
-        answer: Schema = one.answer[1] or {} if one.enveloped else {}
-        fields: Schema = answer.get("properties", {})
-        required = answer.get("required", ())
-        parts |= {
-            f"field `{key}`": _part(fields[key], key in required, fields[key]) for key in fields.keys() - {"data"}
-        }
-        found[template(one.route)] = parts
+def _facts(one: Operation) -> Facts:
+    """What may differ about an operation; fields of what it answers have lines of their own."""
+    answer = "nothing" if one.data is None else python_type(one.data)
+    answer = f"lines of {answer}" if one.answer[0] == LINES else answer
+    return {"called": one.name, "answer": answer, "tokenless": one.raw.get("security") == []}
+
+
+def _parts(document: Schema) -> dict[str, dict[str, Facts]]:
+    """The keywords of each route, the fields of each answer and model, the values of each enumeration."""
+    found: dict[str, dict[str, Facts]] = {route: {} for route in by_template(document)}
     for name, schema in document.get("components", {}).get("schemas", {}).items():
-        held = schema.get("properties", {}).items()
-        found[name] = {f"field `{key}`": _part(value, key in schema["required"], value) for key, value in held}
-        found[name] |= {f"value `{value}`": _Part() for value in schema.get("enum", ())}
+        found[name] = {f"value `{value}`": {} for value in schema.get("enum", ())}
+    for part in parts(document):
+        if part.where not in ("", "answer"):
+            found[part.owner][f"keyword `{part.word}`"] = _part(part, "asked")
+        elif part.where == "" or part.key not in ("", "data"):
+            found[part.owner][f"field `{part.key}`"] = _part(part, "there")
     return found
 
 
-def _part(schema: Schema, required: bool, raw: Schema, given: bool = False) -> _Part:
-    rest, nullable = split_null(schema)
-    return _Part(python_type(rest), required, nullable, _marks(raw), given)
-
-
-def _told(part: str, one: _Part) -> str:
-    return f"the required {part}" if one.given and one.required else part
-
-
-def _changed(name: str, was: _Part, now: _Part) -> list[str]:
-    lines = _marked(name, was.marks, now.marks)
-    if was.type != now.type:
-        lines.append(f"Changed {name} from {was.type} to {now.type}")
-    if was.required != now.required:
-        given = "is required now" if now.required else "is optional now"
-        read = "is always there now" if now.required else "may be missing now"
-        lines.append(f"Changed {name}: it {given if now.given else read}")
-    if was.nullable != now.nullable:
-        lines.append(f"Changed {name}: it {'may be' if now.nullable else 'is never'} null now")
-    return lines
+def _part(part: Part, required: str) -> Facts:
+    bare, nullable = split_null(part.schema)
+    return {"type": python_type(bare), required: part.required, "nullable": nullable, **_marked(part.raw)}

@@ -1,15 +1,14 @@
-"""A model and a method as Python source, before formatting."""
+"""A model and a method of a description, as the pieces that templates/module.py.jinja puts together."""
 
 import re
-from textwrap import fill, indent
 
 from attrs import frozen
 
-from tools.apigen.description import Argument, Operation, Schema, literal, python_type, refs, split_null
-from tools.apigen.names import FIELDS, camel, identifier, sentence, snake
+from tools.apigen.description import LINES, Operation, Part, fields
+from tools.apigen.names import camel, sentence, snake
+from tools.apigen.schemas import Schema, literal, marks, python_type, refs, split_null
 
-TAB, _CODE, _TEXT = "    ", 116, 108  # the indent, and the widths of a statement and of words
-_MAYBE_MISSING = "# None if null or missing:"
+_CODE, _TEXT = 116, 108  # the widths of a statement and of words
 _ERRORS = {
     400: "BadRequestError",
     403: "PermissionDeniedError",
@@ -18,60 +17,59 @@ _ERRORS = {
     422: "UnprocessableEntityError",
 }
 _USUAL = (400, 403, 422, 404)  # wrong arguments, a token that may not, and, if it takes ids, an unknown one
-
-
-def docstring(*paragraphs: str) -> str:
-    """Paragraphs, wrapped but for those that have line breaks of their own."""
-    text = "\n\n".join(one if "\n" in one else fill(one, _TEXT) for one in paragraphs if one)
-    text = text.replace("\\", "\\\\").replace('"""', '\\"""')
-    return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
+_BODIES = ("_post", "_put", "_patch", "_send", "_request")  # the verbs of the core that take a body before the query
+_READS = ("_get", "_list", "_post", "_put", "_patch", "_request")  # those that may read an answer without an envelope
 
 
 @frozen
-class Uses:
-    """What models are for: callers fill in the `given` ones, `members` belong to a union, `answered` ones we read."""
+class Model:
+    """A class, or an alias of the `values` that an enumeration has."""
 
-    given: set[str]
-    members: set[str]
-    answered: set[str]
+    name: str
+    schema: Schema
+    is_given: bool  # callers fill it in
+    is_member: bool  # of a union
+    is_answered: bool
+
+    @property
+    def values(self) -> str:
+        return ", ".join(map(literal, self.schema.get("enum", ())))
+
+    @property
+    def words(self) -> str:
+        return str(self.schema.get("description") or sentence(snake(self.name)))
+
+    @property
+    def parts(self) -> list[Part]:
+        return fields(self.name, "", self.schema)
+
+    @property
+    def fields(self) -> list[str]:
+        """What is always there, then what may be missing, then the tag of a union's member."""
+        always, maybe, last = list[str](), list[str](), list[str]()
+        for part in self.parts:
+            bare, nullable = split_null(part.schema)
+            kind = python_type(bare)
+            may_go = nullable or kind == "None" or "deprecated" in bare  # one day, where we only read it
+            if part.key == "type" and self.is_member and "const" in bare:
+                tag = literal(bare["const"])
+                last.append(_field(part, f"Literal[{tag}]", tag))
+            elif part.required and (self.is_given or not may_go):
+                always.append(_field(part, python_type(part.schema)))
+            elif self.is_given and nullable:
+                maybe.append(_field(part, f"{kind} | Unset | None", "UNSET"))
+            else:
+                maybe.append(_field(part, kind if kind == "None" else f"{kind} | None", "None"))
+        note = ["# None if null or missing:"] if maybe and self.is_answered else []
+        return [*always, *note, *maybe, *last]
 
 
-def model(name: str, schema: Schema, uses: Uses) -> str:
-    """An alias; or a class: what is always there, then what may be missing, then the tag of a union's member."""
-    if "enum" in schema:
-        return f"{name}: TypeAlias = Literal[{', '.join(map(literal, schema['enum']))}] | str"
-    always, maybe, last = list[str](), list[str](), list[str]()
-    for key, value in schema["properties"].items():
-        if key == "type" and name in uses.members and "const" in value:
-            last.append(_field(key, value, f"Literal[{literal(value['const'])}]", literal(value["const"])))
-        elif _is_sure(name, key, value, schema, uses):
-            always.append(_field(key, value, python_type(value), ""))
-        elif name in uses.given and split_null(value)[1]:
-            maybe.append(_field(key, value, f"{python_type(split_null(value)[0])} | Unset | None", "UNSET"))
-        else:
-            kind = python_type(split_null(value)[0])
-            maybe.append(_field(key, value, kind if kind == "None" else f"{kind} | None", "None"))
-    if maybe and name in uses.answered:
-        maybe = [_MAYBE_MISSING, *maybe]
-    words = docstring(schema.get("description") or sentence(snake(name)))
-    return f"@define\nclass {name}(Model):\n" + indent("\n".join([words, "", *always, *maybe, *last]), TAB)
-
-
-def _is_sure(name: str, key: str, value: Schema, schema: Schema, uses: Uses) -> bool:
-    """Whether a field is always there: what is null, or deprecated and only read, may go one day."""
-    if key not in schema["required"]:
-        return False
-    return name in uses.given or not (split_null(value)[1] or "deprecated" in value or value.get("type") == "null")
-
-
-def _field(key: str, value: Schema, kind: str, default: str) -> str:
-    word = value.get("x-word") or identifier(key, FIELDS)
-    if camel(word) != key:
+def _field(part: Part, kind: str, default: str = "") -> str:
+    if camel(part.word) != part.key:
         given = f"default={default}, " if default else ""
-        default = f'field({given}metadata={{"key": {literal(key)}}})'
-    marks = [mark.removeprefix("x-") for mark in ("deprecated", "x-experimental") if mark in value]
-    note = value.get("description") or ", ".join(marks)
-    return f"{word}: {kind}" + (f" = {default}" if default else "") + (f"  # {note}" if note else "")
+        default = f'field({given}metadata={{"key": {literal(part.key)}}})'
+    note = part.schema.get("description") or ", ".join(marks(part.schema))
+    return f"{part.word}: {kind}" + (f" = {default}" if default else "") + (f"  # {note}" if note else "")
 
 
 @frozen
@@ -83,63 +81,44 @@ class Verb:
     first: str = ""
 
     @property
-    def awaited(self) -> bool:
+    def is_awaited(self) -> bool:
         return not self.result.startswith(("Pager", "LogStream"))
 
 
+@frozen
 class Method:
     """A method of a resource."""
 
-    def __init__(self, one: Operation, schemas: Schema, methods: set[str], replacement: str | None) -> None:
-        self.one, self.schemas, self.replacement = one, schemas, replacement
-        self.arguments = one.arguments
-        self.shadowed = "list" in methods  # by the method of that name, in the class that this one stands in
-        self.verb = self._verb()
+    one: Operation
+    schemas: Schema  # the models and enumerations of the description
+    names: set[str]  # of all methods
 
-    def source(self) -> str:
-        """The method, its decorator included."""
-        lines = [self._words(), *self._masks()]
-        parts = self._parts()
-        for name in sorted(("route", "body", "query", "headers"), key=lambda name: -len(parts.get(name, ""))):
-            if len(self._call(parts)) > _CODE and parts.get(name, "").endswith(("}", ")")):  # the longest first
-                lines.append(f"{name} = {parts[name]}")
-                parts[name] = name
-        lines.append(self._call(parts))
-        head = f"@deprecated({literal(self._instead())})\n" if "deprecated" in self.one.raw else ""
-        head += "async def" if self.verb.awaited else "def"
-        return f"{head} {self.one.method}({self._signature()}) -> {self.verb.result}:\n" + indent("\n".join(lines), TAB)
-
-    def _instead(self) -> str:
-        return f"Use {self.replacement} instead." if self.replacement else "The API deprecates it."
-
-    def _verb(self) -> Verb:
-        one, (kind, schema) = self.one, self.one.answer
-        http = one.http.upper()
-        if schema is None:
+    @property
+    def verb(self) -> Verb:
+        one, http, data = self.one, self.one.http.upper(), self.one.data
+        if data is None:
             plain = http == "DELETE" and one.body is None
             return Verb("_delete", "None") if plain else Verb("_send", "None", f'"{http}"')
-        if kind.endswith("ndjson"):
-            models = ", ".join(python_type(member) for member in schema["oneOf"])
+        if one.answer[0] == LINES:
+            models = ", ".join(refs(data))
             return Verb("_stream", f"LogStream[{models}]", models)
-        inner = schema["properties"]["data"] if one.enveloped else schema
-        if inner.get("type") == "array" and http == "GET" and one.body is None:
-            return Verb(self._listing(schema), f"Pager[{python_type(inner['items'])}]", self._kind(inner["items"]))
-        result, first = python_type(inner), self._kind(inner)
-        if self.shadowed:
+        if data.get("type") == "array" and http == "GET" and one.body is None:
+            return Verb(self._listing(), f"Pager[{python_type(data['items'])}]", self._class(data["items"]))
+        result, first = python_type(data), self._class(data)
+        if f"{one.resource}.list" in self.names:  # it hides the type from the annotations of its class
             result, first = (re.sub(r"\blist\[", "builtins.list[", text) for text in (result, first))
         if http in ("HEAD", "DELETE") or (http == "GET" and one.body is not None):
             return Verb("_request", result, f'{first}, "{http}"')
         return Verb(f"_{one.http}", result, first)
 
-    def _listing(self, schema: Schema) -> str:
-        pagination = schema.get("properties", {}).get("pagination")
-        if pagination is None:
+    def _listing(self) -> str:
+        pagination = refs(self.one.envelope.get("pagination"))
+        if not pagination:
             return "_list"
-        goes_on = "nextCursor" in self.schemas[refs(pagination)[0]]["properties"]
-        asked = any(one.key == "cursor" and one.where == "query" for one in self.arguments)
-        return "_pages" if goes_on and asked else "_single_page"
+        asked = any(part.key == "cursor" for part in self._at("query"))
+        return "_pages" if asked and "nextCursor" in self.schemas[pagination[0]]["properties"] else "_single_page"
 
-    def _kind(self, schema: Schema) -> str:
+    def _class(self, schema: Schema) -> str:
         """A type as an argument; what is no class, such as a union, is passed off as one."""
         text = python_type(schema)
         if text == "JSON":
@@ -147,115 +126,130 @@ class Method:
         is_class = " | " not in re.sub(r"\[.*\]", "", text) and "enum" not in self.schemas.get(text, ())
         return text if is_class else f'cast("type[{text}]", {text})'
 
-    def _signature(self) -> str:
-        ids = [f"{one.word}: {one.type}" for one in self.arguments if one.where == "path"]
-        rest = [one for one in self.arguments if one.where != "path"]
-        keywords = [f"{one.word}: {one.type}" for one in sorted(rest, key=lambda one: not one.required)]
-        if self.verb.name == "_delete":
-            keywords.append("missing_ok: bool = False")
+    def _at(self, *places: str) -> list[Part]:
+        return [part for part in self.one.arguments if part.where in places]
+
+    @property
+    def signature(self) -> str:
+        ids = [f"{part.word}: {_annotation(part)}" for part in self._at("path")]
+        rest = sorted(self._at("header", "query", "body", "live"), key=lambda part: not part.required)
+        keywords = [f"{part.word}: {_annotation(part)}" for part in rest]
+        keywords += ["missing_ok: bool = False"] if self.verb.name == "_delete" else []
         return ", ".join(["self", *ids, *(["*"] if keywords else []), *keywords])
 
-    def _masks(self) -> list[str]:
-        """Secrets are masked from here on, so that no traceback of ours shows them."""
-        lines: list[str] = []
-        for one in self.arguments:
-            rest, nullable = split_null(one.schema)
-            if rest.get("format") == "password":
-                maybe = f"{one.word} and " if nullable or not one.required else ""
-                lines.append(f"{one.word} = {maybe}Secret({one.word})")
-        return lines
+    @property
+    def statements(self) -> list[str]:
+        """The masking of secrets (no traceback of ours shows them), what is too long for the call, and the call."""
+        secrets = [part for part in self.one.arguments if split_null(part.schema)[0].get("format") == "password"]
+        lines, given = [_mask(part) for part in secrets], self._given()
+        for name in sorted(("route", "body", "query", "headers"), key=lambda name: -len(given[name])):
+            if len(self._call(given)) > _CODE and given[name].endswith(("}", ")")):  # the longest first
+                lines.append(f"{name} = {given[name]}")
+                given[name] = name
+        return [*lines, self._call(given)]
 
-    def _parts(self) -> dict[str, str]:
-        """What is sent where, as expressions; those that need a name have one."""
-        ids = [f"quoted({one.word})" if "x-twice" in one.raw else one.word for one in self._at("path")]
-        template, listed = literal(re.sub(r"{.*?}", "{}", self.one.path)), ", ".join(ids)
-        route = ", ".join([template, listed] if ids else [template])
-        if len(route) > _TEXT:  # on two lines, not one for each id
-            route = f"{template}, *({listed})"
-        parts = {"route": f"path({route})" if ids else route, "body": self._body()}
-        parts["query"] = _dict([f"{literal(one.key)}: {self._value(one)}" for one in self._at("query")])
-        parts["headers"] = self._headers()
-        parts["live"] = "".join(one.word for one in self._at("live")) or (
-            "True" if [*self.one.raw["responses"]] == ["101"] else ""
-        )
-        reads = self.verb.name in ("_get", "_list", "_post", "_put", "_patch", "_request")
-        parts["bare"] = "True" if reads and not self.one.enveloped else ""
-        parts["token"] = "False" if self.one.raw.get("security") == [] else ""
-        parts["missing_ok"] = "missing_ok" if self.verb.name == "_delete" else ""
-        return parts
+    def _given(self) -> dict[str, str]:
+        """What the verb is given, as expressions; empty if it is not."""
+        raw, verb, headers = self.one.raw, self.verb.name, self._pairs("header")
+        if not all(part.required for part in self._at("header")):
+            headers = f"{{key: value for key, value in {headers}.items() if value is not None}}"
+        live = "True" if [*raw["responses"]] == ["101"] else "".join(part.word for part in self._at("live"))
+        return {
+            "route": self._route(),
+            "body": "".join(part.word for part in self._at("body") if part.key == "") or self._pairs("body"),
+            "query": self._pairs("query"),
+            "headers": headers,
+            "live": live,
+            "bare": "True" if verb in _READS and not self.one.envelope else "",
+            "token": "False" if raw.get("security") == [] else "",
+            "missing_ok": "missing_ok" if verb == "_delete" else "",
+        }
 
-    def _at(self, where: str) -> list[Argument]:
-        return [one for one in self.arguments if one.where == where]
-
-    def _body(self) -> str:
-        found = self._at("body")
-        if [one.key for one in found] == [""]:
-            return found[0].word
-        further = [f"**({one.word} or {{}})" for one in found if one.key == "*"]
-        return _dict([*further, *(f"{literal(one.key)}: {self._value(one)}" for one in found if one.key != "*")])
-
-    def _value(self, one: Argument) -> str:
-        rest, _ = split_null(one.schema)
-        known = self.schemas.get(rest.get("$ref", "").rpartition("/")[2], rest)
-        if "anyOf" in known or (known.get("type") == "string" and {"enum", "const"} & known.keys()):
-            return f'choice("{one.word}", {one.word})'
-        if "explode" in one.raw:
-            return f'",".join({one.word})' if one.required else f'{one.word} and ",".join({one.word})'
-        return one.word
-
-    def _headers(self) -> str:
-        found = self._at("header")
-        texts = _dict([f"{literal(one.key)}: {self._header(one)}" for one in found])
-        if all(one.required for one in found):
-            return texts
-        return f"{{key: value for key, value in {texts}.items() if value is not None}}"
-
-    def _header(self, one: Argument) -> str:
-        """A header's value as text; None if it is left out."""
-        kind = python_type(split_null(one.schema)[0], given=True)
-        if kind in ("str", "Secret") or kind in self.schemas:
-            return one.word
-        ways = {"bool": f"str({one.word}).lower()", "datetime": f"{one.word}.isoformat()"}
-        text = ways.get(kind, f"str({one.word})")
-        return text if one.required else f"{one.word} if {one.word} is None else {text}"
-
-    def _call(self, parts: dict[str, str]) -> str:
+    def _call(self, given: dict[str, str]) -> str:
         """The statement that sends."""
-        by_name = {"query"} if self.verb.name in ("_post", "_put", "_patch", "_send", "_request") else set[str]()
-        by_name |= parts.keys() - {"route", "body", "query"}
-        given = [self.verb.first] if self.verb.first else []
-        given += [f"{name}={part}" if name in by_name else part for name, part in parts.items() if part]
-        call = f"self.{self.verb.name}({', '.join(given)})"
-        call = f"await {call}" if self.verb.awaited else call
-        return call if self.verb.result == "None" else f"return {call}"
+        verb = self.verb
+        by_position = ("route", "body") if verb.name in _BODIES else ("route", "body", "query")
+        told = [text if name in by_position else f"{name}={text}" for name, text in given.items() if text]
+        call = f"self.{verb.name}({', '.join([verb.first, *told] if verb.first else told)})"
+        call = f"await {call}" if verb.is_awaited else call
+        return call if verb.result == "None" else f"return {call}"
 
-    def _words(self) -> str:
-        raw, route = self.one.raw, self.one.route
-        route += " (experimental)" if "x-experimental" in raw else ""
+    def _route(self) -> str:
+        template = literal(re.sub(r"{.*?}", "{}", self.one.path))
+        ids = [f"quoted({part.word})" if "x-twice" in part.raw else part.word for part in self._at("path")]
+        route = ", ".join([template, *ids])
+        if len(route) > _TEXT:  # on two lines, not one for each id
+            route = f"{template}, *({', '.join(ids)})"
+        return f"path({route})" if ids else template
+
+    def _pairs(self, where: str) -> str:
+        """What is sent in one place, as a dict; further fields first, so that those that are named win."""
+        found = sorted(self._at(where), key=lambda part: part.key != "*")
+        pairs = [f"{literal(part.key)}: {self._value(part)}" for part in found]
+        pairs = [f"**({found[0].word} or {{}})", *pairs[1:]] if found and found[0].key == "*" else pairs
+        return "{" + ", ".join(pairs) + "}" if pairs else ""
+
+    def _value(self, part: Part) -> str:
+        """An argument as it is sent: as text in a header, None if that is left out."""
+        word, (bare, _) = part.word, split_null(part.schema)
+        known = self.schemas[refs(bare)[0]] if "$ref" in bare else bare
+        if part.where == "header":
+            kind = "str" if "enum" in known else python_type(bare, given=True)
+            ways = {"str": word, "bool": f"str({word}).lower()", "datetime": f"{word}.isoformat()"}
+            text = ways.get(kind, f"str({word})")
+            return text if part.required or text == word else f"{word} if {word} is None else {text}"
+        if "anyOf" in known or (known.get("type") == "string" and {"enum", "const"} & known.keys()):
+            return f'choice("{word}", {word})'
+        if "explode" in part.raw:
+            return f'",".join({word})' if part.required else f'{word} and ",".join({word})'
+        return word
+
+    @property
+    def deprecated(self) -> str:
+        instead = self.one.raw.get("x-replaced-by")
+        told = f"Use {instead} instead." if instead in self.names else "The API deprecates it."
+        return told if "deprecated" in self.one.raw else ""
+
+    @property
+    def words(self) -> list[str]:
+        """The paragraphs of the docstring: the summary, the rest, the route."""
+        raw, route = self.one.raw, self.one.route + (" (experimental)" if "x-experimental" in self.one.raw else "")
         if len(route) > _TEXT:
             cut = route.rindex("/", 0, _TEXT - 16)
-            route = f"{route[:cut]}\n{TAB}{route[cut:]}"
-        about = [raw["description"]] if "description" in raw else []
-        for one in self.arguments:
-            for mark in ("deprecated", "x-experimental"):
-                if mark in one.raw and not re.search(f"`{one.word}`[^.]*{mark[-10:]}", " ".join(about)):
-                    about.append(f"`{one.word}` is {mark.removeprefix('x-')}.")
-        if self.verb.name == "_pages" and any(one.word == "limit" for one in self.arguments):
-            about.append("`limit` is the size of a page.")
-        return docstring(raw["summary"], " ".join([*about, self._raises()]).strip(), route)
+            route = f"{route[:cut]}\n    {route[cut:]}"
+        about = str(raw.get("description", ""))
+        for part in self.one.arguments:
+            for mark in marks(part.raw):
+                told = re.search(f"`{part.word}`[^.]*{mark}", about)
+                about += "" if told else f" `{part.word}` is {mark}."
+        if self.verb.name == "_pages" and any(part.word == "limit" for part in self._at("query")):
+            about += " `limit` is the size of a page."
+        return [raw["summary"], f"{about} {self._raises()}".strip(), route]
 
     def _raises(self) -> str:
         """The errors that an answer stands for, but for those that any call or any id may meet."""
-        known: Schema = self.one.raw.get("x-raises", {})
-        if known == {} and "x-raises" in self.one.raw:
+        known: dict[str, str] = self.one.raw.get("x-raises", {})
+        if not known and "x-raises" in self.one.raw:
             return ""  # the words say it all
         usual = _USUAL if self._at("path") else _USUAL[:-1]
-        found = {_ERRORS[status] for status in self.one.raw["x-errors"] if status in _ERRORS and status not in usual}
-        plain = [name for name in _ERRORS.values() if name in found and name not in known]
-        told = [", ".join(plain)] if plain else []
-        told += [f"{name}: {reason}" for name, reason in known.items()]
-        return f"Raises {'; '.join(told)}." if told else ""
+        found = [name for status, name in _ERRORS.items() if status in self.one.raw["x-errors"] and status not in usual]
+        plain = ", ".join(name for name in found if name not in known)
+        told = [plain, *(f"{name}: {reason}" for name, reason in known.items())]
+        return f"Raises {'; '.join(filter(None, told))}." if any(told) else ""
 
 
-def _dict(pairs: list[str]) -> str:
-    return "{" + ", ".join(pairs) + "}" if pairs else ""
+def _annotation(part: Part) -> str:
+    """What a caller may give: None sends null or leaves out a parameter, UNSET leaves out a field."""
+    bare, nullable = split_null(part.schema)
+    kind = python_type(bare, given=True)
+    if part.key == "*":
+        return f"Mapping[str, {kind}] | None = None"
+    if part.where != "body":
+        return kind if part.required else f"{kind} | None = None"
+    null = " | None" if nullable else ""
+    return f"{kind}{null}" if part.required else f"{kind} | Unset{null} = UNSET"
+
+
+def _mask(part: Part) -> str:
+    maybe = f"{part.word} and " if split_null(part.schema)[1] or not part.required else ""
+    return f"{part.word} = {maybe}Secret({part.word})"

@@ -2,30 +2,29 @@
 
 import re
 
-from tools.apigen.description import Schema
+from tools.apigen.document import OURS, Node
+from tools.apigen.schemas import MARKS, Schema
 
 _STAGES = ("x-stability", "x-stability-level", "x-status", "x-lifecycle", "x-maturity", "x-stage", "x-release-status")
 _SELF = "this|it|endpoint|operation|route|method|parameter|field|property|header"
-_WORDS = {"deprecated": "deprecated|sunset|obsolete", "experimental": "experimental|alpha|beta|preview|unstable"}
+_WORDS = {"deprecated": "deprecated|sunset|obsolete", "x-experimental": "experimental|alpha|beta|preview|unstable"}
 
 
-def marks(raw: Schema, *, words_too: bool = True) -> Schema:
+def found_marks(node: Node) -> Schema:
     """`deprecated` and `x-experimental`, as the keyword, as an extension, or in words, if these are the API's own."""
-    made: Schema = {}
-    for mark, words in _WORDS.items():
-        stages = [str(raw[key]) for key in _STAGES if key in raw]
-        flags = [raw[key] for key in (mark, *(f"x-{word}" for word in words.split("|"))) if key in raw]
-        text = "\n".join(raw[key] for key in ("summary", "description") if isinstance(raw.get(key), str))
-        said = rf"(?im)^\W*({mark})\b(?![ -]\w+ing\b)|[(\[*]\W*({mark})\W*[)\]*]|\b({_SELF}) (is|are) ({mark})\b"
-        if (
-            any(flag not in (False, None, "false") for flag in flags)
-            or any(re.fullmatch(words, stage, re.IGNORECASE) for stage in stages)
-            or (words_too and not flags and re.search(said, text))
-        ):
-            made[mark] = True
-    if made.pop("experimental", False):
-        made["x-experimental"] = True
-    return made
+    return {mark: True for mark in MARKS if _is_marked(node.value, mark, words_too=OURS not in node.root)}
+
+
+def _is_marked(raw: Schema, mark: str, *, words_too: bool) -> bool:
+    words, word = _WORDS[mark], MARKS[mark]
+    flags = [raw[key] for key in (word, *(f"x-{one}" for one in words.split("|"))) if key in raw]
+    if any(flag not in (False, None, "false") for flag in flags):
+        return True
+    if any(re.fullmatch(words, str(raw[key]), re.IGNORECASE) for key in _STAGES if key in raw):
+        return True
+    text = "\n".join(raw[key] for key in ("summary", "description") if isinstance(raw.get(key), str))
+    said = rf"(?im)^\W*({word})\b(?![ -]\w+ing\b)|[(\[*]\W*({word})\W*[)\]*]|\b({_SELF}) (is|are) ({word})\b"
+    return words_too and not flags and re.search(said, text) is not None
 
 
 def own_summary(raw: Schema) -> str | None:

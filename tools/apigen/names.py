@@ -4,7 +4,7 @@ import keyword
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,8 @@ VERBS = ("list", "create", "get", "update", "replace", "delete", "check")
 _HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "delete": "delete", "head": "check"}
 _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
-KEYWORDS = _BUILTINS | {
-    "query",
-    "body",
-    "route",
-    "headers",
-    "path",
-    "choice",
-    "quoted",
-    "cast",
-    "builtins",
-    "missing_ok",
-}
+_CALLS = {"query", "body", "route", "headers", "path", "choice", "quoted", "cast", "builtins", "missing_ok"}
+KEYWORDS = _BUILTINS | _CALLS  # what no keyword may be called, since methods use it themselves
 _MODULES = {"models", "shared", *dir(BaseClient)}
 _ENDS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "ss": "ss", "us": "us", "is": "is", "s": ""}
 _SECRET = re.compile(
@@ -40,45 +30,31 @@ class Names:
     """What names.toml says about one API; `used` are its lines that a document has needed."""
 
     def __init__(self, table: dict[str, Any], api: str) -> None:
-        self._own: dict[str, Any] = table.get(api, {})
-        self._operations = {template(route): route for route in self._own.get("operations", {})}
-        self.client: str = self._own.get("client", pascal(api) + "Client")
-        self.replaced: dict[str, str] = self._own.get("replaced", {})
-        self.integers: str = table.get("integers", "(?!)")
-        self.dates: str = table.get("dates", "(?!)")
-        self.secrets, self.public = set(table.get("secrets", ())), set(table.get("public", ()))
-        self.twice = set(table.get("twice", ()))
+        parts: dict[str, Any] = {"operations": {}, "models": {}, "enums": {}, "errors": {}, "replaced": {}}
+        self.own: dict[str, Any] = {"tokenless": [], **parts, **table.get(api, {})}
+        self.client: str = self.own.get("client", pascal(api) + "Client")
+        self.integers, self.dates = (str(table.get(rule, "(?!)")) for rule in ("integers", "dates"))
+        self.secrets, self.public, self.twice = (set(table.get(rule, ())) for rule in ("secrets", "public", "twice"))
         self.parameters: dict[str, str] = table.get("parameters", {})
         self.used: set[str] = set()
 
-    def lines(self) -> set[str]:
-        """The keys of the lines that name something."""
-        return {key for part in ("operations", "models", "enums") for key in self._own.get(part, {})}
+    def unused(self) -> list[str]:
+        """The lines that name what is not there."""
+        return sorted({key for part in ("operations", "models", "enums") for key in self.own[part]} - self.used)
 
-    def operation(self, route: str) -> tuple[str, str | None] | None:
-        """The name of an operation that the table lists, and of the model of its answer."""
-        listed = self._operations.get(template(route))
-        if listed is None:
-            return None
+    def operation(self, route: str) -> tuple[str, str | None]:
+        """The name of an operation that the table lists, else nothing; and of the model of its answer."""
+        listed = next((key for key in self.own["operations"] if template(key) == template(route)), "")
         self.used.add(listed)
-        name, _, model = self._own["operations"][listed].partition(" ")
+        name, _, model = self.own["operations"].get(listed, "").partition(" ")
         return name, model or None
 
     def given(self, kind: str, keys: list[str]) -> str | None:
         """The name that the table gives to a shape under the first of these keys that it has."""
-        table: dict[str, str] = self._own.get(kind, {})
-        key = next((key for key in keys if key in table), None)
-        if key is None:
-            return None
+        table: dict[str, str] = self.own[kind]
+        key = next((key for key in keys if key in table), "")
         self.used.add(key)
-        return table[key]
-
-    def extra_errors(self, route: str) -> list[int]:
-        """The statuses that the API answers though its document does not say so."""
-        return list(self._own.get("errors", {}).get(route, ()))
-
-    def needs_no_token(self, route: str) -> bool:
-        return route in self._own.get("tokenless", ())
+        return table.get(key)
 
     def is_secret(self, owner: str, field: str, form: str | None) -> bool:
         """Return True if a string is to be masked: by the table, its format, or its name."""
@@ -117,10 +93,8 @@ def default_operations(http: str, path: str, many: bool, *, log: bool = False) -
     last, ends_in_id = nouns[-1], bool(steps) and "{" in steps[-1]
     action = singular(last) == last and (http == "post" or (http == "get" and not many))
     if inner and not ends_in_id and (action or log):
-        before = singular(nouns[-2])
-        names = (
-            [last, f"{last}_{before}"] if len(inner) == 1 else [f"{last}_{before}", f"{'_'.join(inner[:-1])}_{last}"]
-        )
+        names = [last] if len(inner) == 1 else []
+        names += [f"{last}_{singular(nouns[-2])}", f"{'_'.join(inner[:-1])}_{last}"]
         yield from ((resource, identifier(name, _BUILTINS | set(VERBS))) for name in names)
         return
     one = last if verb in ("list", "get") and not ends_in_id else singular(last)
@@ -157,9 +131,8 @@ def sentence(name: str) -> str:
 
 
 def snake(name: str) -> str:
-    return (
-        re.sub(r"\W+|_+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)).strip("_").lower()
-    )
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return re.sub(r"\W+|_+", "_", parted).strip("_").lower()
 
 
 def pascal(name: str) -> str:
@@ -171,6 +144,16 @@ def camel(name: str) -> str:
     """The JSON key that the core gives to a Python name."""
     head, *rest = name.rstrip("_").split("_")
     return head + "".join(word[:1].upper() + word[1:] for word in rest)
+
+
+def distinct(wanted: Iterable[tuple[str, str]]) -> list[str]:
+    """These words, each with what it may end in; one that another has already gets that ending, or a number."""
+    made: list[str] = []
+    for word, ending in wanted:
+        endings = [ending or 2, *range(2, len(made) + 3)]
+        options = [word, *(f"{word.rstrip('_')}_{end}" for end in endings)]
+        made.append(next(option for option in options if option not in made))
+    return made
 
 
 def singular(noun: str) -> str:

@@ -1,22 +1,24 @@
 """An OpenAPI 3.1 document, everything inlined or by reference, as a description: objects and enumerations named once.
 
-What the committed description names keeps its name, place by place; so do its words (summaries, notes). A new shape is
-called what names.toml says, else after its `$ref` or its place, and never shares the model of another shape: if a
+What the committed description names keeps its name, spot by spot; so do its words (summaries, notes). A new shape is
+called what names.toml says, else after its `$ref` or its spot, and never shares the model of another shape: if a
 name is taken, the next one serves. An operation that is not understood is left out, and the reason told.
 """
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 from attrs import evolve, frozen
 
-from tools.apigen.calls import Call, named
-from tools.apigen.description import METHODS, Schema, is_object
-from tools.apigen.document import OURS, Document, DocumentError, Place
-from tools.apigen.names import KEYWORDS, Names, identifier, pascal, sentence, template
-from tools.apigen.operation import Maker
-from tools.apigen.schemas import Schemas
+from tools.apigen.calls import Call, described, named
+from tools.apigen.description import METHODS, by_template
+from tools.apigen.document import OURS, DocumentError, Node
+from tools.apigen.names import Names, pascal, sentence, template
+from tools.apigen.naming import Committed, Shapes
+from tools.apigen.operation import Reader
+from tools.apigen.plain import Plain
+from tools.apigen.schemas import Schema, is_list, is_object
 
 
 @frozen
@@ -26,80 +28,103 @@ class Result:
     description: Schema
     refused: list[str]
     unnamed: list[str]
+    unused: list[str]  # the lines of names.toml that match nothing
 
 
 def normalise(document: Schema, names: Names, committed: Schema | None = None) -> Result:
     """The description of a document; DocumentError if there is nothing in it that is understood."""
-    old, refused, source = _aligned(committed or {}, document), list[str](), Document(document)
+    old, refused = committed or {}, list[str]()
     servers = _servers(document, old)
-    calls = named(source, names, old, refused)
-    schemas = Schemas(source, names, old, {pascal(call.resource) for call in calls})
-    done = _operations(calls, Maker(source, names, schemas, servers[0]["url"]), refused)
+    calls = named(_read(document, names, old, servers[0]["url"], refused))
+    shapes = Shapes(names, Committed(old), {pascal(call.resource) for call in calls})
+    done: list[Call] = []
+    for call in calls:
+        with _left_out(call.node, call.route, refused):
+            sound, once = _is_name(call.name), all(call.name != one.name for one in done)
+            call.node.check(sound, "no name can be made of its path; name it in names.toml")
+            call.node.check(once, f"two routes are named {call.name}; name this one in names.toml")
+            trial = shapes.copy()
+            done.append(evolve(call, raw=described(call, trial)))
+            shapes = trial
     if not done:
         raise DocumentError(refused[0] if refused else "#/paths: no operations")
-    words = {tag["name"]: tag["description"] for tag in old.get("tags", ())}
-    tags = sorted({call.resource for call in done.values()})
-    info = document.get("info", {})
-    Place("#/info").check_type(info, dict, "an object is needed here")
+    done.sort(key=lambda call: (call.path, METHODS.index(call.http)))
+    info = Node(document, document.get("info", {}), "#/info").target().value
     description: Schema = {
         "openapi": "3.1.0",
         OURS: "Normalised by tools/apigen; the words are its maintainers' own.",
         "info": {**{key: str(info.get(key, "")) for key in ("title", "version")}, **old.get("info", {})},
         "servers": servers,
-        "tags": [{"name": tag, "description": words.get(tag, sentence(tag))} for tag in tags],
-        "paths": {call.path: {} for call in done.values()},
-        "components": {"schemas": schemas.settled()},
+        "tags": _tags(done, old),
+        "paths": {
+            path: {call.http: call.raw for call in done if call.path == path} for path in {c.path: 0 for c in done}
+        },
+        "components": {"schemas": shapes.settled()},
     }
-    for call in done.values():
-        description["paths"][call.path][call.http] = call.raw
-    _keep_words(description, old)
-    return Result(description, refused, list(_unnamed(done, schemas)))
+    _keep_words(_by_template(description), _by_template(old))
+    return Result(description, refused, list(_unnamed(done, shapes)), names.unused())
 
 
-def _operations(calls: list[Call], maker: Maker, refused: list[str]) -> dict[str, Call]:
-    """The operations that are understood, by route, in the order of a description; `raw` is what it holds of them."""
+def _is_name(name: str) -> bool:
+    return all(word.isidentifier() for word in name.split("."))
+
+
+@contextmanager
+def _left_out(node: Node, route: str, refused: list[str]) -> Generator[None]:
+    """Tell what is not understood, and go on without it."""
+    problem = ""
+    try:
+        yield
+    except DocumentError as error:
+        problem = str(error)
+    except RecursionError:
+        problem = f"{node.pointer}: refers to itself"
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # a list where an object belongs
+        problem = f"{node.pointer}: not as OpenAPI 3.1 has it ({error!r})"
+    if problem:
+        refused.append(f"{problem}; {route} is left out")
+
+
+def _read(document: Schema, names: Names, old: Schema, base: str, refused: list[str]) -> list[Call]:
+    """Every operation that is understood, with the name that it has already."""
     found: list[Call] = []
-    for call in calls:
-        undo = maker.schemas.saved()
-        try:
-            found.append(evolve(call, raw=maker.operation(call)))
-            continue
-        except DocumentError as error:
-            problem = str(error)
-        except RecursionError:
-            problem = f"{call.raw['x-at']}: refers to itself"
-        except (LookupError, TypeError, ValueError, AttributeError) as error:  # a list where an object belongs
-            problem = f"{call.raw['x-at']}: not as OpenAPI 3.1 has it ({error!r})"
-        undo()
-        refused.append(f"{problem}; {call.route} is left out")
-    return {call.route: call for call in sorted(found, key=lambda call: (call.path, METHODS.index(call.http)))}
+    committed, reader = by_template(old), Reader(names, Plain(names), base)
+    paths = Node(document, document.get("paths", {}), "#/paths").target()
+    for path in sorted(paths.value):
+        with _left_out(paths.at(path), path, refused):
+            item = paths.at(path).target()
+            for http in [key for key in (*METHODS, "options", "trace") if key in item.value]:
+                route = f"{http.upper()} {path}"
+                name, model = names.operation(route)
+                before = committed.get(template(route))
+                name = name or (before.name if before else "")
+                with _left_out(item.at(http), route, refused):
+                    one = reader.operation(path, http, item)
+                    found.append(Call(path, http, one.raw, name, model, known=bool(name), node=item.at(http)))
+    return found
 
 
 def _servers(document: Schema, old: Schema) -> list[Schema]:
     """The server that the client talks to, which no document changes, and those that the document names besides."""
     servers = document.get("servers", [])
-    Place("#/servers").check_type(servers, list, "a list is needed here")
+    node = Node(document, servers, "#/servers")
+    node.check(is_list(servers), "a list is needed here")
     found = [str(one["url"]) for one in servers if is_object(one) and "url" in one]
     base = next((one["url"] for one in old.get("servers", ())), None) or next(iter(found), "")
-    Place("#/servers").check(re.match(r"https?://\w", base), "no server among them that a client could call")
+    node.check(re.match(r"https?://\w", base), "no server among them that a client could call")
     kept = {"url": base} if base in found or not found else {"url": base, "x-gone": True}
     return [kept, *({"url": url} for url in dict.fromkeys(found) if url != base)]
 
 
-def _aligned(old: Schema, document: Schema) -> Schema:
-    """The committed description with the path parameters called what the document calls them, their keywords kept."""
-    paths: Schema = document.get("paths", {}) if is_object(document.get("paths", {})) else {}
-    new: dict[str, str] = {template(path): path for path in paths}
-    items: Schema = {}
-    for path, item in json.loads(json.dumps(old.get("paths", {}))).items():
-        now = path if path in paths else new.get(template(path)) or str(path)
-        renamed = dict(zip(re.findall(r"{(.*?)}", path), re.findall(r"{(.*?)}", now), strict=True))
-        for one in [one for operation in item.values() for one in operation["parameters"]]:
-            if one["in"] == "path" and renamed[one["name"]] != one["name"]:
-                one.setdefault("x-word", identifier(one["name"], KEYWORDS))
-                one["name"] = renamed[one["name"]]
-        items.setdefault(now, {}).update(item)
-    return {**old, "paths": items}
+def _tags(calls: list[Call], old: Schema) -> list[Schema]:
+    words = {tag["name"]: tag["description"] for tag in old.get("tags", ())}
+    found = sorted({call.resource for call in calls})
+    return [{"name": tag, "description": words.get(tag, sentence(tag))} for tag in found]
+
+
+def _by_template(description: Schema) -> Schema:
+    """A description by whose paths another finds its own, however their parameters are named."""
+    return {**description, "paths": {template(path): item for path, item in description.get("paths", {}).items()}}
 
 
 def _keep_words(new: Schema, old: Schema) -> None:
@@ -112,11 +137,11 @@ def _keep_words(new: Schema, old: Schema) -> None:
             _keep_words(new[key], value)
 
 
-def _unnamed(calls: dict[str, Call], schemas: Schemas) -> Iterator[str]:
+def _unnamed(calls: list[Call], shapes: Shapes) -> Iterator[str]:
     """What got a name by default for the first time, and how it gets another."""
-    for call in calls.values():
+    for call in calls:
         if not call.known:
             yield f'"{call.route}" = "{call.name}" by default; another name goes into names.toml'
-    for name, (kind, owner, key) in sorted(schemas.origin.items()):
-        if key not in ("", "pagination") and name in schemas.made and name not in schemas.committed:
+    for name, (kind, owner, key) in sorted(shapes.origin.items()):
+        if key not in ("", "pagination") and name in shapes.made and name not in shapes.committed.schemas:
             yield f'{kind}: "{owner}.{key}" = "{name}" by default; another name goes into names.toml'

@@ -1,0 +1,175 @@
+"""Names for the objects and the enumerations of plain schemas: those of names.toml, those committed, and defaults.
+
+A name that is listed or committed may hold several variants of a shape, which are merged: a field that one of them
+lacks is optional. Any other name stands for one shape only.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import evolve, field, frozen
+
+from tools.apigen.description import Part, fields, parts
+from tools.apigen.document import DocumentError
+from tools.apigen.names import Names, distinct, pascal, singular
+from tools.apigen.schemas import MergeError, Schema, merge, refs, shape, tag_of, within, without
+
+_IMPORTED = {
+    *("JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret", "Sequence", "TypeAlias"),
+    *("UNSET", "Unset", "True", "False", "None", "Any"),
+}
+
+
+@frozen
+class Spot:
+    """Where a schema stands, as far as names are made of it."""
+
+    owner: str  # the model or the operation
+    prefix: str  # what default names begin with
+    base: str = ""  # the thing that the operation is about, whose parts look alike in all of its models
+    was: str = ""  # the same spot in the committed description
+    field: str = ""  # of the owner; empty for an answer or a body as a whole
+    member: str = ""  # the constant `type` of a member of a union
+    given: bool = False  # by the caller, in a request
+    model: str | None = None  # what names.toml calls the answer
+    names: Sequence[str] = ()  # the defaults for an answer or a body as a whole
+    within: tuple[str, ...] = ()  # the models that it is a part of
+
+    @property
+    def part(self) -> str:
+        """What names.toml calls it."""
+        return self.field or self.member
+
+    @property
+    def noun(self) -> str:
+        """What a default name ends in."""
+        twice = self.member and self.prefix.endswith(pascal(self.member))
+        return "Record" if twice else pascal(singular(self.member or self.field))
+
+
+class Committed:
+    """The names and the words of the committed description, by the spots they are used at."""
+
+    def __init__(self, description: Schema) -> None:
+        self.schemas: Schema = description.get("components", {}).get("schemas", {})
+        self.names: dict[str, str] = {}
+        self.words: dict[str, str] = {}
+        for part in parts(description):
+            self.words[part.spot] = part.word
+            found = refs(part.schema)
+            for name in found:
+                tag = f" {tag_of(self.schemas[name])}" if len(found) > 1 else ""
+                self.names[part.spot + tag] = name
+
+
+def give_words(found: list[Part], preferred: Mapping[str, str]) -> None:
+    """Give parts that would have the same name in Python, or are preferred to have another, a word."""
+    first = sorted(found, key=lambda one: (one.where != "live", one.spot not in preferred))
+    words = distinct((preferred.get(one.spot, one.word), one.where) for one in first)
+    for one, word in zip(first, words, strict=True):
+        if not word.isidentifier():
+            raise DocumentError(f"{one.owner}: no name can be made of the letters of {one.key!r}")
+        if word != one.word:
+            one.raw["x-word"] = word
+
+
+@frozen
+class Shapes:
+    """The named schemas, as they are made."""
+
+    names: Names
+    committed: Committed
+    taken: set[str]  # by the classes of resources
+    made: Schema = field(factory=dict[str, Schema])
+    known: Schema = field(factory=dict[str, Schema])  # the shape of each name, be it committed or made
+    origin: dict[str, tuple[str, str, str]] = field(factory=dict[str, tuple[str, str, str]])  # of default names
+
+    def __attrs_post_init__(self) -> None:
+        for name, schema in self.committed.schemas.items():
+            self.known.setdefault(name, shape(schema, self.committed.schemas))
+
+    def copy(self) -> "Shapes":
+        return evolve(self, made=dict(self.made), known=dict(self.known), origin=dict(self.origin))
+
+    def schema(self, tree: Schema, at: Spot) -> Schema:
+        """A plain schema with references to what has a name now."""
+        return within(tree, lambda bare: self._bare(bare, at))
+
+    def _bare(self, tree: Schema, at: Spot) -> Schema:
+        if "properties" in tree or "enum" in tree:
+            return self._reference(tree, at)
+        if "oneOf" in tree:
+            spots = [evolve(at, member=str(tag_of(one)), model=None) for one in tree["oneOf"]]
+            return {**tree, "oneOf": list(map(self._reference, tree["oneOf"], spots))}
+        for key in tree.keys() & {"items", "additionalProperties"}:
+            return {**tree, key: self.schema(tree[key], at)}
+        if tree.get("type") != "string" or "const" in tree:
+            return tree
+        if self.names.is_secret(at.owner, at.field, tree.get("format")):
+            return {"type": "string", "format": "password"}
+        return without(tree, "format") if tree.get("format") == "password" else tree
+
+    def _reference(self, tree: Schema, at: Spot) -> Schema:
+        """A reference to what gets the name of the table or of the committed description; else a name that is free."""
+        kind, tag, part = "enums" if "enum" in tree else "models", tag_of(tree), at.part
+        own = [f"{at.owner}.{part}.{tag}", f"{at.owner}.{tag}"] if tag else []
+        shared = self.names.given(kind, [f"{part}.{tag}", part] if tag else [part])
+        before = self.committed.names.get(f"{at.was} {tag}") or self.committed.names.get("" if at.member else at.was)
+        name = at.model or self.names.given(kind, [*own, f"{at.owner}.{part}"]) or before
+        name = name or (shared if shared not in self.committed.schemas else None)
+        if name is None:
+            name = self._free(tree, at, shared, (kind, at.owner, part))
+        self._make(name, tree, at, before or name)
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def _free(self, tree: Schema, at: Spot, shared: str | None, origin: tuple[str, str, str]) -> str:
+        """The first default name that nothing has, or only this shape; variants of one field may share one, too."""
+        for name in self._options(tree, at, shared):
+            same = at.part and self.origin.get(name) == origin
+            if name not in at.within and (same or self.known.get(name) in (None, shape(tree, {}))):
+                if name not in self.made:
+                    self.origin[name] = origin
+                return name
+        raise DocumentError(f"{tree['x-at']}: every name for it is taken; name it in names.toml")
+
+    def _options(self, tree: Schema, at: Spot, shared: str | None) -> Iterator[str]:
+        """Names for a shape, the best first: the table's, that of a reference, and what its spot suggests."""
+        options = [shared] if shared else []
+        stands = str(tree["x-at"]).removeprefix("#/components/schemas/")
+        options += [pascal(stands)] if stands.isidentifier() else []
+        if at.part:
+            options += ["Pagination"] if at.part == "pagination" else []  # one will do for all lists
+            options += [at.base + at.noun] if at.base + at.noun in self.made else []
+            options += [at.prefix + at.noun]
+            options += [at.prefix + at.noun + ("Choice" if "enum" in tree else "Input")] if at.given else []
+        else:
+            options += at.names
+        options += [f"{options[-1]}{n}" for n in range(2, 10)]
+        yield from (f"{name}Info" if name in self.taken | _IMPORTED else name for name in options)
+
+    def _make(self, name: str, tree: Schema, at: Spot, before: str) -> None:
+        if name in at.within:
+            raise DocumentError(f"{tree['x-at']}: {name} contains itself")
+        self.known[name] = shape(tree, {})
+        made = without(tree, "x-at")
+        if "properties" in tree:
+            made["properties"] = dict(tree["properties"])
+            inside = Spot(name, name, at.base, given=at.given, within=(*at.within, name))
+            for part in fields(before, "", made):
+                part.holder[part.slot] = self.schema(part.schema, evolve(inside, field=part.key, was=part.spot))
+            give_words(fields(before, "", made), self.committed.words)
+        try:
+            self.made[name] = merge(self.made[name], made, name) if name in self.made else made
+        except MergeError as error:
+            raise DocumentError(f"{tree['x-at']}: {error}; names.toml may name one of the two otherwise") from None
+        for part in fields(name, "", self.made[name]):
+            if not all(tag_of(self.made[one]) for one in refs(part.schema.get("oneOf"))):
+                raise DocumentError(f"{tree['x-at']}: variants of {part.key} that no constant `type` tells apart")
+
+    def settled(self) -> Schema:
+        """All of them, with names for the enumerations that came of merging variants."""
+        for name, schema in list(self.made.items()):
+            for part in fields(name, "", schema):
+                if "enum" in part.schema:
+                    tree = {**part.schema, "x-at": f"#/components/schemas/{name}"}
+                    part.holder[part.slot] = self.schema(tree, Spot(name, name, was=part.spot, field=part.key))
+        return dict(sorted(self.made.items()))

@@ -323,6 +323,11 @@ MUTATIONS = [
         },
     ),
     Mutation(
+        "further fields of a body, of any kind",
+        {f"{BODY}/additionalProperties": True},
+        {W: ["async def create(self, *, name: str, extra: Mapping[str, JSON] | None = None) -> Widget:"]},
+    ),
+    Mutation(
         "a HEAD",
         {f"{ONE}/head": op({"description": ""}, parameters=[ID])},
         {W: ['await self._send("HEAD", path("/v1/widgets/{}", widget_id))']},
@@ -696,6 +701,20 @@ MUTATIONS = [
         "a log over a WebSocket only",
         {f"{ONE}/get/responses": {"101": {"description": ""}}},
         refused=[f"#{ONE}/get/responses/101: a WebSocket whose records no application/x-ndjson describes"],
+    ),
+    Mutation(
+        "a log of lines of one kind",
+        {f"{ONE}/get/responses/200/content": {"application/x-ndjson": {"schema": REF}}},
+        refused=[
+            f"#{ONE}/get/responses/200/content/application~1x-ndjson/schema: a log whose lines are not of two kinds"
+        ],
+    ),
+    Mutation(
+        "a field that is no word",
+        {f"{LIST}/get/responses/200": data({"type": "array", "items": thing(**{"€": TEXT})})},
+        refused=[
+            f"#{LIST}/get/responses/200/content/application~1json/schema/properties/data/items: no name can be made"
+        ],
     ),
     Mutation(
         "keywords that change shapes",

@@ -188,6 +188,24 @@ def test_variants_of_a_model_are_merged() -> None:
         merge(one, {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": []}, "#")
 
 
+def test_constants_that_are_merged_become_an_enumeration() -> None:
+    one, two = ({"type": "object", "properties": {"kind": {"const": kind}}} for kind in ("cat", "dog"))
+    names = Names({"management": {"models": {"XInfo.one": "Pet", "XInfo.two": "Pet"}}}, "management")
+    code_of_x = code(answering({"type": "object", "properties": {"one": one, "two": two}}), names)["x.py"]
+    assert 'PetKind: TypeAlias = Literal["cat", "dog"] | str' in code_of_x
+    assert "    kind: PetKind | None = None\n" in code_of_x
+
+
+def test_a_new_answer_with_fields_beside_its_data_has_a_model_of_its_own() -> None:
+    thing = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+    doc = answering({"type": "object", "properties": {"data": thing, "hint": {"type": "string"}}, "required": ["data"]})
+    doc["paths"]["/v1/x"]["patch"] = doc["paths"]["/v1/x"]["get"]
+    doc["paths"]["/v1/x"]["get"] = answering({"type": "object", "properties": {"data": thing}})["paths"]["/v1/x"]["get"]
+    made = code(doc)["x.py"]
+    assert "async def get(self) -> XInfo:" in made
+    assert "async def update(self) -> UpdatedX:" in made
+
+
 def test_an_import_of_each_other_is_broken_up_by_sharing() -> None:
     part: Any = {"type": "object", "properties": {"name": {"type": "string"}}, "required": []}
     cat = {

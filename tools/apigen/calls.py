@@ -49,14 +49,14 @@ def described(call: Call, shapes: Shapes) -> Schema:
     inputs = Spot(call.name, thing, base, given=True, names=(f"{thing}Input",))
     answer = _answer(call, shapes, base)
     for part in one.answered:
-        beside = evolve(answer, owner=call.name, field=part.key, model=None, names=())
+        beside = evolve(answer, owner=call.name, field=part.key, model=None, names=(), fresh=False)
         at = answer if part.key in ("", "data") else beside
         part.holder[part.slot] = shapes.schema(part.schema, evolve(at, was=part.spot))
     for part in one.arguments:
         at = evolve(inputs, field=part.key.strip("*"), was=part.spot)
         part.holder[part.slot] = shapes.schema(part.schema, at)
     plain = {part.spot: names.keyword(part.key, call.path) for part in one.arguments if part.is_parameter}
-    give_words(one.arguments, plain | shapes.committed.words)
+    give_words(one.arguments, plain | shapes.committed.words, call.node.pointer)
     for schema in (one.body, one.answer[1]):
         if schema is not None:
             schema.pop("x-at", None)
@@ -73,8 +73,6 @@ def _answer(call: Call, shapes: Shapes, base: str) -> Spot:
     texts = [(key, one) for key, one in fields.items() if one.get("type") == "string"]
     opens = any(shapes.names.is_secret(call.name, key, one.get("format")) for key, one in texts)
     names = list(default_models(call.resource, call.method, opens))
-    if fields and len(call.envelope) > 1 and not call.known:
-        # What stands beside `data` becomes fields of its model, so that must be a new one.
-        names = [name for name in names if name not in shapes.made] or names
-    prefix = call.model or names[0]
-    return Spot(prefix, prefix, base, model=call.model, names=names)
+    # What stands beside `data` becomes fields of its model, so that no other answer may have that.
+    fresh = bool(fields) and len(call.envelope) > 1
+    return Spot(call.model or names[0], call.model or names[0], base, model=call.model, names=names, fresh=fresh)

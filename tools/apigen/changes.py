@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tools.apigen.description import LINES, Operation, Part, by_template, parts
-from tools.apigen.schemas import Schema, marks, python_type, split_null
+from tools.apigen.schemas import Schema, marks, python_type
 
 Facts = dict[str, object]
 # A fact is told by the first line if it holds now, else by the second.
@@ -86,5 +86,5 @@ def _parts(document: Schema) -> dict[str, dict[str, Facts]]:
 
 
 def _part(part: Part, required: str) -> Facts:
-    bare, nullable = split_null(part.schema)
-    return {"type": python_type(bare), required: part.required, "nullable": nullable, **_marked(part.raw)}
+    kind = python_type(part.bare)
+    return {"type": kind, required: part.required, "nullable": part.nullable, **_marked(part.raw)}

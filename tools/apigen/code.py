@@ -4,9 +4,8 @@ import re
 
 from attrs import frozen
 
-from tools.apigen.description import LINES, Operation, Part, fields
-from tools.apigen.names import camel, sentence, snake
-from tools.apigen.schemas import Schema, literal, marks, python_type, refs, split_null
+from tools.apigen.description import JSON, LINES, Operation, Part, fields
+from tools.apigen.schemas import Schema, literal, marks, python_type, refs
 
 _CODE, _TEXT = 116, 108  # the widths of a statement and of words
 _ERRORS = {
@@ -18,12 +17,14 @@ _ERRORS = {
 }
 _USUAL = (400, 403, 422, 404)  # wrong arguments, a token that may not, and, if it takes ids, an unknown one
 _BODIES = ("_post", "_put", "_patch", "_send", "_request")  # the verbs of the core that take a body before the query
-_READS = ("_get", "_list", "_post", "_put", "_patch", "_request")  # those that may read an answer without an envelope
+
+
+Typed = list[tuple[Part, str, str]]  # fields with their types and defaults
 
 
 @frozen
 class Model:
-    """A class, or an alias of the `values` that an enumeration has."""
+    """A class, or an alias of what an enumeration has."""
 
     name: str
     schema: Schema
@@ -32,44 +33,25 @@ class Model:
     is_answered: bool
 
     @property
-    def values(self) -> str:
-        return ", ".join(map(literal, self.schema.get("enum", ())))
-
-    @property
-    def words(self) -> str:
-        return str(self.schema.get("description") or sentence(snake(self.name)))
-
-    @property
     def parts(self) -> list[Part]:
         return fields(self.name, "", self.schema)
 
     @property
-    def fields(self) -> list[str]:
-        """What is always there, then what may be missing, then the tag of a union's member."""
-        always, maybe, last = list[str](), list[str](), list[str]()
+    def fields(self) -> tuple[Typed, Typed, Typed]:
+        """What is always there, what may be missing, and the tag of a union's member."""
+        always, maybe, tags = Typed(), Typed(), Typed()
         for part in self.parts:
-            bare, nullable = split_null(part.schema)
-            kind = python_type(bare)
-            may_go = nullable or kind == "None" or "deprecated" in bare  # one day, where we only read it
-            if part.key == "type" and self.is_member and "const" in bare:
-                tag = literal(bare["const"])
-                last.append(_field(part, f"Literal[{tag}]", tag))
+            kind, tag = python_type(part.bare), part.bare.get("const")
+            may_go = part.nullable or kind == "None" or "deprecated" in part.bare  # one day, where we only read it
+            if part.key == "type" and self.is_member and tag:
+                tags.append((part, f"Literal[{literal(tag)}]", literal(tag)))
             elif part.required and (self.is_given or not may_go):
-                always.append(_field(part, python_type(part.schema)))
-            elif self.is_given and nullable:
-                maybe.append(_field(part, f"{kind} | Unset | None", "UNSET"))
+                always.append((part, python_type(part.schema), ""))
+            elif self.is_given and part.nullable:
+                maybe.append((part, f"{kind} | Unset | None", "UNSET"))
             else:
-                maybe.append(_field(part, kind if kind == "None" else f"{kind} | None", "None"))
-        note = ["# None if null or missing:"] if maybe and self.is_answered else []
-        return [*always, *note, *maybe, *last]
-
-
-def _field(part: Part, kind: str, default: str = "") -> str:
-    if camel(part.word) != part.key:
-        given = f"default={default}, " if default else ""
-        default = f'field({given}metadata={{"key": {literal(part.key)}}})'
-    note = part.schema.get("description") or ", ".join(marks(part.schema))
-    return f"{part.word}: {kind}" + (f" = {default}" if default else "") + (f"  # {note}" if note else "")
+                maybe.append((part, kind if kind == "None" else f"{kind} | None", "None"))
+        return always, maybe, tags
 
 
 @frozen
@@ -130,39 +112,42 @@ class Method:
         return [part for part in self.one.arguments if part.where in places]
 
     @property
-    def signature(self) -> str:
-        ids = [f"{part.word}: {_annotation(part)}" for part in self._at("path")]
-        rest = sorted(self._at("header", "query", "body", "live"), key=lambda part: not part.required)
-        keywords = [f"{part.word}: {_annotation(part)}" for part in rest]
-        keywords += ["missing_ok: bool = False"] if self.verb.name == "_delete" else []
-        return ", ".join(["self", *ids, *(["*"] if keywords else []), *keywords])
+    def ids(self) -> list[Part]:
+        return self._at("path")
+
+    @property
+    def keywords(self) -> list[Part]:
+        return sorted(self._at("header", "query", "body", "live"), key=lambda part: not part.required)
+
+    @property
+    def secrets(self) -> list[Part]:
+        return [part for part in self.one.arguments if part.bare.get("format") == "password"]
 
     @property
     def statements(self) -> list[str]:
-        """The masking of secrets (no traceback of ours shows them), what is too long for the call, and the call."""
-        secrets = [part for part in self.one.arguments if split_null(part.schema)[0].get("format") == "password"]
-        lines, given = [_mask(part) for part in secrets], self._given()
+        """What is too long to stand in the call, the longest first; and the call."""
+        lines, given = list[str](), self._given()
         for name in sorted(("route", "body", "query", "headers"), key=lambda name: -len(given[name])):
-            if len(self._call(given)) > _CODE and given[name].endswith(("}", ")")):  # the longest first
+            if len(self._call(given)) > _CODE and given[name].endswith(("}", ")")):
                 lines.append(f"{name} = {given[name]}")
                 given[name] = name
         return [*lines, self._call(given)]
 
     def _given(self) -> dict[str, str]:
         """What the verb is given, as expressions; empty if it is not."""
-        raw, verb, headers = self.one.raw, self.verb.name, self._pairs("header")
+        one, headers = self.one, self._pairs("header")
         if not all(part.required for part in self._at("header")):
             headers = f"{{key: value for key, value in {headers}.items() if value is not None}}"
-        live = "True" if [*raw["responses"]] == ["101"] else "".join(part.word for part in self._at("live"))
+        live = "True" if [*one.raw["responses"]] == ["101"] else "".join(part.word for part in self._at("live"))
         return {
             "route": self._route(),
             "body": "".join(part.word for part in self._at("body") if part.key == "") or self._pairs("body"),
             "query": self._pairs("query"),
             "headers": headers,
             "live": live,
-            "bare": "True" if verb in _READS and not self.one.envelope else "",
-            "token": "False" if raw.get("security") == [] else "",
-            "missing_ok": "missing_ok" if verb == "_delete" else "",
+            "bare": "True" if one.answer[0] == JSON and not one.envelope else "",
+            "token": "False" if one.raw.get("security") == [] else "",
+            "missing_ok": "missing_ok" if self.verb.name == "_delete" else "",
         }
 
     def _call(self, given: dict[str, str]) -> str:
@@ -176,7 +161,7 @@ class Method:
 
     def _route(self) -> str:
         template = literal(re.sub(r"{.*?}", "{}", self.one.path))
-        ids = [f"quoted({part.word})" if "x-twice" in part.raw else part.word for part in self._at("path")]
+        ids = [f"quoted({part.word})" if "x-twice" in part.raw else part.word for part in self.ids]
         route = ", ".join([template, *ids])
         if len(route) > _TEXT:  # on two lines, not one for each id
             route = f"{template}, *({', '.join(ids)})"
@@ -191,7 +176,7 @@ class Method:
 
     def _value(self, part: Part) -> str:
         """An argument as it is sent: as text in a header, None if that is left out."""
-        word, (bare, _) = part.word, split_null(part.schema)
+        word, bare = part.word, part.bare
         known = self.schemas[refs(bare)[0]] if "$ref" in bare else bare
         if part.where == "header":
             kind = "str" if "enum" in known else python_type(bare, given=True)
@@ -205,10 +190,10 @@ class Method:
         return word
 
     @property
-    def deprecated(self) -> str:
+    def instead(self) -> str | None:
+        """What replaces a deprecated method."""
         instead = self.one.raw.get("x-replaced-by")
-        told = f"Use {instead} instead." if instead in self.names else "The API deprecates it."
-        return told if "deprecated" in self.one.raw else ""
+        return instead if instead in self.names else None
 
     @property
     def words(self) -> list[str]:
@@ -231,25 +216,8 @@ class Method:
         known: dict[str, str] = self.one.raw.get("x-raises", {})
         if not known and "x-raises" in self.one.raw:
             return ""  # the words say it all
-        usual = _USUAL if self._at("path") else _USUAL[:-1]
+        usual = _USUAL if self.ids else _USUAL[:-1]
         found = [name for status, name in _ERRORS.items() if status in self.one.raw["x-errors"] and status not in usual]
         plain = ", ".join(name for name in found if name not in known)
         told = [plain, *(f"{name}: {reason}" for name, reason in known.items())]
         return f"Raises {'; '.join(filter(None, told))}." if any(told) else ""
-
-
-def _annotation(part: Part) -> str:
-    """What a caller may give: None sends null or leaves out a parameter, UNSET leaves out a field."""
-    bare, nullable = split_null(part.schema)
-    kind = python_type(bare, given=True)
-    if part.key == "*":
-        return f"Mapping[str, {kind}] | None = None"
-    if part.where != "body":
-        return kind if part.required else f"{kind} | None = None"
-    null = " | None" if nullable else ""
-    return f"{kind}{null}" if part.required else f"{kind} | Unset{null} = UNSET"
-
-
-def _mask(part: Part) -> str:
-    maybe = f"{part.word} and " if split_null(part.schema)[1] or not part.required else ""
-    return f"{part.word} = {maybe}Secret({part.word})"

@@ -32,6 +32,14 @@ class Part:
         return dict(self.holder[self.slot])
 
     @property
+    def bare(self) -> Schema:
+        return split_null(self.schema)[0]
+
+    @property
+    def nullable(self) -> bool:
+        return split_null(self.schema)[1]
+
+    @property
     def spot(self) -> str:
         """What tells it from every other part, however the parameters of its path are named."""
         return f"{self.owner} {self.where}.{self.key if self.position < 0 else self.position}"

@@ -1,10 +1,7 @@
 """Whole valid answers for users' tests, as the source of a module: an example of every model that is answered."""
 
-from typing import Any
-
-from tools.apigen.code import Model
 from tools.apigen.description import Part
-from tools.apigen.names import FIELDS, camel, identifier, snake
+from tools.apigen.names import FIELDS, identifier, snake
 from tools.apigen.package import Package, render
 from tools.apigen.schemas import Schema, literal, refs, split_null
 
@@ -23,17 +20,8 @@ _VALUES = {"object": "{}", "boolean": "False", "integer": "1", "number": "1.5", 
 def factories(package: Package) -> str:
     """A module with a factory for each model, those that others hold first."""
     models = [package.models[name] for name in package.reached]
-    found = [_factory(package, model) for model in models if model.is_answered and not model.values]
-    return render("factories.py", package=package, factories=found)
-
-
-def _factory(package: Package, model: Model) -> dict[str, Any]:
-    return {
-        "name": _called(model.name),
-        "model": model.name,
-        "whole": {part.key: _example(package, part, part.schema) for part in model.parts},
-        "words": {part.word: literal(part.key) for part in model.parts if camel(part.word) != part.key},
-    }
+    found = [model for model in models if model.is_answered and "enum" not in model.schema]
+    return render("factories.py", package=package, models=found, called=_called, example=_example)
 
 
 def _called(model: str) -> str:

@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 from tools.apigen.description import Part, fields, parts
 from tools.apigen.document import DocumentError
 from tools.apigen.names import Names, distinct, pascal, singular
-from tools.apigen.schemas import MergeError, Schema, merge, refs, shape, tag_of, within, without
+from tools.apigen.schemas import MergeError, Schema, merge, refs, rewritten, shape, tag_of, without
 
 _IMPORTED = {
     *("JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret", "Sequence", "TypeAlias"),
@@ -32,6 +32,7 @@ class Spot:
     given: bool = False  # by the caller, in a request
     model: str | None = None  # what names.toml calls the answer
     names: Sequence[str] = ()  # the defaults for an answer or a body as a whole
+    fresh: bool = False  # whatever looks like it has another name
     within: tuple[str, ...] = ()  # the models that it is a part of
 
     @property
@@ -47,10 +48,11 @@ class Spot:
 
 
 class Committed:
-    """The names and the words of the committed description, by the spots they are used at."""
+    """The committed description: its shapes by name, and its names and words by the spots they are used at."""
 
     def __init__(self, description: Schema) -> None:
         self.schemas: Schema = description.get("components", {}).get("schemas", {})
+        self.shapes = {name: shape(schema, self.schemas) for name, schema in self.schemas.items()}
         self.names: dict[str, str] = {}
         self.words: dict[str, str] = {}
         for part in parts(description):
@@ -61,13 +63,13 @@ class Committed:
                 self.names[part.spot + tag] = name
 
 
-def give_words(found: list[Part], preferred: Mapping[str, str]) -> None:
+def give_words(found: list[Part], preferred: Mapping[str, str], pointer: str) -> None:
     """Give parts that would have the same name in Python, or are preferred to have another, a word."""
     first = sorted(found, key=lambda one: (one.where != "live", one.spot not in preferred))
     words = distinct((preferred.get(one.spot, one.word), one.where) for one in first)
     for one, word in zip(first, words, strict=True):
         if not word.isidentifier():
-            raise DocumentError(f"{one.owner}: no name can be made of the letters of {one.key!r}")
+            raise DocumentError(f"{pointer}: no name can be made of the letters of {one.key!r}")
         if word != one.word:
             one.raw["x-word"] = word
 
@@ -79,20 +81,16 @@ class Shapes:
     names: Names
     committed: Committed
     taken: set[str]  # by the classes of resources
-    made: Schema = field(factory=dict[str, Schema])
-    known: Schema = field(factory=dict[str, Schema])  # the shape of each name, be it committed or made
+    known: dict[str, Schema]  # the shape of each name, be it committed or made
+    made: dict[str, Schema] = field(factory=dict[str, Schema])
     origin: dict[str, tuple[str, str, str]] = field(factory=dict[str, tuple[str, str, str]])  # of default names
 
-    def __attrs_post_init__(self) -> None:
-        for name, schema in self.committed.schemas.items():
-            self.known.setdefault(name, shape(schema, self.committed.schemas))
-
     def copy(self) -> "Shapes":
-        return evolve(self, made=dict(self.made), known=dict(self.known), origin=dict(self.origin))
+        return evolve(self, known=dict(self.known), made=dict(self.made), origin=dict(self.origin))
 
     def schema(self, tree: Schema, at: Spot) -> Schema:
         """A plain schema with references to what has a name now."""
-        return within(tree, lambda bare: self._bare(bare, at))
+        return rewritten(tree, lambda bare: self._bare(bare, at))
 
     def _bare(self, tree: Schema, at: Spot) -> Schema:
         if "properties" in tree or "enum" in tree:
@@ -124,8 +122,9 @@ class Shapes:
     def _free(self, tree: Schema, at: Spot, shared: str | None, origin: tuple[str, str, str]) -> str:
         """The first default name that nothing has, or only this shape; variants of one field may share one, too."""
         for name in self._options(tree, at, shared):
-            same = at.part and self.origin.get(name) == origin
-            if name not in at.within and (same or self.known.get(name) in (None, shape(tree, {}))):
+            variant = at.part and self.origin.get(name) == origin
+            same = self.known.get(name) == shape(tree, {}) and not at.fresh
+            if name not in at.within and (variant or same or name not in self.known):
                 if name not in self.made:
                     self.origin[name] = origin
                 return name
@@ -156,7 +155,7 @@ class Shapes:
             inside = Spot(name, name, at.base, given=at.given, within=(*at.within, name))
             for part in fields(before, "", made):
                 part.holder[part.slot] = self.schema(part.schema, evolve(inside, field=part.key, was=part.spot))
-            give_words(fields(before, "", made), self.committed.words)
+            give_words(fields(before, "", made), self.committed.words, tree["x-at"])
         try:
             self.made[name] = merge(self.made[name], made, name) if name in self.made else made
         except MergeError as error:

@@ -8,6 +8,7 @@ name is taken, the next one serves. An operation that is not understood is left 
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 
 from attrs import evolve, frozen
 
@@ -36,7 +37,8 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     old, refused = committed or {}, list[str]()
     servers = _servers(document, old)
     calls = named(_read(document, names, old, servers[0]["url"], refused))
-    shapes = Shapes(names, Committed(old), {pascal(call.resource) for call in calls})
+    known = Committed(old)
+    shapes = Shapes(names, known, {pascal(call.resource) for call in calls}, known.shapes)
     done: list[Call] = []
     for call in calls:
         with _left_out(call.node, call.route, refused):
@@ -57,7 +59,7 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
         "servers": servers,
         "tags": _tags(done, old),
         "paths": {
-            path: {call.http: call.raw for call in done if call.path == path} for path in {c.path: 0 for c in done}
+            path: {call.http: call.raw for call in found} for path, found in groupby(done, lambda call: call.path)
         },
         "components": {"schemas": shapes.settled()},
     }

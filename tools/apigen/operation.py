@@ -64,12 +64,10 @@ class Reader:
             for i in range(len(owner.value.get("parameters", ()))):
                 node = owner.at("parameters", i, text=True, given=True).target()
                 node.check({"name", "in"} <= node.value.keys(), "a parameter without name or place")
-                found[str(node.value["name"]), str(node.value["in"])] = node
-        return [
-            self._parameter(name, where, node)
-            for (name, where), node in found.items()
-            if where != "header" or name.lower() not in _NO_PARAMETERS
-        ]
+                name, where = str(node.value["name"]), str(node.value["in"])
+                if where != "header" or name.lower() not in _NO_PARAMETERS:
+                    found[name, where] = node
+        return [self._parameter(name, where, node) for (name, where), node in found.items()]
 
     def _parameter(self, name: str, where: str, node: Node) -> Schema:
         raw = node.value
@@ -102,17 +100,14 @@ class Reader:
     def _answers(self, node: Node) -> Schema:
         """The successes, all alike; and the switch of a log to a WebSocket, which may be all that there is."""
         found = sorted(status for status in node.value if re.fullmatch(r"2(\d\d|XX)", status, re.IGNORECASE))
-        made = {status: self._answer(node.at(status).target()) for status in found}
-        if "101" in node.value and not made:
-            made["101"] = self._answer(node.at("101").target())
-            told = LINES in made["101"].get("content", {})
-            node.at("101").check(told, f"a WebSocket whose records no {LINES} describes")
-        node.check(made, "no success among them")
-        first, *others = made.values()
+        found = found or sorted(node.value.keys() & {"101"})
+        node.check(found, "no success among them")
+        first, *others = (self._answer(node.at(status).target()) for status in found)
         alike = all(_kinds(one) == _kinds(first) for one in others)
         node.check(alike, "successes that differ; one answer is what a method can give")
-        made = dict.fromkeys(made, first)
-        if "101" in node.value and LINES in first.get("content", {}):
+        made, log = dict.fromkeys(found, first), LINES in first.get("content", {})
+        node.at(found[0]).check(log or found[0] != "101", f"a WebSocket whose records no {LINES} describes")
+        if log and "101" in node.value:
             made.setdefault("101", {"description": ""})
         return made
 

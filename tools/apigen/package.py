@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tools.apigen.code import Method, Model
 from tools.apigen.description import Operation, operations
-from tools.apigen.names import VERBS, pascal, singular, snake
-from tools.apigen.schemas import Schema, literal, marks, refs, without
+from tools.apigen.names import VERBS, camel, pascal, sentence, singular, snake
+from tools.apigen.schemas import Schema, literal, marks, python_type, refs, without
 
 _WIDTH = 108  # of words
 _TEMPLATES = Environment(
@@ -37,8 +37,8 @@ def docstring(text: str | list[str]) -> str:
     return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
 
 
-_FILTERS: dict[str, Any] = {"docstring": docstring, "literal": literal, "marks": marks, "pascal": pascal}
-_TEMPLATES.filters.update(_FILTERS)
+_FILTERS: list[Any] = [camel, docstring, literal, marks, pascal, python_type, sentence, snake]
+_TEMPLATES.filters.update({one.__name__: one for one in _FILTERS})
 
 
 class Package:
@@ -101,7 +101,7 @@ class Package:
     def models_in(self, module: str) -> list[Model]:
         """The enumerations of a module, and its models, each after those it refers to."""
         found = [self.models[name] for name in self.reached if self.home[name] == module]
-        return sorted(found, key=lambda model: not model.values)
+        return sorted(found, key=lambda model: "enum" not in model.schema)
 
     def imports(self, module: str) -> list[tuple[str, str]]:
         """The models of other modules that a module needs, with their homes."""

@@ -39,7 +39,7 @@ class Plain:
         else:
             made = self._bare(inside)
         default = {"default": found.value["default"]} if "default" in found.value else {}
-        return {**(with_null(made) if nullable else made), **found_marks(found), **default}
+        return {**with_null(made, nullable), **found_marks(found), **default}
 
     def _bare(self, node: Node) -> Schema:
         raw, kind = node.value, node.value.get("type")

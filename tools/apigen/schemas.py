@@ -65,10 +65,11 @@ def split_null(schema: Schema) -> tuple[Schema, bool]:
     return rest, True
 
 
-def with_null(schema: Schema) -> Schema:
-    schema, _ = split_null(schema)
-    if schema in ({}, NULL):
+def with_null(schema: Schema, null: bool = True) -> Schema:
+    """A schema that may be null too, if that is so."""
+    if not null or schema in ({}, NULL):
         return schema
+    schema, _ = split_null(schema)
     return {**schema, "type": [schema["type"], "null"]} if "type" in schema else {"anyOf": [schema, NULL]}
 
 
@@ -112,18 +113,16 @@ def shape(schema: Schema, known: Schema) -> Schema:
     return {**made, "required": sorted(bare.get("required", ())), "null": nullable}
 
 
-def within(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
+def rewritten(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
     """A schema changed, but for its null and its notes."""
     bare, nullable = split_null(without(schema, *NOTES))
-    made = change(bare)
-    return {**(with_null(made) if nullable else made), **notes(schema)}
+    return {**with_null(change(bare), nullable), **notes(schema)}
 
 
 def merge(one: Schema, two: Schema, at: str) -> Schema:
     """Two variants as one: a field is optional if one of them lacks it, nullable if one allows null."""
     (a, null_a), (b, null_b) = (split_null(without(schema, *NOTES)) for schema in (one, two))
-    merged = _merged(a, b, at)
-    return {**(with_null(merged) if null_a or null_b else merged), **notes(two), **notes(one)}
+    return {**with_null(_merged(a, b, at), null_a or null_b), **notes(two), **notes(one)}
 
 
 def _merged(a: Schema, b: Schema, at: str) -> Schema:

@@ -313,6 +313,16 @@ MUTATIONS = [
         {W: ["    id: str\n    size: float\n    name: str\n"]},
     ),
     Mutation(
+        "an envelope in parts",
+        {
+            "/components/schemas/Paged": thing(pagination=PAGE),
+            f"{LIST}/get/responses/200": answer(
+                {"allOf": [{"$ref": "#/components/schemas/Paged"}, thing(data={"type": "array", "items": REF})]}
+            ),
+        },
+        {W: ["def list(self, *, cursor: str | None = None) -> Pager[Widget]:", "self._pages(Widget,"]},
+    ),
+    Mutation(
         "further fields of a body",
         {f"{BODY}/additionalProperties": TEXT},
         {

@@ -40,24 +40,21 @@ class Node:
         if not sound:
             raise DocumentError(f"{self.pointer}: {message}")
 
-    def target(self) -> "Node":
+    def target(self, *seen: str) -> "Node":
         """The object that is here, or that a local reference points at; what stands beside the reference counts too."""
-        raw, pointer, seen = self.value, self.pointer, list[str]()
-        while is_object(raw) and "$ref" in raw:
-            at = evolve(self, pointer=pointer)
-            pointer = raw["$ref"]
-            local = isinstance(pointer, str) and pointer.startswith("#/")
-            at.check(local, f"a reference to {pointer!r}; only those inside the document")
-            at.check(pointer not in seen, f"{pointer} refers to itself")
-            seen.append(pointer)
-            found: Any = self.root
-            for step in pointer.removeprefix("#/").split("/"):
-                found = found.get(step.replace("~1", "/").replace("~0", "~")) if is_object(found) else None
-            at.check(is_object(found), f"nothing at {pointer}")
-            raw = {**found, **without(raw, "$ref", "summary", "description")}
-        made = evolve(self, value=raw, pointer=pointer)
-        made.check(is_object(raw), "an object is needed here")
-        return made
+        self.check(is_object(self.value), "an object is needed here")
+        if "$ref" not in self.value:
+            return self
+        pointer: Any = self.value["$ref"]
+        found: Any = self.root
+        local = isinstance(pointer, str) and pointer.startswith("#/")
+        self.check(local, f"a reference to {pointer!r}; only those inside the document")
+        self.check(pointer not in seen, f"{pointer} refers to itself")
+        for step in pointer.removeprefix("#/").split("/"):
+            found = found.get(step.replace("~1", "/").replace("~0", "~"))
+            self.check(is_object(found), f"nothing at {pointer}")
+        beside = without(self.value, "$ref", "summary", "description")
+        return evolve(self, value={**found, **beside}, pointer=pointer).target(*seen, pointer)
 
 
 def _escaped(step: object) -> str:

@@ -42,7 +42,7 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     done: list[Call] = []
     for call in calls:
         with _left_out(call.node, call.route, refused):
-            sound, once = _is_name(call.name), all(call.name != one.name for one in done)
+            sound, once = all(map(str.isidentifier, call.name.split("."))), call.name not in {one.name for one in done}
             call.node.check(sound, "no name can be made of its path; name it in names.toml")
             call.node.check(once, f"two routes are named {call.name}; name this one in names.toml")
             trial = shapes.copy()
@@ -65,10 +65,6 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     }
     _keep_words(_by_template(description), _by_template(old))
     return Result(description, refused, list(_unnamed(done, shapes)), names.unused())
-
-
-def _is_name(name: str) -> bool:
-    return all(word.isidentifier() for word in name.split("."))
 
 
 @contextmanager

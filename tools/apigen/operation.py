@@ -9,7 +9,7 @@ from tools.apigen.description import JSON, LINES, METHODS, Operation, envelope
 from tools.apigen.document import Node
 from tools.apigen.marks import found_marks, own_summary
 from tools.apigen.names import Names
-from tools.apigen.plain import Plain, resolved
+from tools.apigen.plain import Plain, further, properties, resolved
 from tools.apigen.schemas import Schema, shape, split_null
 
 _STEP = re.compile(r"([\w.:~@-]|{[^{}/]+})+", re.ASCII)
@@ -90,12 +90,11 @@ class Reader:
         """An object whose fields become keywords, further ones included, or whatever else is given as one value."""
         _, whole = _content(node, JSON)
         found = resolved(whole)
-        further = found.value.get("additionalProperties", False)
-        single = not found.value.get("properties") or found.value.get("type", "object") != "object"
-        if single or further is False or {"oneOf", "anyOf"} & found.value.keys():
+        extra = further(found)
+        single = found.value.get("type", "object") != "object" or {"oneOf", "anyOf"} & found.value.keys()
+        if extra is None or single or not properties(found):
             return self.plain.schema(whole)
-        further = self.plain.schema(found.at("additionalProperties"))
-        return {**self.plain.fields(found), "additionalProperties": further}
+        return {**self.plain.fields(found), "additionalProperties": self.plain.schema(extra)}
 
     def _answers(self, node: Node) -> Schema:
         """The successes, all alike; and the switch of a log to a WebSocket, which may be all that there is."""
@@ -119,7 +118,7 @@ class Reader:
         ends = kind != LINES or len(schema.get("oneOf", ())) == 2
         inside.check(ends, "a log whose lines are not of two kinds, a record and an end")
         if fields := envelope(schema):
-            _check_envelope(fields, resolved(inside))
+            _check_envelope(fields, properties(inside))
         return {"description": "", "content": {kind: {"schema": schema}}}
 
 
@@ -136,16 +135,14 @@ def _kinds(answer: Schema) -> list[tuple[str, Schema]]:
     return [(kind, shape(one["schema"], {})) for kind, one in answer.get("content", {}).items()]
 
 
-def _check_envelope(fields: Schema, node: Node) -> None:
+def _check_envelope(fields: Schema, nodes: dict[str, Node]) -> None:
     """That the core can take it apart."""
-    data, beside, at = fields["data"], fields.keys() - {"data"}, node.at("properties", "data")
+    data, beside = fields["data"], fields.keys() - {"data"}
     bare, nullable = split_null(data)
     listed = bare.get("type") == "array"
-    at.check(not (listed and nullable), "a list that may be null")
+    nodes["data"].check(not (listed and nullable), "a list that may be null")
     sound = not beside or listed or (data.get("type") == "object" and "properties" in data)
-    at.check(sound, f"beside {', '.join(sorted(beside))} only a list or an object can stand")
+    nodes["data"].check(sound, f"beside {', '.join(sorted(beside))} only a list or an object can stand")
     if listed and "pagination" in beside:
         ends = "hasMore" in fields["pagination"].get("properties", ())
-        node.at("properties", "pagination").check(
-            ends, "pages without `hasMore`; nothing tells whether the list goes on"
-        )
+        nodes["pagination"].check(ends, "pages without `hasMore`; nothing tells whether the list goes on")

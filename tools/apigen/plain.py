@@ -33,11 +33,7 @@ class Plain:
             found.check(found.pointer not in node.within, "contains itself")
             found = evolve(found, within=(*node.within, found.pointer))
         bare, nullable = split_null(found.value)
-        inside = evolve(found, value=bare)
-        if nullable and {"$ref", "allOf"} & bare.keys():
-            made = self.schema(evolve(inside, value=without(bare, *NOTES)))
-        else:
-            made = self._bare(inside)
+        made = self._bare(evolve(found, value=bare))
         default = {"default": found.value["default"]} if "default" in found.value else {}
         return {**with_null(made, nullable), **found_marks(found), **default}
 
@@ -45,6 +41,8 @@ class Plain:
         raw, kind = node.value, node.value.get("type")
         if is_list(kind) and len(kind) == 1:
             kind = kind[0]
+        if "$ref" in raw:
+            return self.schema(evolve(node, value=without(raw, *NOTES)))
         if "oneOf" in raw or "anyOf" in raw:
             return self._union(node, "oneOf" if "oneOf" in raw else "anyOf")
         if "const" in raw:
@@ -53,7 +51,7 @@ class Plain:
             return _enumeration(raw["enum"], node)
         if kind == "array" or (kind is None and "items" in raw):
             return {"type": "array", "items": self.schema(node.at("items")) if "items" in raw else {}}
-        if kind == "object" or (kind is None and {"properties", "additionalProperties"} & raw.keys()):
+        if kind == "object" or (kind is None and {"properties", "additionalProperties", "allOf"} & raw.keys()):
             return self._object(node)
         return self._scalar(node, kind, raw.get("format"))
 
@@ -84,63 +82,67 @@ class Plain:
         return {"oneOf": members, "discriminator": {"propertyName": "type"}}
 
     def _object(self, node: Node) -> Schema:
-        extra = node.value.get("additionalProperties", True)
-        if node.value.get("properties"):
-            node.check(extra in (True, False, {}), "properties beside a schema of additional ones")
+        extra = further(node)
+        if properties(node):
+            node.check(extra is None or extra.value in (True, {}), "properties beside a schema of additional ones")
             return self.fields(node)
-        free = extra in (True, False)
-        return {"type": "object", "additionalProperties": {} if free else self.schema(node.at("additionalProperties"))}
+        return {"type": "object", "additionalProperties": {} if extra is None else self.schema(extra)}
 
     def fields(self, node: Node) -> Schema:
         """An object, but for the fields that only the other side sends."""
         unseen = "readOnly" if node.given else "writeOnly"
-        found = {key: node.at("properties", key, field=key) for key in node.value["properties"]}
-        seen = {key: one for key, one in found.items() if one.value is True or not one.target().value.get(unseen)}
-        required = [key for key in dict.fromkeys(node.value.get("required", ())) if key in seen]
-        made = {key: self.schema(one) for key, one in seen.items()}
-        return {"type": "object", "properties": made, "required": required, "x-at": node.pointer}
+        seen = [one for one in properties(node).values() if one.value is True or not one.target().value.get(unseen)]
+        made = {one.field: self.schema(one) for one in seen}
+        required = dict.fromkeys(key for part in parts(node) for key in part.value.get("required", ()) if key in made)
+        return {"type": "object", "properties": made, "required": [*required], "x-at": node.pointer}
 
 
 def resolved(node: Node) -> Node:
-    """A schema without references and `allOf`, and where it stands."""
-    if node.value is True:
-        return evolve(node, value={})
-    if is_object(node.value) and "x-at" in node.value:
-        node = evolve(node, value=without(node.value, "x-at"), pointer=node.value["x-at"])
-    node = node.target()
+    """A schema without a reference, and where it stands."""
+    node = (evolve(node, value={}) if node.value is True else node).target()
     unknown = sorted(node.value.keys() & _NOT_UNDERSTOOD)
     node.check(not unknown, f"the keyword `{'`, `'.join(unknown)}` is not understood")
     node = evolve(node, value={key: value for key, value in node.value.items() if not _is_rule(key, value)})
-    if "allOf" not in node.value:
+    if len(node.value.get("allOf", ())) != 1 or {"properties", "required"} & node.value.keys():
         return node
-    parts = [resolved(node.at("allOf", i)) for i in range(len(node.value["allOf"]))]
-    rest = without(node.value, "allOf")
-    if len(parts) == 1 and "properties" not in rest:
-        required = [*parts[0].value.get("required", ()), *rest.get("required", ())]
-        return evolve(parts[0], value={**parts[0].value, **rest, "required": required})
-    return evolve(node, value={**rest, **_whole([*parts, evolve(node, value=rest)])})
+    part = resolved(node.at("allOf", 0))  # words beside a reference
+    return evolve(part, value={**part.value, **without(node.value, "allOf")})
+
+
+def parts(node: Node) -> list[Node]:
+    """What an object is put together of: the parts in `allOf`, and what stands beside them."""
+    node = resolved(node)
+    inner = [node.at("allOf", i) for i in range(len(node.value.get("allOf", ())))]
+    return [*(part for one in inner for part in parts(one)), evolve(node, value=without(node.value, "allOf"))]
+
+
+def properties(node: Node) -> dict[str, Node]:
+    """The fields of an object; a later part of it may be narrower."""
+    found: dict[str, Node] = {}
+    for part in parts(node):
+        sound = part.value.get("type") in (None, "object", ["object"]) and not {"oneOf", "anyOf"} & part.value.keys()
+        part.check(sound, "a part that is no object")
+        for key in part.value.get("properties", {}):
+            one = part.at("properties", key, field=key)
+            one.check(key not in found or _agree(found[key].value, one.value), "part and part differ in type")
+            found[key] = one
+    return found
+
+
+def further(node: Node) -> Node | None:
+    """The schema of further fields, if there may be any."""
+    found = [
+        part.at("additionalProperties")
+        for part in parts(node)
+        if part.value.get("additionalProperties", False) is not False
+    ]
+    return found[0] if found else None
 
 
 def _is_rule(key: str, value: Any) -> bool:
     """Return True if a union only says which fields go together, which is the API's to check."""
     harmless = {"required", "title", "description"}
     return key in ("oneOf", "anyOf") and all(is_object(one) and one.keys() <= harmless for one in value)
-
-
-def _whole(parts: list[Node]) -> Schema:
-    """The parts of an object put together; a later one may be narrower."""
-    fields: Schema = {}
-    whole: Schema = {"type": "object", "properties": fields, "required": []}
-    for part in parts:
-        sound = part.value.get("type", "object") == "object" and not {"oneOf", "anyOf"} & part.value.keys()
-        part.check(sound, "a part that is no object")
-        for key, one in part.value.get("properties", {}).items():
-            at = part.at("properties", key)
-            at.check(_agree(fields.get(key), one), "part and part differ in type")
-            fields[key] = {"x-at": at.pointer, **({} if one is True else one)}
-        whole["required"] += part.value.get("required", [])
-        whole |= {key: part.value[key] for key in ("additionalProperties",) if part.value.get(key)}
-    return whole
 
 
 def _agree(one: Any, two: Any) -> bool:

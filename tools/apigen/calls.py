@@ -4,7 +4,7 @@ import copy
 
 from attrs import evolve, field, frozen
 
-from tools.apigen.description import LINES, Operation
+from tools.apigen.description import LINES, PARAMETERS, Operation
 from tools.apigen.document import Node
 from tools.apigen.names import default_models, default_operations, default_summary, pascal, singular
 from tools.apigen.naming import Shapes, Spot, give_words
@@ -55,7 +55,7 @@ def described(call: Call, shapes: Shapes) -> Schema:
     for part in one.arguments:
         at = evolve(inputs, field=part.key.strip("*"), was=part.spot)
         part.holder[part.slot] = shapes.schema(part.schema, at)
-    plain = {part.spot: names.keyword(part.key, call.path) for part in one.arguments if part.is_parameter}
+    plain = {part.spot: names.keyword(part.key, call.path) for part in one.arguments if part.where in PARAMETERS}
     give_words(one.arguments, plain | shapes.committed.words, call.node.pointer)
     for schema in (one.body, one.answer[1]):
         if schema is not None:

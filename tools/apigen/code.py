@@ -97,7 +97,7 @@ class Method:
         pagination = refs(self.one.envelope.get("pagination"))
         if not pagination:
             return "_list"
-        asked = any(part.key == "cursor" for part in self._at("query"))
+        asked = any(part.key == "cursor" for part in self.at("query"))
         return "_pages" if asked and "nextCursor" in self.schemas[pagination[0]]["properties"] else "_single_page"
 
     def _class(self, schema: Schema) -> str:
@@ -108,20 +108,8 @@ class Method:
         is_class = " | " not in re.sub(r"\[.*\]", "", text) and "enum" not in self.schemas.get(text, ())
         return text if is_class else f'cast("type[{text}]", {text})'
 
-    def _at(self, *places: str) -> list[Part]:
+    def at(self, *places: str) -> list[Part]:
         return [part for part in self.one.arguments if part.where in places]
-
-    @property
-    def ids(self) -> list[Part]:
-        return self._at("path")
-
-    @property
-    def keywords(self) -> list[Part]:
-        return sorted(self._at("header", "query", "body", "live"), key=lambda part: not part.required)
-
-    @property
-    def secrets(self) -> list[Part]:
-        return [part for part in self.one.arguments if part.bare.get("format") == "password"]
 
     @property
     def statements(self) -> list[str]:
@@ -136,12 +124,12 @@ class Method:
     def _given(self) -> dict[str, str]:
         """What the verb is given, as expressions; empty if it is not."""
         one, headers = self.one, self._pairs("header")
-        if not all(part.required for part in self._at("header")):
+        if not all(part.required for part in self.at("header")):
             headers = f"{{key: value for key, value in {headers}.items() if value is not None}}"
-        live = "True" if [*one.raw["responses"]] == ["101"] else "".join(part.word for part in self._at("live"))
+        live = "True" if [*one.raw["responses"]] == ["101"] else "".join(part.word for part in self.at("live"))
         return {
             "route": self._route(),
-            "body": "".join(part.word for part in self._at("body") if part.key == "") or self._pairs("body"),
+            "body": "".join(part.word for part in self.at("body") if part.key == "") or self._pairs("body"),
             "query": self._pairs("query"),
             "headers": headers,
             "live": live,
@@ -161,7 +149,7 @@ class Method:
 
     def _route(self) -> str:
         template = literal(re.sub(r"{.*?}", "{}", self.one.path))
-        ids = [f"quoted({part.word})" if "x-twice" in part.raw else part.word for part in self.ids]
+        ids = [f"quoted({part.word})" if "x-twice" in part.raw else part.word for part in self.at("path")]
         route = ", ".join([template, *ids])
         if len(route) > _TEXT:  # on two lines, not one for each id
             route = f"{template}, *({', '.join(ids)})"
@@ -169,7 +157,7 @@ class Method:
 
     def _pairs(self, where: str) -> str:
         """What is sent in one place, as a dict; further fields first, so that those that are named win."""
-        found = sorted(self._at(where), key=lambda part: part.key != "*")
+        found = sorted(self.at(where), key=lambda part: part.key != "*")
         pairs = [f"{literal(part.key)}: {self._value(part)}" for part in found]
         pairs = [f"**({found[0].word} or {{}})", *pairs[1:]] if found and found[0].key == "*" else pairs
         return "{" + ", ".join(pairs) + "}" if pairs else ""
@@ -190,12 +178,6 @@ class Method:
         return word
 
     @property
-    def instead(self) -> str | None:
-        """What replaces a deprecated method."""
-        instead = self.one.raw.get("x-replaced-by")
-        return instead if instead in self.names else None
-
-    @property
     def words(self) -> list[str]:
         """The paragraphs of the docstring: the summary, the rest, the route."""
         raw, route = self.one.raw, self.one.route + (" (experimental)" if "x-experimental" in self.one.raw else "")
@@ -207,7 +189,7 @@ class Method:
             for mark in marks(part.raw):
                 told = re.search(f"`{part.word}`[^.]*{mark}", about)
                 about += "" if told else f" `{part.word}` is {mark}."
-        if self.verb.name == "_pages" and any(part.word == "limit" for part in self._at("query")):
+        if self.verb.name == "_pages" and any(part.word == "limit" for part in self.at("query")):
             about += " `limit` is the size of a page."
         return [raw["summary"], f"{about} {self._raises()}".strip(), route]
 
@@ -216,7 +198,7 @@ class Method:
         known: dict[str, str] = self.one.raw.get("x-raises", {})
         if not known and "x-raises" in self.one.raw:
             return ""  # the words say it all
-        usual = _USUAL if self.ids else _USUAL[:-1]
+        usual = _USUAL if self.at("path") else _USUAL[:-1]
         found = [name for status, name in _ERRORS.items() if status in self.one.raw["x-errors"] and status not in usual]
         plain = ", ".join(name for name in found if name not in known)
         told = [plain, *(f"{name}: {reason}" for name, reason in known.items())]

@@ -10,7 +10,8 @@ from tools.apigen.schemas import SCALARS, Schema, split_null
 
 JSON, LINES = "application/json", "application/x-ndjson"
 METHODS = ("get", "post", "put", "patch", "delete", "head")
-_PLACES = ("path", "header", "query", "body", "live")
+PARAMETERS = ("path", "header", "query")
+_PLACES = (*PARAMETERS, "body", "live")
 _WORDS = {"*": "extra", "": "value"}  # for what has no name on the wire
 
 
@@ -43,10 +44,6 @@ class Part:
     def spot(self) -> str:
         """What tells it from every other part, however the parameters of its path are named."""
         return f"{self.owner} {self.where}.{self.key if self.position < 0 else self.position}"
-
-    @property
-    def is_parameter(self) -> bool:
-        return self.where in ("path", "header", "query")
 
     @property
     def word(self) -> str:

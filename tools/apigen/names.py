@@ -12,6 +12,8 @@ from prisma_mgmt.core.client import BaseClient
 
 VERBS = ("list", "create", "get", "update", "replace", "delete", "check")
 _HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "delete": "delete", "head": "check"}
+_VARIANTS = {"list": ("", "Summary"), "get": ("", "Detail")}
+_VARIANTS |= {"create": ("Created", ""), "update": ("Updated", ""), "replace": ("Replaced", "")}
 _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
 _CALLS = {"query", "body", "route", "headers", "path", "choice", "quoted", "cast", "builtins", "missing_ok"}
@@ -107,18 +109,15 @@ def default_operations(http: str, path: str, many: bool, *, log: bool = False) -
 def default_models(resource: str, method: str, secret: bool) -> Iterator[str]:
     """`things.get` and `things.list` answer a `Thing`; if that is another model, a `ThingDetail` and `ThingSummary`."""
     verb, _, noun = method.partition("_")
-    thing = pascal(singular(noun or resource))
-    if verb not in VERBS:
-        thing = pascal(singular(resource)) + pascal(singular(method))
-    elif verb == "create" and secret:
-        yield f"Created{thing}"
+    owner, thing = pascal(singular(resource)), pascal(singular(noun or resource))
+    if verb in VERBS:
+        before, after = _VARIANTS.get(verb, ("", ""))
+        yield before + thing if verb == "create" and secret else thing
+        yield from [owner + thing] if noun else []
+        yield before + thing + after
     else:
-        yield thing
-    if noun and verb in VERBS:
-        yield pascal(singular(resource)) + thing
-    made = {"create": "Created", "update": "Updated", "replace": "Replaced"}.get(verb, "")
-    yield made + thing + {"list": "Summary", "get": "Detail"}.get(verb, "")
-    yield pascal(singular(resource)) + pascal(method)
+        yield owner + pascal(singular(method))
+    yield owner + pascal(method)
 
 
 def default_summary(resource: str, method: str) -> str:

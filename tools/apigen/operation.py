@@ -5,7 +5,7 @@ import re
 
 from attrs import evolve, frozen
 
-from tools.apigen.description import JSON, LINES, METHODS, Operation, envelope
+from tools.apigen.description import JSON, LINES, METHODS, PARAMETERS, Operation, envelope
 from tools.apigen.document import Node
 from tools.apigen.marks import found_marks, own_summary
 from tools.apigen.names import Names
@@ -71,7 +71,7 @@ class Reader:
 
     def _parameter(self, name: str, where: str, node: Node) -> Schema:
         raw = node.value
-        node.check(where in ("path", "query", "header"), f"a parameter in the {where}")
+        node.check(where in PARAMETERS, f"a parameter in the {where}")
         node.check("schema" in raw, "a parameter without a schema")
         schema = self.plain.schema(node.at("schema", field=name))
         bare, _ = split_null(schema)

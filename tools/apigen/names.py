@@ -12,8 +12,8 @@ from prisma_mgmt.core.client import BaseClient
 
 VERBS = ("list", "create", "get", "update", "replace", "delete", "check")
 _HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "delete": "delete", "head": "check"}
-_VARIANTS = {"list": ("", "Summary"), "get": ("", "Detail")}
-_VARIANTS |= {"create": ("Created", ""), "update": ("Updated", ""), "replace": ("Replaced", "")}
+_BEFORE = {"create": "Created", "update": "Updated", "replace": "Replaced"}
+_AFTER = {"list": "Summary", "get": "Detail"}
 _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
 _CALLS = {"query", "body", "route", "headers", "path", "choice", "quoted", "cast", "builtins", "missing_ok"}
@@ -111,10 +111,9 @@ def default_models(resource: str, method: str, secret: bool) -> Iterator[str]:
     verb, _, noun = method.partition("_")
     owner, thing = pascal(singular(resource)), pascal(singular(noun or resource))
     if verb in VERBS:
-        before, after = _VARIANTS.get(verb, ("", ""))
-        yield before + thing if verb == "create" and secret else thing
+        yield f"Created{thing}" if verb == "create" and secret else thing
         yield from [owner + thing] if noun else []
-        yield before + thing + after
+        yield _BEFORE.get(verb, "") + thing + _AFTER.get(verb, "")
     else:
         yield owner + pascal(singular(method))
     yield owner + pascal(method)

@@ -93,7 +93,7 @@ class Plain:
         unseen = "readOnly" if node.given else "writeOnly"
         seen = [one for one in properties(node).values() if one.value is True or not one.target().value.get(unseen)]
         made = {one.field: self.schema(one) for one in seen}
-        required = dict.fromkeys(key for part in parts(node) for key in part.value.get("required", ()) if key in made)
+        required = dict.fromkeys(key for one in pieces(node) for key in one.value.get("required", ()) if key in made)
         return {"type": "object", "properties": made, "required": [*required], "x-at": node.pointer}
 
 
@@ -109,21 +109,22 @@ def resolved(node: Node) -> Node:
     return evolve(part, value={**part.value, **without(node.value, "allOf")})
 
 
-def parts(node: Node) -> list[Node]:
-    """What an object is put together of: the parts in `allOf`, and what stands beside them."""
+def pieces(node: Node) -> list[Node]:
+    """What an object is put together of: what is in `allOf`, and what stands beside that."""
     node = resolved(node)
     inner = [node.at("allOf", i) for i in range(len(node.value.get("allOf", ())))]
-    return [*(part for one in inner for part in parts(one)), evolve(node, value=without(node.value, "allOf"))]
+    return [*(piece for one in inner for piece in pieces(one)), evolve(node, value=without(node.value, "allOf"))]
 
 
 def properties(node: Node) -> dict[str, Node]:
-    """The fields of an object; a later part of it may be narrower."""
+    """The fields of an object; a later piece of it may be narrower."""
     found: dict[str, Node] = {}
-    for part in parts(node):
-        sound = part.value.get("type") in (None, "object", ["object"]) and not {"oneOf", "anyOf"} & part.value.keys()
-        part.check(sound, "a part that is no object")
-        for key in part.value.get("properties", {}):
-            one = part.at("properties", key, field=key)
+    for piece in pieces(node):
+        is_union = {"oneOf", "anyOf"} & piece.value.keys()
+        sound = piece.value.get("type") in (None, "object", ["object"]) and not is_union
+        piece.check(sound, "a part that is no object")
+        for key in piece.value.get("properties", {}):
+            one = piece.at("properties", key, field=key)
             one.check(key not in found or _agree(found[key].value, one.value), "part and part differ in type")
             found[key] = one
     return found
@@ -131,12 +132,9 @@ def properties(node: Node) -> dict[str, Node]:
 
 def further(node: Node) -> Node | None:
     """The schema of further fields, if there may be any."""
-    found = [
-        part.at("additionalProperties")
-        for part in parts(node)
-        if part.value.get("additionalProperties", False) is not False
-    ]
-    return found[0] if found else None
+    word = "additionalProperties"
+    found = (piece.at(word) for piece in pieces(node) if piece.value.get(word, False) is not False)
+    return next(found, None)
 
 
 def _is_rule(key: str, value: Any) -> bool:

@@ -37,7 +37,7 @@ _PARTS = {
     "ground floor and seam": Part("prisma_mgmt/*.py", 350, 750),  # with errors, public names and observers
     "recipes": Part("prisma_mgmt/recipes/*.py", 450, 450),
     "sandbox": Part("prisma_mgmt/sandbox/**/*.py", 2600, 3160),  # with 150 operations, faults and real databases
-    "apigen": Part("tools/apigen/*.py", 750, 1440),  # with three times the constructs
+    "apigen": Part("tools/apigen/*.py", 750, 1431),  # with three times the constructs
 }
 
 

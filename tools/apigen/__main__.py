@@ -54,9 +54,9 @@ def update(root: Path, files: dict[str, str], *, check: bool = False) -> list[st
     If it is interrupted, everything is as it was.
     """
     stray = {path.relative_to(root).as_posix() for api in APIS for path in root.glob(f"prisma_mgmt/{api}/*.py")}
-    wanted = {**dict.fromkeys(sorted(stray)), **{name: text.encode() for name, text in files.items()}}
+    wanted = {**{name: text.encode() for name, text in files.items()}, **dict.fromkeys(stray - files.keys())}
     held = {name: (root / name).read_bytes() if (root / name).is_file() else None for name in wanted}
-    found = [name for name in (*files, *sorted(stray - files.keys())) if held[name] != wanted[name]]
+    found = [name for name in wanted if held[name] != wanted[name]]
     with ExitStack() as undo:  # for Ctrl-C, too: half of the new code would be worse than all of the old
         for name in [] if check else found:
             undo.callback(_put, root / name, held[name])

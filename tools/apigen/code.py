@@ -17,8 +17,6 @@ _ERRORS = {
 }
 _USUAL = (400, 403, 422, 404)  # wrong arguments, a token that may not, and, if it takes ids, an unknown one
 _BODIES = ("_post", "_put", "_patch", "_send", "_request")  # the verbs of the core that take a body before the query
-
-
 Typed = list[tuple[Part, str, str]]  # fields with their types and defaults
 
 
@@ -41,10 +39,11 @@ class Model:
         """What is always there, what may be missing, and the tag of a union's member."""
         always, maybe, tags = Typed(), Typed(), Typed()
         for part in self.parts:
-            kind, tag = python_type(part.bare), part.bare.get("const")
+            kind = python_type(part.bare)
             may_go = part.nullable or kind == "None" or "deprecated" in part.bare  # one day, where we only read it
-            if part.key == "type" and self.is_member and tag:
-                tags.append((part, f"Literal[{literal(tag)}]", literal(tag)))
+            if part.key == "type" and self.is_member and "const" in part.bare:
+                tag = literal(part.bare["const"])
+                tags.append((part, f"Literal[{tag}]", tag))
             elif part.required and (self.is_given or not may_go):
                 always.append((part, python_type(part.schema), ""))
             elif self.is_given and part.nullable:

@@ -466,6 +466,14 @@ MUTATIONS = [
         {W: ["async def get(self, widget_id: str) -> WidgetCat | WidgetDog | dict[str, JSON]:"]},
     ),
     Mutation(
+        "data that is an enumeration",
+        {
+            f"{ANSWER}/properties/data": {"enum": ["on", "off"]},
+            "/paths/~1v1~1modes": {"get": op(data({"type": "array", "items": {"enum": ["on", "off"]}}))},
+        },
+        {W: ["async def get(self, widget_id: str) -> Widget:", 'Widget: TypeAlias = Literal["on", "off"] | str']},
+    ),
+    Mutation(
         "a map of lists",
         fields(labels={"type": "object", "additionalProperties": {"type": "array", "items": TEXT}}),
         {W: ["labels: dict[str, list[str]] | None = None"]},

@@ -75,6 +75,7 @@ def test_a_new_document_updates_description_and_code(
     assert "def delete" not in (project / "prisma_mgmt" / "management" / "things.py").read_text("utf-8")
     client = (project / "prisma_mgmt" / "management" / "__init__.py").read_text("utf-8")
     assert 'base_url = "https://things.example"' in client  # where tokens go is not the document's to say
+    assert main(["--check"], project) == 0
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -102,10 +102,10 @@ class Method:
     def _class(self, schema: Schema) -> str:
         """A type as an argument; what is no class, such as a union, is passed off as one."""
         text = python_type(schema)
-        if text == "JSON":
-            return "object"
-        is_class = " | " not in re.sub(r"\[.*\]", "", text) and "enum" not in self.schemas.get(text, ())
-        return text if is_class else f'cast("type[{text}]", {text})'
+        if "enum" in self.schemas.get(text, ()):
+            return "str"
+        is_class = " | " not in re.sub(r"\[.*\]", "", text)
+        return "object" if text == "JSON" else text if is_class else f'cast("type[{text}]", {text})'
 
     def at(self, *places: str) -> list[Part]:
         return [part for part in self.one.arguments if part.where in places]

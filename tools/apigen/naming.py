@@ -112,6 +112,8 @@ class Shapes:
         own = [f"{at.owner}.{part}.{tag}", f"{at.owner}.{tag}"] if tag else []
         shared = self.names.given(kind, [f"{part}.{tag}", part] if tag else [part])
         before = self.committed.names.get(f"{at.was} {tag}") or self.committed.names.get("" if at.member else at.was)
+        if before and ("enum" in self.committed.schemas[before]) != ("enum" in tree):
+            before = None  # which is of the other kind
         name = at.model or self.names.given(kind, [*own, f"{at.owner}.{part}"]) or before
         name = name or (shared if shared not in self.committed.schemas else None)
         if name is None:

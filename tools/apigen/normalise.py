@@ -107,11 +107,11 @@ def _servers(document: Schema, old: Schema) -> list[Schema]:
     servers = document.get("servers", [])
     node = Node(document, servers, "#/servers")
     node.check(is_list(servers), "a list is needed here")
-    found = [str(one["url"]) for one in servers if is_object(one) and "url" in one]
+    found = {str(one["url"]): one for one in servers if is_object(one) and "url" in one}
     base = next((one["url"] for one in old.get("servers", ())), None) or next(iter(found), "")
     node.check(re.match(r"https?://\w", base), "no server among them that a client could call")
-    kept = {"url": base} if base in found or not found else {"url": base, "x-gone": True}
-    return [kept, *({"url": url} for url in dict.fromkeys(found) if url != base)]
+    gone = {"x-gone": True} if found and "x-gone" in found.get(base, {"x-gone": True}) else {}
+    return [{"url": base, **gone}, *({"url": url} for url in found if url != base)]
 
 
 def _tags(calls: list[Call], old: Schema) -> list[Schema]:

@@ -73,7 +73,7 @@ class Package:
         """Make fields of a model of what stands beside `data`; beside a list it becomes extras of a page."""
         for one in self.operations:
             data, beside = one.envelope.get("data", {}), without(one.envelope, "data")
-            if "$ref" in data:
+            if "$ref" in data and beside:
                 fields = self.schemas[refs(data)[0]]["properties"]
                 fields |= {key: value for key, value in beside.items() if key not in fields}
 

@@ -26,8 +26,11 @@ async def log_in(world: World, session: OAuthSession) -> Tokens:
 # S2: a 401 for ever
 
 
-async def test_a_401_for_ever_costs_one_refresh_though_the_session_is_collected_between_calls(world: World) -> None:
-    manager = SessionManager(oauth_at(world.server.url), lambda _: world.storage, snapshot_ttl=0)
+async def test_a_401_for_ever_costs_one_refresh_though_the_session_is_collected_between_calls(
+    world: World, clock: FakeClock
+) -> None:
+    oauth = oauth_at(world.server.url)
+    manager = SessionManager(oauth, lambda _: world.storage, snapshot_ttl=0, monotonic=clock.monotonic)
     old = await manager["ada"].access_token()
     new = await manager["ada"].renew(old)
     for _ in range(5):

@@ -38,9 +38,10 @@ def proxy_for(url: str) -> str | None:
     Raises NetworkError, naming the variable, for a proxy that cannot be used.
     """
     target, found = urlsplit(url), getproxies()
+    host = (target.hostname or "").removesuffix(".")
     for kind in (target.scheme, "all"):
         if proxy := found.get(kind, "").strip():
-            spared = any(_spares(entry, target.scheme, target.hostname or "", target.port) for entry in _entries(found))
+            spared = any(_spares(entry, target.scheme, host, target.port) for entry in _entries(found))
             return None if spared else _checked_proxy(proxy, kind)
     return None
 
@@ -74,13 +75,13 @@ def _spares(entry: str, scheme: str, host: str, port: int | None) -> bool:
     if rest == "*" or (mark and not rest):
         return True
     address = _address(host)
-    if address is not None:
+    if address is not None and "]:" not in rest:  # which is an address with a port
         with suppress(ValueError):  # for what is no network and no address
             return address in ip_network(rest.replace("[", "").replace("]", ""), strict=False)
     try:
         parts = urlsplit(f"//{rest.removeprefix('*')}")
         name, only = parts.hostname or "", parts.port
-        bare = name.removeprefix(".").encode("idna").decode().lower()
+        bare = name.removeprefix(".").removesuffix(".").encode("idna").decode().lower()
     except ValueError:  # neither a host nor a port: it spares nothing
         return False
     if not bare or only not in (None, port or {"http": 80, "https": 443}.get(scheme)):
@@ -117,11 +118,14 @@ def _read(named: tuple[str, str]) -> ssl.SSLContext:
 def _fresh(file: str, folders: str) -> ssl.SSLContext:
     if folders and not any(Path(one).is_dir() for one in folders.split(os.pathsep)):
         raise NetworkError(f"SSL_CERT_DIR names no folder that is there: {folders!r}", unsent=True)
-    if not (file or folders):
-        return httpx.create_ssl_context(trust_env=False)
+    log = os.environ.get("SSLKEYLOGFILE")
+    problem = f"SSLKEYLOGFILE names no file that can be written: {log!r}"
     try:
+        if log:
+            Path(log).open("a").close()  # as Python does for every context
+        problem = f"SSL_CERT_FILE names no file of certificates: {file!r}" if file else "there are no certificates"
+        if not (file or folders):
+            return httpx.create_ssl_context(trust_env=False)
         return ssl.create_default_context(cafile=file or None, capath=folders or None)
     except OSError as error:  # an ssl.SSLError is one
-        problem = NetworkError(f"SSL_CERT_FILE names no file of certificates: {file!r}", unsent=True)
-        problem.__cause__ = error.with_traceback(None)
-    raise problem
+        raise NetworkError(problem, unsent=True) from error.with_traceback(None)

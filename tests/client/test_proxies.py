@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import certifi
 import httpx
 import pytest
 from anyio.abc import ByteStream, SocketAttribute
@@ -87,6 +88,12 @@ def test_the_environment_is_read_as_httpx_reads_it(
         ("10.0.0.0/8", "http://127.0.0.1/v1", False),
         ("::1/128", "http://[::1]:8080/v1", True),
         ("[::1]", "http://[::1]/v1", True),
+        ("[::1]:8080", "http://[::1]:8080/v1", True),
+        ("http://[::1]:8080", "http://[::1]:8080/v1", True),
+        ("[::1]:8080", "http://[::1]:8081/v1", False),
+        ("[::1]/128", "http://[::1]:8081/v1", True),
+        ("prisma.io.", "https://api.prisma.io/v1", True),
+        ("api.prisma.io", "https://api.prisma.io./v1", True),
         ("fd00::/8", "https://[fd12::9]/v1", True),
         ("fd00::/8", "https://[fe80::1]/v1", False),
         ("fd00::/8, ,bücher.example", "https://api.xn--bcher-kva.example/v1", True),
@@ -144,6 +151,18 @@ async def test_certificates_that_cannot_be_read_name_their_variable(
     monkeypatch.setenv("SSL_CERT_DIR", str(path / "none"))
     with pytest.raises(NetworkError, match=r"^SSL_CERT_DIR "):
         await ssl_context()
+
+
+@pytest.mark.parametrize("certificates", ["", certifi.where()])
+async def test_a_key_log_that_cannot_be_written_names_its_variable(
+    certificates: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prisma_mgmt.environment._contexts", {})
+    monkeypatch.setenv("SSL_CERT_FILE", certificates)
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys"))
+    with pytest.raises(NetworkError, match=r"^SSLKEYLOGFILE ") as caught:
+        await ssl_context()
+    assert caught.value.unsent
 
 
 async def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

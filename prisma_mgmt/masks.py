@@ -49,12 +49,14 @@ def secret(value: str) -> Secret:
 
 
 def masked(value: Any) -> Any:
-    """`value`, and what a list or a tuple holds of text and bytes, masked."""
+    """`value`, and what a list, a tuple or a dict holds of text and bytes, masked; keys stay as they are."""
     kind: Any = value.__class__
     if kind is str:
         return Secret(value)
     if kind is bytes:
         return SecretBytes(value)
+    if kind is dict:
+        return {key: masked(one) for key, one in value.items()}
     if kind not in (list, tuple):
         return value
     pieces: list[Any] = [masked(one) for one in value]
@@ -74,13 +76,14 @@ def _keep_masked(kind: type[str] | type[bytes], names: str) -> Iterator[tuple[st
 
 # `replace` and `encode` give plain values. Every driver that is given a database URL calls urlsplit, which begins with
 # the one, and asyncpg refuses subclasses of str; libraries in C are given the other, and refuse subclasses of bytes.
+# What text is formatted from a secret, by an f-string or by `%`, is plain as well, and so are `str()` and `bytes()`.
 _CUTS = (
     "__add__ __getitem__ __mul__ __rmul__ capitalize center expandtabs join ljust lower lstrip partition removeprefix "
     "removesuffix rjust rpartition rsplit rstrip split splitlines strip swapcase title translate upper zfill"
 )
 for _name, _method in _keep_masked(str, f"{_CUTS} casefold"):
     setattr(Secret, _name, _method)
-for _name, _method in _keep_masked(bytes, f"{_CUTS} decode"):
+for _name, _method in _keep_masked(bytes, f"{_CUTS} decode hex replace"):
     setattr(SecretBytes, _name, _method)
 
 

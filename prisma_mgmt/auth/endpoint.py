@@ -143,15 +143,14 @@ def retry_after(value: str, now: float) -> float | None:
 
 
 def fields_of(answer: Answer) -> dict[str, Any]:
-    """The answer's JSON object, its strings masked; empty for anything else."""
+    """The answer's JSON object, all its strings masked; empty for anything else."""
     body = SecretBytes(answer.body)
     text = Secret(body.decode(json.detect_encoding(body), "replace"))  # an odd byte beside the pair does not cost it
     try:
-        found = loads(text) if len(body) <= LARGEST else None
+        found = masked(loads(text)) if len(body) <= LARGEST else None
     except (ValueError, RecursionError):
         found = None
-    fields = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-    return {key: masked(value) for key, value in fields.items()}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def _text(value: object) -> Secret:

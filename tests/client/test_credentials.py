@@ -10,7 +10,7 @@ import pytest
 
 from prisma_mgmt import ManagementClient, ServiceToken
 from prisma_mgmt.checks import checked_origin, checked_token
-from prisma_mgmt.masks import Secret, SecretBytes
+from prisma_mgmt.masks import Secret, SecretBytes, masked
 from tests.kit.rig import Gate, Reply, Request, serve
 from tests.kit.script import CONNECTION, Renewing
 from tests.kit.world import rounds
@@ -141,8 +141,10 @@ def test_a_piece_of_a_secret_is_a_secret(length: int) -> None:
     ]
     pieces += [secret.split("x"), secret.partition("n"), Secret("").join([secret, secret]), secret * 2, 2 * secret]
     pieces += [data, data[:80], data.strip(), data + b"x", b"x" + data, data.split(b"x"), data.decode(), data * 2]
+    pieces += [data.hex(), data.replace(b"x", b"y"), masked({"a": text, "b": [{"c": (text, data)}]})]
     for piece in pieces:
-        assert "c" not in repr(piece).replace("Secret", "")
+        assert "c" not in repr(piece).replace("Secret", "").replace("'c'", "")
+        assert "63616e6172" not in repr(piece)
         assert "anar" not in repr(piece)
 
 

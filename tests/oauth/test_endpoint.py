@@ -90,6 +90,15 @@ async def test_bytes_that_are_no_utf_8_beside_a_pair_do_not_cost_it() -> None:
         assert (await oauth.refresh(OLD)).refresh_token == "refresh-2"
 
 
+async def test_an_answer_that_is_nested_too_deep_is_no_grant() -> None:
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        for depth in (400, 700, 5000):
+            nested = opening * depth + "1" + closing * depth
+            async with answering(Reply(content=f'{{"note": {nested}}}'.encode())) as (_, oauth):
+                with pytest.raises(AuthError, match="no grant"):
+                    await oauth.refresh(OLD)
+
+
 async def test_a_scope_may_be_a_list() -> None:
     async with answering(Reply(body={**GRANT, "scope": ["workspace:admin", 1, "offline_access"]})) as (_, oauth):
         assert (await oauth.refresh(OLD)).scope == "workspace:admin offline_access"

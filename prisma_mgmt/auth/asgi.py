@@ -105,7 +105,8 @@ class LoginApp:
         base, _, route = oauth.redirect_uri.rstrip("/").rpartition("/")
         if route != "callback" or not urlsplit(base).netloc:
             raise ValueError(f"redirect_uri must end in /callback, where this app answers, not {oauth.redirect_uri}")
-        if base.startswith("http://") and is_secure(base):
+        here = urlsplit(base)
+        if here.scheme == "http" and is_secure(base) and not (here.hostname or "").endswith(".localhost"):
             raise ValueError("redirect_uri must be https, or http to this machine: no browser keeps a login otherwise")
         oauth.login_url(scope=scope)  # or the first visitor would find out what is wrong with it
         self._oauth, self._sessions, self._scope = oauth, sessions, scope

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
+from urllib.parse import unquote, unquote_plus
 
 import anyio
 from attrs import frozen
@@ -22,7 +23,7 @@ _CODES = frozenset(  # RFC 6749 §5.2, RFC 7009 §2.2.1, and what servers say th
     "unsupported_token_type server_error temporarily_unavailable slow_down access_denied".split()
 )
 _SHORTEST = 6  # characters of a secret; to take a shorter one out of a text would leave nothing of the text
-_PIECE = 12  # characters of a secret in a row; what shows so many of one, cut or quoted, is not shown
+_PIECE = 12  # characters of a secret in a row; what shows so many, cut, quoted or in capitals, is not shown
 
 
 @frozen
@@ -158,12 +159,13 @@ def _text(value: object) -> Secret:
 
 
 def _shown(text: object, form: Mapping[str, str]) -> str | None:
-    """What the server says, without the secrets that it was sent."""
+    """What the server says, without the secrets that it was sent; nothing of it if it holds a piece of one."""
     if not isinstance(text, str):
         return None
-    for value in form.values():
-        if isinstance(value, Secret) and len(value) >= _SHORTEST:
-            text = text.replace(value, "…")
-            if any(value[at : at + _PIECE] in text for at in range(len(value) - _PIECE + 1)):
-                return "…"
-    return clean(text)
+    secrets = [value for value in form.values() if isinstance(value, Secret) and len(value) >= _SHORTEST]
+    for value in secrets:
+        text = text.replace(value, "…")
+    shown = clean(text)
+    written = " ".join((shown, unquote(shown), unquote_plus(shown), shown.replace("\\", ""))).lower()
+    pieces = (one.lower()[at : at + _PIECE] for one in secrets for at in range(max(1, len(one) - _PIECE + 1)))
+    return "…" if any(piece in written for piece in pieces) else shown

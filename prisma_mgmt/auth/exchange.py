@@ -146,7 +146,8 @@ async def _read(response: httpx.Response) -> Answer:
 
 def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
     """The body of an answer that was packed though nobody had asked for that; never more than a byte too much."""
-    packed = headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate")
+    codings = {one.strip().lower() for one in headers.get("content-encoding", "").split(",")}
+    packed = codings & {"gzip", "x-gzip", "deflate"}
     if not packed or body.lstrip().startswith(b"{"):  # a proxy may have unpacked it, and kept the header
         return body[: LARGEST + 1]
     try:

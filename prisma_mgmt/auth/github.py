@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 import anyio
 from attrs import frozen
 
+from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.endpoint import bearer, fields_of, retry_after
 from prisma_mgmt.auth.exchange import Exchange
-from prisma_mgmt.checks import checked_origin, checked_seconds
+from prisma_mgmt.checks import checked_count, checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.loops import LoopGuard
@@ -57,8 +58,9 @@ class GitHubActionsCredentials(Unpickled):
     ) -> None:
         base_url = base_url or variable(API_URL) or "https://api.prisma.io"
         self._base = checked_origin(base_url, "base_url", allow_http=allow_http)
-        if lifetime is not None and not 0 < checked_seconds(lifetime, "lifetime") <= 3600:
+        if lifetime is not None and checked_count(lifetime, "lifetime") > 3600:
             raise ValueError(f"lifetime must be at most 3600 seconds, not {lifetime!r}")
+        checked_kind(now, Callable, "now", "a function")
         timeout = checked_seconds(timeout, "timeout", least=0.001)
         self._exchange = Exchange(timeout=timeout, transport=transport, ssl_context=ssl_context)
         self._lifetime = lifetime

@@ -7,7 +7,7 @@ import webbrowser
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import PurePath
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream
@@ -42,7 +42,8 @@ def open_browser(url: str) -> bool:
         browser = webbrowser.get()
     except webbrowser.Error:
         return False
-    return PurePath(getattr(browser, "name", "")).name not in _CONSOLE and browser.open(url)
+    words = [getattr(browser, "name", ""), *getattr(browser, "args", ())]  # such as those of `env w3m %s`
+    return _CONSOLE.isdisjoint(PurePath(word).name for word in words) and browser.open(url)
 
 
 async def log_in_with_browser(
@@ -70,6 +71,8 @@ async def log_in_with_browser(
     """
     checked_kind(oauth, OAuthClient, "oauth", "an OAuthClient")
     checked_methods(storage, "storage", "get_tokens", "set_tokens", "clear_tokens")
+    for name, function in (("open_browser", open_browser), ("show", show), ("paste", paste)):
+        checked_kind(function, Callable | None, name, "a function")
     timeout = checked_seconds(timeout, "timeout")
     host, port, path = _loopback(oauth.redirect_uri)
     async with AsyncExitStack() as stack:
@@ -173,7 +176,7 @@ def _loopback(redirect_uri: str) -> tuple[str, int, str]:
     parts = urlsplit(redirect_uri)
     if parts.scheme != "http" or parts.hostname not in _HOSTS or parts.query:
         raise ValueError("to log in with a browser, redirect_uri must be such as http://127.0.0.1/callback")
-    if quote(parts.path, safe="%/!$&'()*+,:;=@~") != parts.path or {".", ".."} & set(parts.path.split("/")):
+    if quote(parts.path, safe="%/!$&'()*+,:;=@~") != parts.path or {".", ".."} & set(unquote(parts.path).split("/")):
         raise ValueError("redirect_uri must have a path as browsers send it: quoted, without dots for folders")
     return parts.hostname, parts.port or 0, parts.path
 

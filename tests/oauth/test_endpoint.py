@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus, unquote, urlencode
 
 import anyio
 import httpx
 import pytest
+from attrs import evolve
 
 from prisma_mgmt import AuthError, CallbackError, LoginRequiredError, NetworkError, RequestTimeoutError
 from prisma_mgmt._version import __version__
@@ -232,6 +234,13 @@ async def test_an_answer_that_is_not_packed_though_it_says_so_is_read(clock: Fak
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "gzip, identity"])
+async def test_a_packed_answer_is_unpacked(coding: str) -> None:
+    reply = Reply(content=gzip.compress(json.dumps(GRANT).encode()), headers={"content-encoding": coding})
+    async with answering(reply) as (_, oauth):
+        assert (await oauth.refresh(OLD)).refresh_token == "refresh-2"
+
+
 async def test_an_answer_that_cannot_be_unpacked_is_asked_for_again() -> None:
     broken = Reply(content=b"canary", headers={"content-encoding": "gzip"})
     async with answering(broken, Reply(body=GRANT)) as (server, oauth):
@@ -240,6 +249,41 @@ async def test_an_answer_that_cannot_be_unpacked_is_asked_for_again() -> None:
         with pytest.raises(NetworkError, match="tried 2 times"):
             await oauth.refresh(OLD)
         assert len(server.requests) == 2
+
+
+# What a refusal shows
+
+SECRET = 'canary-/refresh+tok"en=' * 2
+ECHOES = [
+    SECRET,
+    SECRET.upper(),
+    SECRET[:30],
+    SECRET[5:30],
+    quote(SECRET, safe=""),
+    quote_plus(SECRET)[:30],
+    urlencode({"token": SECRET}),
+    json.dumps(SECRET).replace("/", "\\/"),
+]
+
+
+@pytest.mark.parametrize("echo", ECHOES, ids=range(len(ECHOES)))
+@pytest.mark.parametrize("name", ["error", "error_description"])
+async def test_a_refusal_that_echoes_a_secret_shows_none(echo: str, name: str) -> None:
+    reply = Reply(400, {"error": "invalid_request", name: f"the body was refresh_token={echo} and no good"})
+    async with answering(reply) as (_, oauth):
+        with pytest.raises(AuthError) as caught:
+            await oauth.refresh(evolve(OLD, refresh_token=SECRET))
+    shown = f"{caught.value} {caught.value.error} {caught.value.error_description}".lower()
+    assert "canary" not in shown
+    assert "refresh+tok" not in unquote(shown)
+
+
+async def test_a_refusal_that_echoes_nothing_is_shown_whole() -> None:
+    words = "100% of the tokens\\names of this family + client were revoked"
+    async with answering(Reply(400, {"error": "invalid_request", "error_description": words})) as (_, oauth):
+        with pytest.raises(AuthError) as caught:
+            await oauth.refresh(evolve(OLD, refresh_token=SECRET))
+    assert caught.value.error_description == words
 
 
 # What is sent

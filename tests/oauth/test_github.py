@@ -204,3 +204,9 @@ async def test_an_api_that_says_401_for_ever_costs_one_renewal(
 def test_arguments_that_cannot_be_right(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         GitHubActionsCredentials(**options)
+
+
+@pytest.mark.parametrize("options", [{"lifetime": 0.5}, {"lifetime": "60"}, {"now": 5}, {"timeout": "1"}])
+def test_arguments_of_a_wrong_type(options: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=next(iter(options))):
+        GitHubActionsCredentials(**options)

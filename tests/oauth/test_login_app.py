@@ -605,6 +605,7 @@ def test_an_argument_of_a_wrong_type(arguments: Any, options: Any, problem: str)
         (OAuthClient("client", "https://app.example/prisma"), [KEY], {}, "end in /callback"),
         (OAuthClient("client", "app:/callback"), [KEY], {}, "end in /callback"),
         (OAuthClient("client", "http://192.168.1.5:8000/callback"), [KEY], {}, "https, or http to this machine"),
+        (OAuthClient("client", "HTTP://app.example/callback"), [KEY], {}, "https, or http to this machine"),
         (OAUTH, [KEY], {"after_login": ""}, "after_login must not be empty"),
         (OAUTH, [KEY], {"after_logout": ""}, "after_logout must not be empty"),
     ],
@@ -612,6 +613,11 @@ def test_an_argument_of_a_wrong_type(arguments: Any, options: Any, problem: str)
 def test_an_argument_that_cannot_be_right(oauth: OAuthClient, keys: Any, options: Any, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         LoginApp(oauth, SESSIONS, keys, **options)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "[::1]", "localhost", "app.localhost:3000"])
+def test_an_application_on_this_machine_does_without_https(host: str) -> None:
+    assert LoginApp(OAuthClient("client", f"http://{host}/callback"), SESSIONS, [KEY])
 
 
 @pytest.mark.parametrize("request_", [None, "prisma_session=x", 5, []])

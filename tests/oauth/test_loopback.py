@@ -358,7 +358,7 @@ class Controller:
     """A browser as the webbrowser module knows it."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name, *self.args = name.split()
         self.opened: list[str] = []
 
     def open(self, url: str) -> bool:
@@ -370,7 +370,8 @@ class Controller:
     ("name", "graphical"),
     [
         *((name, False) for name in ("w3m", "lynx", "links", "elinks", "www-browser", "/usr/bin/w3m")),
-        *((name, True) for name in ("firefox", "x-www-browser", "xdg-open", "/usr/bin/chromium")),
+        *((name, False) for name in ("cha %s", "browsh", "carbonyl", "env w3m %s", "env X=1 /usr/bin/lynx %s")),
+        *((name, True) for name in ("firefox", "x-www-browser", "xdg-open", "/usr/bin/chromium", "env firefox %s")),
     ],
 )
 def test_no_browser_draws_over_the_terminal(monkeypatch: pytest.MonkeyPatch, name: str, graphical: bool) -> None:
@@ -421,13 +422,17 @@ def test_a_browser_that_runs_on_keeps_no_program_from_ending(backend: str) -> No
         ({"storage": "tokens.json"}, "storage must be an object with the methods"),
         ({"storage": MemoryTokenStorage}, "not the class MemoryTokenStorage"),
         ({"timeout": "5"}, "timeout must be a number"),
+        ({"open_browser": True}, "open_browser must be a function, not bool"),
+        ({"open_browser": "firefox"}, "open_browser must be a function, not str"),
+        ({"show": 1}, "show must be a function"),
+        ({"paste": "x"}, "paste must be a function"),
         ({"scope": None}, "scope must be text"),
     ],
 )
 async def test_wrong_options_are_said_at_once(options: dict[str, Any], problem: str) -> None:
     oauth = OAuthClient("client", "http://127.0.0.1/callback")
     with pytest.raises(TypeError, match=problem):
-        await log_in_with_browser(**{"oauth": oauth, "storage": MemoryTokenStorage(), **options})
+        await log_in_with_browser(**{"oauth": oauth, "storage": MemoryTokenStorage(), "timeout": 0.1, **options})
 
 
 async def test_a_user_who_never_comes_back() -> None:
@@ -473,10 +478,18 @@ async def test_what_a_browser_shows_of_a_url_may_be_pasted(shown: str) -> None:
         assert app.session is not None
 
 
-@pytest.mark.parametrize("path", ["/cällback", "/a/../callback", "/a b", "/."])
+@pytest.mark.parametrize("path", ["/cällback", "/a/../callback", "/a b", "/.", "/%2E%2e/x"])
 async def test_a_path_that_browsers_rewrite_is_refused_at_once(path: str) -> None:
     with pytest.raises(ValueError, match="path as browsers send it"):
-        await log_in_with_browser(OAuthClient("client", f"http://127.0.0.1{path}"), MemoryTokenStorage())
+        await log_in_with_browser(OAuthClient("client", f"http://127.0.0.1{path}"), MemoryTokenStorage(), timeout=0.1)
+
+
+async def test_a_redirect_uri_without_a_path_is_sent_without_one() -> None:
+    async with terminal("http://127.0.0.1") as app:
+        await while_waiting(app, anyio.lowlevel.checkpoint)
+        assert urlsplit(app.redirect_uri).path == ""
+        assert app.prisma.forms[0]["redirect_uri"] == app.redirect_uri
+        assert app.session is not None
 
 
 async def test_what_the_callers_paste_raises_comes_as_it_is() -> None:

@@ -84,12 +84,12 @@ def floor() -> tuple[Decode, Decode]:
     hook = hook_of(Connection)
 
     def one(data: bytes) -> Any:
-        return hook(loads(data)["data"], Connection)
+        return hook(loads(data)["data"])
 
     def many(data: bytes) -> Any:
         items = loads(data)["data"]
         for i, item in enumerate(items):
-            items[i] = hook(item, Connection)
+            items[i] = hook(item)
         return items
 
     return one, many

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -58,20 +58,21 @@ def _is_host(host: str, literal: bool) -> bool:
     labels = host.removesuffix(".").split(".")
     if not literal and not labels[-1].isdecimal():
         return all(0 < len(label) < 64 for label in labels)
+    return address_of(host) is not None
+
+
+def address_of(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that `host` is; None for a name."""
     try:
-        return bool(ip_address(host))
+        return ip_address(host)
     except ValueError:
-        return False
+        return None
 
 
 def is_loopback(host: str) -> bool:
     """If `host` is this machine, by its name or by its address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = address_of(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -120,8 +121,5 @@ def checked_methods(value: Any, name: str, *methods: str) -> None:
     """TypeError, naming `name` and what is missing, unless `value` is an object with these methods."""
     missing = [method for method in methods if not callable(getattr(value, method, None))]
     if missing or isinstance(value, type):
-        raise TypeError(f"{name} must be an object with the methods {', '.join(methods)}, not {_named(value)}")
-
-
-def _named(value: Any) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        given = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"{name} must be an object with the methods {', '.join(methods)}, not {given}")

@@ -8,7 +8,7 @@ import ssl
 import threading
 from contextlib import suppress
 from importlib.util import find_spec
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -16,6 +16,7 @@ from urllib.request import getproxies
 import httpx
 from anyio import to_thread
 
+from prisma_mgmt.checks import address_of
 from prisma_mgmt.errors import NetworkError
 
 SERVICE_TOKEN = "PRISMA_SERVICE_TOKEN"  # noqa: S105  # its name, not a token
@@ -74,7 +75,7 @@ def _spares(entry: str, scheme: str, host: str, port: int | None) -> bool:
         return False
     if rest == "*" or (mark and not rest):
         return True
-    address = _address(host)
+    address = address_of(host)
     if address is not None and "]:" not in rest:  # which is an address with a port
         with suppress(ValueError):  # for what is no network and no address
             return address in ip_network(rest.replace("[", "").replace("]", ""), strict=False)
@@ -87,15 +88,8 @@ def _spares(entry: str, scheme: str, host: str, port: int | None) -> bool:
     if not bare or only not in (None, port or {"http": 80, "https": 443}.get(scheme)):
         return False
     if address is not None:
-        return _address(bare) == address
+        return address_of(bare) == address
     return host.endswith(f".{bare}") or (host == bare and not name.startswith("."))
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
 
 
 async def ssl_context() -> ssl.SSLContext:

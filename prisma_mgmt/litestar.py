@@ -12,7 +12,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.plugins import OpenAPISchemaPlugin, SerializationPlugin
 from litestar.typing import FieldDefinition
 
-from prisma_mgmt.core.codec import Mismatch, decode
+from prisma_mgmt.core.codec import Mismatch, NoJSON, decode
 from prisma_mgmt.core.encoding import plain
 from prisma_mgmt.core.kinds import default_of, fields, json_key
 from prisma_mgmt.core.model import Model, shown
@@ -74,10 +74,10 @@ class _Models(AbstractDTO[T]):
         handler = cast("Any", self).asgi_connection.route_handler
         try:
             return decode(value, cast("type[Any]", handler.parsed_data_field.annotation))
+        except NoJSON:
+            told = "the body is no JSON"
         except Mismatch as mismatch:
             told = f"{mismatch.path or 'the body'}: {mismatch.problem}"
-        except (ValueError, RecursionError):
-            told = "the body is no JSON"
         raise ValidationException(told)
 
     def data_to_encodable_type(self, data: Any) -> Any:

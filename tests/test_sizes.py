@@ -6,6 +6,7 @@ Lines of code count; blank lines, comments and docstrings do not, so that nobody
 import ast
 import io
 import tokenize
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,10 @@ class Part:
     pattern: str
     budget: int
     most: int
+    holds: Callable[[str], bool] = lambda name: True  # if a file of that name belongs to it
 
+
+_GROUND = {"checks.py", "credentials.py", "environment.py", "faults.py", "loops.py", "masks.py"}
 
 # What has outgrown its budget may shrink, and not grow: whoever makes it smaller lowers the number.
 _PARTS = {
@@ -34,7 +38,8 @@ _PARTS = {
     ),  # with a connection of its own, live logs and a compiled codec
     "auth without storages": Part("prisma_mgmt/auth/*.py", 1500, 2290),  # with LoginApp, every event loop, every ending
     "storages": Part("prisma_mgmt/auth/storage/*.py", 800, 1080),  # with leases, and every misuse told
-    "ground floor and seam": Part("prisma_mgmt/*.py", 350, 750),  # with errors, public names and observers
+    "ground floor and seam": Part("prisma_mgmt/*.py", 350, 367, lambda name: name in _GROUND),
+    "errors, public names and observers": Part("prisma_mgmt/*.py", 383, 383, lambda name: name not in _GROUND),
     "recipes": Part("prisma_mgmt/recipes/*.py", 450, 450),
     "sandbox": Part("prisma_mgmt/sandbox/**/*.py", 2600, 3160),  # with 150 operations, faults and real databases
     "apigen": Part("tools/apigen/*.py", 750, 1431),  # with three times the constructs
@@ -64,7 +69,8 @@ def test_prose_is_not_code() -> None:
 @pytest.mark.parametrize("name", _PARTS)
 def test_a_part_of_the_package_is_no_larger_than_it_may_be(name: str) -> None:
     part = _PARTS[name]
-    sizes = {path.name: code_lines(path.read_text(encoding="utf-8")) for path in ROOT.glob(part.pattern)}
+    files = [path for path in ROOT.glob(part.pattern) if part.holds(path.name)]
+    sizes = {path.name: code_lines(path.read_text(encoding="utf-8")) for path in files}
     assert sizes
     assert part.budget <= part.most
     assert sum(sizes.values()) <= part.most, sizes

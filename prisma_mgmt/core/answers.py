@@ -8,7 +8,7 @@ from html import unescape
 from typing import Any, TypeVar
 
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import Mismatch, decode, parse
+from prisma_mgmt.core.codec import Mismatch, NoJSON, decode, parse
 from prisma_mgmt.core.kinds import JSON
 from prisma_mgmt.errors import (
     APIError,
@@ -46,16 +46,16 @@ def read(answer: Answer, model: type[T], bare: bool = False) -> T:
     """The body as a `model`, out of its envelope `{"data": …}` unless `bare`; DecodeError if it does not fit."""
     try:
         return decode(answer.content, model, None if bare else unwrapped)
-    except (ValueError, RecursionError) as error:
-        misfit = error if isinstance(error, Mismatch) else None
-    if misfit is None:
-        raise decode_error(_no_json(answer), answer)
-    raise decode_error(misfit if bare else misfit.under("data"), answer)
+    except Mismatch as misfit:
+        raise decode_error(misfit, answer, "" if bare else "data") from None
 
 
 def read_json(answer: Answer) -> JSON:
     """The parsed body, None for an empty one; DecodeError if it is no JSON."""
-    return checked(parsed(answer), answer) if answer.content else None
+    try:
+        return parse(answer.content) if answer.content else None
+    except NoJSON as misfit:
+        raise decode_error(misfit, answer) from None
 
 
 def read_any(answer: Answer) -> Any:
@@ -68,34 +68,31 @@ def read_any(answer: Answer) -> Any:
         return read_json(answer)
     if kind.lower().startswith("text/"):
         return _text_of(answer)
-    found = answer.content if kind else parsed(answer)
-    return answer.content if isinstance(found, Mismatch) else found
+    return answer.content if kind else _parsed_or(answer.content, answer)
 
 
-def checked(result: Any, answer: Answer) -> Any:
-    """`result`; DecodeError if it is a Mismatch."""
-    if result.__class__ is Mismatch:
-        raise decode_error(result, answer)
-    return result
+def _parsed_or(otherwise: T, answer: Answer) -> JSON | T:
+    """The parsed body, or `otherwise` if it is no JSON."""
+    try:
+        return parse(answer.content)
+    except NoJSON:
+        return otherwise
 
 
-def decode_error(misfit: Mismatch, answer: Answer) -> DecodeError:
-    error = answer.error(DecodeError, f"{misfit.path or 'the answer'}: {misfit.problem} (status {answer.status})")
+def decode_error(misfit: Mismatch, answer: Answer, at: str = "") -> DecodeError:
+    """That an answer does not fit, at the path of the misfit below `at`."""
+    problem = misfit.with_traceback(None).problem  # whose frames hold the payload
+    if isinstance(misfit, NoJSON):
+        problem = f"{problem} ({_kind_of(answer)})"
+    elif at:
+        misfit.under(at)
+    error = answer.error(DecodeError, f"{misfit.path or 'the answer'}: {problem} (status {answer.status})")
     error.path = misfit.path
     return error
 
 
-def parsed(answer: Answer, exact: bool = True) -> JSON | Mismatch:
-    """What the body holds; whole numbers past 64 bits are floats unless it is to be `exact`."""
-    try:
-        return parse(answer.content, exact)
-    except (ValueError, RecursionError):
-        return _no_json(answer)
-
-
-def _no_json(answer: Answer) -> Mismatch:
-    kind = answer.headers.get("content-type") or "no content type"
-    return Mismatch(f"expected JSON, got {len(answer.content)} bytes ({kind})")
+def _kind_of(answer: Answer) -> str:
+    return answer.headers.get("content-type") or "no content type"
 
 
 def unwrapped(payload: JSON) -> JSON:
@@ -111,7 +108,7 @@ def unwrapped(payload: JSON) -> JSON:
 def api_error(answer: Answer, now: float) -> APIError:
     """The error that an answer stands for; `now` is the Unix time that a Retry-After date is measured from."""
     status, headers = answer.status, answer.headers
-    body = _error_body(answer)
+    body = _parsed_or(_text_of(answer), answer) if answer.content else None
     flat: dict[str, Any] = body if body.__class__ is dict else {}
     problem: dict[str, Any] = flat.get("error", flat)
     if problem.__class__ is not dict:  # OAuth's flat form: {"error": "…", "error_description": "…"}
@@ -135,12 +132,6 @@ def api_error(answer: Answer, now: float) -> APIError:
     return error
 
 
-def _error_body(answer: Answer) -> JSON:
-    """The body of an error: parsed, or as text if it is no JSON."""
-    found = parsed(answer) if answer.content else None
-    return _text_of(answer) if isinstance(found, Mismatch) else found
-
-
 def _details(status: int, problem: dict[str, Any]) -> Any:
     """What the API gives as details; of a conflict also what stands beside its message, such as `existingAppId`."""
     if status != 409 or "details" in problem:
@@ -149,7 +140,7 @@ def _details(status: int, problem: dict[str, Any]) -> Any:
 
 
 def _described(answer: Answer, body: JSON) -> str:
-    kind = answer.headers.get("content-type") or "no content type"
+    kind = _kind_of(answer)
     if 300 <= answer.status < 400:
         return "a redirect, which is not followed with a token"
     if isinstance(body, str) and kind.lower().startswith("text/"):

@@ -11,13 +11,13 @@ _PIECE = 1_000_000  # bytes that are unpacked at once, at most
 _GZIP = 31  # what zlib calls gzip with the largest window
 
 
-class Body(Protocol):
+class Readable(Protocol):
     """What is read piece by piece, up to b""."""
 
     async def read(self) -> bytes: ...
 
 
-def body_of(reply: Reply) -> Body:
+def body_of(reply: Reply) -> Readable:
     """The body of an answer without its content coding; DecodeError for more than one, each of which multiplies.
 
     Only gzip is asked for, and only gzip is unpacked. Any other coding that comes unasked is left as it is.

@@ -1,11 +1,12 @@
 """What travels: the options of a client, a call before it is sent, and the answer to it."""
 
-from collections.abc import Hashable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Hashable, Mapping
+from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import define, field, frozen
 
 from prisma_mgmt.checks import checked_token
+from prisma_mgmt.core.clock import Clock
 from prisma_mgmt.core.connection import Fields, Origin, Request, request_id
 from prisma_mgmt.core.retry import RetryPolicy
 from prisma_mgmt.credentials import Credentials, TrackedCredentials
@@ -41,9 +42,7 @@ class Auth:
 class Told(Protocol):
     """Whom the pipeline tells what happens to a call."""
 
-    def sent(self, call: "Call") -> None: ...
-    def answered(self, call: "Call", seconds: float, answer: "Answer") -> None: ...
-    def failed(self, call: "Call", seconds: float, error: BaseException) -> None: ...
+    async def watched(self, call: "Call", sending: "Awaitable[Outcome]", clock: Clock) -> "Outcome": ...
     def retrying(self, call: "Call", seconds: float, error: PrismaError) -> None: ...
     def renewed(self, call: "Call", seconds: float, renewed: bool) -> None: ...
 
@@ -91,6 +90,10 @@ class Upgrade(Protocol):
 
     def headers(self) -> Mapping[str, str]:
         """The headers that ask, new ones for every request."""
+        ...
+
+    def messages(self, answer: "Answer") -> "Body":
+        """What comes over the other protocol. Raises DecodeError if the server did not switch."""
         ...
 
 
@@ -152,26 +155,22 @@ class Call:
         return error
 
 
-class OpenBody(Protocol):
+class Body(Protocol):
     """A body that is still to come, and holds its connection until it is closed."""
 
     async def read(self) -> bytes:
         """What comes next, b"" at the end. Raises NetworkError."""
         ...
 
-    def check_upgraded(self) -> None:
-        """Raises RuntimeError if there is nothing to talk over after a 101."""
-        ...
-
-    async def receive(self) -> bytes:
-        """What comes next after a 101, b"" at the end. Raises NetworkError."""
-        ...
-
-    async def transmit(self, data: bytes) -> None:
-        """Send after a 101."""
-        ...
-
     async def aclose(self) -> None: ...
+
+
+class OpenBody(Body, Protocol):
+    """The body of an answer; after a 101 it is the bare connection."""
+
+    async def write(self, data: bytes) -> None:
+        """Send after a 101. Raises what the socket raises."""
+        ...
 
 
 @define(eq=False)
@@ -193,3 +192,6 @@ class Answer:
         """An error that says which answer it is about, and to which call."""
         made = kind(told, status=self.status, request_id=self.request_id)
         return made if self.call is None else self.call.named(made)
+
+
+Outcome: TypeAlias = Answer | NetworkError

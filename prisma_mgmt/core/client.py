@@ -1,9 +1,9 @@
 """The client that every API's client builds on: configuration, lifecycle, and the way to any route."""
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import getattr_static
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
@@ -19,7 +19,7 @@ from prisma_mgmt.core.clock import Clock, Patience
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
 from prisma_mgmt.core.kinds import JSON, UNSET, Unset
-from prisma_mgmt.core.logs import LogStream, Opening, as_it_comes
+from prisma_mgmt.core.logs import LogStream
 from prisma_mgmt.core.paths import fill, query_string
 from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.core.pool import Pool
@@ -108,22 +108,39 @@ class BaseClient:
             if not isinstance(allow_http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
                 raise TypeError(f"allow_http must be True or False, not {type(allow_http).__name__}")
             checked_count(max_connections, "max_connections")
-            if base_url is None:
-                base_url = self._usual_url()
             clock, patience = _clock or Clock(), _patience or Patience()
             self._allow_http = allow_http
-            self._options = Options(
-                checked_origin(base_url, "base_url", allow_http=allow_http),
-                {**_DEFAULT_HEADERS, **checked_headers(headers)},
-                _checked_timeout(timeout),
-                _checked_retry(retry),
-                _from_environment() if auth is None else _given(auth),
-                _observer(on_event),
+            self._options = self._changed(
+                _BLANK,
+                base_url=self._usual_url() if base_url is None else base_url,
+                headers=headers,
+                timeout=timeout,
+                retry=retry,
+                auth=_from_environment() if auth is None else auth,
+                observer=on_event,
             )
             self.base_url = self._options.base_url
             engine = engine_for(transport, http_client, ssl_context, idle=patience.idle)
             self._pipeline = Pipeline(Pool(engine, clock, patience, places=max_connections), clock)
             self._tracked: WeakValueDictionary[int, TrackedCredentials] = WeakValueDictionary()  # of views
+
+    def _changed(self, options: Options, **given: Any) -> Options:
+        """`options` with what is given in their place, unless it is UNSET; headers are added to those that are there.
+
+        Raises TypeError or ValueError for what cannot be right.
+        """
+        checks: dict[str, Callable[[Any], Any]] = {
+            "auth": _auth,
+            "base_url": partial(checked_origin, name="base_url", allow_http=self._allow_http),
+            "headers": checked_headers,
+            "observer": _observer,
+            "retry": _checked_retry,
+            "timeout": _checked_timeout,
+        }
+        changes = {name: checks[name](value) for name, value in given.items() if value is not UNSET}
+        if "headers" in changes:
+            changes["headers"] = {**options.headers, **changes["headers"]}
+        return evolve(options, **changes)
 
     def _usual_url(self) -> str:
         """Where the API is if nobody says otherwise; the environment's URL is the Management API's."""
@@ -146,23 +163,18 @@ class BaseClient:
         its calls are LoginRequiredErrors: a view for somebody without a token never takes the one in the environment.
         """
         with bare:
-            changes: dict[str, Any] = {}
-            if auth is not UNSET:
-                changes["auth"] = _NOBODY if auth is None else _given(auth)
-            if base_url is not UNSET:
-                changes["base_url"] = checked_origin(base_url, "base_url", allow_http=self._allow_http)
-            if headers is not UNSET:
-                changes["headers"] = {**self._options.headers, **checked_headers(headers)}
-            if timeout is not UNSET:
-                changes["timeout"] = _checked_timeout(timeout)
-            if retry is not UNSET:
-                changes["retry"] = _checked_retry(retry)
-            if on_event is not UNSET:
-                changes["observer"] = _observer(on_event)
             view = type(self).__new__(type(self))
             for name, value in _attributes(self).items():
                 object.__setattr__(view, name, value)
-            view._options = evolve(self._options, **changes)
+            view._options = self._changed(
+                self._options,
+                auth=_NOBODY if auth is None else auth,
+                base_url=base_url,
+                headers=headers,
+                timeout=timeout,
+                retry=retry,
+                observer=on_event,
+            )
             view.base_url = view._options.base_url
             view._is_view = True
             if view._options.auth.tracked is not None:
@@ -189,7 +201,8 @@ class BaseClient:
         with bare:
             if not isinstance(method, str) or not TOKEN.fullmatch(method):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
                 raise ValueError(f"{method!r} is no HTTP method")
-            answer = await self.exchange(method.upper(), fill(path, path_params), query, headers, body)
+            filled = fill(path, path_params)
+            answer = await self.exchange(method.upper(), filled, body, query=query, headers=headers)
             return Response(answer.status, answer.headers, read_any(answer))
 
     def record(self) -> AbstractContextManager[list[Answered]]:
@@ -199,27 +212,18 @@ class BaseClient:
         """
         return recording(self._pipeline)
 
-    async def exchange(
-        self,
-        method: str,
-        path: str,
-        query: Query | None = None,
-        headers: Headers | None = None,
-        body: Any = UNSET,
-        *,
-        token: bool = True,
-    ) -> Answer:
+    def exchange(self, method: str, path: str, body: Any = UNSET, **how: Any) -> Awaitable[Answer]:
         """The unread answer of a route whose path is already filled; resources build on this."""
-        return await self._pipeline.send(self.call(method, path, query, headers, body, token=token))
+        return self._pipeline.send(self.call(method, path, body, **how))
 
     def call(
         self,
         method: str,
         path: str,
-        query: Query | None = None,
-        headers: Headers | None = None,
         body: Any = UNSET,
         *,
+        query: Query | None = None,
+        headers: Headers | None = None,
         token: bool = True,
         opens: bool = False,
         upgrade: Upgrade | None = None,
@@ -238,15 +242,13 @@ class BaseClient:
         self, record: type[R], terminal: type[T], path: str, query: Query, *, live: bool | None
     ) -> LogStream[R, T]:
         """A log route whose path is already filled; over a WebSocket if it is to come `live`."""
-        handshake_of, patience = _handshake() if live else None, self._pipeline.pool.patience
+        handshake = _handshake()(self._pipeline.pool.patience) if live else None
 
-        def opening(query: Query) -> Opening:
-            handshake = None if handshake_of is None else handshake_of(patience)
-            call = self.call("GET", path, query, _LOG_HEADERS, opens=True, upgrade=handshake)
-            return call, as_it_comes if handshake is None else handshake.messages
+        def call_of(query: Query) -> Call:
+            return self.call("GET", path, query=query, headers=_LOG_HEADERS, opens=True, upgrade=handshake)
 
         followed = bool(live or query.get("follow"))
-        return LogStream(self._pipeline, opening, query, record, terminal, followed=followed)
+        return LogStream(self._pipeline, call_of, query, record, terminal, followed=followed)
 
     async def aclose(self) -> None:
         """Close the connections, once a renewal under way has come to its end.
@@ -299,6 +301,7 @@ def _attributes(client: BaseClient) -> dict[str, Any]:
 
 
 _NOBODY = Auth(None, "nobody's", (LoginRequiredError, "no token: this view was made with auth=None"))
+_BLANK = Options(BaseClient.base_url, _DEFAULT_HEADERS, None, _DEFAULT_RETRY, _NOBODY, None)
 
 
 def _from_environment() -> Auth:
@@ -314,7 +317,9 @@ def _from_environment() -> Auth:
         return Auth(None, source, (AuthError, str(error)))
 
 
-def _given(auth: str | Credentials) -> Auth:
+def _auth(auth: Auth | str | Credentials) -> Auth:
+    if isinstance(auth, Auth):
+        return auth
     if isinstance(auth, str):
         return Auth(ServiceToken(auth), "given as auth=", who=Secret(auth))
     checked_methods(auth, "auth, if it is no token,", "access_token", "renew")

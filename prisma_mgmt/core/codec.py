@@ -49,21 +49,24 @@ class Mismatch(ValueError):  # noqa: N818  # never leaves the core
         return self
 
 
+class NoJSON(Mismatch):
+    """A document that is no JSON, of which nothing is quoted."""
+
+
 def parse(data: bytes, exact: bool = True) -> JSON:
-    """The value of a JSON document; ValueError for anything else, NaN and Infinity included.
+    """The value of a JSON document; NoJSON for anything else, NaN and Infinity included.
 
     With `exact=False` a whole number past 64 bits may become a float, which spares a look at every byte.
     """
     if data.__class__ is not bytes:  # orjson takes no subclass
         data = bytes(data)
-    if _orjson and not (exact and is_long(data)):
-        return _orjson.loads(data.removeprefix(_BOM))
-    data = data.removeprefix(_BOM)
-    _check_depth(data)
-    found = json.loads(data.decode(), parse_constant=_refuse_constant, parse_float=_finite)
-    if b"\\u" in data and re.search(rb"\\u[dD][89a-fA-F]", data):  # surrogates, one of which may be alone
-        json.dumps(found, ensure_ascii=False).encode()
-    return found
+    try:
+        if _orjson and not (exact and is_long(data)):
+            return _orjson.loads(data.removeprefix(_BOM))
+        return _exact(data.removeprefix(_BOM))
+    except (ValueError, RecursionError):  # which hold the whole document
+        pass
+    raise NoJSON(f"expected JSON, got {len(data)} bytes")
 
 
 def is_long(data: bytes) -> bool:
@@ -72,10 +75,7 @@ def is_long(data: bytes) -> bool:
 
 
 def decode(data: bytes, model: type[T], unwrapped: Callable[[JSON], JSON] | None = None) -> T:
-    """A document as a `model`, out of the envelope that `unwrapped` takes off.
-
-    Raises Mismatch for a document that does not fit, and ValueError or RecursionError for one that is no JSON.
-    """
+    """A document as a `model`, out of the envelope that `unwrapped` takes off; Mismatch for one that does not fit."""
     kind: Any = model
     hook, load = _reader(kind)
     fitted: T
@@ -94,6 +94,15 @@ def decode(data: bytes, model: type[T], unwrapped: Callable[[JSON], JSON] | None
 def _reader(kind: Any) -> tuple[Hook, Callable[[bytes], JSON]]:
     """What reads the values of a type, and what reads its documents first."""
     return hook_of(kind), parse if _orjson is None or is_free(kind) else _orjson.loads
+
+
+def _exact(data: bytes) -> JSON:
+    """What orjson would make of a document, by the standard library, with whole numbers of any size."""
+    _check_depth(data)
+    found = json.loads(data.decode(), parse_constant=_refuse_constant, parse_float=_finite)
+    if b"\\u" in data and re.search(rb"\\u[dD][89a-fA-F]", data):  # surrogates, one of which may be alone
+        json.dumps(found, ensure_ascii=False).encode()
+    return found
 
 
 def _check_depth(data: bytes) -> None:
@@ -167,15 +176,12 @@ def hook_of(kind: Any) -> Hook:
     raise TypeError(f"{kind!r} is no type that a model's field may have")
 
 
-# Every hook takes a second argument and ignores it: hooks of lists and of models are called alike.
-
-
-def _as_it_is(value: Any, _: Any = None) -> Any:
+def _as_it_is(value: Any) -> Any:
     return value
 
 
 def _scalar(kind: type, wanted: str) -> Hook:
-    def hook(value: Any, _: Any = None) -> Any:
+    def hook(value: Any) -> Any:
         if value.__class__ is not kind:
             raise wrong(wanted, value)
         return value
@@ -183,13 +189,13 @@ def _scalar(kind: type, wanted: str) -> Hook:
     return hook
 
 
-def _number(value: Any, _: Any = None) -> float:
+def _number(value: Any) -> float:
     if value.__class__ is not float and value.__class__ is not int:
         raise wrong("a number", value)
     return value  # as it is: an int counts as a float (PEP 484)
 
 
-def _secret(value: Any, _: Any = None) -> Secret:
+def _secret(value: Any) -> Secret:
     if value.__class__ is not str and value.__class__ is not Secret:
         raise wrong("a string", value)
     return Secret(value)
@@ -200,7 +206,7 @@ _RFC_3339 = (  # compiled when the first odd date comes
 )
 
 
-def _datetime(value: Any, _: Any = None) -> datetime:
+def _datetime(value: Any) -> datetime:
     """A date and time; one without a zone is in UTC, and a leap second is the second after it."""
     if value.__class__ is not str:
         raise wrong("a date and time", value)
@@ -231,7 +237,7 @@ _SCALARS: dict[Any, Hook] = {
 
 
 def _list_hook(item: Any) -> Hook:
-    def hook(value: Any, _: Any = None) -> list[Any]:
+    def hook(value: Any) -> list[Any]:
         if value.__class__ is not list:
             raise wrong("an array", value)
         each = hook_of(item)
@@ -247,7 +253,7 @@ def _list_hook(item: Any) -> Hook:
 
 
 def _dict_hook(item: Any) -> Hook:
-    def hook(value: Any, _: Any = None) -> dict[str, Any]:
+    def hook(value: Any) -> dict[str, Any]:
         if value.__class__ is not dict:
             raise wrong("an object", value)
         each = hook_of(item)
@@ -269,7 +275,7 @@ def _union_hook(kind: Any) -> Hook:
     if not is_nullable(kind):
         return inner
 
-    def hook(value: Any, _: Any = None) -> Any:
+    def hook(value: Any) -> Any:
         return None if value is None else inner(value)
 
     return hook
@@ -278,7 +284,7 @@ def _union_hook(kind: Any) -> Hook:
 def _tagged_hook(union: Any) -> Hook:
     models = {attrs.fields_dict(one)["type"].default: one for one in get_args(union) if attrs.has(one)}
 
-    def hook(value: Any, _: Any = None) -> Any:
+    def hook(value: Any) -> Any:
         if value.__class__ is not dict:
             raise wrong("an object", value)
         tag = value.get("type")
@@ -305,7 +311,7 @@ def plain(model: type) -> Hook:
     steps: list[tuple[str, str, Any, Any]]
     steps = [(one.name, json_key(one), one.type, default_of(one)) for one in fields(model)]
 
-    def hook(value: Any, _: Any = None) -> Any:
+    def hook(value: Any) -> Any:
         if value.__class__ is not dict:
             raise wrong("an object", value)
         made = cast("Any", object.__new__(model))  # it has no validators, and setting its slots saves a call an object

@@ -2,7 +2,7 @@
 
 It stands for this, a statement a field, with the models inside it in line:
 
-    def hook(o, _=None, type=type, str=str):
+    def hook(o, type=type, str=str):
       try:
         m = new()
         m.id = v = o["id"]
@@ -41,7 +41,7 @@ def compiled(model: type, plain: Hook, hook_of: Callable[[Any], Hook]) -> Hook:
     source = _Source({"plain": plain, "Secret": Secret, "parsed": datetime.fromisoformat}, hook_of)
     source.read(model, "o", "m", "    ", ())
     lines = [
-        "def hook(o, _=None, type=type, str=str):",
+        "def hook(o, type=type, str=str):",
         "  try:",
         *source.lines,
         "    return m",
@@ -113,17 +113,5 @@ class _Source:
             self.read(kind, given, made, indent, above)
             self.lines.append(f"{indent}{to} = {made}")
         else:
-            self.lines.append(f"{indent}{to} = {self._name(_Late(kind, self._hook_of))}({value})")
-
-
-class _Late:
-    """A hook that is looked up when it is called, since a model may hold itself."""
-
-    __slots__ = ("_hook_of", "_kind")
-
-    def __init__(self, kind: Any, hook_of: Callable[[Any], Hook]) -> None:
-        self._kind = kind
-        self._hook_of = hook_of
-
-    def __call__(self, value: Any) -> Any:
-        return self._hook_of(self._kind)(value)
+            late = self._name(lambda value: self._hook_of(kind)(value))  # when it is called: a model may hold itself
+            self.lines.append(f"{indent}{to} = {late}({value})")

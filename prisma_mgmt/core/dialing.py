@@ -8,27 +8,40 @@ import socket
 from itertools import chain, zip_longest
 from typing import Any
 
+import anyio
+
 _HEAD_START = 0.25  # seconds that an address has before the next one is tried beside it
 
 
 async def dial(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
-    """A connected socket. Raises OSError."""
-    tries: list[asyncio.Task[socket.socket]] = []
-    won: asyncio.Task[socket.socket] | None = None
+    """A connected socket. Raises OSError, of the first address if none answers."""
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failures: list[OSError] = []
+    won: list[socket.socket] = []
+
+    async def attempt(address: tuple[Any, ...], over: anyio.Event) -> None:
+        try:
+            won.append(await _connected(loop, *address))
+            group.cancel_scope.cancel()
+        except OSError as error:
+            failures.append(error)
+        finally:
+            over.set()
+
     try:
-        for address in _interleaved(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)):
-            tries.append(loop.create_task(_try(loop, *address)))
-            if (won := await _first(tries, _HEAD_START)) is not None:
-                return won.result()
-        while (won := await _first(tries, None)) is None:
-            if all(one.done() for one in tries):
-                raise _failure(tries)
-        return won.result()
-    finally:
-        for one in tries:
-            if one is not won:
-                one.cancel()
-                one.add_done_callback(_close)
+        async with anyio.create_task_group() as group:
+            for address in _interleaved(found):
+                over = anyio.Event()
+                group.start_soon(attempt, address, over)
+                with anyio.move_on_after(_HEAD_START):
+                    await over.wait()
+    except BaseException:
+        _close(won)
+        raise
+    if not won:
+        raise failures[0]
+    _close(won[1:])
+    return won[0]
 
 
 def _interleaved(found: list[Any]) -> list[tuple[Any, ...]]:
@@ -38,7 +51,7 @@ def _interleaved(found: list[Any]) -> list[tuple[Any, ...]]:
     return [(one[0], one[4]) for one in chain.from_iterable(zip_longest(first, others)) if one is not None]
 
 
-async def _try(loop: asyncio.AbstractEventLoop, family: int, address: Any) -> socket.socket:
+async def _connected(loop: asyncio.AbstractEventLoop, family: int, address: Any) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setblocking(False)
@@ -50,21 +63,6 @@ async def _try(loop: asyncio.AbstractEventLoop, family: int, address: Any) -> so
     return made
 
 
-async def _first(tries: list[asyncio.Task[socket.socket]], timeout: float | None) -> asyncio.Task[socket.socket] | None:
-    """The first try that has succeeded, once one more has ended or the time is over."""
-    pending = [one for one in tries if not one.done()]
-    if pending:
-        await asyncio.wait(pending, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    return next((one for one in tries if one.done() and one.exception() is None), None)
-
-
-def _failure(tries: list[asyncio.Task[socket.socket]]) -> BaseException:
-    """What the first try has met."""
-    failures = [error for one in tries if (error := one.exception()) is not None]
-    return failures[0]
-
-
-def _close(ended: asyncio.Task[socket.socket]) -> None:
-    """Close the socket of a try that has come too late."""
-    if not ended.cancelled() and ended.exception() is None:
-        ended.result().close()
+def _close(sockets: list[socket.socket]) -> None:
+    for one in sockets:
+        one.close()

@@ -4,13 +4,14 @@ It is imported only if somebody observes.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
 from typing import TypeAlias
 
 from attrs import field, frozen
 
-from prisma_mgmt.core.call import Answer, Call
+from prisma_mgmt.core.call import Answer, Call, Outcome
+from prisma_mgmt.core.clock import Clock
 from prisma_mgmt.core.paths import route
 from prisma_mgmt.errors import APIError, PrismaError
 
@@ -93,14 +94,23 @@ class Observer:
         self._hook = hook
         self._failed = False
 
-    def sent(self, call: Call) -> None:
-        self._tell(RequestSent(*_about(call)))
-
-    def answered(self, call: Call, seconds: float, answer: Answer) -> None:
-        self._tell(AnswerReceived(*_about(call), seconds, answer.status, answer.request_id, answer.engine))
-
-    def failed(self, call: Call, seconds: float, error: BaseException) -> None:
-        self._tell(RequestFailed(*_about(call), seconds, type(error).__name__))
+    async def watched(self, call: Call, sending: Awaitable[Outcome], clock: Clock) -> Outcome:
+        """What comes of sending, once it is told."""
+        about = _about(call)
+        self._tell(RequestSent(*about))
+        began = clock.monotonic()
+        try:
+            outcome = await sending
+        except BaseException as error:
+            self._tell(RequestFailed(*about, clock.monotonic() - began, type(error).__name__))
+            raise
+        seconds = clock.monotonic() - began
+        if isinstance(outcome, Answer):
+            told = seconds, outcome.status, outcome.request_id, outcome.engine
+            self._tell(AnswerReceived(*about, *told))
+        else:
+            self._tell(RequestFailed(*about, seconds, type(outcome).__name__))
+        return outcome
 
     def retrying(self, call: Call, seconds: float, error: PrismaError) -> None:
         status = error.status if isinstance(error, APIError) else None

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeVar, overload
 
-from prisma_mgmt.core.answers import checked, decode_error, parsed, unwrapped
+from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.codec import Mismatch, hook_of, is_free, is_long, parse, wrong
 from prisma_mgmt.core.kinds import JSON
@@ -73,7 +73,7 @@ class Listing(Iterator[T]):
 
     __slots__ = ("_answer", "_bare", "_exact", "_extras", "_items", "_model", "_read", "has_more", "next_cursor")
 
-    def __init__(self, answer: Answer, model: Any, items: list[JSON], *, bare: bool = False) -> None:
+    def __init__(self, answer: Answer, model: Any, items: list[JSON], bare: bool) -> None:
         self.has_more: bool = False
         self.next_cursor: str | None = None
         self._answer = answer
@@ -86,43 +86,42 @@ class Listing(Iterator[T]):
 
     def paginated(self, payload: dict[str, JSON]) -> None:
         """Take in what stands beside the items; raises Mismatch for pagination that cannot be."""
+        self._extras = {key: value for key, value in payload.items() if key not in ("data", "pagination")}
         said = payload.get("pagination")
         if said is not None:
             self.has_more = _told(said, "hasMore", bool, "a boolean")
             self.next_cursor = None if said.get("nextCursor") is None else _told(said, "nextCursor", str, "a string")
-        self._extras = {key: value for key, value in payload.items() if key not in ("data", "pagination")}
 
     def __next__(self) -> T:
         i = self._read
         if i == len(self._items):
             raise StopIteration
         self._read += 1
-        checked(self._structure(i, self._read), self._answer)
+        self._structure(i, self._read)
         item: T = self._items[i]
         return item
 
     def page(self) -> Page[T]:
         """The page, whole."""
-        checked(self._structure(0, len(self._items)), self._answer)
+        self._structure(0, len(self._items))
         return Page(self._items, self.next_cursor, self.has_more, self._extras)
 
     def error(self, problem: str, path: str) -> DecodeError:
         """That something is wrong with this page."""
-        return decode_error(_placed(Mismatch(problem), path), self._answer)
+        return decode_error(Mismatch(problem), self._answer, path)
 
-    def _structure(self, start: int, end: int) -> Mismatch | None:
+    def _structure(self, start: int, end: int) -> None:
         """Put models in the place of items, each of which is let go as soon as it is read: that halves the garbage."""
         hook, i = hook_of(self._model), start
         try:
             for i in range(start, end):
                 self._items[i] = hook(self._items[i])
-        except Mismatch as mismatch:
-            if not self._exact and is_long(self._answer.content):
-                self._exact = True
-                self._items[i:] = _items(parse(self._answer.content), self._bare)[i:]
-                return self._structure(i, end)
-            return _placed(mismatch, f"[{i}]" if self._bare else f"data[{i}]")
-        return None
+        except Mismatch as misfit:
+            if self._exact or not is_long(self._answer.content):
+                raise decode_error(misfit, self._answer, f"[{i}]" if self._bare else f"data[{i}]") from None
+            self._exact = True
+            self._items[i:] = _items(parse(self._answer.content), self._bare)[i:]
+            self._structure(i, end)
 
 
 def read_listing(answer: Answer, model: type[T], bare: bool = False) -> Listing[T]:
@@ -131,21 +130,15 @@ def read_listing(answer: Answer, model: type[T], bare: bool = False) -> Listing[
     Without pagination it is the only page. What stands beside items and pagination is kept as extras.
     """
     kind: Any = model
-    listing: Listing[T] = checked(_listing(answer, parsed(answer, is_free(kind)), kind, bare), answer)
-    return listing
-
-
-def _listing(answer: Answer, payload: JSON, model: Any, bare: bool) -> Any:
-    if payload.__class__ is Mismatch:
-        return payload
     at = "" if bare else "data"
     try:
-        listing = Listing[Any](answer, model, _items(payload, bare), bare=bare)
-        at = "pagination"
+        payload = parse(answer.content, is_free(kind))
+        listing: Listing[T] = Listing(answer, kind, _items(payload, bare), bare)
         if not bare:
+            at = "pagination"
             listing.paginated(payload)
-    except Mismatch as mismatch:
-        return _placed(mismatch, at) if at else mismatch.with_traceback(None)
+    except Mismatch as misfit:
+        raise decode_error(misfit, answer, at) from None
     return listing
 
 
@@ -166,7 +159,3 @@ def _items(payload: JSON, bare: bool) -> list[JSON]:
         raise wrong("an array", items)
     found: list[JSON] = items
     return found
-
-
-def _placed(mismatch: Mismatch, at: str) -> Mismatch:
-    return mismatch.under(at).with_traceback(None)

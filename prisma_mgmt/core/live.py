@@ -45,7 +45,6 @@ class Handshake:
         if answer.status != 101 or answer.headers.get("sec-websocket-accept") != accept_key(self._key):
             told = "the server did not switch to a WebSocket; without follow= it may give the log so far"
             raise answer.error(DecodeError, f"{told} (status {answer.status})")
-        answer.open.check_upgraded()
         return Messages(answer, answer.open, self._patience)
 
 
@@ -93,7 +92,7 @@ class Messages:
 
     async def _receive(self) -> bytes:
         with anyio.move_on_after(self._patience.silence):
-            return await self._connection.receive()
+            return await self._connection.read()
         raise self._answer.error(RequestTimeoutError, f"the WebSocket was silent for {self._patience.silence:g} s")
 
     def _ended(self) -> Exception:
@@ -108,7 +107,7 @@ class Messages:
     async def _send(self) -> None:
         """Send what the protocol has to say."""
         with anyio.move_on_after(self._patience.goodbye), suppress(Exception):  # reading tells how things stand
-            await self._connection.transmit(b"".join(self._unframed.protocol.data_to_send()))
+            await self._connection.write(b"".join(self._unframed.protocol.data_to_send()))
 
     async def aclose(self) -> None:
         """Say goodbye, and close the connection."""

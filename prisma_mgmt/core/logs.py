@@ -4,10 +4,10 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
-from prisma_mgmt.core.answers import checked
-from prisma_mgmt.core.call import Answer, Call
+from prisma_mgmt.core.answers import decode_error
+from prisma_mgmt.core.call import Answer, Body, Call
 from prisma_mgmt.core.codec import Mismatch, parse, structure, structure_record
 from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, StreamError
@@ -37,17 +37,6 @@ class Lines:
             lines.append(rest)
             self.rest.clear()
         return [line for line in lines if line.strip()]
-
-
-class Body(Protocol):
-    """Where the lines come from."""
-
-    async def read(self) -> bytes: ...
-    async def aclose(self) -> None: ...
-
-
-Opened: TypeAlias = Callable[[Answer], Body]  # makes of the answer that opens a log what its lines come from
-Opening: TypeAlias = tuple[Call, Opened]
 
 
 class Segment:
@@ -94,7 +83,7 @@ class LogStream(Generic[R, T]):
     def __init__(
         self,
         pipeline: Pipeline,
-        opening: Callable[[Query], Opening],
+        call_of: Callable[[Query], Call],
         query: Query,
         record: type[R],
         terminal: type[T],
@@ -104,7 +93,7 @@ class LogStream(Generic[R, T]):
         self.terminal: T | None = None
         self.cursor: str | None = None
         self._pipeline = pipeline
-        self._opening = opening
+        self._call_of = call_of
         self._query = query
         self._record = record
         self._terminal = terminal
@@ -131,7 +120,7 @@ class LogStream(Generic[R, T]):
             segment = self._segment = self._segment or await self._open()
             began = self._pipeline.clock.monotonic()
             try:
-                found = self._structured(await segment.line())
+                found = self._structured(await segment.line(), segment.answer)
             except NetworkError as error:
                 resumable = self.cursor is not None and self._segment is segment  # not closed meanwhile
                 await self.aclose()
@@ -142,9 +131,9 @@ class LogStream(Generic[R, T]):
             except BaseException:
                 await self.aclose()
                 raise
-            if isinstance(found, Mismatch | self._terminal):
+            if isinstance(found, self._terminal):
                 await self.aclose()
-                cuts = await self._at_the_end(segment, checked(found, segment.answer), cuts, began)
+                cuts = await self._at_the_end(segment, found, cuts, began)
                 continue
             if cuts:
                 self._pipeline.budget.give(retried=True)
@@ -153,11 +142,11 @@ class LogStream(Generic[R, T]):
         raise StopAsyncIteration
 
     async def _open(self) -> Segment:
-        call, opened = self._opening({**self._query, **_START, "cursor": self.cursor} if self.cursor else self._query)
+        call = self._call_of({**self._query, **_START, "cursor": self.cursor} if self.cursor else self._query)
         answer = await self._pipeline.send(call)
         assert answer.open is not None  # the call asked for it
         try:
-            body = opened(answer)
+            body = answer.open if call.upgrade is None else call.upgrade.messages(answer)
         except BaseException:
             await answer.open.aclose()
             raise
@@ -185,18 +174,15 @@ class LogStream(Generic[R, T]):
             cuts = 0
         return cuts + 1 if await self._pipeline.pause(call, error, cuts + 1, now) else 0
 
-    def _structured(self, line: bytes) -> Any:
-        """The record in a line, or the Mismatch that there is none."""
+    def _structured(self, line: bytes, answer: Answer) -> Any:
+        """The record in a line; DecodeError if there is none."""
         try:
             value = parse(line)
-        except (ValueError, RecursionError):
-            return Mismatch("expected JSON on every line")
-        try:
             if value.__class__ is dict and value.get("type") == "terminal":
                 return structure(value, self._terminal)
             return structure_record(value, self._record)
-        except Mismatch as mismatch:
-            return mismatch.with_traceback(None)
+        except Mismatch as misfit:
+            raise decode_error(misfit, answer) from None
 
     async def aclose(self) -> None:
         """Close the connection. Iterating again goes on after `.cursor`, or starts anew if there is none."""
@@ -223,12 +209,6 @@ class LogStream(Generic[R, T]):
         if self._segment is not None:  # no call waits for it; its socket is closed with it
             told = "a log was left open: use it as `async with`, or call aclose()"
             warnings.warn(told, ResourceWarning, stacklevel=2)
-
-
-def as_it_comes(answer: Answer) -> Body:
-    """The lines of a log that is the body of an answer."""
-    assert answer.open is not None  # the call asked for it
-    return answer.open
 
 
 def _cursor(record: Any) -> str | None:

@@ -88,29 +88,13 @@ class Pager(Generic[T]):
 
 
 class _Coming(Generic[T]):
-    """A page on its way."""
+    """A page on its way, for one walk."""
 
     def __init__(self, cursor: str) -> None:
         self.cursor = cursor
-        self._done = anyio.Event()
-        self._page: Listing[T] | None = None
-        self._error: Exception | None = None
-
-    async def fetch(self, fetch: "Fetch[T]") -> None:
-        try:
-            self._page = await fetch(self.cursor)
-        except Exception as error:
-            self._error = error
-        finally:
-            self._done.set()
-
-    async def page(self) -> Listing[T] | None:
-        """The page, for one walk; None for a second one, and if fetching it was cancelled."""
-        await self._done.wait()
-        if self._error is not None:
-            raise self._error
-        page, self._page = self._page, None
-        return page
+        self.done = anyio.Event()
+        self.page: Listing[T] | None = None
+        self.error: Exception | None = None
 
 
 class _Ahead(Generic[T]):
@@ -122,20 +106,27 @@ class _Ahead(Generic[T]):
         self._coming: _Coming[T] | None = None
 
     async def __call__(self, cursor: str | None) -> Listing[T]:
-        page = None
-        coming = self._coming
+        page, coming = None, self._coming
         if coming is not None and coming.cursor == cursor:
-            try:
-                page = await coming.page()
-            except Exception:
+            await coming.done.wait()
+            if coming.error is not None:
                 self._coming = None  # so that it can be asked for again
-                raise
-        if page is None:
+                raise coming.error
+            page, coming.page = coming.page, None
+        if page is None:  # it is another page, another walk has it, or fetching it was cancelled
             page = await self._fetch(cursor)
         if page.has_more and page.next_cursor and self.group is not None:
             self._coming = _Coming(page.next_cursor)
-            self.group.start_soon(self._coming.fetch, self._fetch)
+            self.group.start_soon(self._come, self._coming)
         return page
+
+    async def _come(self, coming: _Coming[T]) -> None:
+        try:
+            coming.page = await self._fetch(coming.cursor)
+        except Exception as error:
+            coming.error = error
+        finally:
+            coming.done.set()
 
 
 class _Walk(AsyncIterator[S]):

@@ -4,23 +4,17 @@ Each method below calls the one after it. What has come of an exchange travels b
 NetworkError that there was none, so that only what nobody here can mend is raised.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import TypeAlias
-
 from attrs import define, field
 
 from prisma_mgmt.checks import checked_token
 from prisma_mgmt.core.answers import api_error
-from prisma_mgmt.core.call import Answer, Call
+from prisma_mgmt.core.call import Answer, Call, Outcome
 from prisma_mgmt.core.clock import Clock
 from prisma_mgmt.core.connection import Request
 from prisma_mgmt.core.pool import Place, Pool
 from prisma_mgmt.core.record import record_answer, records
 from prisma_mgmt.core.retry import FULL, Budget, Gates, may_have_acted
 from prisma_mgmt.errors import APIError, AuthError, NetworkError, PrismaError, RateLimitError
-
-Outcome: TypeAlias = Answer | NetworkError
 
 _RENEWALS = 3  # of tokens that are outdated before they are sent
 
@@ -100,12 +94,14 @@ class Pipeline:
                 raise call.named(kind(told))
             token = _sound(await auth.credentials.access_token())
         outcome = await self._in_a_place(call, token)
-        refused = call.token if isinstance(outcome, Answer) and outcome.status == 401 else None
-        if refused is None or call.renewed:
+        if not isinstance(outcome, Answer) or outcome.status != 401 or call.token is None or call.renewed:
             return outcome
         call.renewed = True
-        with self._keeping_the_401(outcome):
-            another = await self._renewed(call, refused)
+        try:
+            another = await self._renewed(call, call.token)
+        except PrismaError as error:
+            _give_cause(error, api_error(outcome, self.clock.now()))
+            raise
         return outcome if another is None else await self._in_a_place(call, another)
 
     async def _in_a_place(self, call: Call, token: str | None) -> Outcome:
@@ -130,29 +126,21 @@ class Pipeline:
     async def _exchange(self, call: Call, token: str | None, request: Request, place: Place) -> Outcome:
         """Send once, and tell whoever wants to know."""
         options = call.options
-        observer, tracked = options.observer, options.auth.tracked
+        tracked = options.auth.tracked
         call.sent, call.token = call.sent + 1, token
-        began = self.clock.monotonic()
-        if observer is not None:
-            observer.sent(call)
+        sending = place.exchange(request, options.timeout, opens=call.opens)
         try:
-            outcome = await place.exchange(request, options.timeout, opens=call.opens)
-        except BaseException as error:
-            if observer is not None:
-                observer.failed(call, self.clock.monotonic() - began, error)
-            if isinstance(error, PrismaError):
-                call.named(error)
+            outcome = await (
+                sending if options.observer is None else options.observer.watched(call, sending, self.clock)
+            )
+        except PrismaError as error:
+            call.named(error)
             raise
-        if isinstance(outcome, Answer):
-            outcome.call = call
-            if observer is not None:
-                observer.answered(call, self.clock.monotonic() - began, outcome)
-            if tracked is not None and token is not None and outcome.status != 401:
-                tracked.accepted(token)
-        else:
-            call.named(outcome)
-            if observer is not None:
-                observer.failed(call, self.clock.monotonic() - began, outcome)
+        if isinstance(outcome, NetworkError):
+            return call.named(outcome)
+        outcome.call = call
+        if tracked is not None and token is not None and outcome.status != 401:
+            tracked.accepted(token)
         return outcome
 
     async def _renewed(self, call: Call, token: str | None) -> str | None:
@@ -169,24 +157,18 @@ class Pipeline:
                 observer.renewed(call, self.clock.monotonic() - began, renewed is not None)
         return None if renewed is None else _sound(renewed)
 
-    @contextmanager
-    def _keeping_the_401(self, outcome: Outcome) -> Generator[None, None, None]:
-        """Make the API's own 401 the last cause of what the credentials raise if they have no other token."""
-        try:
-            yield
-        except PrismaError as error:
-            assert isinstance(outcome, Answer)
-            last: BaseException = error
-            while last.__cause__ is not None:
-                last = last.__cause__
-            if not isinstance(last, APIError):  # another call's, which waited for the same renewal
-                last.__cause__ = api_error(outcome, self.clock.now())
-            raise
-
 
 def _is_success(call: Call, answer: Answer) -> bool:
     """A switch to another protocol is one too, and a DELETE that finds nothing after a try that may have worked."""
     return answer.open is not None or (answer.status == 404 and call.method == "DELETE" and call.acted)
+
+
+def _give_cause(error: BaseException, refusal: APIError) -> None:
+    """Make the API's own 401 the last cause of what the credentials raise if they have no other token."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if not isinstance(error, APIError):  # another call's, which waited for the same renewal
+        error.__cause__ = refusal
 
 
 def _sound(token: str) -> str:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 import anyio
 
-from prisma_mgmt.core.bodies import Body, body_of, read_whole
+from prisma_mgmt.core.bodies import Readable, body_of, read_whole
 from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.clock import Clock, Patience
 from prisma_mgmt.core.connection import Connection, Engine, Origin, Reply, Request, request_id
@@ -35,7 +35,7 @@ class Place:
         self._connection: Connection | None = None
         self._request: Request | None = None
         self._reply: Reply | None = None
-        self._body: Body | None = None  # of an answer that stays open
+        self._body: Readable | None = None  # of an answer that stays open
         self._broken = False  # if something went wrong, nobody is asked again over this connection
 
     async def __aenter__(self) -> "Place":
@@ -68,7 +68,7 @@ class Place:
                 connected = True
                 self._reply = reply = await connection.send(request)
                 if opens and (200 <= reply.status < 300 or reply.status == 101):
-                    self._body = body_of(reply)
+                    self._body = _opened(reply)
                     return Answer(reply.status, reply.headers, b"", open=self, engine=connection.engine)
                 content = await read_whole(reply, self._pool.patience.answer)
                 return Answer(reply.status, reply.headers, content, engine=connection.engine)
@@ -106,24 +106,9 @@ class Place:
             failed = self._fault(error)
         raise failed  # out here, so that what went wrong is not its context
 
-    def check_upgraded(self) -> None:
-        """Raises RuntimeError if there is nothing to talk over after a 101."""
-        if self._reply is None or self._reply.network is None:
-            raise RuntimeError("this transport cannot follow a log: it gives no `network_stream`, as httpx's own does")
-
-    async def receive(self) -> bytes:
-        """What comes next after a 101, b"" at the end. Raises NetworkError."""
-        assert self._reply is not None  # check_upgraded has looked
-        assert self._reply.network is not None
-        try:
-            return await self._reply.network.read()
-        except Exception as error:  # as in `exchange`
-            failed = self._fault(error)
-        raise failed
-
-    async def transmit(self, data: bytes) -> None:
-        """Send after a 101."""
-        assert self._reply is not None  # check_upgraded has looked
+    async def write(self, data: bytes) -> None:
+        """Send after a 101. Raises what the socket raises."""
+        assert self._reply is not None  # it is open
         assert self._reply.network is not None
         await self._reply.network.write(data)
 
@@ -140,6 +125,15 @@ class Place:
         finally:
             if spent.ours:
                 await self._pool.give_back(spent, self._request.origin, broken=self._broken)
+
+
+def _opened(reply: Reply) -> Readable:
+    """What is read of an answer that stays open: its body, or the bare connection after a 101."""
+    if reply.status != 101:
+        return body_of(reply)
+    if reply.network is None:
+        raise RuntimeError("this transport cannot follow a log: it gives no `network_stream`, as httpx's own does")
+    return reply.network
 
 
 class Pool:

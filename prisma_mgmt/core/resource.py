@@ -5,7 +5,6 @@ from typing import Any, NoReturn, TypeAlias, TypedDict, TypeVar, Unpack
 
 from prisma_mgmt import masks
 from prisma_mgmt.core.answers import read, read_json
-from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.client import BaseClient
 from prisma_mgmt.core.kinds import JSON, UNSET, Unset
 from prisma_mgmt.core.listing import Listing, Page, read_listing
@@ -26,13 +25,9 @@ Headers: TypeAlias = Mapping[str, str]
 
 
 class How(TypedDict, total=False):
-    """What any verb may be told.
-
-    bare: the answer comes without its envelope `{"data": …}`. token: False for a route that needs none.
-    """
+    """What any verb may be told. token: False for a route that needs none."""
 
     headers: Headers | None
-    bare: bool
     token: bool
 
 
@@ -40,13 +35,6 @@ class HowTo(How, total=False):
     """What a verb with a body may be told."""
 
     query: Query | None
-
-
-class HowToList(TypedDict, total=False):
-    """What a list in pages may be told."""
-
-    headers: Headers | None
-    token: bool
 
 
 class Resource:
@@ -61,33 +49,35 @@ class Resource:
     def __init__(self, client: BaseClient) -> None:
         self._client = client
 
-    def _pages(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[HowToList]) -> Pager[M]:
+    def _pages(
+        self, model: type[M], path: str, query: Query | None = None, *, bare: bool = False, **how: Unpack[How]
+    ) -> Pager[M]:
         """A list that goes on from cursor to cursor."""
+        return self._list(model, path, query, bare=bare, walks=True, **how)
+
+    def _single_page(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[How]) -> Pager[M]:
+        """A list of one page, which may be cut off but gives no cursor to go on from."""
+        return self._list(model, path, query, **how)
+
+    def _list(
+        self,
+        model: type[M],
+        path: str,
+        query: Query | None = None,
+        *,
+        bare: bool = False,
+        walks: bool = False,
+        **how: Unpack[How],
+    ) -> Pager[M]:
+        """A list that comes whole, in an envelope `{"data": …}` or `bare`, or that `walks` from cursor to cursor."""
 
         async def fetch(cursor: str | None) -> Listing[M]:
             with masks.bare:
                 sent = {**(query or {}), "cursor": cursor}
-                return read_listing(await self._answer("GET", path, UNSET, sent, **how), model)
+                return read_listing(await self._client.exchange("GET", path, query=sent, **how), model, bare)
 
-        return Pager(fetch, query.get("cursor") if query else None, what=_what(model, path))
-
-    def _single_page(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[HowToList]) -> Pager[M]:
-        """A list of one page, which may be cut off but gives no cursor to go on from."""
-
-        async def fetch(_: str | None) -> Listing[M]:
-            with masks.bare:
-                return read_listing(await self._answer("GET", path, UNSET, query, **how), model)
-
-        return Pager(fetch, walks=False, what=_what(model, path))
-
-    def _list(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[How]) -> Pager[M]:
-        """A list that comes whole, in an envelope `{"data": …}` or not."""
-
-        async def fetch(_: str | None) -> Listing[M]:
-            with masks.bare:
-                return read_listing(await self._answer("GET", path, UNSET, query, **how), model, how.get("bare", False))
-
-        return Pager(fetch, walks=False, what=_what(model, path))
+        what = f"{getattr(model, '__name__', model)}, GET {route(path)}"
+        return Pager(fetch, query.get("cursor") if query else None, walks=walks, what=what)
 
     def _stream(
         self, record: type[M], terminal: type[T], path: str, query: Query | None = None, *, live: bool | None = None
@@ -95,26 +85,32 @@ class Resource:
         """A log, line by line; over a WebSocket if it is to come `live`."""
         return self._client.log_stream(record, terminal, path, query or {}, live=live)
 
-    async def _get(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[How]) -> M:
-        with masks.bare:
-            return read(await self._answer("GET", path, UNSET, query, **how), model, how.get("bare", False))
+    def _get(
+        self, model: type[M], path: str, query: Query | None = None, *, bare: bool = False, **how: Unpack[How]
+    ) -> Awaitable[M]:
+        return self._request(model, "GET", path, query=query, bare=bare, **how)
 
-    async def _request(self, model: type[M], method: str, path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
-        """Any method with an answer, such as a DELETE that tells what is left."""
-        with masks.bare:
-            return read(await self._answer(method, path, body, **how), model, how.get("bare", False))
+    def _post(
+        self, model: type[M], path: str, body: Any = UNSET, *, bare: bool = False, **how: Unpack[HowTo]
+    ) -> Awaitable[M]:
+        return self._request(model, "POST", path, body, bare=bare, **how)
 
-    async def _post(self, model: type[M], path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
-        with masks.bare:
-            return read(await self._answer("POST", path, body, **how), model, how.get("bare", False))
+    def _put(
+        self, model: type[M], path: str, body: Any = UNSET, *, bare: bool = False, **how: Unpack[HowTo]
+    ) -> Awaitable[M]:
+        return self._request(model, "PUT", path, body, bare=bare, **how)
 
-    async def _put(self, model: type[M], path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
-        with masks.bare:
-            return read(await self._answer("PUT", path, body, **how), model, how.get("bare", False))
+    def _patch(
+        self, model: type[M], path: str, body: Any = UNSET, *, bare: bool = False, **how: Unpack[HowTo]
+    ) -> Awaitable[M]:
+        return self._request(model, "PATCH", path, body, bare=bare, **how)
 
-    async def _patch(self, model: type[M], path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> M:
+    async def _request(
+        self, model: type[M], method: str, path: str, body: Any = UNSET, *, bare: bool = False, **how: Unpack[HowTo]
+    ) -> M:
+        """Any method with an answer, in its envelope `{"data": …}` unless `bare`."""
         with masks.bare:
-            return read(await self._answer("PATCH", path, body, **how), model, how.get("bare", False))
+            return read(await self._client.exchange(method, path, body, **how), model, bare)
 
     async def _delete(
         self, path: str, query: Query | None = None, *, missing_ok: bool = False, **how: Unpack[How]
@@ -130,28 +126,10 @@ class Resource:
     async def _send(self, method: str, path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> None:
         """Send to a route that answers without a body."""
         with masks.bare:
-            read_json(await self._answer(method, path, body, **how))  # an HTML page is no success
-
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        body: Any,
-        query: Query | None = None,
-        *,
-        headers: Headers | None = None,
-        bare: bool = False,  # noqa: ARG002  # for whoever reads the answer
-        token: bool = True,
-    ) -> Awaitable[Answer]:
-        return self._client.exchange(method, path, query, headers, body, token=token)
+            read_json(await self._client.exchange(method, path, body, **how))  # an HTML page is no success
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._client.base_url}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} has a client, and cannot be copied or pickled")
-
-
-def _what(model: type, path: str) -> str:
-    """What a pager says it is."""
-    return f"{getattr(model, '__name__', model)}, GET {route(path)}"

@@ -64,13 +64,13 @@ def decoder(library: Callable[[], tuple[Decode, Decode]]) -> Opening:
 def prisma() -> tuple[Decode, Decode]:
     from prisma_mgmt.core.answers import read
     from prisma_mgmt.core.call import Answer
-    from prisma_mgmt.core.listing import read_listing
+    from prisma_mgmt.core.paging import read_page
 
     def one(data: bytes) -> Any:
         return read(Answer(200, {}, data), Connection)
 
     def many(data: bytes) -> Any:
-        return read_listing(Answer(200, {}, data), Connection).page().items
+        return read_page(Answer(200, {}, data), Connection).items
 
     return one, many
 

@@ -8,10 +8,9 @@ from prisma_mgmt.later import loader
 if TYPE_CHECKING:
     from prisma_mgmt.core.client import Response
     from prisma_mgmt.core.kinds import UNSET, Unset
-    from prisma_mgmt.core.listing import Page
     from prisma_mgmt.core.logs import LogStream
     from prisma_mgmt.core.model import Model
-    from prisma_mgmt.core.paging import Pager
+    from prisma_mgmt.core.paging import Page, Pager
     from prisma_mgmt.core.retry import RetryPolicy
     from prisma_mgmt.credentials import Credentials, ServiceToken, TrackedCredentials
     from prisma_mgmt.data_platform import DataPlatformClient
@@ -81,7 +80,7 @@ _HOMES = {
     "LogStream": "core.logs",
     "ManagementClient": "management",
     "Model": "core.model",
-    "Page": "core.listing",
+    "Page": "core.paging",
     "Pager": "core.paging",
     "PostgresClient": "postgres",
     "Response": "core.client",

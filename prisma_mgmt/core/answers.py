@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cache
 from html import unescape
 from typing import Any, TypeVar
 
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import Mismatch, NoJSON, decode, parse
+from prisma_mgmt.core.codec import Mismatch, NoJSON, fit, parse, reader_of
+from prisma_mgmt.core.compiling import Hook
 from prisma_mgmt.core.kinds import JSON
 from prisma_mgmt.errors import (
     APIError,
@@ -44,10 +46,19 @@ _ERRORS: dict[int, type[APIError]] = {
 
 def read(answer: Answer, model: type[T], bare: bool = False) -> T:
     """The body as a `model`, out of its envelope `{"data": …}` unless `bare`; DecodeError if it does not fit."""
+    kind: Any = model
+    reader, exact = reader_of(kind) if bare else _enveloped(kind)
     try:
-        return decode(answer.content, model, None if bare else unwrapped)
+        fitted: T = fit(answer.content, reader, exact)
     except Mismatch as misfit:
         raise decode_error(misfit, answer, "" if bare else "data") from None
+    return fitted
+
+
+@cache
+def _enveloped(model: Any) -> tuple[Hook, bool]:
+    hook, exact = reader_of(model)
+    return lambda payload: hook(unwrapped(payload)), exact
 
 
 def read_json(answer: Answer) -> JSON:

@@ -42,6 +42,8 @@ async def read_whole(reply: Reply, most: int) -> bytes:
         size += len(part)
         if size > most:
             raise refused(f"an answer longer than {most:,} bytes", reply)
+        if reply.done and body is reply:  # which is known before its end is asked for
+            break
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

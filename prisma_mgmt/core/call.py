@@ -1,6 +1,6 @@
 """What travels: the options of a client, a call before it is sent, and the answer to it."""
 
-from collections.abc import Awaitable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import define, field, frozen
@@ -42,7 +42,7 @@ class Auth:
 class Told(Protocol):
     """Whom the pipeline tells what happens to a call."""
 
-    async def watched(self, call: "Call", sending: "Awaitable[Outcome]", clock: Clock) -> "Outcome": ...
+    async def watched(self, call: "Call", send: "Callable[[], Awaitable[Outcome]]", clock: Clock) -> "Outcome": ...
     def retrying(self, call: "Call", seconds: float, error: PrismaError) -> None: ...
     def renewed(self, call: "Call", seconds: float, renewed: bool) -> None: ...
 

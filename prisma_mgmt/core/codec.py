@@ -74,26 +74,30 @@ def is_long(data: bytes) -> bool:
     return _orjson is not None and _LONG in data.translate(_DIGITS)
 
 
-def decode(data: bytes, model: type[T], unwrapped: Callable[[JSON], JSON] | None = None) -> T:
-    """A document as a `model`, out of the envelope that `unwrapped` takes off; Mismatch for one that does not fit."""
+def decode(data: bytes, model: type[T]) -> T:
+    """A document as a `model`; Mismatch for one that does not fit."""
     kind: Any = model
-    hook, load = _reader(kind)
-    fitted: T
-    try:
-        value = load(data)
-        fitted = hook(value if unwrapped is None else unwrapped(value))
-    except ValueError:  # a Mismatch is one
-        if load is parse:
-            raise
-        value = parse(data)  # which has the last word: orjson reads no byte order mark, and no long whole number
-        fitted = hook(value if unwrapped is None else unwrapped(value))
+    fitted: T = fit(data, *reader_of(kind))
     return fitted
 
 
+def fit(data: bytes, reader: Callable[[JSON], T], exact: bool) -> T:
+    """What `reader` makes of a document.
+
+    Unless it is `exact`, a whole number past 64 bits may be a float first. If that does not fit, it is read again.
+    """
+    try:
+        return reader(parse(data, exact))
+    except Mismatch:
+        if exact or not is_long(data):
+            raise
+    return reader(parse(data))
+
+
 @cache
-def _reader(kind: Any) -> tuple[Hook, Callable[[bytes], JSON]]:
-    """What reads the values of a type, and what reads its documents first."""
-    return hook_of(kind), parse if _orjson is None or is_free(kind) else _orjson.loads
+def reader_of(model: Any) -> tuple[Hook, bool]:
+    """The hook of a model, and if it holds numbers that must be read exactly at once."""
+    return hook_of(model), is_free(model)
 
 
 def _exact(data: bytes) -> JSON:
@@ -240,16 +244,20 @@ def _list_hook(item: Any) -> Hook:
     def hook(value: Any) -> list[Any]:
         if value.__class__ is not list:
             raise wrong("an array", value)
-        each = hook_of(item)
-        done: list[Any] = []
-        try:
-            for one in value:
-                done.append(each(one))  # noqa: PERF401  # its length is the index of a misfit
-        except Mismatch as mismatch:
-            raise mismatch.under(f"[{len(done)}]") from None
-        return done
+        return fit_items(value.copy(), item)
 
     return hook
+
+
+def fit_items(items: list[Any], kind: Any) -> list[Any]:
+    """The same list with each item as a `kind`. What it was is let go at once, which halves the garbage."""
+    each, i = hook_of(kind), 0
+    try:
+        for i in range(len(items)):
+            items[i] = each(items[i])
+    except Mismatch as mismatch:
+        raise mismatch.under(f"[{i}]") from None
+    return items
 
 
 def _dict_hook(item: Any) -> Hook:

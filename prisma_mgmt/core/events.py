@@ -94,13 +94,13 @@ class Observer:
         self._hook = hook
         self._failed = False
 
-    async def watched(self, call: Call, sending: Awaitable[Outcome], clock: Clock) -> Outcome:
+    async def watched(self, call: Call, send: Callable[[], Awaitable[Outcome]], clock: Clock) -> Outcome:
         """What comes of sending, once it is told."""
         about = _about(call)
         self._tell(RequestSent(*about))
         began = clock.monotonic()
         try:
-            outcome = await sending
+            outcome = await send()
         except BaseException as error:
             self._tell(RequestFailed(*about, clock.monotonic() - began, type(error).__name__))
             raise

@@ -1,20 +1,114 @@
-"""Lists that come in pages.
+"""Lists: one page, and from page to page.
 
 The iterators are classes, not async generators: an abandoned one leaves nothing for the event loop to close.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, TypeVar, overload
 
 import anyio
 from anyio.abc import TaskGroup
+from attrs import define
 
-from prisma_mgmt.core.listing import Listing, Page
+from prisma_mgmt.core.answers import decode_error, unwrapped
+from prisma_mgmt.core.call import Answer
+from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, structure, wrong
+from prisma_mgmt.core.kinds import JSON
 
-S = TypeVar("S")
 T = TypeVar("T", covariant=True)
-Fetch: TypeAlias = Callable[[str | None], Awaitable[Listing[T]]]
+
+
+class Page(Sequence[T], Generic[T]):
+    """One page of a list, and a sequence of its items: it has a length, can be indexed, and is false if it is empty.
+
+    `next_cursor` is where the page after it begins, if `has_more`. `extras` holds what the answer carries beside its
+    items, by its JSON name (`meta`, `hint`). A page is equal to one like it, and to a list or a tuple of its items.
+    """
+
+    __slots__ = ("extras", "has_more", "items", "next_cursor")
+
+    def __init__(
+        self,
+        items: Iterable[T],
+        next_cursor: str | None = None,
+        has_more: bool = False,
+        extras: dict[str, Any] | None = None,
+    ) -> None:
+        self.items: tuple[T, ...] = tuple(items)
+        self.next_cursor: str | None = next_cursor
+        self.has_more: bool = has_more
+        self.extras: dict[str, Any] = {} if extras is None else extras
+
+    def __repr__(self) -> str:
+        more = f", next_cursor={self.next_cursor!r}, has_more={self.has_more}, extras={self.extras!r}"
+        return f"Page({list(self.items)!r}{more})"
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> T: ...
+    @overload
+    def __getitem__(self, index: "slice[Any, Any, Any]") -> tuple[T, ...]: ...
+    def __getitem__(self, index: Any) -> Any:
+        items: Any = self.items
+        return items[index]
+
+    def __eq__(self, other: object) -> bool:
+        them: Any = other
+        if isinstance(other, Page):
+            mine = (self.items, self.next_cursor, self.has_more, self.extras)
+            return mine == (them.items, them.next_cursor, them.has_more, them.extras)
+        return self.items == tuple(them) if isinstance(other, list | tuple) else NotImplemented
+
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as a list has none
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError(
+            "this is one page, which is here already: write `for item in page`, or leave out the await to walk every "
+            "page: `async for item in client.things.list()`"
+        )
+
+
+Fetched: TypeAlias = tuple[Page[T], Answer]  # and what it came in
+Fetch: TypeAlias = Callable[[str | None], Awaitable[Fetched[T]]]
+
+
+@define
+class _Pagination:
+    has_more: bool
+    next_cursor: str | None
+
+
+def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
+    """A page of `model`s in its envelope, `{"data": […], "pagination": …}`, unless `bare`; DecodeError if it is none.
+
+    Without pagination it is the only page. What stands beside items and pagination is kept as extras.
+    """
+    beside: dict[str, JSON] = {}
+
+    def items(payload: JSON) -> list[Any]:
+        found = payload if bare else unwrapped(payload)
+        if found.__class__ is not list:
+            raise wrong("an array", found)
+        beside.update({} if bare else payload)
+        return fit_items(found, model)
+
+    kind: Any = model
+    at = "" if bare else "data"
+    try:
+        found = fit(answer.content, items, is_free(kind))
+        at = "pagination"
+        said = beside.pop("pagination", None)
+        pagination = _Pagination(False, None) if said is None else structure(said, _Pagination)
+    except Mismatch as misfit:
+        raise decode_error(misfit, answer, at) from None
+    beside.pop("data", None)
+    return Page(found, pagination.next_cursor, pagination.has_more, beside)
 
 
 class Pager(Generic[T]):
@@ -39,7 +133,7 @@ class Pager(Generic[T]):
         return self._first_page().__await__()
 
     async def _first_page(self) -> Page[T]:
-        return (await self._fetch(self._start)).page()
+        return (await self._fetch(self._start))[0]
 
     async def all(self) -> list[T]:
         """Every item of every page."""
@@ -53,10 +147,10 @@ class Pager(Generic[T]):
 
     def pages(self) -> AsyncIterator[Page[T]]:
         """Walk the pages."""
-        return _Walk(self._fetch, self._start, self._walks, Listing[T].page)
+        return _Walk(self._fetch, self._start, self._walks)
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return _Items(_Walk(self._fetch, self._start, self._walks, iter))
+        return _Items(self.pages())
 
     def __repr__(self) -> str:  # which asyncio.create_task quotes when it is given a pager
         return f"<Pager of {self._what}; to run it as a task write pager.all(), or pager.first()>"
@@ -93,7 +187,7 @@ class _Coming(Generic[T]):
     def __init__(self, cursor: str) -> None:
         self.cursor = cursor
         self.done = anyio.Event()
-        self.page: Listing[T] | None = None
+        self.fetched: Fetched[T] | None = None
         self.error: Exception | None = None
 
 
@@ -105,76 +199,73 @@ class _Ahead(Generic[T]):
         self._fetch = fetch
         self._coming: _Coming[T] | None = None
 
-    async def __call__(self, cursor: str | None) -> Listing[T]:
-        page, coming = None, self._coming
+    async def __call__(self, cursor: str | None) -> "Fetched[T]":
+        fetched, coming = None, self._coming
         if coming is not None and coming.cursor == cursor:
             await coming.done.wait()
             if coming.error is not None:
                 self._coming = None  # so that it can be asked for again
                 raise coming.error
-            page, coming.page = coming.page, None
-        if page is None:  # it is another page, another walk has it, or fetching it was cancelled
-            page = await self._fetch(cursor)
+            fetched, coming.fetched = coming.fetched, None
+        if fetched is None:  # it is another page, another walk has it, or fetching it was cancelled
+            fetched = await self._fetch(cursor)
+        page = fetched[0]
         if page.has_more and page.next_cursor and self.group is not None:
             self._coming = _Coming(page.next_cursor)
             self.group.start_soon(self._come, self._coming)
-        return page
+        return fetched
 
     async def _come(self, coming: _Coming[T]) -> None:
         try:
-            coming.page = await self._fetch(coming.cursor)
+            coming.fetched = await self._fetch(coming.cursor)
         except Exception as error:
             coming.error = error
         finally:
             coming.done.set()
 
 
-class _Walk(AsyncIterator[S]):
-    """From page to page; `shape` makes of each what the walk gives."""
+class _Walk(AsyncIterator[Page[T]]):
+    """From page to page."""
 
-    def __init__(self, fetch: "Fetch[T]", start: str | None, walks: bool, shape: "Callable[[Listing[T]], S]") -> None:
+    def __init__(self, fetch: "Fetch[T]", start: str | None, walks: bool) -> None:
         self._fetch = fetch
         self._cursor = start
         self._walks = walks
-        self._shape = shape
         self._seen = {start}
-        self._last: Listing[Any] | None = None
+        self._last: Fetched[T] | None = None
         self._busy = False
 
-    async def __anext__(self) -> S:
+    async def __anext__(self) -> Page[T]:
         if self._busy:
             raise RuntimeError("another task is walking this list; give each an iterator of its own")
         if self._last is not None:
-            self._advance(self._last)
+            self._advance(*self._last)
             self._last = None  # so that a walk whose request failed asks for the same page again
         self._busy = True
         try:
-            listing = await self._fetch(self._cursor)
+            page, _ = self._last = await self._fetch(self._cursor)
         finally:
             self._busy = False
-        shaped = self._shape(listing)
-        self._last = listing
-        return shaped
+        return page
 
-    def _advance(self, last: Listing[Any]) -> None:
-        """Move to the page after the `last` one."""
-        if not (last.has_more and self._walks):
+    def _advance(self, page: Page[T], answer: Answer) -> None:
+        """Move to the page after this one."""
+        if not (page.has_more and self._walks):
             raise StopAsyncIteration
-        self._cursor = last.next_cursor
-        if not self._cursor:
-            raise last.error("the list says that it goes on, but gives no cursor", "pagination.nextCursor")
-        if self._cursor in self._seen:
-            raise last.error("the list gives a cursor that it gave before", "pagination.nextCursor")
+        self._cursor = page.next_cursor
+        if not self._cursor or self._cursor in self._seen:
+            told = "gives a cursor that it gave before" if self._cursor else "says that it goes on, but gives no cursor"
+            raise decode_error(Mismatch(f"the list {told}"), answer, "pagination.nextCursor")
         self._seen.add(self._cursor)
 
 
 class _Items(AsyncIterator[T]):
-    def __init__(self, listings: AsyncIterator[Iterator[T]]) -> None:
-        self._listings = listings
+    def __init__(self, pages: AsyncIterator[Page[T]]) -> None:
+        self._pages = pages
         self._items: Iterator[T] = iter(())
 
     async def __anext__(self) -> T:
         while True:
             for item in self._items:
                 return item
-            self._items = await anext(self._listings)
+            self._items = iter(await anext(self._pages))

@@ -4,6 +4,8 @@ Each method below calls the one after it. What has come of an exchange travels b
 NetworkError that there was none, so that only what nobody here can mend is raised.
 """
 
+from functools import partial
+
 from attrs import define, field
 
 from prisma_mgmt.checks import checked_token
@@ -128,11 +130,12 @@ class Pipeline:
         options = call.options
         tracked = options.auth.tracked
         call.sent, call.token = call.sent + 1, token
-        sending = place.exchange(request, options.timeout, opens=call.opens)
         try:
-            outcome = await (
-                sending if options.observer is None else options.observer.watched(call, sending, self.clock)
-            )
+            if options.observer is None:
+                outcome = await place.exchange(request, options.timeout, opens=call.opens)
+            else:
+                send = partial(place.exchange, request, options.timeout, opens=call.opens)
+                outcome = await options.observer.watched(call, send, self.clock)
         except PrismaError as error:
             call.named(error)
             raise

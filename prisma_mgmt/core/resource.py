@@ -7,10 +7,9 @@ from prisma_mgmt import masks
 from prisma_mgmt.core.answers import read, read_json
 from prisma_mgmt.core.client import BaseClient
 from prisma_mgmt.core.kinds import JSON, UNSET, Unset
-from prisma_mgmt.core.listing import Listing, Page, read_listing
 from prisma_mgmt.core.logs import LogStream
 from prisma_mgmt.core.model import Model
-from prisma_mgmt.core.paging import Pager
+from prisma_mgmt.core.paging import Fetched, Page, Pager, read_page
 from prisma_mgmt.core.paths import choice, path, quoted, route
 from prisma_mgmt.errors import NotFoundError
 from prisma_mgmt.masks import Secret
@@ -71,10 +70,11 @@ class Resource:
     ) -> Pager[M]:
         """A list that comes whole, in an envelope `{"data": …}` or `bare`, or that `walks` from cursor to cursor."""
 
-        async def fetch(cursor: str | None) -> Listing[M]:
+        async def fetch(cursor: str | None) -> Fetched[M]:
             with masks.bare:
                 sent = {**(query or {}), "cursor": cursor}
-                return read_listing(await self._client.exchange("GET", path, query=sent, **how), model, bare)
+                answer = await self._client.exchange("GET", path, query=sent, **how)
+                return read_page(answer, model, bare), answer
 
         what = f"{getattr(model, '__name__', model)}, GET {route(path)}"
         return Pager(fetch, query.get("cursor") if query else None, walks=walks, what=what)

@@ -13,7 +13,7 @@ import pytest
 
 from prisma_mgmt import DecodeError, Page, Pager, ServerError
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.listing import read_listing
+from prisma_mgmt.core.paging import read_page
 from tests.conftest import FakeClock
 from tests.kit.rig import Gate
 from tests.kit.script import CONNECTION, Renewing, Script, answer, over, scripted
@@ -150,14 +150,14 @@ async def test_an_empty_list() -> None:
 
 async def test_an_item_that_does_not_fit_is_an_error_when_a_walk_comes_to_it() -> None:
     wrong = {"data": [CONNECTION, {**CONNECTION, "name": 1}, CONNECTION], "pagination": {"hasMore": False}}
-    client, script = scripted(answer(200, wrong))
+    client, script = scripted(page("a", cursor="c1"), answer(200, wrong), page("b"))
     walk = aiter(client.connections.list())
     assert (await anext(walk)).id == "con_1"
     with pytest.raises(DecodeError, match="expected a string, got a number") as caught:
         await anext(walk)
     assert (caught.value.path, caught.value.request_id) == ("data[1].name", "req_1")
-    assert (await anext(walk)).id == "con_1"
-    assert len(script.requests) == 1
+    assert (await anext(walk)).name == "b"
+    assert len(script.requests) == 3
 
 
 async def test_an_item_that_does_not_fit_is_an_error_of_its_whole_page() -> None:
@@ -215,7 +215,8 @@ async def test_a_list_that_comes_whole_is_one_page(body: bytes, bare: bool) -> N
 
     async def fetch(cursor: str | None) -> Any:
         asked.append(cursor)
-        return read_listing(Answer(200, {}, body), str, bare)
+        found = Answer(200, {}, body)
+        return read_page(found, str, bare), found
 
     pager: Pager[str] = Pager(fetch)
     assert await pager == Page(("a", "b"))
@@ -238,7 +239,8 @@ async def test_a_list_that_comes_whole_is_one_page(body: bytes, bare: bool) -> N
 )
 async def test_a_whole_list_that_does_not_fit(body: bytes, bare: bool, path: str) -> None:
     async def fetch(cursor: str | None) -> Any:
-        return read_listing(Answer(200, {"x-request-id": "req_1"}, body), str, bare)
+        found = Answer(200, {"x-request-id": "req_1"}, body)
+        return read_page(found, str, bare), found
 
     with pytest.raises(DecodeError) as caught:
         await Pager(fetch)

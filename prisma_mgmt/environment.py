@@ -42,19 +42,15 @@ def proxy_for(url: str) -> str | None:
     host = (target.hostname or "").removesuffix(".")
     for kind in (target.scheme, "all"):
         if proxy := found.get(kind, "").strip():
-            spared = any(_spares(entry, target.scheme, host, target.port) for entry in _entries(found))
+            entries = found.get("no", "").replace(",", " ").split()
+            spared = any(_spares(entry, target.scheme, host, target.port) for entry in entries)
             return None if spared else _checked_proxy(proxy, kind)
     return None
 
 
-def _entries(found: dict[str, str]) -> list[str]:
-    return found.get("no", "").replace(",", " ").split()
-
-
 def _checked_proxy(proxy: str, kind: str) -> str:
     name = next((one for one in (f"{kind}_proxy", f"{kind}_PROXY".upper()) if one in os.environ), f"the {kind} proxy")
-    if "://" not in proxy:
-        proxy = f"http://{proxy}"
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
     try:
         parts = urlsplit(proxy)
         scheme, known = parts.scheme.lower(), bool(parts.hostname) and parts.port != 0

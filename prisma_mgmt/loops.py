@@ -25,9 +25,7 @@ class LoopGuard:
     def check(self) -> None:
         """Raises RuntimeError in any event loop but the first."""
         loop = running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
+        if not self.serves(loop):
             raise RuntimeError(
                 f"this {self._owner} was first used in {self._loop!r} and serves that event loop only, "
                 f"but it is now used in {loop!r}; make one for each loop"

@@ -1,6 +1,5 @@
 """Text and bytes that do not show themselves, and errors that leave without the frames that held secrets."""
 
-from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -57,21 +56,19 @@ def masked(value: Any) -> Any:
         return SecretBytes(value)
     if kind is dict:
         return {key: masked(one) for key, one in value.items()}
-    if kind not in (list, tuple):
-        return value
-    pieces: list[Any] = [masked(one) for one in value]
-    return pieces if kind is list else tuple(pieces)
+    cuts: Any = [masked(one) for one in value] if kind in (list, tuple) else value
+    return tuple(cuts) if kind is tuple else cuts
 
 
-def _keep_masked(kind: type[str] | type[bytes], names: str) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Methods of `kind` whose results stay masked."""
+def _keep_masked(own: type, names: str) -> None:
+    """Let the results of these methods stay masked."""
     for name in names.split():
-        method = getattr(kind, name)
+        method = getattr(own.__base__, name)
 
-        def cut(self: Any, *args: Any, _method: Callable[..., Any] = method, **options: Any) -> Any:
+        def cut(self: Any, *args: Any, _method: Any = method, **options: Any) -> Any:
             return masked(_method(self, *args, **options))
 
-        yield name, cut
+        setattr(own, name, cut)
 
 
 # `replace` and `encode` give plain values. Every driver that is given a database URL calls urlsplit, which begins with
@@ -81,10 +78,8 @@ _CUTS = (
     "__add__ __getitem__ __mul__ __rmul__ capitalize center expandtabs join ljust lower lstrip partition removeprefix "
     "removesuffix rjust rpartition rsplit rstrip split splitlines strip swapcase title translate upper zfill"
 )
-for _name, _method in _keep_masked(str, f"{_CUTS} casefold"):
-    setattr(Secret, _name, _method)
-for _name, _method in _keep_masked(bytes, f"{_CUTS} decode hex replace"):
-    setattr(SecretBytes, _name, _method)
+_keep_masked(Secret, f"{_CUTS} casefold")
+_keep_masked(SecretBytes, f"{_CUTS} decode")
 
 
 class _Bare:

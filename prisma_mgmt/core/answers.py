@@ -58,7 +58,11 @@ def read(answer: Answer, model: type[T], bare: bool = False) -> T:
 @cache
 def _enveloped(model: Any) -> tuple[Hook, bool]:
     hook, exact = reader_of(model)
-    return lambda payload: hook(unwrapped(payload)), exact
+
+    def reader(payload: JSON) -> Any:
+        return hook(unwrapped(payload))
+
+    return reader, exact
 
 
 def read_json(answer: Answer) -> JSON:
@@ -119,7 +123,7 @@ def unwrapped(payload: JSON) -> JSON:
 def api_error(answer: Answer, now: float) -> APIError:
     """The error that an answer stands for; `now` is the Unix time that a Retry-After date is measured from."""
     status, headers = answer.status, answer.headers
-    body = _parsed_or(_text_of(answer), answer) if answer.content else None
+    body: JSON = _parsed_or(_text_of(answer), answer) if answer.content else None
     flat: dict[str, Any] = body if body.__class__ is dict else {}
     problem: dict[str, Any] = flat.get("error", flat)
     if problem.__class__ is not dict:  # OAuth's flat form: {"error": "…", "error_description": "…"}

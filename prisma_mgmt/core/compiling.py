@@ -38,7 +38,7 @@ _UNLIKE: dict[Any, str] = {
 
 def compiled(model: type, plain: Hook, hook_of: Callable[[Any], Hook]) -> Hook:
     """The hook of a model. `plain` is its other hook, and `hook_of` gives those of other types when they are needed."""
-    source = _Source({"plain": plain, "Secret": Secret, "parsed": datetime.fromisoformat}, hook_of)
+    source = _Source({"plain": plain, "hook_of": hook_of, "Secret": Secret, "parsed": datetime.fromisoformat})
     source.read(model, "o", "m", "    ", ())
     lines = [
         "def hook(o, type=type, str=str):",
@@ -56,10 +56,9 @@ def compiled(model: type, plain: Hook, hook_of: Callable[[Any], Hook]) -> Hook:
 class _Source:
     """Statements that read a model, and the names that they use. `above` are the models that one stands in."""
 
-    def __init__(self, scope: dict[str, Any], hook_of: Callable[[Any], Hook]) -> None:
+    def __init__(self, scope: dict[str, Any]) -> None:
         self.lines: list[str] = []
         self.scope = scope
-        self._hook_of = hook_of
 
     def _name(self, value: Any) -> str:
         name = f"x{len(self.scope)}"
@@ -113,5 +112,5 @@ class _Source:
             self.read(kind, given, made, indent, above)
             self.lines.append(f"{indent}{to} = {made}")
         else:
-            late = self._name(lambda value: self._hook_of(kind)(value))  # when it is called: a model may hold itself
-            self.lines.append(f"{indent}{to} = {late}({value})")
+            # The hook is looked up when it is called, since a model may hold itself.
+            self.lines.append(f"{indent}{to} = hook_of({self._name(kind)})({value})")

@@ -12,7 +12,7 @@ It is idle, or busy from `send` until its answer was read to the end, or closed:
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from select import POLLIN, poll  # not there on Windows, which therefore sends over httpx
 from typing import Any, cast
 
@@ -158,7 +158,7 @@ class Http1(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        if self._fault is not None or self._answer.has_head:
+        if self._writable is not None and (self._fault is not None or self._answer.has_head):
             self._let_write()
 
     def _let_write(self) -> None:
@@ -251,19 +251,17 @@ class _Reply:
             self._connection.dropped()
 
 
-def _written(request: Request) -> Iterator[bytes | memoryview]:
-    """A request as it is written: at once if it is short, a long body in pieces."""
+def _written(request: Request) -> list[bytes | memoryview]:
+    """A request in the pieces that it is written in: one if it is short."""
     body = request.body
     head = [request.method.encode(), b" ", request.target.encode(), b" HTTP/1.1\r\n", _joined(request.fields)]
     if body is not None or request.method not in _BODILESS:
         head.append(b"Content-Length: %d\r\n" % len(body or b""))
     if not body or len(body) <= _WRITTEN_AT_ONCE:
-        yield SecretBytes(b"".join([*head, b"\r\n", body or b""]))
-        return
-    yield SecretBytes(b"".join([*head, b"\r\n"]))
+        return [SecretBytes(b"".join([*head, b"\r\n", body or b""]))]
     view = memoryview(body)
-    for i in range(0, len(view), _WRITTEN_AT_ONCE):
-        yield view[i : i + _WRITTEN_AT_ONCE]
+    parts = [view[i : i + _WRITTEN_AT_ONCE] for i in range(0, len(view), _WRITTEN_AT_ONCE)]
+    return [SecretBytes(b"".join([*head, b"\r\n"])), *parts]
 
 
 def _joined(fields: Fields) -> bytes:

@@ -17,28 +17,22 @@ class NoAnswer(Exception):  # noqa: N818  # never leaves the connection
 class Headers(Mapping[str, str]):
     """The headers of an answer, by names in any case; those that came more than once are joined by commas."""
 
-    __slots__ = ("_found", "_pairs")
+    __slots__ = ("_found",)
 
     def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
-        self._pairs = pairs
-        self._found: dict[str, str] | None = None
-
-    def _all(self) -> dict[str, str]:
-        if self._found is None:
-            self._found = {}
-            for name, value in self._pairs:
-                key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
-                self._found[key] = f"{self._found[key]}, {text}" if key in self._found else text
-        return self._found
+        self._found: dict[str, str] = {}
+        for name, value in pairs:
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
+            self._found[key] = f"{self._found[key]}, {text}" if key in self._found else text
 
     def __getitem__(self, name: str) -> str:
-        return self._all()[name.lower()]
+        return self._found[name.lower()]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        return iter(self._found)
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(self._found)
 
     def __repr__(self) -> str:
         return f"<{len(self)} headers>"  # one may be a cookie

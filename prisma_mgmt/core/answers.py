@@ -4,13 +4,11 @@ import re
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import cache
 from html import unescape
 from typing import Any, TypeVar
 
 from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.codec import Mismatch, NoJSON, fit, parse, reader_of
-from prisma_mgmt.core.compiling import Hook
 from prisma_mgmt.core.kinds import JSON
 from prisma_mgmt.errors import (
     APIError,
@@ -29,7 +27,7 @@ from prisma_mgmt.errors import (
 T = TypeVar("T")
 _FOREVER = 1e9  # seconds
 _BOM = b"\xef\xbb\xbf"
-_JSON_TYPE = re.compile(r"[\w.+-]+/([\w.-]+\+)?json\b", re.IGNORECASE)
+_JSON_TYPE = r"(?i)[\w.+-]+/([\w.-]+\+)?json\b"  # compiled when it is needed
 _FIRST_WORDS = 100  # characters of an error that is text
 
 _ERRORS: dict[int, type[APIError]] = {
@@ -47,22 +45,12 @@ _ERRORS: dict[int, type[APIError]] = {
 def read(answer: Answer, model: type[T], bare: bool = False) -> T:
     """The body as a `model`, out of its envelope `{"data": …}` unless `bare`; DecodeError if it does not fit."""
     kind: Any = model
-    reader, exact = reader_of(kind) if bare else _enveloped(kind)
+    hook, exact = reader_of(kind)
     try:
-        fitted: T = fit(answer.content, reader, exact)
+        fitted: T = fit(answer.content, hook, exact, None if bare else unwrapped)
     except Mismatch as misfit:
         raise decode_error(misfit, answer, "" if bare else "data") from None
     return fitted
-
-
-@cache
-def _enveloped(model: Any) -> tuple[Hook, bool]:
-    hook, exact = reader_of(model)
-
-    def reader(payload: JSON) -> Any:
-        return hook(unwrapped(payload))
-
-    return reader, exact
 
 
 def read_json(answer: Answer) -> JSON:
@@ -79,7 +67,7 @@ def read_any(answer: Answer) -> Any:
     A body without a content type is parsed if it is JSON.
     """
     kind = answer.headers.get("content-type", "")
-    if _JSON_TYPE.match(kind) or not answer.content:
+    if re.match(_JSON_TYPE, kind) or not answer.content:
         return read_json(answer)
     if kind.lower().startswith("text/"):
         return _text_of(answer)

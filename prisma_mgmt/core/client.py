@@ -201,8 +201,8 @@ class BaseClient:
         with bare:
             if not isinstance(method, str) or not TOKEN.fullmatch(method):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
                 raise ValueError(f"{method!r} is no HTTP method")
-            filled = fill(path, path_params)
-            answer = await self.exchange(method.upper(), filled, body, query=query, headers=headers)
+            call = self.call(method.upper(), fill(path, path_params), body, query=query, headers=headers)
+            answer = await self.exchange(call)
             return Response(answer.status, answer.headers, read_any(answer))
 
     def record(self) -> AbstractContextManager[list[Answered]]:
@@ -212,9 +212,9 @@ class BaseClient:
         """
         return recording(self._pipeline)
 
-    def exchange(self, method: str, path: str, body: Any = UNSET, **how: Any) -> Awaitable[Answer]:
-        """The unread answer of a route whose path is already filled; resources build on this."""
-        return self._pipeline.send(self.call(method, path, body, **how))
+    def exchange(self, call: Call) -> Awaitable[Answer]:
+        """The unread answer to a call; resources build on this."""
+        return self._pipeline.send(call)
 
     def call(
         self,
@@ -228,7 +228,7 @@ class BaseClient:
         opens: bool = False,
         upgrade: Upgrade | None = None,
     ) -> Call:
-        """What is to be sent, by this view's options. Raises ValueError or TypeError for what cannot be."""
+        """What is to be sent to a path that is already filled. Raises ValueError or TypeError for what cannot be."""
         options = self._options
         text = query_string(query)
         if len(options.base_url) + len(path) + len(text) > _LONGEST_URL:

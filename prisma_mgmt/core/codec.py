@@ -81,17 +81,18 @@ def decode(data: bytes, model: type[T]) -> T:
     return fitted
 
 
-def fit(data: bytes, reader: Callable[[JSON], T], exact: bool) -> T:
-    """What `reader` makes of a document.
+def fit(data: bytes, hook: Hook, exact: bool, unwrapped: Callable[[JSON], JSON] | None = None) -> Any:
+    """What a hook makes of a document, out of the envelope that `unwrapped` takes off.
 
     Unless it is `exact`, a whole number past 64 bits may be a float first. If that does not fit, it is read again.
     """
     try:
-        return reader(parse(data, exact))
+        value = parse(data, exact)
+        return hook(value if unwrapped is None else unwrapped(value))
     except Mismatch:
         if exact or not is_long(data):
             raise
-    return reader(parse(data))
+    return fit(data, hook, True, unwrapped)
 
 
 @cache

@@ -92,16 +92,19 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
     beside: dict[str, JSON] = {}
 
     def items(payload: JSON) -> list[Any]:
-        found = payload if bare else unwrapped(payload)
-        if found.__class__ is not list:
-            raise wrong("an array", found)
-        beside.update({} if bare else payload)
-        return fit_items(found, model)
+        if payload.__class__ is not list:
+            raise wrong("an array", payload)
+        return fit_items(payload, model)
+
+    def unwrapping(payload: JSON) -> JSON:
+        found = unwrapped(payload)
+        beside.update(payload)
+        return found
 
     kind: Any = model
     at = "" if bare else "data"
     try:
-        found = fit(answer.content, items, is_free(kind))
+        found = fit(answer.content, items, is_free(kind), None if bare else unwrapping)
         at = "pagination"
         said = beside.pop("pagination", None)
         pagination = _Pagination(False, None) if said is None else structure(said, _Pagination)

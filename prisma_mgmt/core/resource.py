@@ -73,7 +73,7 @@ class Resource:
         async def fetch(cursor: str | None) -> Fetched[M]:
             with masks.bare:
                 sent = {**(query or {}), "cursor": cursor}
-                answer = await self._client.exchange("GET", path, query=sent, **how)
+                answer = await self._client.exchange(self._client.call("GET", path, query=sent, **how))
                 return read_page(answer, model, bare), answer
 
         what = f"{getattr(model, '__name__', model)}, GET {route(path)}"
@@ -110,7 +110,7 @@ class Resource:
     ) -> M:
         """Any method with an answer, in its envelope `{"data": …}` unless `bare`."""
         with masks.bare:
-            return read(await self._client.exchange(method, path, body, **how), model, bare)
+            return read(await self._client.exchange(self._client.call(method, path, body, **how)), model, bare)
 
     async def _delete(
         self, path: str, query: Query | None = None, *, missing_ok: bool = False, **how: Unpack[How]
@@ -126,7 +126,8 @@ class Resource:
     async def _send(self, method: str, path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> None:
         """Send to a route that answers without a body."""
         with masks.bare:
-            read_json(await self._client.exchange(method, path, body, **how))  # an HTML page is no success
+            answer = await self._client.exchange(self._client.call(method, path, body, **how))
+            read_json(answer)  # an HTML page is no success
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._client.base_url}>"

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import accumulate
@@ -53,17 +54,11 @@ class NoJSON(Mismatch):
     """A document that is no JSON, of which nothing is quoted."""
 
 
-def parse(data: bytes, exact: bool = True) -> JSON:
-    """The value of a JSON document; NoJSON for anything else, NaN and Infinity included.
-
-    With `exact=False` a whole number past 64 bits may become a float, which spares a look at every byte.
-    """
-    if data.__class__ is not bytes:  # orjson takes no subclass
-        data = bytes(data)
+def parse(data: bytes) -> JSON:
+    """The value of a JSON document; NoJSON for anything else, NaN and Infinity included."""
     try:
-        if _orjson and not (exact and is_long(data)):
-            return _orjson.loads(data.removeprefix(_BOM))
-        return _exact(data.removeprefix(_BOM))
+        plain = bytes(data).removeprefix(_BOM)  # orjson takes no subclass
+        return _orjson.loads(plain) if _orjson and not is_long(plain) else _exact(plain)
     except (ValueError, RecursionError):  # which hold the whole document
         pass
     raise NoJSON(f"expected JSON, got {len(data)} bytes")
@@ -71,7 +66,7 @@ def parse(data: bytes, exact: bool = True) -> JSON:
 
 def is_long(data: bytes) -> bool:
     """If a document may hold a whole number that orjson makes a float of."""
-    return _orjson is not None and _LONG in data.translate(_DIGITS)
+    return _LONG in data.translate(_DIGITS)
 
 
 def decode(data: bytes, model: type[T]) -> T:
@@ -81,23 +76,25 @@ def decode(data: bytes, model: type[T]) -> T:
     return fitted
 
 
-def fit(data: bytes, hook: Hook, exact: bool, unwrapped: Callable[[JSON], JSON] | None = None) -> Any:
+def fit(data: bytes, hook: Hook, free: bool, unwrapped: Callable[[JSON], JSON] | None = None) -> Any:
     """What a hook makes of a document, out of the envelope that `unwrapped` takes off.
 
-    Unless it is `exact`, a whole number past 64 bits may be a float first. If that does not fit, it is read again.
+    Unless the hook's type is `free`, orjson reads first. What that stumbles over (a byte order mark, a whole number
+    past 64 bits, which it makes a float of) is read again by `parse`, which has the last word.
     """
-    try:
-        value = parse(data, exact)
-        return hook(value if unwrapped is None else unwrapped(value))
-    except Mismatch:
-        if exact or not is_long(data):
-            raise
-    return fit(data, hook, True, unwrapped)
+    if not free and _orjson is not None:
+        try:
+            value = _orjson.loads(data)
+            return hook(value if unwrapped is None else unwrapped(value))
+        except ValueError:  # a Mismatch is one
+            pass
+    value = parse(data)
+    return hook(value if unwrapped is None else unwrapped(value))
 
 
 @cache
 def reader_of(model: Any) -> tuple[Hook, bool]:
-    """The hook of a model, and if it holds numbers that must be read exactly at once."""
+    """The hook of a model, and if it is free."""
     return hook_of(model), is_free(model)
 
 
@@ -163,21 +160,21 @@ def wrong(wanted: str, value: Any) -> Mismatch:
 
 
 @cache
-def hook_of(kind: Any) -> Hook:
-    """What reads a type, given the value."""
+def hook_of(kind: Any, told: bool = False) -> Hook:
+    """What reads a type, given the value; a slow one if all that does not fit is to be `told`."""
     if kind in _SCALARS:
         return _SCALARS[kind]
     origin = get_origin(kind)
     if origin is Literal:
         return _SCALARS[str]
     if origin is list:
-        return _list_hook(*get_args(kind))
+        return _list_hook(get_args(kind)[0], told)
     if origin is dict:
-        return _dict_hook(get_args(kind)[1])
+        return _dict_hook(get_args(kind)[1], told)
     if is_union(kind):
-        return _union_hook(kind)
+        return _union_hook(kind, told)
     if attrs.has(kind):
-        return compiled(kind, plain(kind), hook_of)
+        return plain(kind) if told else compiled(kind, plain(kind), hook_of)
     raise TypeError(f"{kind!r} is no type that a model's field may have")
 
 
@@ -215,6 +212,10 @@ def _datetime(value: Any) -> datetime:
     """A date and time; one without a zone is in UTC, and a leap second is the second after it."""
     if value.__class__ is not str:
         raise wrong("a date and time", value)
+    with suppress(ValueError):
+        made = datetime.fromisoformat(value)
+        if made.tzinfo is not None:
+            return made
     found = re.fullmatch(_RFC_3339, value)
     if found is None:
         raise Mismatch("expected an ISO 8601 date and time")
@@ -241,18 +242,18 @@ _SCALARS: dict[Any, Hook] = {
 }
 
 
-def _list_hook(item: Any) -> Hook:
+def _list_hook(item: Any, told: bool) -> Hook:
     def hook(value: Any) -> list[Any]:
         if value.__class__ is not list:
             raise wrong("an array", value)
-        return fit_items(value.copy(), item)
+        return fit_items(value.copy(), item, told)
 
     return hook
 
 
-def fit_items(items: list[Any], kind: Any) -> list[Any]:
+def fit_items(items: list[Any], kind: Any, told: bool = False) -> list[Any]:
     """The same list with each item as a `kind`. What it was is let go at once, which halves the garbage."""
-    each, i = hook_of(kind), 0
+    each, i = hook_of(kind, told), 0
     try:
         for i in range(len(items)):
             items[i] = each(items[i])
@@ -261,11 +262,11 @@ def fit_items(items: list[Any], kind: Any) -> list[Any]:
     return items
 
 
-def _dict_hook(item: Any) -> Hook:
+def _dict_hook(item: Any, told: bool) -> Hook:
     def hook(value: Any) -> dict[str, Any]:
         if value.__class__ is not dict:
             raise wrong("an object", value)
-        each = hook_of(item)
+        each = hook_of(item, told)
         done: dict[str, Any] = {}
         for key, one in value.items():
             try:
@@ -277,10 +278,10 @@ def _dict_hook(item: Any) -> Hook:
     return hook
 
 
-def _union_hook(kind: Any) -> Hook:
+def _union_hook(kind: Any, told: bool) -> Hook:
     """The hook of `X | None`, and of models told apart by their `type`, of which an unknown one stays a dict."""
     bare = simple(kind)
-    inner = _tagged_hook(bare) if is_union(bare) else hook_of(bare)
+    inner = _tagged_hook(bare, told) if is_union(bare) else hook_of(bare, told)
     if not is_nullable(kind):
         return inner
 
@@ -290,7 +291,7 @@ def _union_hook(kind: Any) -> Hook:
     return hook
 
 
-def _tagged_hook(union: Any) -> Hook:
+def _tagged_hook(union: Any, told: bool) -> Hook:
     models = {attrs.fields_dict(one)["type"].default: one for one in get_args(union) if attrs.has(one)}
 
     def hook(value: Any) -> Any:
@@ -299,7 +300,7 @@ def _tagged_hook(union: Any) -> Hook:
         tag = value.get("type")
         if tag.__class__ is not str or tag not in models:
             return value  # a member that this version does not know
-        return hook_of(models[tag])(value)
+        return hook_of(models[tag], told)(value)
 
     return hook
 
@@ -316,7 +317,10 @@ def is_free(kind: Any, above: tuple[Any, ...] = ()) -> bool:
 
 
 def plain(model: type) -> Hook:
-    """The hook of a model that reads a field at a time. If the compiled hook differs from it, this one is right."""
+    """The hook of a model that reads a field at a time, and below it in the same way.
+
+    If the compiled hook differs from it, this one is right.
+    """
     steps: list[tuple[str, str, Any, Any]]
     steps = [(one.name, json_key(one), one.type, default_of(one)) for one in fields(model)]
 
@@ -326,7 +330,7 @@ def plain(model: type) -> Hook:
         made = cast("Any", object.__new__(model))  # it has no validators, and setting its slots saves a call an object
         for name, key, kind, default in steps:
             try:
-                read = hook_of(kind)(value[key]) if key in value else _missing(default)
+                read = hook_of(kind, True)(value[key]) if key in value else _missing(default)
             except Mismatch as mismatch:
                 raise mismatch.under(key) from None
             object.__setattr__(made, name, read)

@@ -13,7 +13,7 @@ from attrs import define
 
 from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, structure, wrong
+from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, is_long, parse, structure, wrong
 from prisma_mgmt.core.kinds import JSON
 
 T = TypeVar("T", covariant=True)
@@ -78,6 +78,9 @@ Fetched: TypeAlias = tuple[Page[T], Answer]  # and what it came in
 Fetch: TypeAlias = Callable[[str | None], Awaitable[Fetched[T]]]
 
 
+_KNOWN = {"data", "pagination"}
+
+
 @define
 class _Pagination:
     has_more: bool
@@ -89,29 +92,31 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
 
     Without pagination it is the only page. What stands beside items and pagination is kept as extras.
     """
+    kind: Any = model
     beside: dict[str, JSON] = {}
 
     def items(payload: JSON) -> list[Any]:
         if payload.__class__ is not list:
             raise wrong("an array", payload)
-        return fit_items(payload, model)
+        return fit_items(payload, kind)
 
     def unwrapping(payload: JSON) -> JSON:
         found = unwrapped(payload)
         beside.update(payload)
         return found
 
-    kind: Any = model
     at = "" if bare else "data"
     try:
         found = fit(answer.content, items, is_free(kind), None if bare else unwrapping)
         at = "pagination"
-        said = beside.pop("pagination", None)
+        said = beside.get("pagination")
         pagination = _Pagination(False, None) if said is None else structure(said, _Pagination)
     except Mismatch as misfit:
         raise decode_error(misfit, answer, at) from None
-    beside.pop("data", None)
-    return Page(found, pagination.next_cursor, pagination.has_more, beside)
+    if beside.keys() - _KNOWN and is_long(answer.content):
+        beside.update(parse(answer.content))  # what the items do not tell may hold whole numbers of any size
+    extras = {key: value for key, value in beside.items() if key not in _KNOWN}
+    return Page(found, pagination.next_cursor, pagination.has_more, extras)
 
 
 class Pager(Generic[T]):

@@ -9,9 +9,11 @@ from typing import Any
 
 import anyio
 import httpx
+import orjson
 import pytest
 
 from prisma_mgmt import DecodeError, Page, Pager, ServerError
+from prisma_mgmt.core import codec
 from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.paging import read_page
 from tests.conftest import FakeClock
@@ -257,6 +259,15 @@ async def test_whole_numbers_past_64_bits_stay_whole_in_items() -> None:
     with pytest.raises(DecodeError) as caught:
         await client.connections.list()
     assert caught.value.path == "data[3].name"
+
+
+@pytest.mark.parametrize("library", ["orjson", "json"])
+async def test_what_stands_beside_the_items_does_not_depend_on_the_library(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec, "_orjson", orjson if library == "orjson" else None)
+    client, _ = scripted(page("a", meta={"used": 2**90, "ratio": 0.5}))
+    assert repr((await client.connections.list()).extras) == repr({"meta": {"used": 2**90, "ratio": 0.5}})
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def _told(error: BaseException) -> str:
 
 def _text(error: BaseException) -> str:
     """What an error says, without the bytes that h11 quotes: they may be a token or a part of an answer."""
-    return re.sub(r"\W*\b(bytearray\()?b['\"].*", "", str(error), flags=re.DOTALL)
+    return re.sub(r"\W*\b(bytearray\()?b['\"].*| \(\d+ sub-exceptions?\)$", "", str(error), flags=re.DOTALL)
 
 
 def _clean(error: httpx.RequestError, request: httpx.Request) -> httpx.RequestError:

@@ -24,12 +24,11 @@ def body_of(reply: Reply) -> Readable:
     """
     if "content-encoding" not in reply.headers:
         return reply
-    coding = reply.headers["content-encoding"].strip().lower()
-    if coding in ("gzip", "x-gzip"):
-        return _Unpacked(reply)
-    if "," in coding:
+    named = [one.strip() for one in reply.headers["content-encoding"].lower().split(",")]
+    codings = [one for one in named if one not in ("", "identity")]
+    if len(codings) > 1:
         raise refused("an answer with more than one content coding", reply)
-    return reply
+    return _Unpacked(reply) if codings in (["gzip"], ["x-gzip"]) else reply
 
 
 async def read_whole(reply: Reply, most: int) -> bytes:
@@ -54,6 +53,7 @@ class _Unpacked:
         self._reply = reply
         self._pieces: Iterator[bytes] = iter(())
         self._unpacker = zlib.decompressobj(_GZIP)
+        self._begun = False
 
     async def read(self) -> bytes:
         try:
@@ -63,18 +63,24 @@ class _Unpacked:
                         return piece
                 packed = await self._reply.read()
                 if not packed:
-                    return self._unpacker.flush()
+                    rest = self._unpacker.flush()
+                    if self._begun and not self._unpacker.eof:
+                        raise self._failed("it stops short")
+                    return rest
+                self._begun = True
                 self._pieces = self._unpack(packed)
         except zlib.error as error:
-            told = f"DecodingError: a body that should be gzip: {error}"
-            reply = self._reply
-            raise NetworkError(told, status=reply.status, request_id=request_id(reply.headers)) from None
+            raise self._failed(str(error)) from None
+
+    def _failed(self, told: str) -> NetworkError:
+        status, said = self._reply.status, request_id(self._reply.headers)
+        return NetworkError(f"DecodingError: a body that should be gzip: {told}", status=status, request_id=said)
 
     def _unpack(self, packed: bytes) -> Iterator[bytes]:
         while packed:
             if self._unpacker.eof:  # another member, or the zeros that some writers add
                 packed = packed.lstrip(b"\0")
-                self._unpacker = zlib.decompressobj(_GZIP)
+                self._unpacker = zlib.decompressobj(_GZIP) if packed else self._unpacker
             else:
                 yield self._unpacker.decompress(packed, _PIECE)
                 packed = self._unpacker.unconsumed_tail or self._unpacker.unused_data

@@ -65,6 +65,15 @@ class Response:
         return self.headers.get("x-request-id") or self.headers.get("cf-ray")
 
 
+class Bound:
+    """What belongs to a client; a view of that client has one of its own."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: "BaseClient") -> None:
+        self._client = client
+
+
 class BaseClient:
     """A client of one API; one client serves one event loop."""
 
@@ -132,7 +141,7 @@ class BaseClient:
         checks: dict[str, Callable[[Any], Any]] = {
             "auth": _auth,
             "base_url": partial(checked_origin, name="base_url", allow_http=self._allow_http),
-            "headers": checked_headers,
+            "headers": _checked_headers,
             "observer": _observer,
             "retry": _checked_retry,
             "timeout": _checked_timeout,
@@ -165,7 +174,8 @@ class BaseClient:
         with bare:
             view = type(self).__new__(type(self))
             for name, value in _attributes(self).items():
-                object.__setattr__(view, name, value)
+                mine = isinstance(value, Bound) and value._client is self
+                object.__setattr__(view, name, type(value)(view) if mine else value)
             view._options = self._changed(
                 self._options,
                 auth=_NOBODY if auth is None else auth,
@@ -233,7 +243,7 @@ class BaseClient:
         text = query_string(query)
         if len(options.base_url) + len(path) + len(text) > _LONGEST_URL:
             raise ValueError(f"a URL of more than {_LONGEST_URL:,} characters: an id or the query is too long")
-        sent = {**options.headers, **checked_headers(headers)} if headers else None
+        sent = {**options.headers, **_checked_headers(headers)} if headers else None
         content = None if body is UNSET else _dumped(body)
         wanted = token and "Authorization" not in (sent or options.headers)
         return Call(options, method, path, text, sent, content, not token, wanted, opens, upgrade)
@@ -344,6 +354,13 @@ def _observer(on_event: Hook | None) -> Told | None:
     from prisma_mgmt.core.events import Observer
 
     return Observer(on_event)
+
+
+def _checked_headers(headers: Headers | None) -> dict[str, str]:
+    checked = checked_headers(headers)
+    if checked.get("Accept-Encoding", "gzip").lower() not in ("gzip", "identity"):
+        raise ValueError("Accept-Encoding must be gzip or identity: nothing else is unpacked")
+    return checked
 
 
 def _checked_timeout(timeout: float | None) -> float | None:

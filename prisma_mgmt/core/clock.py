@@ -23,11 +23,11 @@ class Patience:
     """What the client bears before it gives up, in seconds and bytes.
 
     idle: how long a connection may wait for its next call.
-    silence: how long a live log may say nothing; the API ends a segment after 600 seconds.
+    silence: how long a log may say nothing; the API ends a segment after 600 seconds.
     goodbye: how long a live log may take to send what it has to say: pongs and its end.
     segment: a log that is cut after longer than this has not failed.
     line: the longest line of a log.
-    answer: the longest answer, packed or unpacked.
+    answer: the longest answer, packed or unpacked; while its pieces are joined it takes twice as much.
     """
 
     idle: float = 30.0

@@ -117,6 +117,7 @@ class Connection(Protocol):
 
     ours: bool  # nothing but this package and the libraries below it runs in it; if false, it is never closed here
     engine: str  # what events call it
+    made: bool  # or nothing of a request can have been sent
 
     async def send(self, request: Request) -> Reply:
         """Send, and return when the answer's head has come."""
@@ -135,8 +136,8 @@ class Connection(Protocol):
 class Engine(Protocol):
     """Makes connections."""
 
-    async def connect(self, origin: Origin) -> Connection:
-        """A connection of its own to `origin`.
+    async def connect(self, origin: Origin, *, upgrade: bool) -> Connection:
+        """A connection of its own to `origin`, for a request that perhaps asks for an `upgrade` to another protocol.
 
         It may connect now, or when something is sent. What is raised here counts as unsent. A NetworkError is raised to
         the caller as it is, and not retried: it is for what no second try can mend, such as a missing CA file.

@@ -16,7 +16,7 @@ _HEAD_START = 0.25  # seconds that an address has before the next one is tried b
 async def dial(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
     """A connected socket. Raises OSError, of the first address if none answers."""
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    failures: list[OSError] = []
+    failures = [] if found else [OSError(f"{host} has no address")]
     won: list[socket.socket] = []
 
     async def attempt(address: tuple[Any, ...], over: anyio.Event) -> None:
@@ -46,7 +46,7 @@ async def dial(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.
 
 def _interleaved(found: list[Any]) -> list[tuple[Any, ...]]:
     """The addresses, those of one family in turn with those of the other, beginning with the resolver's first."""
-    first = [one for one in found if one[0] == found[0][0]]
+    first = [one for one in found if one[0] == found[0][0]]  # whose family is the first one's
     others = [one for one in found if one[0] != found[0][0]]
     return [(one[0], one[4]) for one in chain.from_iterable(zip_longest(first, others)) if one is not None]
 

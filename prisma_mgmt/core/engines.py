@@ -26,13 +26,13 @@ class OwnEngine:
         self._limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=idle)
         self._proxies: dict[Origin, str | None] = {}
 
-    async def connect(self, origin: Origin) -> Connection:
+    async def connect(self, origin: Origin, *, upgrade: bool) -> Connection:
         if origin not in self._proxies:
             self._proxies[origin] = proxy_for(origin.url)
         proxy = self._proxies[origin]
         sealed = origin.scheme == "https" or (proxy is not None and proxy.lower().startswith("https:"))
         trusted = self._certificates or (await ssl_context() if sealed else _trusting_nobody())
-        if proxy is None and _may_pass_httpx_by() and (http1 := _http1()) is not None:
+        if proxy is None and not upgrade and _may_pass_httpx_by() and (http1 := _http1()) is not None:
             return await http1.connect(origin, trusted)
         from prisma_mgmt.core.over_httpx import OwnConnection
 

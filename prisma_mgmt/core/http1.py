@@ -7,7 +7,9 @@ It is idle, or busy from `send` until its answer was read to the end, or closed:
     idle    any byte, or the peer's end       -> closed: nothing was asked
     busy    the peer's end, or nonsense       -> closed, and whoever waits has the error
     busy    whoever waits is cancelled        -> closed
-    busy    101, if it was asked for          -> a bare connection, up to its end
+
+It never switches to another protocol. On a new connection, what the server says before it is asked may be taken for the
+answer: no connection can tell.
 """
 
 import asyncio
@@ -25,7 +27,7 @@ from prisma_mgmt.masks import SecretBytes
 
 _HIGH_WATER = 262_144  # bytes that are read ahead of whoever reads
 _WRITTEN_AT_ONCE = 262_144  # bytes
-_BODILESS = frozenset({"GET", "HEAD", "DELETE"})
+_BODIED = frozenset({"POST", "PUT", "PATCH"})  # which tell the length of their body, though they have none
 
 
 class Http1(asyncio.Protocol):
@@ -33,6 +35,7 @@ class Http1(asyncio.Protocol):
 
     ours = True
     engine = "asyncio"
+    made = True
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -56,6 +59,8 @@ class Http1(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         sealed: dict[str, Any] = {}
         if origin.scheme == "https":
+            assert trusted is not None  # the engine gives certificates for https
+            trusted.set_alpn_protocols(["http/1.1"])  # as httpx does; whoever shares the context may speak HTTP/2
             sealed = {"ssl": trusted, "server_hostname": origin.host.removesuffix(".")}
         try:
             connected = await dial(loop, origin.host, origin.port)
@@ -74,7 +79,7 @@ class Http1(asyncio.Protocol):
     async def send(self, request: Request) -> "_Reply":
         """Send, and wait for the head of the answer. Raises httpx.ReadError or RemoteProtocolError."""
         answer = self._answer
-        answer.begin(bodiless=request.method == "HEAD", upgrades=request.fields.upgrade)
+        answer.begin(bodiless=request.method == "HEAD")
         self.busy = True
         await self._write(request)
         while not answer.has_head:
@@ -126,14 +131,6 @@ class Http1(asyncio.Protocol):
         return f"<Http1 {'closed' if self._closing else 'busy' if self.busy else 'idle'}>"
 
     # Inside
-
-    async def write(self, data: bytes) -> None:
-        """Write, once the transport takes more."""
-        if self._writable is not None:
-            await self._writable
-        if self._fault is not None:
-            raise self._fault
-        self._transport.write(data)
 
     async def _write(self, request: Request) -> None:
         self._sent = False
@@ -223,16 +220,13 @@ class _Reply:
     """An answer whose head has come."""
 
     __slots__ = ("_connection", "done", "headers", "status")
+    network: Network | None = None
 
     def __init__(self, connection: Http1, status: int, headers: Headers) -> None:
         self._connection = connection
         self.done = False
         self.status = status
         self.headers: Mapping[str, str] = headers
-
-    @property
-    def network(self) -> Network | None:
-        return self._connection if self.status == 101 else None
 
     async def read(self) -> bytes:
         if self.done:  # the connection may be busy with another answer
@@ -255,7 +249,7 @@ def _written(request: Request) -> list[bytes | memoryview]:
     """A request in the pieces that it is written in: one if it is short."""
     body = request.body
     head = [request.method.encode(), b" ", request.target.encode(), b" HTTP/1.1\r\n", _joined(request.fields)]
-    if body is not None or request.method not in _BODILESS:
+    if body is not None or request.method in _BODIED:
         head.append(b"Content-Length: %d\r\n" % len(body or b""))
     if not body or len(body) <= _WRITTEN_AT_ONCE:
         return [SecretBytes(b"".join([*head, b"\r\n", body or b""]))]

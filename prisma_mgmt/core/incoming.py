@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import httptools
 
-_LONGEST_HEAD = 65_536  # bytes
+_LONGEST_HEAD = 65_536  # bytes, of trailers and of what else is no body, too
 _MOST_INTERIM = 32  # answers of 1xx before the one that counts
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # RFC 9112 §4
 
@@ -46,10 +46,10 @@ class Incoming:
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self.begin(bodiless=False, upgrades=False)
+        self.begin(bodiless=False)
 
-    def begin(self, *, bodiless: bool, upgrades: bool) -> None:
-        """Expect an answer, perhaps one that has no body, or one that may switch to another protocol."""
+    def begin(self, *, bodiless: bool) -> None:
+        """Expect an answer, perhaps one that has no body."""
         self.status: int = 0
         self.pairs: list[tuple[bytes, bytes]] = []
         self.has_head: bool = False
@@ -58,10 +58,9 @@ class Incoming:
         self.unread: int = 0  # bytes of its body that nobody has taken
         self._parts: list[bytes] = []
         self._bodiless = bodiless
-        self._upgrades = upgrades
-        self._upgraded = False
+        self._begun = False
         self._head_size = 0  # of its headers and trailers
-        self._before_head = 0  # bytes that came before the head was whole
+        self._bodyless_bytes = 0  # that came since the last of its body
         self._interim = 0
         self._until_end = False  # the body ends with the connection
         self._received = 0
@@ -74,28 +73,21 @@ class Incoming:
 
     def feed(self, data: bytes) -> None:
         """Read what has come."""
-        if self._upgraded:
-            self._keep(data)
-            return
-        if not self._before_head and not self.has_head and data[:1] != b"H":  # llhttp skips empty lines
+        if not self._begun and data[:1] != b"H":  # llhttp skips empty lines
             raise NoAnswer("the answer is no HTTP: it begins with something else")
+        self._begun = True
+        self._bodyless_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self.has_head = self._upgraded = True
-            if rest := data[upgrade.args[0] :]:
-                self._keep(rest)
         except httptools.HttpParserError as error:
             raise _nonsense(error) from None
-        if not self.has_head:
-            self._before_head += len(data)
-            if self._before_head > _LONGEST_HEAD:
-                raise NoAnswer("the head of the answer is too long")
+        if self._bodyless_bytes > _LONGEST_HEAD:  # a field or a chunk's extension without an end
+            raise NoAnswer("the head of the answer is too long")
 
     def eof(self) -> None:
         """The peer sends no more."""
         self.lives_on = False
-        if self._until_end or self._upgraded:
+        if self._until_end:
             self.ended = True
         elif not self.has_head:
             raise NoAnswer("Server disconnected without sending a response.")
@@ -103,11 +95,6 @@ class Incoming:
             sizes = f"received {self._received} bytes, expected {self._expected}"
             how = "incomplete chunked read" if self._expected is None else sizes
             raise NoAnswer(f"peer closed connection without sending complete message body ({how})")
-
-    def _keep(self, data: bytes) -> None:
-        self._parts.append(data)
-        self.unread += len(data)
-        self._received += len(data)
 
     # What the parser calls
 
@@ -132,36 +119,31 @@ class Incoming:
         self.status = self._parser.get_status_code()
         if self.status < 100:
             raise NoAnswer("the answer has a status that is none")
-        if self.status == 101 and not self._upgrades:
+        if self.status == 101:
             raise NoAnswer("the server switches to another protocol, which it was not asked for")
-        if self.status >= 200:
-            self._until_end = not self._is_framed()
-            self.has_head, self.ended = True, self._bodiless
-
-    def _is_framed(self) -> bool:
-        """If the answer says where its body ends."""
-        framed = self._bodiless or self.status in (204, 304)
+        if self.status < 200:
+            return
+        codings = [value.strip().lower() for name, value in self.pairs if name.lower() == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            raise NoAnswer("the answer has a transfer coding that is not known")
         for name, value in self.pairs:
-            match name.lower():
-                case b"content-length":
-                    framed, self._expected = True, int(value)
-                case b"transfer-encoding":
-                    if value.strip().lower() != b"chunked":
-                        raise NoAnswer("the answer has a transfer coding that is not known")
-                    framed = True
-                case _:
-                    pass
-        return framed
+            if name.lower() == b"content-length":
+                self._expected = int(value)
+        self._until_end = not (codings or self._expected is not None or self._bodiless or self.status in (204, 304))
+        self.has_head, self.ended = True, self._bodiless
 
     def on_body(self, data: bytes) -> None:
+        self._bodyless_bytes = 0
         if not self.ended:  # or it belongs to an answer that has none
-            self._keep(data)
+            self._parts.append(data)
+            self.unread += len(data)
+            self._received += len(data)
 
     def on_message_complete(self) -> None:
         if self.has_head and not self._bodiless:
             self.ended = True
             self.lives_on = self._parser.should_keep_alive()
-        elif not self.has_head and self.status != 101:
+        elif not self.has_head:
             self._interim += 1
             if self._interim > _MOST_INTERIM:
                 raise NoAnswer("the server gives no answer, only that it is about to")

@@ -14,7 +14,7 @@ from websockets.utils import accept_key, generate_key
 
 from prisma_mgmt.core.call import Answer, OpenBody
 from prisma_mgmt.core.clock import Patience
-from prisma_mgmt.errors import DecodeError, NetworkError, RequestTimeoutError
+from prisma_mgmt.errors import DecodeError, NetworkError
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _UNLOGGED = logging.Logger("websockets", logging.CRITICAL)  # at DEBUG, it would log what the messages say
@@ -86,14 +86,9 @@ class Messages:
         while not lines:
             if self._unframed.protocol.state is not State.OPEN:
                 raise self._ended()
-            lines = self._unframed.feed(await self._receive())
+            lines = self._unframed.feed(await self._connection.read())
             await self._send()
         return lines
-
-    async def _receive(self) -> bytes:
-        with anyio.move_on_after(self._patience.silence):
-            return await self._connection.read()
-        raise self._answer.error(RequestTimeoutError, f"the WebSocket was silent for {self._patience.silence:g} s")
 
     def _ended(self) -> Exception:
         """Why nothing comes any more."""

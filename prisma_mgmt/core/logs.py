@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
+import anyio
+
 from prisma_mgmt.core.answers import decode_error
 from prisma_mgmt.core.call import Answer, Body, Call
-from prisma_mgmt.core.codec import Mismatch, parse, structure, structure_record
+from prisma_mgmt.core.clock import Patience
+from prisma_mgmt.core.codec import Mismatch, NoJSON, parse, structure, structure_record
 from prisma_mgmt.core.pipeline import Pipeline
-from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, StreamError
+from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, RequestTimeoutError, StreamError
 from prisma_mgmt.masks import bare
 
 R = TypeVar("R")
@@ -42,27 +45,37 @@ class Lines:
 class Segment:
     """A log from one opening to its end or its cut."""
 
-    def __init__(self, call: Call, answer: Answer, body: Body, longest: int) -> None:
+    def __init__(self, call: Call, answer: Answer, body: Body, patience: Patience) -> None:
         self.call = call
         self.answer = answer
+        self.ended: bool = False  # the last line that it gave has no end
         self._body = body
-        self._longest = longest
+        self._patience = patience
         self._lines: deque[bytes] = deque()
         self._cutter = Lines()
 
     async def line(self) -> bytes:
         """The next line that is not blank, the last one with or without its newline. Raises NetworkError at a cut."""
         while not self._lines:
-            try:
-                piece = await self._body.read()
-            except PrismaError as error:
-                raise self.call.named(error) from error.__cause__
+            piece = await self._piece()
+            self.ended = not piece
             self._lines.extend(self._cutter.feed(piece))
-            if not self._lines and len(self._cutter.rest) > self._longest:
-                raise self.answer.error(DecodeError, f"a line of the log is longer than {self._longest:,} bytes")
-            if not piece and not self._lines:
-                raise self.answer.error(NetworkError, "the log was cut off before its terminal record")
+            if not self._lines and len(self._cutter.rest) > self._patience.line:
+                raise self.answer.error(DecodeError, f"a line of the log is longer than {self._patience.line:,} bytes")
+            if self.ended and not self._lines:
+                raise self.cut()
         return self._lines.popleft()
+
+    async def _piece(self) -> bytes:
+        try:
+            with anyio.move_on_after(self._patience.silence):
+                return await self._body.read()
+        except PrismaError as error:
+            raise self.call.named(error) from error.__cause__
+        raise self.answer.error(RequestTimeoutError, f"the log was silent for {self._patience.silence:g} s")
+
+    def cut(self) -> NetworkError:
+        return self.answer.error(NetworkError, "the log was cut off before its terminal record")
 
     async def aclose(self) -> None:
         self._lines.clear()
@@ -120,7 +133,7 @@ class LogStream(Generic[R, T]):
             segment = self._segment = self._segment or await self._open()
             began = self._pipeline.clock.monotonic()
             try:
-                found = self._structured(await segment.line(), segment.answer)
+                found = self._structured(await segment.line(), segment)
             except NetworkError as error:
                 resumable = self.cursor is not None and self._segment is segment  # not closed meanwhile
                 await self.aclose()
@@ -137,7 +150,7 @@ class LogStream(Generic[R, T]):
                 continue
             if cuts:
                 self._pipeline.budget.give(retried=True)
-            self.cursor = _cursor(found)
+            self.cursor = _cursor(found) or self.cursor
             return found  # type: ignore[no-any-return]  # a record: the only other thing that _structured gives
         raise StopAsyncIteration
 
@@ -150,7 +163,7 @@ class LogStream(Generic[R, T]):
         except BaseException:
             await answer.open.aclose()
             raise
-        return Segment(call, answer, body, self._pipeline.pool.patience.line)
+        return Segment(call, answer, body, self._pipeline.pool.patience)
 
     async def _at_the_end(self, segment: Segment, end: Any, cuts: int, began: float) -> int:
         """Wait until a followed log may be taken up after a terminal record; 0 if that record is the end."""
@@ -174,15 +187,16 @@ class LogStream(Generic[R, T]):
             cuts = 0
         return cuts + 1 if await self._pipeline.pause(call, error, cuts + 1, now) else 0
 
-    def _structured(self, line: bytes, answer: Answer) -> Any:
-        """The record in a line; DecodeError if there is none."""
+    def _structured(self, line: bytes, segment: Segment) -> Any:
+        """The record in a line; DecodeError if there is none, or NetworkError if the line has no end."""
         try:
             value = parse(line)
             if value.__class__ is dict and value.get("type") == "terminal":
                 return structure(value, self._terminal)
             return structure_record(value, self._record)
         except Mismatch as misfit:
-            raise decode_error(misfit, answer) from None
+            cut = segment.ended and isinstance(misfit, NoJSON)
+            raise segment.cut() if cut else decode_error(misfit, segment.answer) from None
 
     async def aclose(self) -> None:
         """Close the connection. Iterating again goes on after `.cursor`, or starts anew if there is none."""
@@ -217,4 +231,6 @@ def _cursor(record: Any) -> str | None:
         cursor, end = record.get("cursor"), record.get("byteEnd")
     else:
         cursor, end = getattr(record, "cursor", None), getattr(record, "byte_end", None)
-    return cursor or (None if end is None else str(end))
+    if cursor and isinstance(cursor, str):
+        return cursor
+    return str(end) if end.__class__ is int else None

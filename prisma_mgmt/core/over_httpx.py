@@ -13,7 +13,6 @@ import httpx
 from prisma_mgmt.core.connection import Connection, Fields, Network, Origin, Request
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
-_NOTHING = httpx.ByteStream(b"")
 _PARTS = "_uri_reference"  # what httpx.URL keeps of a URL
 _READ_AHEAD = 65536  # bytes that httpcore reads at once
 _read = lru_cache(maxsize=512)(httpx.URL)  # pollers ask for the same one
@@ -118,10 +117,32 @@ def _headers(fields: Fields) -> httpx.Headers:
 def _request(request: Request, headers: httpx.Headers) -> httpx.Request:
     url = _url(request)
     if request.body is not None or request.method not in _BODILESS:
-        return httpx.Request(request.method, url, headers=headers, content=request.body)
+        made = httpx.Request(request.method, url, headers=headers, content=request.body)
+        made.stream = _Content(request.body or b"")
+        return made
     made = httpx.Request(request.method, url, headers=headers, stream=_NOTHING)
     made.read()  # as httpx would make it, without looking for a body
     return made
+
+
+class _Content(httpx.ByteStream):
+    """A body that leaves no generator behind if sending it is cut short."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Pieces(iter(self))
+
+
+class _Pieces(AsyncIterator[bytes]):
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+
+_NOTHING = _Content(b"")
 
 
 class OwnConnection:
@@ -131,6 +152,7 @@ class OwnConnection:
     engine = "httpx"
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self.made: bool = False
         self._transport = transport
         self._reply: Reply | None = None
         self._socket: Any = None
@@ -148,8 +170,9 @@ class OwnConnection:
     async def _watch(self, event: str, info: dict[str, Any]) -> None:
         if event == "connection.connect_tcp.complete":
             self._socket = info["return_value"]
-        elif not event.startswith("connection."):  # it is made; to watch the rest would only take time
-            self._extensions.pop("trace", None)
+        elif not event.startswith("connection."):
+            self.made = True
+            self._extensions.pop("trace", None)  # to watch the rest would only take time
 
     @property
     def reusable(self) -> bool:
@@ -193,12 +216,13 @@ class TheirTransport:
 
     ours = False
     engine = "transport"
+    made = True  # as far as we know
     reusable = False
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
 
-    async def connect(self, origin: Origin) -> Connection:  # noqa: ARG002  # it knows the way
+    async def connect(self, origin: Origin, *, upgrade: bool) -> Connection:  # noqa: ARG002  # it knows the way
         return self
 
     async def send(self, request: Request) -> Reply:
@@ -218,6 +242,7 @@ class TheirClient(TheirTransport):
 
     async def send(self, request: Request) -> Reply:
         headers = httpx.Headers(self._client.headers)
+        headers.pop("Authorization", None)  # a route that needs no token is sent none
         headers.update(_headers(request.fields))
         made = _request(request, headers)
         made.extensions["timeout"] = {}  # or the client's own would cut in before ours

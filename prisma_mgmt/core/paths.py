@@ -40,7 +40,7 @@ def fill(template: str, values: Mapping[str, str] | None) -> Filled:
     if not template.startswith("/") or template.startswith("//"):
         raise ValueError(f"the path must start with a single slash, not {template!r}: requests stay at the base URL")
     plain = re.sub(r"\{\w+\}", "{}", template)
-    if re.search(r"[^\x21-\x7e]|[?#\\]|\{(?!\})|(?<!\{)\}|/(\.|%2e){1,2}(/|$)", plain, re.IGNORECASE):
+    if re.search(r"[^\x21-\x7e]|[?#\\\"<>`]|\{(?!\})|(?<!\{)\}|/(\.|%2e){1,2}(/|$)", plain, re.IGNORECASE):
         raise ValueError(f"the path {template!r} must be plain segments; a query goes into query=")
     names = re.findall(r"\{(\w*)\}", template)
     if set(names) != set(values):
@@ -87,8 +87,10 @@ def query_string(query: Mapping[str, Any] | None) -> str:
         return ""
     pairs: list[tuple[str, str]] = []
     for key, value in checked_mapping(query, "query").items():
+        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            raise TypeError(f"the keys of a query are strings, not {type(key).__name__}")
         if value.__class__ is list or value.__class__ is tuple:
-            pairs += [(key, _query_value(one)) for one in value]
+            pairs += [(key, _query_value(one)) for one in value if one is not UNSET]
         elif value is not None and value is not UNSET:
             pairs.append((key, _query_value(value)))
     return "?" + urlencode(pairs, quote_via=quote) if pairs else ""

@@ -61,24 +61,27 @@ class Place:
         A fault of the network is returned, and so is a RequestTimeoutError after `timeout` seconds.
         """
         self._request = request
-        connected = False
         try:
             with anyio.move_on_after(timeout):
-                self._connection = connection = await self._pool.connected(request.origin)
-                connected = True
+                self._connection = connection = await self._pool.connected(request)
                 self._reply = reply = await connection.send(request)
                 if opens and (200 <= reply.status < 300 or reply.status == 101):
                     self._body = _opened(reply)
                     return Answer(reply.status, reply.headers, b"", open=self, engine=connection.engine)
                 content = await read_whole(reply, self._pool.patience.answer)
                 return Answer(reply.status, reply.headers, content, engine=connection.engine)
-            return self._failed(RequestTimeoutError(f"no answer within {timeout} s"))
+            return self._failed(RequestTimeoutError(f"no answer within {timeout} s", unsent=self._unsent))
         except Exception as error:  # not all that goes wrong below has a name
-            if isinstance(error, NetworkError) and not connected:
+            if isinstance(error, NetworkError) and self._connection is None:
                 raise
-            return self._fault(error, unsent=not connected)
+            return self._fault(error)
 
-    def _fault(self, error: Exception, *, unsent: bool = False) -> NetworkError:
+    @property
+    def _unsent(self) -> bool:
+        """If nothing of the request can have been sent."""
+        return self._connection is None or not self._connection.made
+
+    def _fault(self, error: Exception) -> NetworkError:
         """What an error of sending or reading amounts to. Raises one that is not the network's."""
         if isinstance(error, NetworkError):
             return self._failed(error)
@@ -87,7 +90,7 @@ class Place:
         found = network_error(error, method=self._request.method, url=self._request.url, ours=ours)
         if found is None:
             raise error
-        found.unsent = found.unsent or unsent
+        found.unsent = found.unsent or self._unsent
         return self._failed(found)
 
     def _failed(self, error: NetworkError) -> NetworkError:
@@ -156,20 +159,26 @@ class Pool:
             self._slots = anyio.Semaphore(self._places, fast_acquire=True)
         return Place(self, self._slots)
 
-    async def connected(self, origin: Origin) -> Connection:
-        """The connection to `origin` that was used last, or a new one. Raises RuntimeError if the client is closed."""
+    async def connected(self, request: Request) -> Connection:
+        """The connection that was used last, or a new one. Raises RuntimeError if the client is closed."""
         if self._closed:
             raise RuntimeError("the client is closed")
-        while (found := self._last_used(origin)) is not None:
-            if found.reusable:
-                return found
-            await found.aclose()  # the server closed it meanwhile, or said something that nobody asked
-        return await self._engine.connect(origin)
+        upgrade = request.fields.upgrade
+        while not upgrade and (found := self._last_used(request.origin)) is not None:
+            since, connection = found
+            too_long = since + self.patience.idle < self._clock.monotonic()
+            if not too_long and connection.reusable:
+                return connection
+            await connection.aclose()  # perhaps the server closed it meanwhile, or said something that nobody asked
+            if too_long:  # the others have waited longer still; each call closes one of them
+                break
+        return await self._engine.connect(request.origin, upgrade=upgrade)
 
-    def _last_used(self, origin: Origin) -> Connection | None:
+    def _last_used(self, origin: Origin) -> tuple[float, Connection] | None:
         for i in range(len(self._idle) - 1, -1, -1):  # the last one, unless views have other origins
             if self._idle[i][1] == origin:
-                return self._idle.pop(i)[2]
+                since, _, connection = self._idle.pop(i)
+                return since, connection
         return None
 
     async def give_back(self, connection: Connection, origin: Origin, *, broken: bool) -> None:
@@ -194,14 +203,15 @@ class Pool:
         Raises RuntimeError in an event loop other than theirs, unless that one is over: then nothing can be closed any
         more, and they are let go.
         """
+        over = self.loop.over()
+        if not over:
+            self.loop.check()
         self._closed = True
-        if self.loop.over():
+        if over:
             with warnings.catch_warnings():  # which would blame whoever closes the client
                 warnings.simplefilter("ignore", ResourceWarning)
                 self._idle.clear()
                 gc.collect()  # closes their sockets: no event loop can do it any more
-        if self._idle:
-            self.loop.check()
         while self._idle:
             with anyio.CancelScope(shield=True):
                 await self._idle.pop()[2].aclose()

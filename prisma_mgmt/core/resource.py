@@ -5,7 +5,7 @@ from typing import Any, NoReturn, TypeAlias, TypedDict, TypeVar, Unpack
 
 from prisma_mgmt import masks
 from prisma_mgmt.core.answers import read, read_json
-from prisma_mgmt.core.client import BaseClient
+from prisma_mgmt.core.client import Bound
 from prisma_mgmt.core.kinds import JSON, UNSET, Unset
 from prisma_mgmt.core.logs import LogStream
 from prisma_mgmt.core.model import Model
@@ -36,17 +36,14 @@ class HowTo(How, total=False):
     query: Query | None
 
 
-class Resource:
+class Resource(Bound):
     """A group of routes of one API.
 
     Errors leave the package through these verbs, which take our frames out of their tracebacks: locals further in may
     hold what no reporter may show.
     """
 
-    __slots__ = ("_client",)
-
-    def __init__(self, client: BaseClient) -> None:
-        self._client = client
+    __slots__ = ()
 
     def _pages(
         self, model: type[M], path: str, query: Query | None = None, *, bare: bool = False, **how: Unpack[How]

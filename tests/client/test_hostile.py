@@ -152,11 +152,21 @@ FAILURES: dict[str, tuple[Deed, type[PrismaError], str]] = {
     "TLS": (sends(b"\x15\x03\x01\x00\x02\x02\x46"), NetworkError, "RemoteProtocolError"),
     "an endless header": (forever(b"HTTP/1.1 200 OK\r\nx: ", b"a" * 9999), NetworkError, "RemoteProtocolError"),
     "endless headers": (forever(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 999), NetworkError, "RemoteProtocolError"),
+    "an endless trailer": (
+        forever(head("transfer-encoding: chunked") + b"2\r\n{}\r\n0\r\nx: ", b"a" * 9999),
+        NetworkError,
+        "RemoteProtocolError",
+    ),
     "an endless body": (forever(head(), b"a" * 999_999), DecodeError, "an answer longer than"),
     "endless chunks": (forever(head("transfer-encoding: chunked"), CHUNK), DecodeError, "an answer longer than"),
     "a bomb": (sends(whole("content-encoding: gzip", body=BOMB)), DecodeError, "an answer longer than"),
     "bad gzip": (sends(whole("content-encoding: gzip", body=b"no gzip")), NetworkError, "DecodingError"),
-    "cut gzip": (sends(whole("content-encoding: gzip", body=gzip.compress(BODY)[:50])), DecodeError, "expected JSON"),
+    "cut gzip": (sends(whole("content-encoding: gzip", body=gzip.compress(BODY)[:50])), NetworkError, "stops short"),
+    "gzip without its end": (
+        sends(whole("content-encoding: gzip", body=gzip.compress(BODY)[:-8])),
+        NetworkError,
+        "short",
+    ),
     "coded twice in the body": (
         sends(whole("content-encoding: gzip, gzip", body=gzip.compress(BOMB))),
         DecodeError,

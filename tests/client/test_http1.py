@@ -190,6 +190,7 @@ def by_h11(data: bytes) -> tuple[int, bytes]:
         OK + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         OK + b"Transfer-Encoding: gzip\r\n\r\nok",
+        OK + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n2\r\nok\r\n0\r\n\r\n",
         OK + b"A: b\r\n c\r\nContent-Length: 0\r\n\r\n",
         OK + b"A: b\x00c\r\nContent-Length: 0\r\n\r\n",
         OK + b"Content-Length: +2\r\n\r\nok",
@@ -203,6 +204,8 @@ def by_h11(data: bytes) -> tuple[int, bytes]:
         OK + b"X: " + b"y" * 70_000,
         OK + b"X: y\r\n" * 20_000 + b"\r\n",
         OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 20_000,
+        OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"y" * 70_000,
+        OK + b"Transfer-Encoding: chunked\r\n\r\n2;x=" + b"y" * 70_000,
     ],
 )
 async def test_what_is_ambiguous_or_no_http_ends_the_connection(answer: bytes, wire: Wire) -> None:
@@ -354,6 +357,7 @@ async def test_a_request_is_written_as_one_piece(wire: Wire) -> None:
         (request("POST", b"{}"), b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"),
         (request("PUT"), b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"),
         (request("DELETE"), b"DELETE / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (request("OPTIONS"), b"OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n"),
     ]:
         connection = connected(wire)
         wire.written.clear()
@@ -388,25 +392,6 @@ async def test_an_early_answer_ends_a_request_that_nobody_reads(wire: Wire) -> N
     connection.data_received(b"HTTP/1.1 413 Too large\r\nContent-Length: 2\r\n\r\nno")
     status, _, body = await reading
     assert (status, body) == (413, b"no")
-    assert not connection.reusable
-
-
-async def test_a_switch_of_protocols_that_was_asked_for_gives_a_bare_connection(wire: Wire) -> None:
-    connection = connected(wire)
-    sending = asyncio.create_task(connection.send(request(Upgrade="websocket")))
-    await asyncio.sleep(0)
-    connection.data_received(b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nhe")
-    reply = await sending
-    assert reply.status == 101
-    assert reply.network is not None
-    assert await reply.network.read() == b"he"
-    connection.data_received(b"llo")
-    assert await reply.network.read() == b"llo"
-    await reply.network.write(b"bye")
-    assert wire.written[-1] == b"bye"
-    connection.eof_received()
-    assert await reply.network.read() == b""
-    await reply.aclose()
     assert not connection.reusable
 
 
@@ -527,6 +512,11 @@ def test_a_dial_that_is_cancelled_at_any_step_leaves_no_socket(steps: int) -> No
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(cancelled())
         assert [one.fileno() for one in loop.sockets if one.fileno() != -1] == []
+
+
+def test_a_name_without_an_address_is_an_error() -> None:
+    with asyncio.Runner(loop_factory=lambda: Resolving([])) as runner, pytest.raises(OSError, match="x has no address"):
+        runner.run(dial(runner.get_loop(), "x", 80))
 
 
 def test_all_addresses_that_fail_give_the_first_failure() -> None:

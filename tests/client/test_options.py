@@ -20,6 +20,7 @@ from prisma_mgmt import (
     RetryPolicy,
     TrackedCredentials,
 )
+from prisma_mgmt.core.resource import Resource
 from tests.kit.rig import Gate
 from tests.kit.script import Renewing, Script, answer, over, scripted
 
@@ -65,6 +66,7 @@ SHARED: list[tuple[str, Any, type[Exception], str]] = [
     ("base_url", httpx.URL("https://api.prisma.io"), TypeError, "base_url must be a string.*not URL"),
     ("base_url", "", ValueError, "base_url"),
     ("headers", [("X-A", "1")], TypeError, "headers must be a mapping.*not list"),
+    ("headers", {"Accept-Encoding": "gzip, deflate"}, ValueError, "Accept-Encoding must be gzip or identity"),
     ("timeout", "5", TypeError, "timeout must be a number of seconds, not str"),
     ("timeout", True, TypeError, "timeout"),
     ("timeout", httpx.Timeout(5), TypeError, "timeout must be a number of seconds, not Timeout"),
@@ -172,6 +174,27 @@ async def test_a_view_keeps_a_subclass_whole() -> None:
     assert (type(view), view.team, view.label) == (Mine, "a", "a at https://other.example")
     assert view.projects is not client.projects
     await view.connections.get("con_1")
+
+
+class Shop(Resource):
+    """A resource of a user's, who keeps it as an attribute."""
+
+    async def open(self) -> None:
+        await self._send("POST", "/v1/shop")
+
+
+class Keeper(ManagementClient):
+    def __init__(self, **options: Any) -> None:
+        super().__init__("owner", **options)
+        self.shop = Shop(self)
+
+
+async def test_a_view_sends_its_own_token_for_a_resource_that_a_subclass_keeps() -> None:
+    script = Script(answer(204, b""), answer(204, b""))
+    client = Keeper(transport=script)
+    await client.with_options(auth="user").shop.open()
+    await client.shop.open()
+    assert script.tokens == ["user", "owner"]
 
 
 class InSlots(ManagementClient):

@@ -23,6 +23,7 @@ from prisma_mgmt import (
     ServerError,
     StreamError,
 )
+from prisma_mgmt.core.clock import Patience
 from prisma_mgmt.core.logs import Lines
 from tests.conftest import FakeClock
 from tests.kit.engines import anyio_backend as anyio_backend
@@ -379,6 +380,36 @@ async def test_records_without_cursors_are_not_asked_for_twice(clock: FakeClock)
         assert (caught.value.status, caught.value.request_id) == (200, "req_1")
         assert len(server.requests) == 1
         await until(lambda: server.open_connections == 1)  # the body was whole, so the connection is kept
+
+
+@pytest.mark.parametrize("odd", [{}, {"cursor": None}, {"cursor": {"a": 1}}, {"cursor": True}, {"byteEnd": "7"}])
+async def test_a_record_that_does_not_say_where_it_is_does_not_lose_the_place(
+    odd: dict[str, Any], clock: FakeClock
+) -> None:
+    steps = cut(record("a"), {"type": "heartbeat", **odd}), Reply(content=lines(end()))
+    async with serve(Log(*steps)) as server, client_of(server, clock) as client:
+        log = client.builds.logs("bld_1")
+        assert len([one async for one in log]) == 2
+        assert server.requests[1].query == {"cursor": "after-a"}
+
+
+async def test_a_last_line_that_is_no_whole_record_is_a_cut(clock: FakeClock) -> None:
+    short = lines(record("a"), record("b"))[:-20]
+    async with (
+        serve(Log(Reply(content=short), Reply(content=lines(record("b"), end())))) as server,
+        client_of(server, clock) as client,
+    ):
+        assert await texts(client.builds.logs("bld_1")) == ["a", "b"]
+        assert server.requests[1].query == {"cursor": "after-a"}
+
+
+async def test_a_log_that_falls_silent_is_taken_up_again(clock: FakeClock) -> None:
+    held = Gate()
+    steps = Reply(chunks=Chunks(lines(record("a")), gate=held)), Reply(content=lines(record("b"), end()))
+    async with serve(Log(*steps)) as server, client_of(server, clock, _patience=Patience(silence=0.2)) as client:
+        assert await texts(client.builds.logs("bld_1", follow=True)) == ["a", "b"]
+        assert server.requests[1].query["cursor"] == "after-a"
+        held.release()
 
 
 # Lines that will not do

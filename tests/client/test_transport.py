@@ -2,7 +2,12 @@
 
 import asyncio
 import gc
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,6 +24,7 @@ from tests.conftest import FakeClock
 from tests.kit.engines import anyio_backend as anyio_backend
 from tests.kit.rig import Drop, Gate, Reply, Request, serve, until
 from tests.kit.script import CONNECTION, Script, answer
+from tests.kit.tls import certificate
 
 pytestmark = pytest.mark.anyio
 ONCE = RetryPolicy(attempts=1)
@@ -107,7 +113,7 @@ async def test_idle_connections_past_their_time_are_closed_one_at_a_time() -> No
         for left in (3, 2, 1, 1):
             await client.connections.get("con_1")
             await until(lambda left=left: server.open_connections == left)
-        assert server.connections == 4
+        assert server.connections == 5, "one that has waited too long is not used again"
 
 
 # Death and time
@@ -303,6 +309,8 @@ def test_connections_are_closed_in_their_own_loop_only() -> None:
             told = await anyio.to_thread.run_sync(close_elsewhere, client)
             assert "one for each loop" in told
 
+            await client.connections.get("con_1")
+
     def close_elsewhere(client: ManagementClient) -> str:
         with pytest.raises(RuntimeError) as caught:
             asyncio.run(client.aclose())
@@ -322,7 +330,58 @@ async def test_a_view_shares_the_connections_and_closes_nothing() -> None:
         assert [request.headers.get("x-team") for request in server.requests] == [None, "a", None]
 
 
+@contextmanager
+def unreachable() -> Iterator[str]:
+    """The URL of a server whose backlog is full: who connects is not answered."""
+    with socket.socket() as listener, ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(8):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+async def test_a_connection_that_is_not_made_in_time_is_tried_again_whatever_the_method(clock: FakeClock) -> None:
+    twice = RetryPolicy(attempts=2)
+    with unreachable() as url:
+        async with ManagementClient("token", base_url=url, timeout=0.2, retry=twice, _clock=clock) as client:
+            with pytest.raises(RequestTimeoutError, match="no answer within") as caught:
+                await client.request("POST", "/v1/x", body={})
+    assert (caught.value.unsent, caught.value.attempts) == (True, 2)
+
+
+async def test_a_request_that_was_sent_and_not_answered_in_time_is_not_unsent() -> None:
+    async def handler(request: Request) -> Reply:
+        await anyio.sleep_forever()
+
+    async with serve(handler) as server, ManagementClient("token", base_url=server.url, timeout=0.2) as client:
+        with pytest.raises(RequestTimeoutError) as caught:
+            await client.request("POST", "/v1/x", body={})
+    assert (caught.value.unsent, caught.value.attempts) == (False, 1)
+
+
+async def test_a_context_that_would_agree_on_http_2_is_used_for_http_1(tmp_path: Path) -> None:
+    made = certificate(tmp_path)
+    shared = ssl.create_default_context(cafile=str(made.path))
+    shared.set_alpn_protocols(["h2", "http/1.1"])
+    async with (
+        serve(reply, made.server("h2", "http/1.1")) as server,
+        ManagementClient("token", base_url=server.url, ssl_context=shared) as client,
+    ):
+        assert (await client.connections.get("con_1")).id == "con_1"
+
+
 # Transports of the user's
+
+
+async def test_a_route_that_needs_no_token_is_not_sent_the_one_of_a_client_of_the_users() -> None:
+    script = Script(answer(200, {"data": {"version": 5}}))
+    async with httpx.AsyncClient(transport=script, headers={"Authorization": "Basic theirs"}) as theirs:
+        client = ManagementClient("token", http_client=theirs)
+        await client.exchange(client.call("GET", "/v1/x", token=False))
+    assert "authorization" not in script.requests[0].headers
 
 
 async def test_a_users_transport_is_used_and_never_closed() -> None:

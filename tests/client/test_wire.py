@@ -89,6 +89,9 @@ async def test_the_server_sees_one_segment(value: str) -> None:
         "/v1/x?a=1",
         "/v1/x#a",
         "/v1/x y",
+        '/v1/"x"',
+        "/v1/<x>",
+        "/v1/`x",
         "/v1/x\r\nHost: evil",
         "/v1/ü",
         "/v1/{a b}",
@@ -140,7 +143,11 @@ def test_query_values() -> None:
 def test_a_list_repeats_its_key_and_what_is_unset_is_left_out() -> None:
     query = {"a": [1, "b c", True], "b": (), "c": UNSET, "d": date(2026, 1, 2), "e": time(3, 4)}
     assert query_string(query) == "?a=1&a=b%20c&a=true&d=2026-01-02&e=03%3A04%3A00"
-    assert query_string({"a": UNSET, "b": []}) == ""
+    assert query_string({"a": UNSET, "b": []}) == query_string({"a": [UNSET]}) == ""
+    assert query_string({"a": [1, UNSET]}) == "?a=1"
+    odd: Any = {None: "x"}
+    with pytest.raises(TypeError, match="keys of a query are strings, not NoneType"):
+        query_string(odd)
 
 
 def test_an_id_that_goes_out_quoted_twice() -> None:

@@ -16,6 +16,7 @@ from prisma_mgmt.checks import TOKEN, checked_count, checked_headers, checked_me
 from prisma_mgmt.core.answers import read_any
 from prisma_mgmt.core.call import Answer, Auth, Call, Options, Told, Upgrade
 from prisma_mgmt.core.clock import Clock, Patience
+from prisma_mgmt.core.connection import request_id
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
 from prisma_mgmt.core.kinds import JSON, UNSET, Unset
@@ -62,7 +63,7 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
-        return self.headers.get("x-request-id") or self.headers.get("cf-ray")
+        return request_id(self.headers)
 
 
 class Bound:

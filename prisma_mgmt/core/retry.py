@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from prisma_mgmt.checks import checked_count
+from prisma_mgmt.checks import checked_count, checked_seconds
 from prisma_mgmt.errors import APIError, NetworkError, PrismaError, RateLimitError
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -14,11 +14,8 @@ _PACED = (None, "rate-limit-exceeded", "rateLimitReached")  # codes of a 429 tha
 FULL = 100.0
 
 
-def _number(_: object, attribute: Any, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{attribute.name} must be a number, not {type(value).__name__}")
-    if not value >= 0.0:
-        raise ValueError(f"{attribute.name} must not be negative, not {value!r}")
+def _seconds(_: object, attribute: Any, value: object) -> None:
+    checked_seconds(value, attribute.name, most=float("inf"))
 
 
 @frozen
@@ -35,10 +32,10 @@ class RetryPolicy:
     """
 
     attempts: int = field(default=4, validator=lambda _, __, value: checked_count(value, "attempts"))
-    deadline: float = field(default=60.0, validator=_number)
-    backoff: float = field(default=0.5, validator=_number)
-    max_backoff: float = field(default=8.0, validator=_number)
-    max_retry_after: float = field(default=60.0, validator=_number)
+    deadline: float = field(default=60.0, validator=_seconds)
+    backoff: float = field(default=0.5, validator=_seconds)
+    max_backoff: float = field(default=8.0, validator=_seconds)
+    max_retry_after: float = field(default=60.0, validator=_seconds)
 
     def wait(self, error: PrismaError, method: str, attempt: int, asked: float | None, jitter: float) -> float | None:
         """Seconds to wait after try number `attempt`, or None if trying again cannot help or could do a thing twice.

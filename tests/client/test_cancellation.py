@@ -1,6 +1,8 @@
 """A call cut short, at any point and in any way, costs its own connection and nothing else."""
 
 import asyncio
+import gc
+import socket
 
 import anyio
 import anyio.lowlevel
@@ -54,6 +56,15 @@ async def test_after_300_of_1000_calls_are_cancelled_every_other_call_works() ->
                     group.start_soon(client.connections.get, "con_1")
         held.release()  # the server sees only now that those clients have gone
         await until(lambda: server.open_connections <= 20)
+
+
+async def test_a_body_whose_sending_is_cut_short_leaves_nothing_behind() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        async with ManagementClient("token", base_url=url) as client:
+            with anyio.move_on_after(0.2):
+                await client.request("POST", "/v1/x", body="x" * 20_000_000)
+        gc.collect()  # a generator that was left would warn now
 
 
 async def test_a_call_cancelled_at_any_checkpoint_gives_its_place_back() -> None:

@@ -366,11 +366,21 @@ async def test_a_context_that_would_agree_on_http_2_is_used_for_http_1(tmp_path:
     made = certificate(tmp_path)
     shared = ssl.create_default_context(cafile=str(made.path))
     shared.set_alpn_protocols(["h2", "http/1.1"])
+    agreed: list[str | None] = []
+
+    class Listening(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            agreed.append(self.selected_alpn_protocol())
+
+    theirs = made.server("h2", "http/1.1")
+    theirs.sslobject_class = Listening
     async with (
-        serve(reply, made.server("h2", "http/1.1")) as server,
+        serve(reply, theirs) as server,
         ManagementClient("token", base_url=server.url, ssl_context=shared) as client,
     ):
         assert (await client.connections.get("con_1")).id == "con_1"
+    assert agreed == ["http/1.1"]
 
 
 # Transports of the user's

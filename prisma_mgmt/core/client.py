@@ -29,7 +29,7 @@ from prisma_mgmt.core.retry import RetryPolicy
 from prisma_mgmt.credentials import Credentials, ServiceToken, TrackedCredentials
 from prisma_mgmt.environment import API_URL, SERVICE_TOKEN, variable
 from prisma_mgmt.errors import AuthError, LoginRequiredError
-from prisma_mgmt.masks import Secret, SecretBytes, bare
+from prisma_mgmt.masks import Secret, bare
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.events import Hook
@@ -248,7 +248,7 @@ class BaseClient:
         if len(options.base_url) + len(path) + len(text) > _LONGEST_URL:
             raise ValueError(f"a URL of more than {_LONGEST_URL:,} characters: an id or the query is too long")
         sent = {**options.headers, **_checked_headers(headers)} if headers else None
-        content = None if body is UNSET else _dumped(body)
+        content = None if body is UNSET else dump(body)
         wanted = token and "Authorization" not in (sent or options.headers)
         return Call(options, method, path, text, sent, content, not token, wanted, opens, upgrade)
 
@@ -296,14 +296,6 @@ class BaseClient:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} has connections and cannot be copied or pickled: make another one")
-
-
-def _dumped(body: Any) -> SecretBytes:
-    try:
-        return SecretBytes(dump(body))
-    except (TypeError, ValueError) as error:
-        error.__cause__ = error.__context__ = None  # which may quote the body
-        raise
 
 
 def _attributes(client: BaseClient) -> dict[str, Any]:

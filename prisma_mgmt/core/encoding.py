@@ -18,7 +18,7 @@ import attrs
 
 from prisma_mgmt.core import codec
 from prisma_mgmt.core.kinds import JSON, UNSET, fields, json_key
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.masks import Secret, SecretBytes
 
 if TYPE_CHECKING:
     from cattrs import BaseConverter
@@ -27,13 +27,17 @@ MASK = "**********"
 _DEEPEST = 250  # levels; orjson writes few more, and a body that holds itself has no end
 
 
-def dump(value: Any) -> bytes:
+def dump(value: Any) -> SecretBytes:
     """`value` as a JSON document; models, aware datetimes and containers of them included. UNSET keys are left out.
 
     Raises ValueError or TypeError for what JSON has not, naming where it stands: NaN, Infinity, keys that are no
     strings, halves of surrogate pairs, and what holds itself.
     """
-    return _written(_Plain().of(value, ()))
+    try:
+        return SecretBytes(_written(_Plain().of(value, ())))
+    except (TypeError, ValueError) as error:
+        error.__cause__ = error.__context__ = None  # which may quote the body
+        raise
 
 
 def plain(value: Any, *, secrets: bool) -> JSON:

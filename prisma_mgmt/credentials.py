@@ -19,7 +19,6 @@ class Credentials(Protocol):
 
     async def renew(self, rejected: str) -> str | None:
         """A token other than `rejected`, or None when there is none to be had."""
-        ...
 
 
 @runtime_checkable
@@ -28,7 +27,6 @@ class TrackedCredentials(Credentials, Protocol):
 
     def accepted(self, token: str) -> None:
         """The API accepted `token`."""
-        ...
 
     def outdated(self, token: str) -> bool:
         """Return True if sending `token` would only earn a 401; the client then calls `renew` before it sends."""
@@ -36,7 +34,6 @@ class TrackedCredentials(Credentials, Protocol):
 
     async def drain(self) -> None:
         """Wait for a renewal under way; a client calls this when it closes."""
-        ...
 
 
 class ServiceToken:

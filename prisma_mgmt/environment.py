@@ -22,7 +22,6 @@ from prisma_mgmt.errors import NetworkError
 SERVICE_TOKEN = "PRISMA_SERVICE_TOKEN"  # noqa: S105  # its name, not a token
 API_URL = "PRISMA_MANAGEMENT_API_URL"
 
-_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 _contexts: dict[tuple[str, str], ssl.SSLContext] = {}
 _reading = threading.Lock()
 
@@ -57,7 +56,7 @@ def _checked_proxy(proxy: str, kind: str) -> str:
         httpx.Proxy(proxy)
     except (ValueError, httpx.InvalidURL):
         scheme, known = "", False
-    if scheme not in _PROXY_SCHEMES or not known:  # its text may hold a password
+    if scheme not in ("http", "https", "socks5", "socks5h") or not known:  # its text may hold a password
         raise NetworkError(f"{name} is no proxy that can be used: it must be such as http://host:port", unsent=True)
     if scheme.startswith("socks") and find_spec("socksio") is None:
         raise NetworkError(f"{name} names a SOCKS proxy: install httpx[socks] for it", unsent=True)

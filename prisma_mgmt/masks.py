@@ -47,13 +47,14 @@ def secret(value: str) -> Secret:
     return Secret(value)
 
 
+_MASKS: dict[Any, Any] = {str: Secret, bytes: SecretBytes}
+
+
 def masked(value: Any) -> Any:
     """`value`, and what a list, a tuple or a dict holds of text and bytes, masked; keys stay as they are."""
     kind: Any = value.__class__
-    if kind is str:
-        return Secret(value)
-    if kind is bytes:
-        return SecretBytes(value)
+    if kind in _MASKS:
+        return _MASKS[kind](value)
     if kind is dict:
         return {key: masked(one) for key, one in value.items()}
     cuts: Any = [masked(one) for one in value] if kind in (list, tuple) else value
@@ -94,9 +95,7 @@ class _Bare:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
             strip(error)
 

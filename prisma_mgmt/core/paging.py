@@ -3,9 +3,12 @@
 The iterators are classes, not async generators: an abandoned one leaves nothing for the event loop to close.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, TypeVar, overload
 
+import anyio
+from anyio.abc import TaskGroup
 from attrs import define
 
 from prisma_mgmt.core.answers import decode_error, unwrapped
@@ -162,6 +165,71 @@ class Pager(Generic[T]):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Pager belongs to its client: it cannot be pickled or copied, but its pages and items can")
+
+    @asynccontextmanager
+    async def prefetch(self) -> "AsyncGenerator[Pager[T]]":
+        """The same list, whose next page is on its way while this one is walked.
+
+        `async with list.prefetch() as items: async for item in items: …`. Leaving the block ends what is on its way. A
+        page that could not be had is an error when the walk comes to it.
+        """
+        failure: BaseException | None = None
+        async with anyio.create_task_group() as group:
+            ahead = _Ahead(self._fetch, group)
+            try:
+                yield Pager(ahead, self._start, walks=self._walks, what=self._what)
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # the group would wrap it
+                failure = error
+            finally:
+                ahead.group = None
+                group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+
+class _Coming(Generic[T]):
+    """A page on its way, for one walk."""
+
+    def __init__(self, cursor: str) -> None:
+        self.cursor = cursor
+        self.done = anyio.Event()
+        self.fetched: Fetched[T] | None = None
+        self.error: Exception | None = None
+
+
+class _Ahead(Generic[T]):
+    """Fetches a page, and in a task of its own the one after it."""
+
+    def __init__(self, fetch: "Fetch[T]", group: TaskGroup) -> None:
+        self.group: TaskGroup | None = group
+        self._fetch = fetch
+        self._coming: _Coming[T] | None = None
+
+    async def __call__(self, cursor: str | None) -> "Fetched[T]":
+        fetched, coming = None, self._coming
+        if coming is not None and coming.cursor == cursor:
+            await coming.done.wait()
+            if coming.error is not None:
+                self._coming = None  # so that it can be asked for again
+                raise coming.error
+            fetched, coming.fetched = coming.fetched, None
+        if fetched is None:  # it is another page, another walk has it, or fetching it was cancelled
+            fetched = await self._fetch(cursor)
+        page = fetched[0]
+        if page.has_more and page.next_cursor and self.group is not None:
+            self._coming = _Coming(page.next_cursor)
+            self.group.start_soon(self._come, self._coming)
+        return fetched
+
+    async def _come(self, coming: _Coming[T]) -> None:
+        try:
+            coming.fetched = await self._fetch(coming.cursor)
+        except Exception as error:
+            coming.error = error
+        finally:
+            coming.done.set()
 
 
 class _Walk(AsyncIterator[Page[T]]):

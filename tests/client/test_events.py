@@ -103,7 +103,8 @@ async def test_a_cancelled_call_ends_with_an_event() -> None:
 async def test_views_pages_and_logs_have_the_hook() -> None:
     events: list[Event] = []
     client, script = scripted(page("a", cursor="c1"), page("b"), on_event=events.append)
-    assert len(await client.with_options(timeout=1).connections.list().all()) == 2
+    async with client.with_options(timeout=1).connections.list().prefetch() as connections:
+        assert len([item async for item in connections]) == 2
     assert len(events) == 4
     line = b'{"type":"terminal","kind":"completed","code":"c","message":"m","retryable":false,"cursor":null}\n'
     script.steps = [answer(200, line)]

@@ -15,6 +15,8 @@ from prisma_mgmt.core.events import AnswerReceived, Event, Hook, Renewed, Reques
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
+else:  # it is an extra, and yet the annotations can be evaluated
+    MeterProvider = TracerProvider = Any
 
 __all__ = [
     "AnswerReceived",

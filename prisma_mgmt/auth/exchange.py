@@ -3,7 +3,7 @@
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import httpx
@@ -15,6 +15,8 @@ from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.errors import NetworkError, RequestTimeoutError
 from prisma_mgmt.faults import network_error
 from prisma_mgmt.masks import SecretBytes
+
+TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
 
 LARGEST = 64 * 1024  # bytes of an answer; what is longer is no answer
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"prisma_mgmt/{__version__}"}
@@ -39,7 +41,7 @@ class Exchange:
         self,
         *,
         timeout: float,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: TransportArgument = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         checked_kind(transport, httpx.AsyncBaseTransport | None, "transport", "an httpx.AsyncBaseTransport")

@@ -1,10 +1,11 @@
 """Credentials for a workflow of GitHub Actions, which is known by GitHub's own tokens and keeps no secret."""
 
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -13,17 +14,12 @@ from attrs import frozen
 from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.endpoint import bearer, fields_of, retry_after
-from prisma_mgmt.auth.exchange import Exchange
+from prisma_mgmt.auth.exchange import Exchange, TransportArgument
 from prisma_mgmt.checks import checked_count, checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.loops import LoopGuard
 from prisma_mgmt.masks import Secret, bare
-
-if TYPE_CHECKING:
-    import ssl
-
-    import httpx
 
 _LEEWAY = 60.0  # seconds before its expiry from which a token is renewed, but a tenth of its lifetime at most
 _FRUITLESS = 10.0  # seconds in which a token that a renewal has just brought is not renewed again
@@ -51,8 +47,8 @@ class GitHubActionsCredentials(Unpickled):
         base_url: str | None = None,
         lifetime: int | None = None,
         timeout: float = 30.0,
-        ssl_context: "ssl.SSLContext | None" = None,
-        transport: "httpx.AsyncBaseTransport | None" = None,
+        ssl_context: ssl.SSLContext | None = None,
+        transport: TransportArgument = None,
         allow_http: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:

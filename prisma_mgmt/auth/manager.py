@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sized
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypedDict, Unpack
+from typing import Generic, TypedDict, Unpack
 from weakref import WeakValueDictionary
 
 from anyio import from_thread
@@ -17,13 +17,11 @@ from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.session import OAuthSession
 from prisma_mgmt.auth.storage.memory import MemoryTokenStorage
 from prisma_mgmt.auth.storage.protocol import TokenStorage
+from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.auth.vault import Patience
 from prisma_mgmt.checks import checked_methods
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.loops import running_loop
-
-if TYPE_CHECKING:
-    from prisma_mgmt.auth.tokens import Tokens
-    from prisma_mgmt.auth.vault import Patience
 
 K = TypeVar("K", bound=Hashable, default=str)
 
@@ -33,10 +31,10 @@ class SessionOptions(TypedDict, total=False):
 
     leeway: float
     snapshot_ttl: float
-    on_refreshed: "Callable[[Tokens], object] | None"
+    on_refreshed: Callable[[Tokens], object] | None
     on_signed_out: Callable[[], object] | None
     monotonic: Callable[[], float]
-    patience: "Patience | None"
+    patience: Patience | None
 
 
 class SessionManager(Closing, Generic[K]):

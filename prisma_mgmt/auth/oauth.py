@@ -5,7 +5,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from attrs import evolve
@@ -15,16 +15,13 @@ from prisma_mgmt.auth.arguments import checked_kind, checked_text
 from prisma_mgmt.auth.callback import read_callback
 from prisma_mgmt.auth.closing import Closing
 from prisma_mgmt.auth.endpoint import TokenEndpoint, bearer
-from prisma_mgmt.auth.exchange import Exchange
+from prisma_mgmt.auth.exchange import Exchange, TransportArgument
 from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.tokens import Tokens, expiry, workspace_of
 from prisma_mgmt.checks import checked_mapping, checked_origin, checked_seconds
 from prisma_mgmt.environment import variable
 from prisma_mgmt.errors import AuthError, CallbackError, LoginRequiredError, NetworkError
 from prisma_mgmt.masks import Secret, bare
-
-if TYPE_CHECKING:
-    import httpx
 
 DEFAULT_SCOPE = "workspace:admin offline_access"
 DEFAULT_SERVER = "https://auth.prisma.io"
@@ -63,7 +60,7 @@ class OAuthClient(Closing):
         issuer: str | None = None,
         timeout: float = 9.0,
         ssl_context: ssl.SSLContext | None = None,
-        transport: "httpx.AsyncBaseTransport | None" = None,
+        transport: TransportArgument = None,
         allow_http: bool = False,
         now: Callable[[], float] = time.time,
         new_secret: Callable[[], str] = pkce.new_secret,

@@ -22,6 +22,8 @@ from prisma_mgmt.masks import Secret, SecretBytes
 
 if TYPE_CHECKING:
     from cattrs import BaseConverter
+else:  # it is imported by the first who needs it, and yet the annotations can be evaluated
+    BaseConverter = Any
 
 MASK = "**********"
 _DEEPEST = 250  # levels; orjson writes few more, and a body that holds itself has no end

@@ -3,15 +3,14 @@
 This is the one file of the sandbox that knows the rest of the package.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx
+
+from prisma_mgmt import DataPlatformClient, ManagementClient, PostgresClient
+from prisma_mgmt.auth import OAuthClient, OAuthSession
+from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.sandbox.server import LocalPrisma
-
-if TYPE_CHECKING:
-    import httpx
-
-    from prisma_mgmt import DataPlatformClient, ManagementClient, PostgresClient
-    from prisma_mgmt.auth import OAuthClient, OAuthSession
 
 REDIRECT_URI = "http://127.0.0.1/callback"
 
@@ -39,47 +38,36 @@ class Sandbox(LocalPrisma):
     look up.
     """
 
-    def client(self, **options: Any) -> "ManagementClient":
+    def client(self, **options: Any) -> ManagementClient:
         """A client of the Management API with the service token; `options` are ManagementClient's, `auth` included."""
-        from prisma_mgmt import ManagementClient
-
         return ManagementClient(**self._options(self.api_url, options))
 
-    def postgres_client(self, **options: Any) -> "PostgresClient":
+    def postgres_client(self, **options: Any) -> PostgresClient:
         """A client of the Prisma Postgres Management API; `options` are PostgresClient's."""
-        from prisma_mgmt import PostgresClient
-
         return PostgresClient(**self._options(self.postgres_url, options))
 
-    def data_platform_client(self, **options: Any) -> "DataPlatformClient":
+    def data_platform_client(self, **options: Any) -> DataPlatformClient:
         """A client of the Prisma Data Platform API; `options` are DataPlatformClient's."""
-        from prisma_mgmt import DataPlatformClient
-
         return DataPlatformClient(**self._options(self.data_platform_url, options))
 
     def oauth_client(
         self, redirect_uri: str = REDIRECT_URI, *, confidential: bool = False, **options: Any
-    ) -> "OAuthClient":
+    ) -> OAuthClient:
         """An OAuth client whose `redirect_uri` is registered by this call; `options` are OAuthClient's.
 
         confidential: be the sandbox's web app, which has a client secret, and not the public one.
         """
-        from prisma_mgmt.auth import OAuthClient
-
         client_id = self.confidential_client_id if confidential else self.client_id
         self._login.register(client_id, redirect_uri)
         secret = {"client_secret": self.client_secret} if confidential else {}
         options = {"auth_base_url": self.auth_url, **secret, **self._transport(), **options}
         return OAuthClient(client_id, redirect_uri, **options)
 
-    async def session(self, user: str | None = None) -> "OAuthSession":
+    async def session(self, user: str | None = None) -> OAuthSession:
         """A user's session, logged in without a browser; `user` is a name, the first user by default.
 
         Pass it to a client: `sandbox.client(auth=await sandbox.session("Ada"))`.
         """
-        from prisma_mgmt.auth import OAuthSession
-        from prisma_mgmt.auth.storage import MemoryTokenStorage
-
         oauth = self.oauth_client()
         login = oauth.login_url()
         callback_url = self._login.approve(login.url, user)
@@ -90,17 +78,13 @@ class Sandbox(LocalPrisma):
     def _options(self, base_url: str, options: dict[str, Any]) -> dict[str, Any]:
         return {"auth": self.service_token, "base_url": base_url, **self._transport(), **options}
 
-    def _transport(self) -> "dict[str, httpx.ASGITransport]":
+    def _transport(self) -> dict[str, httpx.ASGITransport]:
         """How to reach a sandbox that is served in this process."""
         if self._server is not None:
             return {}
-        import httpx
-
         return {"transport": httpx.ASGITransport(self.app)}
 
 
 def cut_off() -> Exception:
     """What a cut connection is to a caller in the sandbox's own process, who uses httpx."""
-    import httpx
-
     return httpx.ReadError("the connection was cut, as was asked of the sandbox")

@@ -10,6 +10,8 @@ import pytest
 
 if TYPE_CHECKING:
     from prisma_mgmt.sandbox import Sandbox
+else:  # it is imported by the first test that asks for it, and yet the annotations can be evaluated
+    Sandbox = Any
 
 
 @pytest.fixture

@@ -58,6 +58,12 @@ class ServiceToken:
     async def renew(self, rejected: str) -> None:  # noqa: ARG002  # the seam's signature
         return None
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ServiceToken) and other._token == self._token
+
+    def __hash__(self) -> int:
+        return hash(self._token)
+
     def __repr__(self) -> str:
         return f"<ServiceToken: {self.name}>"
 

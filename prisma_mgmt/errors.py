@@ -25,6 +25,8 @@ Bad arguments are a ValueError or a TypeError, raised before anything is sent.
 from collections.abc import Mapping
 from typing import Any
 
+_LONGEST = 500  # characters of what a server said, in the text of an error
+
 
 class PrismaError(Exception):
     """Base of every exception of this package.
@@ -93,10 +95,15 @@ class APIError(PrismaError):
         self.body = body
 
     def __str__(self) -> str:
-        code = f" {self.code}" if self.code else ""
-        hint = f" ({self.hint})" if self.hint else ""
+        code = f" {_line(self.code)}" if self.code else ""
+        hint = f" ({_line(self.hint)})" if self.hint else ""
         request_id = f" [request {self.request_id}]" if self.request_id else ""
-        return f"{self.status}{code}: {self.message}{hint}{self._call}{request_id}"
+        return f"{self.status}{code}: {_line(self.message)}{hint}{self._call}{request_id}"
+
+
+def _line(said: str) -> str:
+    """What a server said as a piece of one line, which is short enough for a log and cannot forge another entry."""
+    return "".join(one if one.isprintable() else " " for one in said[:_LONGEST])
 
 
 class BadRequestError(APIError):

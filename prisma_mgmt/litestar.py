@@ -1,6 +1,7 @@
 """Models in Litestar: `Litestar([…], plugins=[ModelPlugin()])` lets handlers take and give them.
 
-Without it Litestar writes a model's attributes by their Python names, with its secrets.
+Without it Litestar writes a model's attributes by their Python names, with its secrets; and so it does if a handler's
+return type does not name the model: annotate `-> Project` or `-> list[Project]`, not `-> dict`.
 """
 
 from typing import Any, TypeVar, cast
@@ -16,6 +17,7 @@ from prisma_mgmt.core.codec import Mismatch, NoJSON, decode
 from prisma_mgmt.core.encoding import plain
 from prisma_mgmt.core.kinds import default_of, fields, json_key
 from prisma_mgmt.core.model import Model, shown
+from prisma_mgmt.core.paging import Page
 
 T = TypeVar("T")
 
@@ -81,4 +83,4 @@ class _Models(AbstractDTO[T]):
         raise ValidationException(told)
 
     def data_to_encodable_type(self, data: Any) -> Any:
-        return plain(data, secrets=False)
+        return plain(data[:] if isinstance(data, Page) else data, secrets=False)

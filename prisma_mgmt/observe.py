@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from prisma_mgmt._version import __version__
+from prisma_mgmt.checks import checked_methods
 from prisma_mgmt.core.events import AnswerReceived, Event, Hook, Renewed, RequestFailed, RequestSent, Retrying
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0
 def log_events(logger: logging.Logger | None = None) -> Hook:
     """A hook that logs to `logger` (`prisma_mgmt`): sending as DEBUG, answers as INFO, trouble as WARNING."""
     log = logger or logging.getLogger("prisma_mgmt")
+    checked_methods(log, "the logger of log_events(), which gives a hook,", "debug", "info", "warning")
 
     def hook(event: Event) -> None:
         call = f"{event.method} {event.route}"

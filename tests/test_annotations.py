@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, get_type_hints
 
@@ -34,9 +35,7 @@ def test_public_annotations_can_be_evaluated(module: str) -> None:
     found = list(callables(module))
     assert found
     for one in found:
-        try:
+        with suppress(ValueError):  # for a builtin's, such as that of an Enum
             inspect.signature(one, eval_str=True)
-        except ValueError as error:  # a builtin's, such as that of an Enum
-            assert "no signature found" in str(error)
         if not (inspect.isclass(one) and one.__module__ == "prisma_mgmt.litestar"):  # Litestar's own are not ours
             get_type_hints(one)

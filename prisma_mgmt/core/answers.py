@@ -29,6 +29,9 @@ _FOREVER = 1e9  # seconds
 _BOM = b"\xef\xbb\xbf"
 _JSON_TYPE = r"(?i)[\w.+-]+/([\w.-]+\+)?json\b"  # compiled when it is needed
 _FIRST_WORDS = 100  # characters of an error that is text
+_LOOKED_AT = 4_000  # characters of it in which they are looked for: what is longer may take long
+_MESSAGES = ("message", "errorDescription", "error_description", "detail", "title")
+_CHARSETS = r"utf-?8|utf-?16|us-ascii|ascii|latin-?1|iso-8859-\d+|windows-125\d"  # Python's own ones may take for ever
 
 _ERRORS: dict[int, type[APIError]] = {
     400: BadRequestError,
@@ -112,13 +115,10 @@ def api_error(answer: Answer, now: float) -> APIError:
     """The error that an answer stands for; `now` is the Unix time that a Retry-After date is measured from."""
     status, headers = answer.status, answer.headers
     body: JSON = _parsed_or(_text_of(answer), answer) if answer.content else None
-    flat: dict[str, Any] = body if body.__class__ is dict else {}
-    problem: dict[str, Any] = flat.get("error", flat)
-    if problem.__class__ is not dict:  # OAuth's flat form: {"error": "…", "error_description": "…"}
-        problem = {"code": problem, "message": flat.get("errorDescription") or flat.get("error_description")}
+    problem = _problem(body)
     kind = _ERRORS.get(status) or (ServerError if status >= 500 else APIError)
     error = kind(
-        _text(problem.get("message")) or _described(answer, body),
+        next(filter(None, (_text(problem.get(name)) for name in _MESSAGES)), None) or _described(answer, body),
         status=status,
         code=_text(problem.get("code")),
         hint=_text(problem.get("hint")),
@@ -135,21 +135,36 @@ def api_error(answer: Answer, now: float) -> APIError:
     return error
 
 
+def _problem(body: JSON) -> dict[str, Any]:
+    """What the body of an error says, on one level: in the API's own form, OAuth's, Fastify's or that of RFC 9457."""
+    if body.__class__ is not dict:
+        return {}
+    said = body.get("error")
+    problem = {key: value for key, value in body.items() if key not in ("error", "statusCode")}
+    if said.__class__ is dict:
+        return {**problem, **said}
+    if "code" not in problem and "statusCode" not in body:  # beside which it is only the status in words
+        problem["code"] = said
+    return problem
+
+
 def _details(status: int, problem: dict[str, Any]) -> Any:
     """What the API gives as details; of a conflict also what stands beside its message, such as `existingAppId`."""
-    if status != 409 or "details" in problem:
+    if status != 409 or problem.get("details") is not None:
         return problem.get("details")
-    return {key: value for key, value in problem.items() if key not in ("code", "message", "hint")} or None
+    known = ("code", "message", "hint", "details")
+    return {key: value for key, value in problem.items() if key not in known} or None
 
 
 def _described(answer: Answer, body: JSON) -> str:
     kind = _kind_of(answer)
     if 300 <= answer.status < 400:
         return "a redirect, which is not followed with a token"
-    if isinstance(body, str) and kind.lower().startswith("text/"):
-        title = re.search(r"<title[^>]*>(.*?)</title", body, re.IGNORECASE | re.DOTALL)
+    start = body[:_LOOKED_AT] if isinstance(body, str) else ""
+    if not re.match(r"\s*[{\[]", start) and "\ufffd" not in start:  # broken JSON, which may hold a secret; no text
+        title = re.search(r"<title[^>]*>(.*?)</title", start, re.IGNORECASE | re.DOTALL)
         plain = unescape(
-            title[1] if title else re.sub(r"<(script|style).*?</\1[^>]*>|<[^>]*>", " ", body, flags=re.DOTALL)
+            title[1] if title else re.sub(r"<(script|style).*?</\1[^>]*>|<[^>]*>", " ", start, flags=re.DOTALL)
         )
         if words := " ".join(plain.split()):
             return f"{words[:_FIRST_WORDS]} ({kind})"
@@ -157,12 +172,9 @@ def _described(answer: Answer, body: JSON) -> str:
 
 
 def _text_of(answer: Answer) -> str:
-    """The body as text, in the charset that its content type names."""
-    charset = re.search(r"charset=\"?([\w-]+)", answer.headers.get("content-type", ""), re.IGNORECASE)
-    try:
-        return answer.content.removeprefix(_BOM).decode(charset[1] if charset else "utf-8", "replace")
-    except LookupError:
-        return answer.content.decode("utf-8", "replace")
+    """The body as text, in the charset that its content type names, if that is one of the web's."""
+    charset = re.search(rf"charset=\"?({_CHARSETS})\b", answer.headers.get("content-type", ""), re.IGNORECASE)
+    return answer.content.removeprefix(_BOM).decode(charset[1] if charset else "utf-8", "replace")
 
 
 def _text(value: Any) -> str | None:
@@ -175,8 +187,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     A date is measured from the answer's own Date if it has one, else from `now` (Unix seconds).
     """
     value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", value):
-        return min(float(value), _FOREVER)
+    if re.fullmatch(r"\d+(\.\d+)?(, \d+(\.\d+)?)*", value):  # several, if a proxy has added its own
+        return min(max(map(float, value.split(", "))), _FOREVER)
     until = _timestamp(value)
     if until is None:
         return None

@@ -29,7 +29,7 @@ from prisma_mgmt.core.retry import RetryPolicy
 from prisma_mgmt.credentials import Credentials, ServiceToken, TrackedCredentials
 from prisma_mgmt.environment import API_URL, SERVICE_TOKEN, variable
 from prisma_mgmt.errors import AuthError, LoginRequiredError
-from prisma_mgmt.masks import Secret, bare
+from prisma_mgmt.masks import bare
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.events import Hook
@@ -159,7 +159,8 @@ class BaseClient:
     def _usual_url(self) -> str:
         """Where the API is if nobody says otherwise; the environment's URL is the Management API's."""
         own = type(self).base_url
-        return (variable(API_URL) or own) if own == BaseClient.base_url else own
+        named = variable(API_URL) if own == BaseClient.base_url else None
+        return checked_origin(named, API_URL, allow_http=self._allow_http) if named else own
 
     def with_options(
         self,
@@ -318,7 +319,8 @@ def _from_environment() -> Auth:
         told = f"no token: pass auth= to the client, or set {SERVICE_TOKEN}"
         return Auth(None, source, (LoginRequiredError, told))
     try:
-        return Auth(ServiceToken(token, SERVICE_TOKEN), source, who=Secret(token))
+        found = ServiceToken(token, SERVICE_TOKEN)
+        return Auth(found, source, who=found)
     except ValueError as error:
         return Auth(None, source, (AuthError, str(error)))
 
@@ -327,13 +329,19 @@ def _auth(auth: Auth | str | Credentials) -> Auth:
     if isinstance(auth, Auth):
         return auth
     if isinstance(auth, str):
-        return Auth(ServiceToken(auth), "given as auth=", who=Secret(auth))
+        given = ServiceToken(auth)
+        return Auth(given, "given as auth=", who=given)
     checked_methods(auth, "auth, if it is no token,", "access_token", "renew")
     tracked = None
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
         checked_methods(auth, "auth", "accepted", "outdated", "drain")
         tracked = auth if isinstance(auth, TrackedCredentials) else None
-    return Auth(auth, f"given by {type(auth).__name__}", tracked=tracked, who=id(auth))
+    return Auth(
+        auth,
+        f"given by {type(auth).__name__}",
+        tracked=tracked,
+        who=auth if isinstance(auth, ServiceToken) else id(auth),
+    )
 
 
 def _handshake() -> "type[Handshake]":

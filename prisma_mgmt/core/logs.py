@@ -149,7 +149,7 @@ class LogStream(Generic[R, T]):
                 cuts = await self._at_the_end(segment, found, cuts, began)
                 continue
             if cuts:
-                self._pipeline.budget.give(retried=True)
+                self._pipeline.budget.give()
             self.cursor = _cursor(found) or self.cursor
             return found  # type: ignore[no-any-return]  # a record: the only other thing that _structured gives
         raise StopAsyncIteration
@@ -183,7 +183,7 @@ class LogStream(Generic[R, T]):
         """Wait until the log may be taken up again; the cuts in a row, this one among them, or 0 for no more."""
         now = self._pipeline.clock.monotonic()
         if cuts and now - began > self._pipeline.pool.patience.segment:
-            self._pipeline.budget.give(retried=True)
+            self._pipeline.budget.give()
             cuts = 0
         return cuts + 1 if await self._pipeline.pause(call, error, cuts + 1, now) else 0
 

@@ -28,8 +28,10 @@ class Model:
     def __init_subclass__(cls) -> None:
         # attrs leaves alone what a class has of its own; to write these two anew for every model is half of what an
         # import of models costs.
-        cls.__eq__ = Model.__eq__  # type: ignore[method-assign]  # which is the point
-        cls.__repr__ = Model.__repr__  # type: ignore[method-assign]  # as above
+        if "__eq__" not in vars(cls):
+            cls.__eq__ = Model.__eq__  # type: ignore[method-assign]  # which is the point
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Model.__repr__  # type: ignore[method-assign]  # as above
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:

@@ -41,8 +41,8 @@ class Pipeline:
                 await self._pass_gate(call)
             outcome = await self._with_a_good_token(call)
             if isinstance(outcome, Answer) and (200 <= outcome.status < 300 or _is_success(call, outcome)):
-                if attempt > 1 or self.budget.left < FULL:
-                    self.budget.give(retried=attempt > 1)
+                if self.budget.left < FULL:
+                    self.budget.give()
                 if records.get():
                     record_answer(self, outcome)
                 return outcome
@@ -73,12 +73,14 @@ class Pipeline:
         now = self.clock.monotonic()
         if isinstance(error, RateLimitError) and (until := asked if asked is not None else seconds) is not None:
             self.gates.close(who, now + until, now, call.options.auth)
+        if attempt > 1 and not isinstance(error, RateLimitError):
+            self.budget.take()
         if seconds is None:
             return False
         seconds = max(seconds, self.gates.open_at(who) - now)
         if attempt >= retry.attempts or now + seconds - started >= retry.deadline:
             return False
-        if not (isinstance(error, RateLimitError) or self.budget.take()):  # a rate limit has the gate
+        if self.budget.left < 1.0 and not isinstance(error, RateLimitError):  # a rate limit has the gate
             error.add_note("not tried again: too many of this client's latest calls have failed")
             return False
         if call.options.observer is not None:
@@ -94,7 +96,11 @@ class Pipeline:
             if auth.credentials is None:
                 kind, told = auth.lacking
                 raise call.named(kind(told))
-            token = _sound(await auth.credentials.access_token())
+            try:
+                token = _sound(await auth.credentials.access_token())
+            except AuthError as error:
+                call.named(error)  # an object of this caller's own
+                raise
         outcome = await self._in_a_place(call, token)
         if not isinstance(outcome, Answer) or outcome.status != 401 or call.token is None or call.renewed:
             return outcome
@@ -142,7 +148,7 @@ class Pipeline:
         if isinstance(outcome, NetworkError):
             return call.named(outcome)
         outcome.call = call
-        if tracked is not None and token is not None and outcome.status != 401:
+        if tracked is not None and token is not None and _knew_the_token(outcome.status):
             tracked.accepted(token)
         return outcome
 
@@ -155,6 +161,9 @@ class Pipeline:
         renewed = None
         try:
             renewed = await credentials.renew(token)
+        except AuthError as error:
+            call.named(error)
+            raise
         finally:
             if observer is not None:
                 observer.renewed(call, self.clock.monotonic() - began, renewed is not None)
@@ -164,6 +173,11 @@ class Pipeline:
 def _is_success(call: Call, answer: Answer) -> bool:
     """A switch to another protocol is one too, and a DELETE that finds nothing after a try that may have worked."""
     return answer.open is not None or (answer.status == 404 and call.method == "DELETE" and call.acted)
+
+
+def _knew_the_token(status: int) -> bool:
+    """If whoever answered knew that the token was good: a gateway may give these others before anybody has looked."""
+    return status < 500 and status not in (400, 401, 408, 429)
 
 
 def _give_cause(error: BaseException, refusal: APIError) -> None:

@@ -68,24 +68,19 @@ def may_have_acted(error: PrismaError) -> bool:
 
 @define(eq=False)
 class Budget:
-    """Retries that a client may still make: a dead server is not asked over and over by every call.
+    """Retries of a client that may still fail: a dead server is not asked over and over by every call.
 
-    A retry takes one. A success gives a little back, and a retry that succeeds the whole of what it took, so that only
-    failures that last use it up. The first try of a call is never held back.
+    A retry that fails takes one, and a success gives a little back, so that only failures that last use it up. The
+    first try of a call is never held back, and no burst of calls that fail once is.
     """
 
     left: float = FULL
 
-    def take(self) -> bool:
-        """Take one retry, if there is one."""
-        if self.left < 1.0:
-            return False
-        self.left -= 1.0
-        return True
+    def take(self) -> None:
+        self.left = max(0.0, self.left - 1.0)
 
-    def give(self, *, retried: bool) -> None:
-        if self.left < FULL:
-            self.left = min(FULL, self.left + (1.0 if retried else 0.2))
+    def give(self) -> None:
+        self.left = min(FULL, self.left + 0.2)
 
 
 @define(eq=False)

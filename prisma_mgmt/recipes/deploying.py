@@ -17,7 +17,7 @@ from prisma_mgmt.management.shared import PortMapping
 from prisma_mgmt.masks import Secret, bare
 from prisma_mgmt.recipes.deleting import stop_deployment
 from prisma_mgmt.recipes.naming import Named, id_of
-from prisma_mgmt.recipes.waiting import OnChange, wait_until_running
+from prisma_mgmt.recipes.waiting import OnChange, check_waiting, wait_until_running
 
 _PATIENCE = 60.0  # seconds for which an upload may stand still
 _LOOK_BACK = (
@@ -50,6 +50,7 @@ async def deploy(
     POST /v1/services/{serviceId}/deployments, POST /v1/deployments/{deploymentId}/start,
     POST /v1/services/{serviceId}/promote, POST /v1/deployments/{deploymentId}/stop
     """
+    check_waiting(timeout, interval, on_change)  # before there is anything to wait for
     tell = on_change or _nobody
     service_id = id_of(service, "service")
     content = archive if isinstance(archive, bytes) else await to_thread.run_sync(_read, archive)

@@ -11,7 +11,7 @@ from prisma_mgmt.management import ManagementClient
 from prisma_mgmt.management.databases import Database
 from prisma_mgmt.management.shared import DatabaseRegion
 from prisma_mgmt.recipes.naming import Named, id_of
-from prisma_mgmt.recipes.waiting import OnChange, wait_until_ready
+from prisma_mgmt.recipes.waiting import OnChange, check_waiting, wait_until_ready
 
 _GOODBYE = 30.0  # seconds to delete a database in, for whoever is cancelled
 
@@ -34,6 +34,7 @@ async def preview_database(
 
     POST /v1/databases, DELETE /v1/databases/{databaseId}
     """
+    check_waiting(timeout, interval, on_change)  # before there is anything to wait for
     made = await prisma.databases.create(project_id=id_of(project, "project"), name=name, region=region)
     try:
         ready = await wait_until_ready(prisma, made, timeout=timeout, interval=interval, on_change=on_change)

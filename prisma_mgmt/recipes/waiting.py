@@ -39,6 +39,14 @@ async def wait_until(
     return await _poll("it", fetch, done, failed or _is(), timeout, interval, on_change)
 
 
+def check_waiting(timeout: float, interval: float, on_change: OnChange) -> None:
+    """Raises TypeError or ValueError for what cannot be waited with."""
+    checked_seconds(timeout, "timeout")
+    checked_seconds(interval, "interval")
+    if on_change is not None and not callable(on_change):
+        raise TypeError(f"on_change must be a function that is given a state, not {type(on_change).__name__}")
+
+
 async def _poll(
     what: str,
     fetch: Callable[[], Awaitable[T]],
@@ -48,7 +56,7 @@ async def _poll(
     interval: float,
     on_change: OnChange,
 ) -> T:
-    timeout, interval = checked_seconds(timeout, "timeout"), checked_seconds(interval, "interval")
+    check_waiting(timeout, interval, on_change)
     state: str | None = None
     with anyio.move_on_after(timeout):
         while True:

@@ -3,16 +3,26 @@
 import copy
 import pickle
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import anyio
 import pytest
 
-from prisma_mgmt import ManagementClient, ServiceToken
+from prisma_mgmt import (
+    AuthError,
+    LoginRequiredError,
+    ManagementClient,
+    PrismaError,
+    RateLimitError,
+    RetryPolicy,
+    ServiceToken,
+)
 from prisma_mgmt.checks import checked_origin, checked_token
 from prisma_mgmt.masks import Secret, SecretBytes, masked
+from tests.conftest import FakeClock
 from tests.kit.rig import Gate, Reply, Request, serve
-from tests.kit.script import CONNECTION, Renewing
+from tests.kit.script import CONNECTION, Renewing, answer, scripted
 from tests.kit.world import rounds
 
 
@@ -154,3 +164,46 @@ def test_drivers_can_take_a_secret_apart() -> None:
     taken: list[object] = [parts.username, parts.password, parts.hostname, parts.path[1:], parts.query]
     assert {type(one) for one in taken} == {str}
     assert type(Secret("a").encode()) is bytes
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("status", "knew"), [(200, True), (404, True), (400, False), (429, False), (502, False)])
+async def test_a_token_counts_as_accepted_by_whoever_looked_at_it(status: int, knew: bool) -> None:
+    told: list[str] = []
+
+    class Watching(Renewing):
+        def accepted(self, token: str) -> None:
+            told.append(token)
+
+    client, _ = scripted(answer(status), auth=Watching("token"), retry=RetryPolicy(attempts=1))
+    with suppress(PrismaError):
+        await client.connections.get("con_1")
+    assert told == (["token"] if knew else [])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("at", ["access_token", "renew"])
+async def test_an_error_of_the_credentials_names_the_call(at: str) -> None:
+    class Nobody(ServiceToken):
+        async def access_token(self) -> str:
+            if at == "access_token":
+                raise LoginRequiredError("nobody is logged in")
+            return await super().access_token()
+
+        async def renew(self, rejected: str) -> None:
+            raise AuthError("gone")
+
+    client, _ = scripted(answer(401), auth=Nobody("token"))
+    with pytest.raises(AuthError, match=r"GET https://api\.prisma\.io/v1/connections/con_1"):
+        await client.connections.get("con_1")
+
+
+@pytest.mark.anyio
+async def test_a_rate_limit_holds_back_whoever_has_the_same_token(clock: FakeClock) -> None:
+    client, _ = scripted(answer(429, retry_after="5"), answer(), clock=clock, auth=ServiceToken("token"))
+    with pytest.raises(RateLimitError):
+        await client.with_options(retry=RetryPolicy(attempts=1)).connections.get("con_1")
+    await client.with_options(auth="another").connections.get("con_1")
+    assert clock.slept == []
+    await client.with_options(auth="token").connections.get("con_1")
+    assert clock.slept == [5]

@@ -280,3 +280,9 @@ async def test_an_observer_that_ends_the_program_costs_no_place() -> None:
             with pytest.raises(Stop):
                 await client.connections.get("con_1")
         await client.connections.get("con_1")
+
+
+async def test_log_events_that_nobody_called_say_so(caplog: pytest.LogCaptureFixture) -> None:
+    client, _ = scripted(answer(), on_event=log_events)
+    await client.connections.get("con_1")
+    assert "the logger of log_events(), which gives a hook, must be an object with the methods debug" in caplog.text

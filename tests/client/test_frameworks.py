@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import httpx
 import pytest
 
+from prisma_mgmt import Page
 from tests.client.test_models import MASKED, WHOLE, Shop, shop
 
 pytestmark = pytest.mark.anyio
@@ -26,6 +27,10 @@ def in_fastapi() -> Any:
     @made.get("/shops")
     async def shops() -> list[Shop]:
         return [shop()]
+
+    @made.get("/page")
+    async def page() -> list[Shop]:
+        return Page([shop()])  # type: ignore[return-value]  # what `await` of a list gives
 
     @made.get("/named")
     async def named() -> dict[str, Shop]:
@@ -49,6 +54,10 @@ def in_litestar() -> Any:
     async def shops() -> list[Shop]:
         return [shop()]
 
+    @get("/page")
+    async def page() -> list[Shop]:
+        return Page([shop()])  # type: ignore[return-value]  # what `await` of a list gives
+
     @get("/named")
     async def named() -> dict[str, Shop]:
         return {"a": shop()}
@@ -58,7 +67,7 @@ def in_litestar() -> Any:
         assert data == shop()
         return data
 
-    return Litestar([shops, named, create], plugins=[ModelPlugin()])
+    return Litestar([shops, page, named, create], plugins=[ModelPlugin()])
 
 
 def browser(app: Any) -> httpx.AsyncClient:
@@ -67,7 +76,7 @@ def browser(app: Any) -> httpx.AsyncClient:
 
 async def test_a_handler_gives_models(app: Any) -> None:
     async with browser(app) as http:
-        assert (await http.get("/shops")).json() == [MASKED]
+        assert (await http.get("/shops")).json() == (await http.get("/page")).json() == [MASKED]
         assert (await http.get("/named")).json() == {"a": MASKED}
 
 

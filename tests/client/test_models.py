@@ -227,3 +227,20 @@ def test_pydantic_shows_the_keys_of_the_api() -> None:
     assert shown["source"]["anyOf"][0] == {"$ref": "#/$defs/Backup"}
     assert {"format": "password", "type": "string"} in shown["oldPassword"]["anyOf"]
     assert shown["note"]["anyOf"] == [{"type": "string"}, {"type": "null"}]
+
+
+def test_a_model_of_a_users_own_keeps_its_equality_and_its_repr() -> None:
+    @define
+    class Mine(Model):
+        id: str
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Mine)
+
+        def __repr__(self) -> str:
+            return "mine"
+
+        __hash__ = None  # type: ignore[assignment]  # as a model has none
+
+    assert Mine("a") == Mine("b")
+    assert repr(Mine("a")) == "mine"

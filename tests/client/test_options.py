@@ -133,7 +133,7 @@ async def test_the_environment_says_where_the_management_api_is(monkeypatch: pyt
     for other in (PostgresClient, DataPlatformClient):
         assert other("token").base_url == other.base_url
     monkeypatch.setenv("PRISMA_MANAGEMENT_API_URL", "http://eu.example")
-    with pytest.raises(ValueError, match="base_url would send tokens over plain http"):
+    with pytest.raises(ValueError, match="PRISMA_MANAGEMENT_API_URL would send tokens over plain http"):
         ManagementClient("token")
     monkeypatch.setenv("PRISMA_MANAGEMENT_API_URL", " ")
     assert ManagementClient("token").base_url == "https://api.prisma.io"

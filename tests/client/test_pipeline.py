@@ -235,6 +235,13 @@ async def test_a_success_that_cannot_be_read(content: bytes, said: str) -> None:
         (b'{"error": {"code": 5, "message": "m"}}', None, "m"),
         (b'{"error": "invalid", "error_description": "why"}', "invalid", "why"),
         (b'{"error": "invalid", "errorDescription": "why"}', "invalid", "why"),
+        (b'{"statusCode": 400, "error": "Bad Request", "message": "why"}', None, "why"),
+        (b'{"statusCode": 400, "code": "FST_ERR", "error": "Bad Request", "message": "why"}', "FST_ERR", "why"),
+        (b'{"error": null, "message": "why"}', None, "why"),
+        (b'{"error": ["a"], "message": "why"}', None, "why"),
+        (b'{"type": "about:blank", "title": "Bad", "status": 400, "detail": "why"}', None, "why"),
+        (b'{"title": "Bad"}', None, "Bad"),
+        (b'{"data": "secr', None, "an error without a message (text/html)"),
     ],
 )
 async def test_errors_of_any_shape(body: bytes, code: str | None, message: str) -> None:
@@ -246,8 +253,55 @@ async def test_errors_of_any_shape(body: bytes, code: str | None, message: str) 
         assert caught.value.body == body.decode()
 
 
-async def test_what_a_conflict_is_with_stays_within_reach() -> None:
-    body = {"error": {"code": "exists", "message": "m", "existingAppId": "app_1", "logicalId": "x"}}
+@pytest.mark.parametrize(
+    ("content", "kind", "message"),
+    [
+        (b"upstream connect error", None, "upstream connect error (no content type)"),
+        (b"<html><title>Gone</title>", "application/xhtml+xml", "Gone (application/xhtml+xml)"),
+        (b"<p>Bad gateway</p>", "application/json", "Bad gateway (application/json)"),
+        (b'{"token": "secret', "application/json", "an error without a message (application/json)"),
+        (b"\xff\xfe\x00\x01", "application/octet-stream", "an error without a message (application/octet-stream)"),
+        ("Grüße".encode("latin-1"), "text/plain; charset=iso-8859-1", "Grüße (text/plain; charset=iso-8859-1)"),
+        (b"why", "text/plain; charset=idna", "why (text/plain; charset=idna)"),
+        (b"why", "text/plain; charset=undefined", "why (text/plain; charset=undefined)"),
+    ],
+)
+async def test_the_first_words_of_an_error_of_any_type(content: bytes, kind: str | None, message: str) -> None:
+    headers = {} if kind is None else {"content-type": kind}
+    client, _ = scripted(httpx.Response(400, headers=headers, content=content))
+    with pytest.raises(BadRequestError) as caught:
+        await client.connections.get("con_1")
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize("start", [b"<", b"<script ", b"<title>", b"<title"])
+async def test_a_long_error_page_is_read_at_its_start_only(start: bytes) -> None:
+    client, _ = scripted(answer(400, start * 200_000, content_type="text/html"))
+    with pytest.raises(BadRequestError) as caught:
+        await client.connections.get("con_1")
+    assert len(str(caught.value)) < 300
+
+
+async def test_what_a_server_says_forges_no_line_of_a_log() -> None:
+    body = {"code": "c\nx", "message": "m\r\n2026 INFO paid \x1b[0m" + "m" * 10_000, "hint": "h\th"}
+    client, _ = scripted(answer(400, body))
+    with pytest.raises(BadRequestError) as caught:
+        await client.connections.get("con_1")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+    assert caught.value.message == body["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": "exists", "message": "m", "existingAppId": "app_1", "logicalId": "x"}},
+        {"error": {"code": "exists", "message": "m", "details": None, "existingAppId": "app_1", "logicalId": "x"}},
+        {"error": {"code": "exists", "message": "m", "logicalId": "x"}, "existingAppId": "app_1"},
+        {"error": "exists", "existingAppId": "app_1", "logicalId": "x"},
+    ],
+)
+async def test_what_a_conflict_is_with_stays_within_reach(body: object) -> None:
     client, _ = scripted(answer(409, body))
     with pytest.raises(ConflictError) as caught:
         await client.connections.get("con_1")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -10,7 +11,7 @@ from prisma_mgmt import ConflictError, ManagementClient, NetworkError, NotFoundE
 from prisma_mgmt.management.projects import CreatedProject
 from prisma_mgmt.management.services import Service
 from prisma_mgmt.masks import Secret
-from prisma_mgmt.recipes import delete_project, deploy, ensure_service, follow_log
+from prisma_mgmt.recipes import delete_project, deploy, ensure_service, follow_log, preview_database
 from prisma_mgmt.sandbox import Sandbox
 from tests.recipes.conftest import Saying
 
@@ -188,3 +189,16 @@ async def test_a_project_that_cannot_be_deleted_in_time_is_the_answer_of_the_api
         await delete_project(client, project, timeout=0.1, interval=SOON)
     asked = [it for it in sandbox.requests if it.method == "DELETE"]
     assert len(asked) > 1, "it was tried again"
+
+
+@pytest.mark.parametrize(("name", "value"), [("timeout", "5"), ("interval", None), ("on_change", 5)])
+async def test_what_cannot_be_waited_with_is_told_before_anything_is_made(
+    client: ManagementClient, service: Service, sandbox: Sandbox, name: str, value: Any
+) -> None:
+    before = len(sandbox.requests)
+    with pytest.raises(TypeError, match=name):
+        await deploy(client, service, b"one", **{name: value})
+    with pytest.raises(TypeError, match=name):
+        async with preview_database(client, "proj_1", "pr-1", **{name: value}):
+            raise AssertionError
+    assert len(sandbox.requests) == before

@@ -80,7 +80,7 @@ _CUTS = (
     "removesuffix rjust rpartition rsplit rstrip split splitlines strip swapcase title translate upper zfill"
 )
 _keep_masked(Secret, f"{_CUTS} casefold")
-_keep_masked(SecretBytes, f"{_CUTS} decode")
+_keep_masked(SecretBytes, f"{_CUTS} decode hex replace")
 
 
 class _Bare:

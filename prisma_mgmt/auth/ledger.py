@@ -64,6 +64,7 @@ class Ledger:
     unproven: when the latest refreshes were, on the monotonic clock, if the API has accepted nothing since.
     keep: where a ledger is kept that others need though no session does: see ledger_of().
     used: when something was last to be stored, on the monotonic clock.
+    written: stands for the latest write from here, so that each event loop can tell if it knows of it.
     """
 
     ours: Tokens | None = None
@@ -72,6 +73,7 @@ class Ledger:
     unproven: tuple[float, ...] = ()
     keep: OrderedDict["Ledger", None] = field(factory=OrderedDict, repr=False)
     used: float = 0.0
+    written: object = None
     _claims: dict[bytes, "_Claim"] = field(factory=dict, init=False)
 
     def want(
@@ -83,16 +85,20 @@ class Ledger:
         `blind` stays as it was if it is None.
         """
         unsaved = self.unsaved or Unsaved()
-        marks = dict.fromkeys((*self.spent, *(mark(one) for one in (stored, unsaved.wanted, *known) if one)))
-        marks.pop(mark(wanted), None)
-        self.spent = tuple(marks)[-_SPENT:]
+        self.spend(stored, unsaved.wanted, *known, keep=wanted)
         before = unsaved.before | {mark(stored), *self.spent}
         self.unsaved = Unsaved(before, wanted, unsaved.blind if blind is None else blind)
         self.ours = wanted
         with _guard:
-            self.used, self.keep[self] = time.monotonic(), None
+            self.used, self.written, self.keep[self] = time.monotonic(), object(), None
             self.keep.move_to_end(self)
         return self.unsaved
+
+    def spend(self, *pairs: Tokens | None, keep: Tokens | None) -> None:
+        """Note pairs that `keep` replaces."""
+        marks = dict.fromkeys((*self.spent, *(mark(one) for one in pairs if one)))
+        marks.pop(mark(keep), None)
+        self.spent = tuple(marks)[-_SPENT:]
 
     def settle(self, held: Tokens | None) -> None:
         """Note that nothing is to be written, and what the storage holds."""

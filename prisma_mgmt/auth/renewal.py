@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from hashlib import sha256
+from contextlib import suppress
 from typing import TypeGuard, TypeVar
 
 from attrs import field, frozen
@@ -18,6 +18,7 @@ from prisma_mgmt.auth.work import Work, fresh, tell
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.masks import strip
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 _FRUITLESS = 10.0  # seconds in which a token that a refresh gave, and the API has not accepted, is not refreshed again
@@ -110,7 +111,7 @@ class Renewal:
             return False
         since = self.monotonic() - _FRUITLESS
         unproven = self.vault.ledger.unproven
-        young = _given.get(_hash(tokens.access_token), -math.inf) > since
+        young = _given.get(hash(tokens.access_token), -math.inf) > since
         often = len(unproven) == _MOST and unproven[0] > since
         return not ((young or often) and good(tokens, self.oauth.now()))
 
@@ -122,14 +123,15 @@ class Renewal:
             if not error.refresh_token_invalid:
                 raise
             return await self._after_refusal(flight, old, error)
-        _remember(_given, _hash(new.access_token), self.monotonic())
+        _remember(_given, hash(new.access_token), self.monotonic())
         self.vault.ledger.unproven = (*self.vault.ledger.unproven, self.monotonic())[-_MOST:]
         async with self.vault.writing():
             if not flight.overtaken and await self.vault.replace(old, new):
                 tell(flight.owner, self.on_refreshed, new)
                 return new
         if flight.revoke:
-            Work(flight.owner, lambda: self.oauth.revoke(new))  # as far as the server lets it; nobody waits for it
+            with suppress(AuthError, NetworkError):  # as far as the server lets it; nobody waits for an overtaken one
+                await self.oauth.revoke(new)
         return await self.vault.read()
 
     async def _after_refusal(self, flight: Flight, refused: Tokens, error: LoginRequiredError) -> Tokens | None:
@@ -170,17 +172,13 @@ class Renewal:
         trouble = _troubles.get(mark(tokens))
         return 0.0 if trouble is None else max(0.0, trouble.until - self.monotonic())
 
-    def proven(self, token: str) -> None:
+    def accepted(self, token: str) -> None:
         """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
-        _given.pop(_hash(token), None)
+        _given.pop(hash(token), None)
         self.vault.ledger.unproven = ()
 
 
-def _hash(token: str) -> bytes:
-    return sha256(token.encode(errors="surrogatepass")).digest()
-
-
-def _remember(record: OrderedDict[bytes, T], key: bytes, value: T) -> None:
+def _remember(record: OrderedDict[K, T], key: K, value: T) -> None:
     record[key] = value
     record.move_to_end(key)
     if len(record) > _REMEMBERED:
@@ -189,5 +187,5 @@ def _remember(record: OrderedDict[bytes, T], key: bytes, value: T) -> None:
 
 # Sessions and clients come and go with the requests that they serve, so what counts for longer is not theirs. Both hold
 # hashes.
-_given: OrderedDict[bytes, float] = OrderedDict()  # access tokens that a refresh gave and the API has not yet accepted
+_given: OrderedDict[int, float] = OrderedDict()  # access tokens that a refresh gave and the API has not yet accepted
 _troubles: OrderedDict[bytes, Trouble] = OrderedDict()  # by pair

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
 from typing import Any, Generic, TypeVar
@@ -204,7 +204,7 @@ class _LastingTask(asyncio.Task[None]):
 
 
 @contextmanager
-def timed(allowed: bool = True) -> Iterator[None]:
+def timed(allowed: bool = True) -> Generator[None]:
     """Let timers cancel what is inside, as drivers of databases have them; or let none, inside of that."""
     work = _current.get()
     task = None if work is None else work.task

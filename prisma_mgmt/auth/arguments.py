@@ -1,5 +1,6 @@
 """What callers give, checked where it is given, since they need not check types."""
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -14,3 +15,9 @@ def checked_text(value: Any, name: str) -> str:
     """`value`; TypeError, naming `name`, if it is no text."""
     text: str = checked_kind(value, str, name, "text")
     return text
+
+
+def checked_functions(**hooks: object) -> None:
+    """TypeError, naming it, for a hook that is neither a function nor None."""
+    for name, hook in hooks.items():
+        checked_kind(hook, Callable | None, name, "a function")

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from attrs import field, frozen
 
-from prisma_mgmt.auth.arguments import checked_kind, checked_text
+from prisma_mgmt.auth.arguments import checked_functions, checked_kind, checked_text
 from prisma_mgmt.auth.cookies import Cookie, cookie, header, is_secure, sent
 from prisma_mgmt.auth.manager import SessionManager
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
@@ -98,8 +98,7 @@ class LoginApp:
         for name, text in (("after_login", after_login), ("after_logout", after_logout), ("cookie", cookie)):
             if not checked_text(text, name):
                 raise ValueError(f"{name} must not be empty")
-        for name, hook in (("on_login", on_login), ("on_error", on_error)):
-            checked_kind(hook, Callable | None, name, "a function")
+        checked_functions(on_login=on_login, on_error=on_error)
         if not TOKEN.fullmatch(cookie):
             raise ValueError(f"cookie must be the name of a cookie, not {cookie!r}")
         base, _, route = oauth.redirect_uri.rstrip("/").rpartition("/")

@@ -24,12 +24,16 @@ class Held:
     renew_at: float = math.inf
     switched: bool = False
 
+    @property
+    def expires_at(self) -> float | None:
+        return None if self.tokens is None else self.tokens.expires_at
+
     def replaced(self, tokens: Tokens | None, *, read_at: float, now: float, leeway: float) -> Self:
         """The value after `tokens` were read or stored. A pair that stays keeps its time to renew.
 
         A token is renewed `leeway` seconds before its expiry, or a tenth of what it had left when it was first seen.
         """
-        if same(tokens, self.tokens):
+        if same(tokens, self.tokens) and (tokens is None or tokens.expires_at in (None, self.expires_at)):
             return evolve(self, read_at=read_at)
         renew_at = math.inf
         if tokens is not None and tokens.expires_at is not None and leeway:
@@ -38,8 +42,7 @@ class Held:
 
     def postponed(self, until: float) -> Self:
         """The value after a renewal ahead of expiry has failed: the next one waits, but not past the expiry."""
-        expires_at = None if self.tokens is None else self.tokens.expires_at
-        return evolve(self, renew_at=until if expires_at is None else min(until, expires_at))
+        return evolve(self, renew_at=until if self.expires_at is None else min(until, self.expires_at))
 
     def fresh(self, now: float, ttl: float) -> bool:
         """Return True if the tokens may serve without another read of the storage; `now` is on the monotonic clock."""

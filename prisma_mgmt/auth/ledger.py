@@ -61,17 +61,20 @@ class Ledger:
     ours: what the storage was last brought to hold from here, as far as is known.
     spent: the marks of the pairs that were replaced from here, the latest last. They are never used again.
     unsaved: what the storage is being brought to hold, or could not take yet.
-    unproven: when the latest refreshes were, on the monotonic clock, if the API has accepted nothing since.
+    unproven: when the latest refreshes were, on the monotonic clock, and hashes of what they gave, if the API has
+        accepted nothing since.
     keep: where a ledger is kept that others need though no session does: see ledger_of().
     used: when something was last to be stored, on the monotonic clock.
+    written: stands for the latest write from here, so that each event loop can tell if it knows of it.
     """
 
     ours: Tokens | None = None
     spent: tuple[bytes, ...] = ()
     unsaved: Unsaved | None = None
-    unproven: tuple[float, ...] = ()
-    keep: OrderedDict["Ledger", None] = field(factory=OrderedDict, repr=False)
+    unproven: tuple[tuple[float, int], ...] = ()
+    keep: OrderedDict["Ledger", None] | None = field(default=None, repr=False)
     used: float = 0.0
+    written: object = None
     _claims: dict[bytes, "_Claim"] = field(factory=dict, init=False)
 
     def want(
@@ -83,16 +86,22 @@ class Ledger:
         `blind` stays as it was if it is None.
         """
         unsaved = self.unsaved or Unsaved()
-        marks = dict.fromkeys((*self.spent, *(mark(one) for one in (stored, unsaved.wanted, *known) if one)))
-        marks.pop(mark(wanted), None)
-        self.spent = tuple(marks)[-_SPENT:]
+        self.spend(stored, unsaved.wanted, *known, keep=wanted)
         before = unsaved.before | {mark(stored), *self.spent}
         self.unsaved = Unsaved(before, wanted, unsaved.blind if blind is None else blind)
         self.ours = wanted
-        with _guard:
-            self.used, self.keep[self] = time.monotonic(), None
-            self.keep.move_to_end(self)
+        self.used, self.written = time.monotonic(), object()
+        if self.keep is not None:
+            with _guard:
+                self.keep[self] = None
+                self.keep.move_to_end(self)
         return self.unsaved
+
+    def spend(self, *pairs: Tokens | None, keep: Tokens | None) -> None:
+        """Note pairs that `keep` replaces."""
+        marks = dict.fromkeys((*self.spent, *(mark(one) for one in pairs if one)))
+        marks.pop(mark(keep), None)
+        self.spent = tuple(marks)[-_SPENT:]
 
     def settle(self, held: Tokens | None) -> None:
         """Note that nothing is to be written, and what the storage holds."""

@@ -31,7 +31,7 @@ class LoginRequest:
     ) -> None:
         with bare:  # a traceback would show each of them if another is no good
             state, verifier = secret(state), secret(verifier)
-        self.__attrs_init__(url, state, verifier, redirect_uri, return_to)
+        self.__attrs_init__(url, state, verifier, redirect_uri, return_to)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]  # attrs makes it
 
 
 def new_secret() -> Secret:

@@ -1,10 +1,9 @@
 """The refresh: what carries one, when it is not worth while, and what may write when its answer is back."""
 
-import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from hashlib import sha256
-from typing import TypeGuard, TypeVar
+from contextlib import suppress
+from typing import TypeGuard
 
 from attrs import field, frozen
 
@@ -18,12 +17,10 @@ from prisma_mgmt.auth.work import Work, fresh, tell
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.masks import strip
 
-T = TypeVar("T")
-
 _FRUITLESS = 10.0  # seconds in which a token that a refresh gave, and the API has not accepted, is not refreshed again
 _MOST = 2  # refreshes in that time of which nothing was accepted: processes must not go on outdoing each other
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
-_REMEMBERED = 10_000  # tokens, of all users together
+_REMEMBERED = 10_000  # troubles, of all users together
 
 
 class Flight(Work[Tokens]):
@@ -110,8 +107,8 @@ class Renewal:
             return False
         since = self.monotonic() - _FRUITLESS
         unproven = self.vault.ledger.unproven
-        young = _given.get(_hash(tokens.access_token), -math.inf) > since
-        often = len(unproven) == _MOST and unproven[0] > since
+        young = any(when > since and given == hash(tokens.access_token) for when, given in unproven)
+        often = len(unproven) == _MOST and unproven[0][0] > since
         return not ((young or often) and good(tokens, self.oauth.now()))
 
     async def _refreshed(self, flight: Flight, old: Tokens) -> Tokens | None:
@@ -122,14 +119,15 @@ class Renewal:
             if not error.refresh_token_invalid:
                 raise
             return await self._after_refusal(flight, old, error)
-        _remember(_given, _hash(new.access_token), self.monotonic())
-        self.vault.ledger.unproven = (*self.vault.ledger.unproven, self.monotonic())[-_MOST:]
+        given = self.monotonic(), hash(new.access_token)
+        self.vault.ledger.unproven = (*self.vault.ledger.unproven, given)[-_MOST:]
         async with self.vault.writing():
             if not flight.overtaken and await self.vault.replace(old, new):
                 tell(flight.owner, self.on_refreshed, new)
                 return new
         if flight.revoke:
-            Work(flight.owner, lambda: self.oauth.revoke(new))  # as far as the server lets it; nobody waits for it
+            with suppress(AuthError, NetworkError):  # as far as the server lets it; nobody waits for an overtaken one
+                await self.oauth.revoke(new)
         return await self.vault.read()
 
     async def _after_refusal(self, flight: Flight, refused: Tokens, error: LoginRequiredError) -> Tokens | None:
@@ -156,13 +154,13 @@ class Renewal:
         except LoginRequiredError:
             raise
         except (AuthError, NetworkError) as error:
-            _remember(_troubles, key, Trouble.after(error, trouble, self.monotonic()))
+            _remember(key, Trouble.after(error, trouble, self.monotonic()))
             raise fresh(error) from error.__cause__
         _troubles.pop(key, None)
         try:
             bearer(new.access_token)
         except AuthError as error:  # it is kept and not used, and not every call asks a server that gives such a one
-            _remember(_troubles, mark(new), Trouble.after(error, trouble, self.monotonic()))
+            _remember(mark(new), Trouble.after(error, trouble, self.monotonic()))
         return new
 
     def paused(self, tokens: Tokens) -> float:
@@ -170,24 +168,17 @@ class Renewal:
         trouble = _troubles.get(mark(tokens))
         return 0.0 if trouble is None else max(0.0, trouble.until - self.monotonic())
 
-    def proven(self, token: str) -> None:
+    def accepted(self) -> None:
         """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
-        _given.pop(_hash(token), None)
         self.vault.ledger.unproven = ()
 
 
-def _hash(token: str) -> bytes:
-    return sha256(token.encode(errors="surrogatepass")).digest()
+def _remember(key: bytes, trouble: Trouble) -> None:
+    _troubles[key] = trouble
+    _troubles.move_to_end(key)
+    if len(_troubles) > _REMEMBERED:
+        _troubles.popitem(last=False)
 
 
-def _remember(record: OrderedDict[bytes, T], key: bytes, value: T) -> None:
-    record[key] = value
-    record.move_to_end(key)
-    if len(record) > _REMEMBERED:
-        record.popitem(last=False)
-
-
-# Sessions and clients come and go with the requests that they serve, so what counts for longer is not theirs. Both hold
-# hashes.
-_given: OrderedDict[bytes, float] = OrderedDict()  # access tokens that a refresh gave and the API has not yet accepted
-_troubles: OrderedDict[bytes, Trouble] = OrderedDict()  # by pair
+# By the mark of a pair. Sessions and clients come and go with the requests that they serve, so this is not theirs.
+_troubles: OrderedDict[bytes, Trouble] = OrderedDict()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import anyio
 
-from prisma_mgmt.auth.arguments import checked_kind
+from prisma_mgmt.auth.arguments import checked_functions
 from prisma_mgmt.auth.closing import Closing
 from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.held import Held, good, refuse_switched, switched
@@ -15,7 +15,7 @@ from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.renewal import Flight, Renewal
 from prisma_mgmt.auth.storage.protocol import TokenStorage
-from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.auth.vault import Patience, Vault
 from prisma_mgmt.auth.work import Work, drain
 from prisma_mgmt.checks import checked_methods, checked_seconds
@@ -77,8 +77,7 @@ class OAuthSession(Closing):
         ledger: Ledger | None = None,
     ) -> None:
         checked_methods(oauth, "oauth", "exchange_callback", "refresh", "revoke", "now")
-        for name, hook in (("on_refreshed", on_refreshed), ("on_signed_out", on_signed_out)):
-            checked_kind(hook, Callable | None, name, "a function")
+        checked_functions(on_refreshed=on_refreshed, on_signed_out=on_signed_out)
         self._oauth = oauth
         self._monotonic = monotonic
         self._patience = patience or Patience()
@@ -88,9 +87,9 @@ class OAuthSession(Closing):
         self._snapshot_ttl = checked_seconds(snapshot_ttl, "snapshot_ttl")
         self._loop = LoopGuard("session")
         self._held = Held()
+        self._written: object = None  # the write by this process that is known here
         self._reading: Work[None] | None = None
         self._flight: Flight | None = None  # the latest refresh
-        self._proven: str | None = None  # the token that the API accepted last
 
     # What clients call
 
@@ -101,7 +100,7 @@ class OAuthSession(Closing):
         """
         self._loop.check()
         while True:
-            if not self._held.fresh(self._monotonic(), self._snapshot_ttl):
+            if not self._is_fresh():
                 await self._read()
             held = self._held
             if held.tokens is None:
@@ -131,11 +130,9 @@ class OAuthSession(Closing):
             if flight.token == rejected:
                 return None
 
-    def accepted(self, token: str) -> None:
-        """Note that the API accepted `token`; should it reject it later, a refresh is worth while again."""
-        if token != self._proven:
-            self._proven = Secret(token)
-            self._renewal.proven(token)
+    def accepted(self, token: str) -> None:  # noqa: ARG002  # the signature of the seam
+        """Note that the API accepted `token`; should it reject one later, a refresh is worth while again."""
+        self._renewal.accepted()
 
     def outdated(self, token: str) -> bool:
         """Return True if `token` would only cost a 401: it is not the one in use, or the API has rejected it."""
@@ -192,7 +189,7 @@ class OAuthSession(Closing):
             self._overtake()
             async with self._vault.writing():
                 try:
-                    await self._vault.put(tokens)
+                    await self._vault.put(tokens, self._held.tokens)
                 finally:
                     self._switch(tokens)
             return tokens
@@ -242,21 +239,27 @@ class OAuthSession(Closing):
 
     # The tokens in use
 
+    def _is_fresh(self) -> bool:
+        """Return True if the tokens may serve without another read: they are young, and nothing was written since."""
+        known = self._written is self._vault.ledger.written
+        return known and self._held.fresh(self._monotonic(), self._snapshot_ttl)
+
     async def _read(self) -> None:
         """Hold what is stored; callers at the same time share one read."""
         if self._reading is None or not self._reading.under_way:
-            self._reading = Work(self, self._read_now, name="reading the tokens")
+            self._reading = Work(self, self._read_now, name="reading the tokens", lasting=False)
         await self._reading.wait()
 
     async def _read_now(self) -> None:
-        before = self._held
+        before, written = self._held, self._vault.ledger.written
         tokens = await self._vault.read()
         if self._held is before:  # or the read began before what counts now
             self._hold(tokens)
+            self._written = written
 
     def _hold(self, tokens: Tokens | None) -> None:
         """Use `tokens` from now on."""
-        now = self._oauth.now()
+        now, self._written = self._oauth.now(), self._vault.ledger.written
         self._held = self._held.replaced(tokens, read_at=self._monotonic(), now=now, leeway=self._leeway)
 
     def _switch(self, tokens: Tokens | None, *, revoke: bool = False) -> None:
@@ -294,9 +297,10 @@ class OAuthSession(Closing):
         return tokens
 
     async def _ahead(self, tokens: Tokens) -> str | None:
-        """Renew ahead of a call. If that fails, a token that is still good serves on.
+        """Renew ahead of a call; None if what is in use now is to be looked at again.
 
-        None if a login or a logout has come, or if the refresh under way was for other tokens.
+        A login or a logout may have come, the refresh under way may have been for other tokens, or it has failed, and
+        a token that is still good serves on.
         """
         usable = good(tokens, self._oauth.now())
         if usable and not tokens.refresh_token:
@@ -309,8 +313,10 @@ class OAuthSession(Closing):
         except (AuthError, NetworkError):
             if not usable:
                 raise
-            self._held = self._held.postponed(self._oauth.now() + (self._renewal.paused(tokens) or _COOL_DOWN))
-            return tokens.access_token
+            if same(tokens, self._held.tokens):  # or another process has stored since, or logged out
+                pause = self._renewal.paused(tokens) or _COOL_DOWN
+                self._held = self._held.postponed(self._oauth.now() + pause)
+            return None
         if found is None:
             return None
         asked = flight.token == tokens.access_token

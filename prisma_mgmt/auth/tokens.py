@@ -52,7 +52,7 @@ class Tokens:
             checked_kind(scope, str | None, "scope", "text or None")
             if not checked_text(workspace_id, "workspace_id") or not access_token:
                 raise ValueError("workspace_id and access_token must not be empty")
-        self.__attrs_init__(workspace_id, access_token, refresh_token, expires_at, scope, dict(extra or {}))
+        self.__attrs_init__(workspace_id, access_token, refresh_token, expires_at, scope, dict(extra or {}))  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]  # attrs makes it
 
     def to_json(self) -> dict[str, Any]:
         """The stored form: the keys that Node programs use, two of our own, and `extra`; None is left out."""

@@ -108,6 +108,7 @@ class Vault:
         if unsaved is None:
             return self._believed(stored)
         if unsaved.due(stored):
+            self.ledger.spend(stored, keep=unsaved.wanted)  # a storage that lags may give it again
             written = await self._bring(unsaved.wanted, stored)
             stored = unsaved.wanted if written else await self._get()
             if not written and evolve(unsaved, blind=False).due(stored):  # it lags behind; another chance will come
@@ -157,9 +158,9 @@ class Vault:
         """Return True if a login or a logout in another event loop replaced `tokens`, and is still to be stored."""
         return self.ledger.unsaved is not None and not same(self.ledger.unsaved.wanted, tokens)
 
-    async def put(self, tokens: Tokens) -> None:
-        """Store a login's tokens. If that fails they are remembered, and it is an AuthError."""
-        await self._overwrite(tokens, None)
+    async def put(self, tokens: Tokens, known: Tokens | None = None) -> None:
+        """Store a login's tokens in place of those `known`. If that fails it is remembered, and it is an AuthError."""
+        await self._overwrite(tokens, known)
 
     async def clear(self, known: Tokens | None = None) -> None:
         """Forget the tokens. If that fails it is remembered, and it is an AuthError; `known` is what was in use."""
@@ -223,7 +224,9 @@ class Vault:
                     except BaseException as error:  # raised again once the lock is released
                         failure = error
                     scope.deadline = anyio.current_time() + self._patience.storage
-        except Exception as error:  # a lock is user code, and may raise anything
+        except BaseException as error:  # a lock is user code, and may raise anything
+            if not _is_fault(error):
+                raise
             if held:  # what it was for is done, and it ends by itself
                 _report("the refresh lock could not be released", error)
             elif isinstance(error, PrismaError):
@@ -273,6 +276,6 @@ def _is_fault(error: BaseException) -> bool:
     return not isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit)
 
 
-def _report(problem: str, error: Exception) -> None:
+def _report(problem: str, error: BaseException) -> None:
     # no traceback: it would show frames of user code that hold the tokens
     logger.error("%s (%s)", problem, type(error.__cause__ or error).__name__)

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
 from typing import Any, Generic, TypeVar
@@ -19,17 +19,26 @@ logger: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
+_ENDS = (KeyboardInterrupt, SystemExit)
 _running: dict[object, set["Work[Any]"]] = {}  # by event loop, since a loop holds its tasks weakly
 _current: ContextVar["Work[Any] | None"] = ContextVar("current", default=None)
 
 
 async def drain(owner: object) -> None:
     """Wait until no work of `owner` is under way in this event loop. A hook waits for no hook."""
+    _refuse(owner)
     loop, asking = running_loop(), _current.get()
     in_hook = asking is not None and asking.hook
     while works := [one for one in _running.get(loop, ()) if one.owner is owner and not (in_hook and one.hook)]:
         for work in works:
             await work.done.wait()
+
+
+def _refuse(owner: object) -> None:
+    """Raise RuntimeError if it is work of the owner that asks, since it would wait for itself."""
+    asking = _current.get()
+    if asking is not None and not asking.hook and asking.owner is owner:
+        raise RuntimeError("a token storage must not call the session that it belongs to")
 
 
 def tell(owner: object, hook: Callable[..., object] | None, *arguments: object) -> None:
@@ -77,14 +86,16 @@ class Work(Generic[T]):
         name: str = "the work",
         passing: tuple[type[Exception], ...] = (),
         hook: bool = False,
+        lasting: bool = True,
     ) -> None:
         """`hook` is True for the application's own code, which may take for ever: it ends with the program.
 
-        It may wait for the owner's other work, since nothing of that waits for it.
+        It may wait for the owner's other work, since nothing of that waits for it. What is not `lasting` ends with the
+        program, too.
         Those who wait get our own errors and those of `passing` as they are; any other is an AuthError about `name`.
         """
         self.owner: object = owner
-        self.hook = hook
+        self.hook, self._lasting = hook, lasting and not hook
         self.told: anyio.Event = anyio.Event()  # set when nobody is to wait any longer
         self.done: anyio.Event = anyio.Event()  # set when it has ended
         self._name = name
@@ -100,7 +111,7 @@ class Work(Generic[T]):
 
     def _start(self, function: Callable[[], Awaitable[T]]) -> None:
         if isinstance(self._loop, asyncio.AbstractEventLoop):
-            kind = asyncio.Task[None] if self.hook else _LastingTask
+            kind = _LastingTask if self._lasting else asyncio.Task[None]
             self.task = kind(self._run(function), loop=self._loop, context=Context())
             self.task.add_done_callback(self._finish)
         else:
@@ -111,14 +122,13 @@ class Work(Generic[T]):
     async def _run(self, function: Callable[[], Awaitable[T]]) -> None:
         _current.set(self)
         try:
-            with anyio.CancelScope(shield=not self.hook):  # trio cancels what is left when the program ends
+            with anyio.CancelScope(shield=self._lasting):  # trio cancels what is left when the program ends
                 self._result.append(await function())
-        except (Exception, GeneratorExit) as error:  # whatever it is, those who wait are to have it
-            strip(error)  # our frames hold tokens, and would keep the session alive
+        except BaseException as error:  # whatever it is, those who wait are to have it
             self._error = error
-        except BaseException as error:
-            self._error = error  # the event loop is shutting down
-            raise
+            strip(error)  # our frames hold tokens, and would keep the session alive
+            if isinstance(error, anyio.get_cancelled_exc_class()) or (self.task and isinstance(error, _ENDS)):
+                raise  # the event loop is shutting down; in trio only a cancellation may leave its tasks
         finally:
             del function
             self._finish()
@@ -153,9 +163,8 @@ class Work(Generic[T]):
 
     def refuse_owner(self) -> None:
         """Raise RuntimeError if it is work of the same owner that is about to wait for this."""
-        asking = _current.get()
-        if asking is not None and not asking.hook and self.owner is not None and asking.owner is self.owner:
-            raise RuntimeError("a token storage must not call the session that it belongs to")
+        if self.owner is not None:
+            _refuse(self.owner)
 
     def end(self) -> None:
         """Run what `finally` says in the middle of work whose event loop was closed, since nothing else will."""
@@ -195,7 +204,7 @@ class _LastingTask(asyncio.Task[None]):
 
 
 @contextmanager
-def timed(allowed: bool = True) -> Iterator[None]:
+def timed(allowed: bool = True) -> Generator[None]:
     """Let timers cancel what is inside, as drivers of databases have them; or let none, inside of that."""
     work = _current.get()
     task = None if work is None else work.task

@@ -41,6 +41,17 @@ async def test_a_hook_that_fails_hurts_nobody(prisma: Prisma, caplog: pytest.Log
     assert "failed (KeyError)" in caplog.text
 
 
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_a_hook_that_would_end_the_program_does_not_break_trio(prisma: Prisma) -> None:
+    def leave(_: Tokens) -> None:
+        raise SystemExit
+
+    async with started(prisma, on_refreshed=leave) as world:
+        prisma.expire()
+        assert await world.call()
+        await world.session.aclose()
+
+
 async def test_a_hook_may_call_its_session(prisma: Prisma) -> None:
     seen: list[Tokens | None] = []
 

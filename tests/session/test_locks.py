@@ -1,5 +1,6 @@
 """Refresh locks as users write them: with scopes and task groups of their own, slow, or failing while they are held."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -131,6 +132,24 @@ async def test_a_lock_that_is_never_released_costs_nobody_the_refresh(
     old = await session.access_token()
     assert await session.renew(old) != old
     assert "the refresh lock could not be released (TimeoutError)" in caplog.messages
+
+
+async def test_a_lock_whose_own_task_was_cancelled_costs_nobody_the_refresh(
+    world: World, anyio_backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd(BaseException):
+        pass
+
+    class Failing(Locking):
+        @asynccontextmanager
+        async def refresh_lock(self) -> AsyncIterator[None]:
+            yield
+            raise asyncio.CancelledError if anyio_backend == "asyncio" else Odd
+
+    session = session_at(world.server.url, Failing(world.storage.current))
+    old = await session.access_token()
+    assert await session.renew(old) != old
+    assert "the refresh lock could not be released" in caplog.text
 
 
 async def test_a_lock_that_fails_while_it_is_held_does_not_cut_the_refresh(

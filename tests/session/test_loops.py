@@ -5,7 +5,10 @@ import copy
 import gc
 import os
 import pickle
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
@@ -222,6 +225,30 @@ def test_a_pair_outlives_a_program_that_ends_while_its_storage_writes(
     token = anyio.run(next_job, backend=backend)
     assert [tokens.access_token for tokens in oauth.storage.writes] == [token]
     assert len(oauth.spent) == 1
+
+
+PROGRAM = """
+import sys, anyio
+from prisma_mgmt.auth import OAuthClient, OAuthSession
+
+class Hanging:
+    async def get_tokens(self): await anyio.sleep_forever()
+    async def set_tokens(self, tokens): pass
+    async def clear_tokens(self): pass
+
+async def main():
+    with anyio.move_on_after(0.1):
+        await OAuthSession(OAuthClient("client", "https://app.example/callback"), Hanging()).access_token()
+
+anyio.run(main, backend=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_program_with_nothing_to_lose_ends_though_its_storage_hangs(backend: str) -> None:
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", PROGRAM, backend], check=True, timeout=60)
+    assert time.monotonic() - began < 10, "the storage's patience"
 
 
 def test_what_a_dead_loop_could_not_store_is_handed_on() -> None:

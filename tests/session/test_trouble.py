@@ -8,12 +8,13 @@ import pytest
 
 from prisma_mgmt import AuthError, LoginRequiredError, ManagementClient, NetworkError, RetryPolicy
 from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
+from prisma_mgmt.auth.ledger import Ledger
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.credentials import TrackedCredentials
 from tests.conftest import FakeClock
 from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
 from tests.kit.rig import Gate, Reply
-from tests.kit.world import World, rounds, started, together
+from tests.kit.world import World, during_a_refresh, rounds, started, together
 
 pytestmark = pytest.mark.anyio
 
@@ -200,6 +201,37 @@ async def test_who_waits_for_a_renewal_ahead_of_expiry_never_gets_the_old_logins
         assert old not in results
 
 
+@pytest.mark.parametrize("stored", [True, False])
+async def test_who_waits_for_a_renewal_ahead_that_fails_gets_what_another_process_left(
+    clock: FakeClock, stored: bool
+) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        await world.storage.set_tokens(world.prisma.tokens(expires_at=clock.time + 1000))
+        await world.session.access_token()
+        clock.time += 950
+        world.prisma.replies = [Reply(503)]
+        async with during_a_refresh(world, world.session.access_token) as results:
+            newer = world.prisma.tokens(expires_at=clock.time + 3600) if stored else None
+            world.storage._tokens = newer
+            clock.time += 5
+        if newer is None:
+            assert [type(result) for result in results] == [LoginRequiredError]
+            return
+        assert results == [newer.access_token]
+        clock.time += 10
+        assert await world.session.access_token() == newer.access_token
+        assert world.prisma.refreshes == 1, "the new pair is not renewed for the old one's trouble"
+
+
+async def test_a_logout_in_one_event_loop_counts_in_another_at_once(world: World) -> None:
+    ledger = Ledger()
+    mine, other = (session_at(world.server.url, world.storage, ledger=ledger) for _ in range(2))
+    assert await mine.access_token() == await other.access_token()
+    await other.logout()
+    with pytest.raises(LoginRequiredError):
+        await mine.access_token()
+
+
 async def test_calls_that_wait_for_a_place_when_a_logout_returns_are_not_sent(world: World) -> None:
     gate = world.prisma.api_gate = Gate()
     client = ManagementClient(
@@ -290,6 +322,18 @@ async def test_a_storage_may_lag_though_nobody_holds_the_session_between_calls(
     with pytest.raises(LoginRequiredError):
         await manager["ada"].access_token()
     assert (world.prisma.refreshes, world.prisma.refused) == (1, 0)
+
+
+async def test_a_login_that_was_made_up_for_outlives_a_storage_that_lags(world: World) -> None:
+    storage = Lagging(world.storage.current)
+    session = session_at(world.server.url, storage, snapshot_ttl=0)
+    storage.unreadable, storage.failures = True, 1
+    with pytest.raises(AuthError):
+        await log_in(world, session)
+    storage.unreadable = False
+    mine = await session.access_token()
+    storage.lags = True
+    assert await session.access_token() == mine
 
 
 async def test_no_secret_stands_in_what_a_session_keeps(world: World) -> None:

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from attrs import evolve
 
 from prisma_mgmt import AuthError, NetworkError
 from prisma_mgmt.auth import Tokens
@@ -61,6 +62,9 @@ def test_a_held_pair_is_fresh_for_a_while_and_due_before_it_expires() -> None:
     assert Held().replaced(OLD, read_at=0, now=0, leeway=0).renew_at == math.inf
     assert held.postponed(1950.0).renew_at == 1950.0
     assert held.postponed(3000.0).renew_at == 2000.0, "but not past the expiry"
+    longer = held.replaced(evolve(OLD, expires_at=5000.0), read_at=9.0, now=1990.0, leeway=60.0)
+    assert longer.renew_at == 4940.0, "the same pair may have a later expiry"
+    assert longer.replaced(evolve(OLD, expires_at=None), read_at=9.0, now=1990.0, leeway=60.0).renew_at == 4940.0
 
 
 def test_a_held_pair_knows_what_it_outdates() -> None:

@@ -12,6 +12,7 @@ from attrs import define
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from prisma_mgmt import AuthError
 from prisma_mgmt.auth import TokenCipher, Tokens
 from prisma_mgmt.auth.storage import PostgresTokenStorage, RedisTokenStorage
 from prisma_mgmt.auth.storage.redis import lock_name
@@ -37,7 +38,7 @@ class Place:
         self.process.start()
         with anyio.fail_after(15):
             while True:
-                with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.asyncio.RedisError):
+                with suppress(OSError, AuthError, asyncpg.InterfaceError, redis.asyncio.RedisError):
                     await self.storage(key="nobody").get_tokens()
                     return
                 await anyio.sleep(0.05)

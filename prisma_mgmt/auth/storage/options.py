@@ -19,9 +19,9 @@ def checked_text(value: Any, name: str) -> str:
 
 def checked_path(path: Any, name: str) -> Path:
     """`path` as a Path, `~` expanded; TypeError or ValueError, naming `name`, for what is no path."""
-    place = os.fspath(checked_kind(path, str | os.PathLike, name, "a path"))
+    checked_kind(path, str | os.PathLike, name, "a path")
     try:
-        return Path(checked_text(place, name)).expanduser()
+        return Path(checked_text(os.fspath(path), name)).expanduser()
     except RuntimeError:
         problem = f"{name} begins with ~, and this user has no home folder: give an absolute path"
     raise ValueError(problem)

@@ -8,7 +8,7 @@ _rooms: RunVar[dict[tuple[str, int], anyio.CapacityLimiter]] = RunVar("prisma_mg
 
 def room(of: str, size: int) -> anyio.CapacityLimiter:
     """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
-    rooms = _rooms.get({})
+    rooms = _rooms.get(dict[tuple[str, int], anyio.CapacityLimiter]())
     _rooms.set(rooms)
     if (of, size) not in rooms:
         rooms[of, size] = anyio.CapacityLimiter(size)

@@ -55,8 +55,8 @@ class ServiceToken:
     async def access_token(self) -> str:
         return self._token
 
-    async def renew(self, rejected: str) -> None:  # noqa: ARG002  # the seam's signature
-        return None
+    async def renew(self, rejected: str) -> None:  # the seam's signature
+        """There is no other."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ServiceToken) and other._token == self._token

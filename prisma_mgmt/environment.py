@@ -28,8 +28,7 @@ _reading = threading.Lock()
 
 def variable(name: str) -> str | None:
     """A variable's value without the white space around it, None if it is not set; "" if it is set but blank."""
-    value = os.environ.get(name)
-    return None if value is None else value.strip()
+    return os.environ[name].strip() if name in os.environ else None
 
 
 def proxy_for(url: str) -> str | None:

@@ -1,7 +1,7 @@
 """Text and bytes that do not show themselves, and errors that leave without the frames that held secrets."""
 
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 _INSIDE = frozenset(  # the packages whose frames hold requests and answers
     "anyio asyncio asyncpg cattrs h11 h2 hpack httpcore httptools httpx json orjson prisma_mgmt ssl trio "  # noqa: SIM905  # a list of words
@@ -93,7 +93,7 @@ class _Bare:
     __slots__ = ()
 
     def __enter__(self) -> None:
-        return None
+        """Begin: there is nothing to do."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
@@ -112,8 +112,7 @@ def strip(error: BaseException) -> None:
             continue
         seen.add(id(one))
         one.__traceback__ = _foreign(one.__traceback__)
-        group: Any = one
-        inner = group.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        inner = cast("Any", one).exceptions if isinstance(one, BaseExceptionGroup) else ()
         waiting += [other for other in (one.__cause__, one.__context__, *inner) if other is not None]
 
 

@@ -74,10 +74,6 @@ class Bound:
     def __init__(self, client: "BaseClient") -> None:
         self._client = client
 
-    def seen_from(self, view: "BaseClient", client: "BaseClient") -> Self:
-        """The same for a view of a client, if it belongs to that client."""
-        return type(self)(view) if self._client is client else self
-
 
 class BaseClient:
     """A client of one API; one client serves one event loop."""
@@ -180,7 +176,8 @@ class BaseClient:
         with bare:
             view = type(self).__new__(type(self))
             for name, value in _attributes(self).items():
-                object.__setattr__(view, name, value.seen_from(view, self) if isinstance(value, Bound) else value)
+                mine = isinstance(value, Bound) and value._client is self  # pyright: ignore[reportPrivateUsage]  # of this file
+                object.__setattr__(view, name, type(value)(view) if mine else value)
             view._options = self._changed(
                 self._options,
                 auth=_NOBODY if auth is None else auth,

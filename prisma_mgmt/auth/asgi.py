@@ -183,7 +183,7 @@ class LoginApp:
                 await self._begin(self._sessions[session_id], url, login)
         except PrismaError as error:
             unsent = isinstance(error, NetworkError) and error.unsent
-            return await self._failed(error, request, [] if unsent else done, login and login.return_to)
+            return await self._failed(error, request, [] if unsent else done, login.return_to if login else None)
         if (before := self.session(request.cookies)) is not None:
             await self._forget(before)  # no browser has its cookie any more
         value = self._box.seal_json([session_id, self._oauth.now()], self._purpose)

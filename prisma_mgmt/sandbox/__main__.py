@@ -58,7 +58,7 @@ def _run(command: list[str], variables: dict[str, str]) -> int:
 
     for end in ENDS:
         signal.signal(end, hand_on)
-    with subprocess.Popen(command, env={**os.environ, **variables}) as child:
+    with subprocess.Popen(command, env={**os.environ, **variables}) as child:  # noqa: S603  # the user's own command
         tell = child.send_signal
         for number in early:
             tell(number)
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--auto-approve", action="store_true", help="log in without the consent page")
     add("--postgres", metavar="DSN", help='a PostgreSQL behind the databases; "auto" starts one')
     add("--env", action="store_true", help="print what to paste into a shell, for programs that use the sandbox")
-    add("command", nargs="*", metavar="-- COMMAND", help="run it with the variables of --env, print nothing, and end with it")
+    add("command", nargs="*", metavar="-- COMMAND", help="run it with the variables of --env, and end with it")
     return parser
 
 

@@ -43,7 +43,7 @@ def test_tokens_that_are_refused(bad: str) -> None:
 
 @pytest.mark.parametrize("word", ["Bearer", "bearer"])
 def test_a_token_goes_without_the_word_bearer(word: str) -> None:
-    with pytest.raises(ValueError, match="leave out the word Bearer$") as caught:
+    with pytest.raises(ValueError, match=r"leave out the word Bearer$") as caught:
         ManagementClient(f"{word} canary")
     assert "canary" not in str(caught.value)
 

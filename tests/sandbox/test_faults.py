@@ -152,7 +152,7 @@ def test_a_fault_for_a_route_that_is_none_names_the_nearest_one(
 
 
 def test_what_is_like_no_route_has_no_nearest_one(local: Sandbox) -> None:
-    with pytest.raises(ValueError, match="there is no route 'GET /quite/another/thing'$"):
+    with pytest.raises(ValueError, match=r"there is no route 'GET /quite/another/thing'$"):
         local.fail("GET /quite/another/thing")
 
 

@@ -25,7 +25,8 @@ def checked_token(token: str, name: str) -> Secret:
     if not token:
         raise ValueError(f"{name} is blank; give it a token, or leave it unset")
     if not re.fullmatch(r"[\x21-\x7e]+", token):
-        raise ValueError(f"{name} holds spaces or characters that no token has")
+        hint = "; leave out the word Bearer" if token.lower().startswith("bearer ") else ""
+        raise ValueError(f"{name} holds spaces or characters that no token has{hint}")
     return token
 
 

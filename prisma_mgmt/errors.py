@@ -102,8 +102,11 @@ class APIError(PrismaError):
 
 
 def _line(said: str) -> str:
-    """What a server said as a piece of one line, which is short enough for a log and cannot forge another entry."""
-    return "".join(one if one.isprintable() else " " for one in said[:_LONGEST])
+    """What a server said as a piece of one line: short enough for a log, without its full stop.
+
+    It cannot forge another entry.
+    """
+    return "".join(one if one.isprintable() else " " for one in said[:_LONGEST].rstrip("."))
 
 
 class BadRequestError(APIError):

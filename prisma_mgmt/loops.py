@@ -27,8 +27,8 @@ class LoopGuard:
         loop = running_loop()
         if not self.serves(loop):
             raise RuntimeError(
-                f"this {self._owner} was first used in {self._loop!r} and serves that event loop only, "
-                f"but it is now used in {loop!r}; make one for each loop"
+                f"this {self._owner} was first used in another event loop, and serves that event loop only: "
+                "make one for each loop, such as inside the function that asyncio.run() runs"
             )
 
     def over(self) -> bool:

@@ -2,9 +2,10 @@
 
 import inspect
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, cast
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from attrs import field, frozen
 
@@ -22,6 +23,8 @@ from prisma_mgmt.errors import AuthError, CallbackError, NetworkError, PrismaErr
 from prisma_mgmt.masks import Secret, bare
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -114,6 +117,7 @@ class LoginApp:
         self._base, self._origin = base, _origin(base)
         self._name, self._max_age = cookie, int(checked_seconds(max_age, "max_age", least=1))
         self._secure = is_secure(oauth.redirect_uri) or cookie.startswith(("__Host-", "__Secure-"))
+        self._aliases = _aliases(urlsplit(self._origin).netloc)
         self._sealer = LoginSealer(keys, client_id=oauth.client_id, now=oauth.now)
         self._box = Box(keys)
         self._purpose = f"prisma-mgmt session {oauth.client_id}"
@@ -154,8 +158,13 @@ class LoginApp:
                 return _page(404, "Nothing here", "There is no page at this address.")
 
     def _login(self, request: _Request) -> _Answer:
-        """Send the browser to the login server, with at most three logins pending in it."""
+        """Send the browser to the login server, with at most three logins pending in it.
+
+        One that knows this machine by another name goes there under the name that the login comes back to.
+        """
         asked = dict(parse_qsl(request.query, errors="replace"))
+        if request.headers.get("host") in self._aliases and "moved" not in asked:  # a proxy may say the same each time
+            return _Answer(303, to=self._login_at(next=asked.get("next"), moved="1"))
         login = self._oauth.login_url(scope=self._scope)
         gone = [self._expired(name) for name in self._sealer.surplus(request.cookies)]
         return _Answer(303, to=login.url, cookies=[*gone, self._sealer.cookie(login, asked.get("next"))])
@@ -164,6 +173,7 @@ class LoginApp:
         """Exchange the code, and give the browser a session of its own."""
         url = Secret(f"/callback?{request.query}")
         done: list[Cookie] = []  # the login's cookie, once it is of no more use
+        login: LoginRequest | None = None
         try:
             with bare:
                 login = self._sealer.open_for(request.cookies, url)
@@ -172,7 +182,7 @@ class LoginApp:
                 await self._begin(self._sessions[session_id], url, login)
         except PrismaError as error:
             unsent = isinstance(error, NetworkError) and error.unsent
-            return await self._failed(error, request, [] if unsent else done)
+            return await self._failed(error, request, [] if unsent else done, login.return_to if login else None)
         if (before := self.session(request.cookies)) is not None:
             await self._forget(before)  # no browser has its cookie any more
         value = self._box.seal_json([session_id, self._oauth.now()], self._purpose)
@@ -218,16 +228,23 @@ class LoginApp:
 
     # What is shown
 
-    async def _failed(self, error: PrismaError, request: _Request, cookies: list[Cookie]) -> _Answer:
+    async def _failed(
+        self, error: PrismaError, request: _Request, cookies: list[Cookie], return_to: str | None
+    ) -> _Answer:
         to = await _call(self._on_error, error)
         if isinstance(to, str) and to:
             return _Answer(303, to=to, cookies=cookies)
         if isinstance(error, CallbackError) and error.error is None and await self._is_logged_in(request):
-            links = {"Go on": self._after_login, "Log in again": f"{self._base}/login"}
+            links = {"Go on": return_to or self._after_login, "Log in again": self._login_at(next=return_to)}
             text = "This login is over: it was finished before, or it has expired. You are still logged in."
             return _page(400, "You are logged in already", text, links, cookies=cookies)
         status, title, text = _words(error, urlsplit(self._base).netloc)
-        return _page(status, title, text, {"Log in": f"{self._base}/login"}, cookies=cookies)
+        return _page(status, title, text, {"Log in": self._login_at(next=return_to)}, cookies=cookies)
+
+    def _login_at(self, **query: str | None) -> str:
+        """Where browsers find the login, under the name that it comes back to."""
+        text = urlencode({key: value for key, value in query.items() if value}, safe="/")
+        return f"{self._base}/login?{text}".removesuffix("?")
 
     async def _is_logged_in(self, request: _Request) -> bool:
         session = self.session(request.cookies)
@@ -238,6 +255,15 @@ class LoginApp:
 
     def _expired(self, name: str) -> Cookie:
         return cookie(name, "", 0, secure=self._secure)
+
+
+def _aliases(host: str) -> list[list[str]]:
+    """What a Host header may hold if `host` is this machine and a browser knows it by another name.
+
+    A cookie that is set under one name is not sent to another.
+    """
+    parts = re.fullmatch(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", host)
+    return [[one + (parts[2] or "")] for one in _LOOPBACK if one != parts[1]] if parts else []
 
 
 def _page(
@@ -251,7 +277,7 @@ def _words(error: PrismaError, host: str) -> tuple[int, str, str]:
     if isinstance(error, NetworkError):
         return 502, "The login server did not answer", "Try again in a moment."
     if isinstance(error, AuthError) and error.error == "access_denied":
-        return 403, "You said no", "Nothing was let in. You can log in whenever you like."
+        return 403, "You said no", "The application got no access. You can log in whenever you like."
     if isinstance(error, CallbackError) and error.error is None:
         text = f"It expired, was finished before, or began in another browser or under another name than {host}."
         return 400, "This login is over", text

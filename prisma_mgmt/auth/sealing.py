@@ -203,7 +203,7 @@ def _key_bytes(key: bytes | str) -> bytes:
             key = b""
     checked_kind(key, bytes, "a key", "bytes or text")
     if len(key) != 32:
-        raise ValueError("a key must be 32 bytes, or their base64 text, as new_key() gives it")
+        raise ValueError("each of keys must be 32 bytes, or their base64 text, as new_key() gives it")
     return key
 
 

@@ -248,7 +248,8 @@ class Vault:
         except BaseException as error:  # a storage is user code, and may raise anything
             if not _is_fault(error):
                 raise
-            raise AuthError(f"the token storage failed: {type(error).__name__}") from error
+            what = f"{type(error).__name__} ({type(self._storage).__name__})"
+            raise AuthError(f"the token storage failed: {what}") from error
 
     def _report_unsaved(self, error: AuthError) -> None:
         if self.ledger.unsaved is not None and self.ledger.unsaved.wanted is None:

@@ -289,6 +289,13 @@ class BaseClient:
     ) -> None:
         await self.aclose()
 
+    if not TYPE_CHECKING:  # or a type checker would not say that `with` is wrong
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(f"write `async with` in place of `with`: a {type(self).__name__} is closed asynchronously")
+
+        __exit__ = None  # so that nothing takes it for a context manager of this kind
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}{' view' if self._is_view else ''} of {self.base_url}>"
 
@@ -328,6 +335,8 @@ def _auth(auth: Auth | str | Credentials) -> Auth:
     if isinstance(auth, str):
         given = ServiceToken(auth)
         return Auth(given, "given as auth=", who=given)
+    if type(auth).__name__ == "SessionManager":  # which this layer does not know
+        raise TypeError("auth must be the session of one user, such as sessions[user], not a SessionManager")
     checked_methods(auth, "auth, if it is no token,", "access_token", "renew")
     tracked = None
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):

@@ -5,7 +5,7 @@ The iterators are classes, not async generators: an abandoned one leaves nothing
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, TypeVar, overload
 
 import anyio
 from anyio.abc import TaskGroup
@@ -159,6 +159,11 @@ class Pager(Generic[T]):
 
     def __aiter__(self) -> AsyncIterator[T]:
         return _Items(self.pages())
+
+    if not TYPE_CHECKING:  # or a type checker would take it for a sequence
+
+        def __getitem__(self, index: object) -> NoReturn:  # which `for` without `async` asks for, too
+            raise TypeError("nothing is here yet: await the list for its first page, or walk it with `async for`")
 
     def __repr__(self) -> str:  # which asyncio.create_task quotes when it is given a pager
         return f"<Pager of {self._what}; to run it as a task write pager.all(), or pager.first()>"

@@ -27,7 +27,7 @@ def path(template: str, *ids: str) -> Filled:
     Raises ValueError for an id that is empty, "." or "..", or holds control characters; TypeError for one that is no
     string.
     """
-    filled = Filled(template.format(*map(_segment, ids)))
+    filled = Filled(template.format(*[_segment(one, template) for one in ids]))
     filled.template = template
     return filled
 
@@ -55,15 +55,15 @@ def route(path: str) -> str:
     return getattr(path, "template", path).replace("{}", "{id}")
 
 
-def _segment(value: str) -> str:
+def _segment(value: str, template: str = "the path") -> str:
     if value.__class__ is not str:
         if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError(f"an id must be a string, not {type(value).__name__}")
+            raise TypeError(f"an id must be a string, not {type(value).__name__} (in {template})")
         value = str.__str__(value)  # of an Enum's member its value, not its name
     if _PLAIN.fullmatch(value):  # as ids are
         return value
     if value in ("", ".", ".."):
-        raise ValueError(f"{value!r} is no id")
+        raise ValueError(f"{value!r} is no id (in {template})")
     if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):
         raise ValueError(f"the id {value!r} holds control characters")
     return quote(value, safe="")

@@ -1,21 +1,27 @@
 """Serve the sandbox from the command line: `python -m prisma_mgmt.sandbox`."""
 
 import argparse
+import os
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prisma_mgmt.sandbox import Sandbox
 
 
+ENDS = (signal.SIGINT, signal.SIGTERM)
+
+
 def main() -> int:
     options = vars(_parser().parse_args())
-    for end in (signal.SIGINT, signal.SIGTERM):  # a shell's background job has Ctrl-C ignored
+    for end in ENDS:  # a shell's background job has Ctrl-C ignored
         signal.signal(end, signal.default_int_handler)
     try:
-        _serve(**options)
+        return _serve(**options)
     except (ImportError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -24,7 +30,7 @@ def main() -> int:
     return 0
 
 
-def _serve(*, env: bool, service_token: str | None, redirect_uri: list[str], **options: Any) -> None:
+def _serve(*, command: list[str], env: bool, service_token: str | None, redirect_uri: list[str], **options: Any) -> int:
     from prisma_mgmt.sandbox import Sandbox
     from prisma_mgmt.sandbox.server import REDIRECT_URIS
 
@@ -33,10 +39,40 @@ def _serve(*, env: bool, service_token: str | None, redirect_uri: list[str], **o
     with Sandbox(redirect_uris=list(dict.fromkeys((*REDIRECT_URIS, *redirect_uri))), **options) as sandbox:
         if service_token is not None:
             sandbox.service_token = service_token
+        if command:
+            return _run(command, sandbox.environment)
         sandbox.on_request(lambda one: print(one.line(), file=sys.stderr, flush=True))
         print(_exports(sandbox) if env else _banner(sandbox), flush=True)
         while True:
             time.sleep(3600)
+
+
+def _run(command: list[str], variables: dict[str, str]) -> int:
+    """Run a command until it ends, and hand on the signals to end. Returns its exit code, as a shell tells it."""
+    early: list[int] = []
+    tell = early.append
+
+    def hand_on(number: int, _frame: object) -> None:
+        if number != signal.SIGINT or not _in_the_foreground():
+            tell(number)
+
+    for end in ENDS:
+        signal.signal(end, hand_on)
+    with subprocess.Popen(command, env={**os.environ, **variables}) as child:  # noqa: S603  # the user's own command
+        tell = child.send_signal
+        for number in early:
+            tell(number)
+        code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _in_the_foreground() -> bool:
+    """Return True if a terminal sends its Ctrl-C to this process: it sends one to the command, too."""
+    try:
+        with Path(os.ctermid()).open() as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except (AttributeError, OSError):  # there is none
+        return sys.platform == "win32"
 
 
 def _exports(sandbox: "Sandbox") -> str:
@@ -62,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--auto-approve", action="store_true", help="log in without the consent page")
     add("--postgres", metavar="DSN", help='a PostgreSQL behind the databases; "auto" starts one')
     add("--env", action="store_true", help="print what to paste into a shell, for programs that use the sandbox")
+    add("command", nargs="*", metavar="-- COMMAND", help="run it with the variables of --env, and end with it")
     return parser
 
 

@@ -50,6 +50,9 @@ class Application(Site):
         found = self._find(segments_of(path)).get(method)
         return None if found is None else found.template
 
+    def routes(self) -> list[tuple[str, str]]:
+        return [(one.method, one.template) for one in self._describe().operations]
+
     def _find(self, segments: Sequence[str]) -> Mapping[str, Operation | Link]:
         """What a path leads to, by method."""
         description = self._describe()

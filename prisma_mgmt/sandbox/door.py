@@ -11,7 +11,7 @@ import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
-from prisma_mgmt.sandbox.faults import Fault, Faults, names_of
+from prisma_mgmt.sandbox.faults import Fault, Faults, names_of, nearest
 from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked_body, masked_headers, masked_query
 from prisma_mgmt.sandbox.site import Site
 from prisma_mgmt.sandbox.wire import ApiError
@@ -75,7 +75,7 @@ class Door:
 
     def __init__(self, host: str, clock: Callable[[], float]) -> None:
         self.sites: dict[str, Site] = {}
-        self.faults: Faults = Faults(self._knows)
+        self.faults: Faults = Faults(self._check_route)
         self.kept: deque[Exchange] = deque(maxlen=KEPT)
         self.hang_up: Callable[[Scope], bool] | None = None  # cuts the connection of a request, if it knows it
         self.on_request: Teller | None = None
@@ -136,11 +136,16 @@ class Door:
         while not (await exchange.receive())["type"].endswith(".disconnect"):
             pass
 
-    def _knows(self, method: str, path: str) -> bool:
-        """Tell if a route is one of the sandbox's; without a prefix it may be one of any API."""
+    def _check_route(self, route: str) -> None:
+        """Raise ValueError for a route that the sandbox does not have; without a prefix it may be one of any API."""
+        method, _, path = route.partition(" ")
         api, prefix = place_of(path)
         sites = [self.sites[api]] if prefix else [it for name, it in self.sites.items() if name != OWN]
-        return any(it.template_of(method, path.removeprefix(prefix) or "/") is not None for it in sites)
+        found = [it.template_of(method, path.removeprefix(prefix) or "/") for it in sites]
+        if not any(it and (prefix or path.startswith("/v1/") or not it.startswith("/v1/")) for it in found):
+            known = [f"{one} {prefix}{it}" for site in sites for one, it in site.routes()]
+            meant = f"{method} /v1{path}" if any(found) else nearest(route, known)
+            raise ValueError(f"there is no route {route!r}" + (f"; did you mean {meant!r}?" if meant else ""))
 
 
 def serves(own: str, host: str) -> bool:

@@ -2,8 +2,9 @@
 
 import re
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Literal, get_args
 
 from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole
@@ -51,16 +52,15 @@ FIELDS = {_JSON_NAMES.get(one.name, one.name): one.name for one in fields(Fault)
 class Faults:
     """The faults that were asked for, in that order; those that have happened often enough stay, to be counted."""
 
-    def __init__(self, known: Callable[[str, str], bool]) -> None:
-        """`known` tells if a method and a path are a route of the sandbox: a fault elsewhere would never happen."""
-        self._known = known
+    def __init__(self, check: Callable[[str], None]) -> None:
+        """`check` raises ValueError for a route that the sandbox does not have: a fault there would never happen."""
+        self._check = check
         self._lock = threading.Lock()
         self._asked: list[Fault] = []
 
     def add(self, fault: Fault) -> Fault:
-        method, _, path = fault.route.partition(" ")
-        if fault.route != "*" and not self._known(method, path):
-            raise ValueError(f"the sandbox has no route {fault.route!r}")
+        if fault.route != "*":
+            self._check(fault.route)
         with self._lock:
             self._asked.append(fault)
         return fault
@@ -91,6 +91,13 @@ def names_of(method: str, *paths: str | None) -> set[str]:
     return {_bare(f"{method} {path}") for path in paths if path is not None}
 
 
+def nearest(route: str, routes: Sequence[str]) -> str | None:
+    """The route that somebody may have meant; None if none is like it."""
+    bare = {_bare(one): one for one in reversed(routes)}  # the first of those that are alike
+    close = get_close_matches(_bare(route), bare, n=1)
+    return bare[close[0]] if close else None
+
+
 def _bare(route: str) -> str:
-    """A route without the names of its parameters: faults may name them as they like."""
-    return re.sub(r"\{[^{}/]*\}", "{}", route)
+    """A route without the names of its parameters and without `/v1`, which two of the APIs leave out."""
+    return re.sub(r"\{[^{}/]*\}", "{}", route).replace("/v1/", "/", 1)

@@ -54,3 +54,7 @@ class Site:
     def template_of(self, method: str, path: str) -> str | None:
         """The route that a path leads to, such as /v1/projects/{id}; None if there is none."""
         return path if method in self._routes.get(path, {}) else None
+
+    def routes(self) -> list[tuple[str, str]]:
+        """Every method and path that there is."""
+        return [(method, path) for path, methods in self._routes.items() for method in methods]

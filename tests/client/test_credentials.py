@@ -41,6 +41,13 @@ def test_tokens_that_are_refused(bad: str) -> None:
     assert not bad.strip() or bad not in str(caught.value)
 
 
+@pytest.mark.parametrize("word", ["Bearer", "bearer"])
+def test_a_token_goes_without_the_word_bearer(word: str) -> None:
+    with pytest.raises(ValueError, match=r"leave out the word Bearer$") as caught:
+        ManagementClient(f"{word} canary")
+    assert "canary" not in str(caught.value)
+
+
 def test_a_secret_is_a_string_that_does_not_show_itself() -> None:
     secret = Secret("hunter2")
     assert secret == "hunter2"

@@ -67,6 +67,16 @@ async def test_an_error_of_a_real_answer_pickles() -> None:
     assert twin.headers["x-request-id"] == "req_1"
 
 
+@pytest.mark.anyio
+async def test_what_the_api_says_stands_in_the_text_of_an_error_without_its_full_stops() -> None:
+    told = {"code": "c", "message": "There is no such region.", "hint": "Use one of: us-east-1, …."}
+    client, _ = scripted(answer(422, {"error": told}))
+    with pytest.raises(APIError) as caught:
+        await client.connections.get("con_1")
+    assert str(caught.value).startswith("422 c: There is no such region (Use one of: us-east-1, …): GET https://")
+    assert (caught.value.message, caught.value.hint) == (told["message"], told["hint"])
+
+
 # Secrets
 
 

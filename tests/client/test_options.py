@@ -5,6 +5,7 @@ import inspect
 import pickle
 import ssl
 from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +21,8 @@ from prisma_mgmt import (
     RetryPolicy,
     TrackedCredentials,
 )
+from prisma_mgmt.auth import OAuthClient, SessionManager
+from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.core.resource import Resource
 from tests.kit.rig import Gate
 from tests.kit.script import Renewing, Script, answer, over, scripted
@@ -46,6 +49,7 @@ class Awaited:
     async def __call__(self, event: object) -> None: ...
 
 
+EVERYBODY = SessionManager(OAuthClient("app", "https://app.example/callback"), lambda _: MemoryTokenStorage())
 OPTIONS: list[tuple[str, Any, type[Exception], str]] = [
     ("http_client", httpx.Client, TypeError, r"httpx\.AsyncClient, not the class httpx\.Client"),
     ("http_client", Httpx2Client(), TypeError, r"must be an httpx\.AsyncClient, not httpx2\.AsyncClient"),
@@ -72,6 +76,7 @@ SHARED: list[tuple[str, Any, type[Exception], str]] = [
     ("timeout", httpx.Timeout(5), TypeError, "timeout must be a number of seconds, not Timeout"),
     ("auth", b"token", TypeError, "auth.* methods access_token, renew, not bytes"),
     ("auth", Renewing, TypeError, "auth.* methods access_token, renew, not the class Renewing"),
+    ("auth", EVERYBODY, TypeError, r"one user, such as sessions\[user\]"),
     ("auth", Half("token"), TypeError, "auth must be an object with the methods accepted, outdated, drain"),
     ("on_event", 5, TypeError, "on_event"),
     ("on_event", Awaited(), TypeError, "on_event must be a plain function"),
@@ -87,6 +92,13 @@ def test_an_option_that_cannot_be_right_is_refused_where_it_is_given(
     if (name, value, kind, told) in SHARED:
         with pytest.raises(kind, match=told):
             ManagementClient("token").with_options(**{name: value})
+
+
+def test_a_client_in_a_with_that_is_not_async_says_what_to_write() -> None:
+    client: Any = ManagementClient("token")
+    with pytest.raises(TypeError, match="write `async with` in place of `with`"), client:
+        pass
+    assert not isinstance(client, AbstractContextManager)
 
 
 def test_a_synchronous_client_is_refused() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import copy
 import gc
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import anyio
@@ -108,6 +108,15 @@ async def test_walking_a_page_as_if_it_were_a_pager_says_what_to_write() -> None
     with pytest.raises(TypeError, match=r"`for item in page`.*leave out the await"):
         async for _ in await client.connections.list():
             pass
+
+
+async def test_a_pager_that_is_taken_for_a_list_says_what_to_write() -> None:
+    client, _ = scripted(page("a"))
+    pager: Any = client.connections.list()
+    for take in (list, lambda it: it[0], lambda it: [*it], lambda it: "a" in it):
+        with pytest.raises(TypeError, match="await the list for its first page, or walk it with `async for`"):
+            take(pager)
+    assert not isinstance(pager, Iterable)
 
 
 async def test_a_pager_is_neither_pickled_nor_copied() -> None:

@@ -50,6 +50,12 @@ def test_ids_that_are_refused(value: str) -> None:
         path("/v1/{}", value)
 
 
+def test_a_refused_id_is_told_with_its_path() -> None:
+    for value, kind in (("", ValueError), (None, TypeError)):
+        with pytest.raises(kind, match=r"\(in /v1/projects/\{\}\)$"):
+            path("/v1/projects/{}", value)  # type: ignore[arg-type]  # None is what is tested
+
+
 @pytest.mark.parametrize("value", [None, 5, b"x"])
 def test_ids_of_another_type(value: Any) -> None:
     with pytest.raises(TypeError, match="must be a string"):

@@ -1,8 +1,10 @@
 """LoginApp: what a browser meets at /login, /callback and /logout, with the sandbox as the login server."""
 
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from html import unescape
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -93,6 +95,10 @@ def cookies_set_by(answer: httpx.Response) -> dict[str, Any]:
     for one in answer.headers.get_list("set-cookie"):
         found.load(one)
     return dict(found)
+
+
+def links_of(answer: httpx.Response) -> list[str]:
+    return [unescape(one) for one in re.findall(r'href="([^"]*)"', answer.text)]
 
 
 # From login to logout
@@ -259,9 +265,80 @@ async def test_a_user_who_says_no_gets_a_page(site: Site) -> None:
     answer = await site.browser.get(f"/prisma/callback?{query}")
     assert answer.status_code == 403
     assert "You said no" in answer.text
+    assert "got no access" in answer.text
     assert f'href="{HOME}/login"' in answer.text
     assert "canary" not in answer.text
     assert (site.session, site.pending) == (None, [])
+
+
+async def test_a_user_who_said_no_and_then_yes_comes_to_where_they_wanted_to_go(site: Site) -> None:
+    wanted = "/projects?a=1&b=%C3%BC"
+    state = parse_qs(urlsplit(await site.begin(next=wanted)).query)["state"][0]
+    answer = await site.browser.get("/prisma/callback", params={"error": "access_denied", "state": state})
+    [link] = links_of(answer)
+    assert link.startswith(f"{HOME}/login?next=")
+    again = await site.approve((await site.browser.get(link)).headers["location"])
+    assert (await site.browser.get(again)).headers["location"] == wanted
+
+
+async def test_who_comes_back_twice_with_the_same_cookie_goes_on_to_where_they_wanted_to_go(site: Site) -> None:
+    callback = await site.begin(next="/projects")
+    cookies = dict(site.browser.cookies)
+    await site.browser.get(callback)
+    cookies |= dict(site.browser.cookies)
+    site.browser.cookies.clear()
+    answer = await site.browser.get(callback, headers={"cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())})
+    assert "You are logged in already" in answer.text
+    assert links_of(answer) == ["/projects", f"{HOME}/login?next=/projects"]
+
+
+# Under another name
+
+LOCAL = "http://127.0.0.1:8765"
+
+
+@pytest.mark.parametrize("host", ["localhost:8765", "[::1]:8765"])
+async def test_a_login_under_another_name_of_this_machine_goes_on_under_the_right_one(
+    sandbox: Sandbox, host: str
+) -> None:
+    async with site_at(sandbox, home=LOCAL) as site:
+        moved = await site.browser.get("/login", params={"next": "/projects?a=1"}, headers={"host": host})
+        assert (moved.status_code, "set-cookie" in moved.headers) == (303, False)
+        assert moved.headers["location"].startswith(f"{LOCAL}/login?next=")
+        begun = await site.browser.get(moved.headers["location"])
+        done = await site.browser.get(await site.approve(begun.headers["location"]))
+        assert (done.status_code, done.headers["location"]) == (303, "/projects?a=1")
+
+
+async def test_a_proxy_that_says_another_name_each_time_ends_in_no_loop(sandbox: Sandbox) -> None:
+    async with site_at(sandbox, home=LOCAL) as site:
+        headers = {"host": "localhost:8765"}
+        moved = await site.browser.get("/login?next=/projects", headers=headers)
+        begun = await site.browser.get(moved.headers["location"], headers=headers)
+        assert begun.headers["location"].startswith(sandbox.auth_url)
+        callback = await site.approve(begun.headers["location"])
+        assert (await site.browser.get(callback, headers=headers)).headers["location"] == "/projects"
+
+
+@pytest.mark.parametrize(
+    ("home", "host"),
+    [
+        (LOCAL, "127.0.0.1:8765"),
+        (LOCAL, "localhost:8000"),  # the application, behind something that browsers talk to
+        (LOCAL, "localhost"),
+        (LOCAL, ""),
+        (LOCAL, "app.example"),
+        (HOME.removesuffix("/prisma"), "localhost"),
+        (HOME.removesuffix("/prisma"), "10.0.0.7:8000"),
+        (HOME.removesuffix("/prisma"), "other.example"),
+        ("https://localhost.example", "127.0.0.1.example"),
+    ],
+)
+async def test_a_login_under_any_other_name_begins_where_it_is(sandbox: Sandbox, home: str, host: str) -> None:
+    async with site_at(sandbox, home=home) as site:
+        begun = await site.browser.get("/login", headers={"host": host})
+        assert begun.headers["location"].startswith(sandbox.auth_url)
+        assert len(cookies_set_by(begun)) == 1
 
 
 async def test_a_replayed_callback_leaves_the_login_as_it_is(site: Site) -> None:

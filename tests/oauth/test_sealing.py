@@ -38,7 +38,7 @@ LOGIN = OAuthClient("client", "https://app.example/callback").login_url()
 )
 @pytest.mark.parametrize("kind", [TokenCipher, LoginSealer])
 def test_keys_that_are_none(kind: Any, keys: Any) -> None:
-    with pytest.raises(ValueError, match="key") as caught:
+    with pytest.raises(ValueError, match="keys must be") as caught:
         kind(keys)
     assert "canary" not in str(caught.value)
 

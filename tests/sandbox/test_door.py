@@ -5,6 +5,7 @@ import inspect
 import io
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -528,6 +529,94 @@ def test_a_wrong_option_is_one_line(options: tuple[str, ...], words: str) -> Non
     done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(f".*{words}.*\n", done.stderr)
+
+
+# A command that runs in the sandbox
+
+VISITOR = """
+import os, signal, sys, urllib.request
+ends = {signal.SIGINT, signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # until they are waited for
+url = os.environ["PRISMA_MANAGEMENT_API_URL"]
+headers = {"Authorization": "Bearer " + os.environ["PRISMA_SERVICE_TOKEN"]}
+print(urllib.request.urlopen(urllib.request.Request(url + "/v1/me", headers=headers)).status, url, flush=True)
+interrupted = 0
+while signal.sigwait(ends) == signal.SIGINT:
+    interrupted += 1
+    print("interrupted", flush=True)
+sys.exit(interrupted * 10 + 3)
+"""
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str], *streams: int) -> "Iterator[subprocess.Popen[str]]":
+    """A program in a session of its own, which ends with the block."""
+    first, second, third = streams
+    with subprocess.Popen(
+        command, stdin=first, stdout=second, stderr=third, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def alone(*command: str) -> "contextlib.AbstractContextManager[subprocess.Popen[str]]":
+    """The sandbox with a command, and without a terminal."""
+    return started([*COMMAND, "--", *command], subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE)
+
+
+def test_a_command_runs_in_the_sandbox_and_is_told_of_signals() -> None:
+    with alone(sys.executable, "-c", VISITOR) as process:
+        assert process.stdout is not None
+        status, url = process.stdout.readline().split()
+        assert (status, httpx.get(f"{url}/v1/me").status_code) == ("200", 401)
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "interrupted\n"
+        process.terminate()
+        rest = process.communicate(timeout=10)
+    assert (process.returncode, *rest) == (23, "", "")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def test_ctrl_c_at_a_terminal_comes_to_a_command_once() -> None:
+    keyboard, terminal = pty.openpty()
+    take_it = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", take_it, *COMMAND, "--", sys.executable, "-c", VISITOR]
+    with io.FileIO(keyboard) as screen, started(command, terminal, terminal, terminal) as process:
+        os.close(terminal)
+        assert read_line(screen).startswith(b"200 ")
+        os.write(keyboard, b"\x03")
+        assert b"interrupted" in read_line(screen)
+        process.send_signal(signal.SIGINT)  # alone, since two that come together may count as one
+        process.terminate()
+        assert process.wait(timeout=10) == 13
+
+
+def read_line(screen: io.FileIO) -> bytes:
+    """A line of a terminal, of which more may never come."""
+    line = b""
+    while not line.endswith(b"\n"):
+        line += screen.read(1)
+    return line
+
+
+@pytest.mark.parametrize(("code", "told"), [("exit 0", 0), ("exit 5", 5), ("kill -9 $$", 128 + 9)])
+def test_the_exit_code_is_the_commands(code: str, told: int) -> None:
+    with alone("sh", "-c", f'test "$0 $1" = "a --" && {code}', "a", "--") as process:
+        assert (process.communicate(timeout=30), process.returncode) == (("", ""), told)
+
+
+def test_a_command_that_is_missing_is_one_line() -> None:
+    with alone("no-such-command") as process:
+        printed, told = process.communicate(timeout=30)
+    assert (process.returncode, printed) == (1, "")
+    assert re.fullmatch("[^\n]*'no-such-command'\n", told)
 
 
 def test_a_missing_dependency_is_one_line(tmp_path: Path) -> None:

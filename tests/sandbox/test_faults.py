@@ -1,6 +1,7 @@
 """Faults on request: what fails, comes late or is cut off, for callers in this process and in others."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -124,6 +125,46 @@ def test_a_fault_that_could_not_happen_is_an_error(local: Sandbox, arguments: di
     with pytest.raises(ValueError, match=words):
         local.fail(**{"route": "GET /v1/projects", **arguments})
     assert local.faults.asked() == []
+
+
+@pytest.mark.parametrize(
+    ("route", "meant"),
+    [
+        ("GET /projects", "GET /v1/projects"),
+        ("DELETE /projects/{id}", "DELETE /v1/projects/{id}"),
+        ("GET /projects/proj_1", "GET /v1/projects/proj_1"),
+        ("GET /v1/projcts", "GET /v1/projects"),
+        ("GET /postgres/v1/database/{id}", "GET /postgres/v1/databases/{databaseId}"),
+        ("POST /tokens", "POST /token"),
+        ("POST /auth/tokens", "POST /auth/token"),
+    ],
+)
+@pytest.mark.parametrize("ask", [Sandbox.fail, Sandbox.cut, lambda it, route: it.delay(route, 1)])
+def test_a_fault_for_a_route_that_is_none_names_the_nearest_one(
+    local: Sandbox, other: httpx.Client, ask: Any, route: str, meant: str
+) -> None:
+    words = f"there is no route {route!r}; did you mean {meant!r}?"
+    with pytest.raises(ValueError, match=re.escape(words)):
+        ask(local, route)
+    answer = other.post("/faults", json={"route": route, "kind": "cut"})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (422, words)
+    assert local.faults.asked() == []
+
+
+def test_what_is_like_no_route_has_no_nearest_one(local: Sandbox) -> None:
+    with pytest.raises(ValueError, match=r"there is no route 'GET /quite/another/thing'$"):
+        local.fail("GET /quite/another/thing")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("route", ["GET /postgres/workspaces/{id}", "GET /postgres/v1/workspaces/{id}"])
+async def test_a_route_of_an_api_that_leaves_out_the_version_may_leave_it_out(local: Sandbox, route: str) -> None:
+    for named in (route, route.replace("{id}", local.workspace_id)):
+        fault = local.fail(named, 500)
+        async with local.postgres_client(retry=ONCE) as postgres:
+            with pytest.raises(ServerError):
+                await postgres.workspaces.get(local.workspace_id)
+        assert fault.met == 1
 
 
 def test_an_answer_comes_late(local: Sandbox, caller: httpx.Client) -> None:

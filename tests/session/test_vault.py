@@ -86,7 +86,7 @@ async def test_a_storages_fault_is_an_auth_error_that_names_its_kind(kept: Vault
         lambda: kept.clear_refused(OLD),
     ]
     for call in calls:
-        with pytest.raises(AuthError, match="the token storage failed: ConnectionError") as caught:
+        with pytest.raises(AuthError, match=r"the token storage failed: ConnectionError \(FaultyStorage\)") as caught:
             await call()
         assert "canary" not in str(caught.value)
         assert isinstance(caught.value.__cause__, ConnectionError)

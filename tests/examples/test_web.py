@@ -73,6 +73,8 @@ def test_what_prisma_cannot_do_just_now_is_no_fault_of_the_application(name: str
             sandbox.fail("GET /v1/projects", status=503, retry_after=90)
             assert browser.get("/api/projects").json()["detail"] == "This does not work just now"
 
+        assert browser.get(route).status_code == 200
+
         sandbox.revoke_refresh_tokens()
         sandbox.expire_access_tokens()
         over = browser.get(route)

@@ -6,6 +6,8 @@ NetworkError that there was none, so that only what nobody here can mend is rais
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from copy import copy
+from functools import partial
 from typing import TypeAlias
 
 from attrs import define, field
@@ -14,7 +16,7 @@ from prisma_mgmt.checks import checked_token
 from prisma_mgmt.core.answers import api_error
 from prisma_mgmt.core.call import Answer, Call
 from prisma_mgmt.core.clock import Clock
-from prisma_mgmt.core.connection import Request
+from prisma_mgmt.core.connection import OutdatedError, Request
 from prisma_mgmt.core.pool import Place, Pool
 from prisma_mgmt.core.record import record_answer, records
 from prisma_mgmt.core.retry import FULL, Budget, Gates, may_have_acted
@@ -111,16 +113,22 @@ class Pipeline:
     async def _in_a_place(self, call: Call, token: str | None) -> Outcome:
         """Wait for a place, and send; renew first if the credentials know by then that `token` would be refused.
 
-        Meanwhile the place is given back, so that nobody waits while this call does.
+        Meanwhile the place is given back, so that nobody waits while this call does. They are asked again once a
+        connection is made.
         """
         tracked = call.options.auth.tracked
         for _ in range(_RENEWALS):
             request = call.request(token)
-            async with self.pool.place() as place:
-                if call.failure is not None and self.clock.monotonic() >= call.until:
-                    raise call.failure
-                if tracked is None or token is None or not tracked.outdated(token):
+            if tracked is not None and token is not None:
+                request.outdated = partial(tracked.outdated, token)
+            try:
+                async with self.pool.place() as place:
+                    if call.failure is not None and self.clock.monotonic() >= call.until:
+                        raise call.failure
+                    request.check()
                     return await self._exchange(call, token, request, place)
+            except OutdatedError:
+                pass
             another = await self._renewed(call, token)
             if another is None:  # the API's own 401 says more than we could
                 tracked = None
@@ -176,17 +184,27 @@ class Pipeline:
             yield
         except PrismaError as error:
             assert isinstance(outcome, Answer)
-            last: BaseException = error
-            while last.__cause__ is not None:
-                last = last.__cause__
-            if not isinstance(last, APIError):  # another call's, which waited for the same renewal
-                last.__cause__ = api_error(outcome, self.clock.now())
+            _give_cause(error, api_error(outcome, self.clock.now()))
             raise
 
 
 def _is_success(call: Call, answer: Answer) -> bool:
     """A switch to another protocol is one too, and a DELETE that finds nothing after a try that may have worked."""
     return answer.open is not None or (answer.status == 404 and call.method == "DELETE" and call.acted)
+
+
+def _give_cause(error: BaseException, refusal: APIError) -> None:
+    """Make the API's own 401 the last cause of an error. Its causes are copied: other calls' errors may share them."""
+    while (cause := error.__cause__) is not None:
+        try:
+            mine = copy(cause)
+        except Exception:  # what cannot be copied, whatever its class makes of that, stays as it is
+            return
+        mine.__traceback__, mine.__context__ = cause.__traceback__, cause.__context__
+        mine.__cause__, mine.__suppress_context__ = cause.__cause__, cause.__suppress_context__
+        error.__cause__ = error = mine
+    if not isinstance(error, APIError):  # another call's, whose credentials raise one error for several
+        error.__cause__ = refusal
 
 
 def _sound(token: str) -> str:

@@ -59,6 +59,7 @@ class Place:
         """Send once. The answer, whole, or with its body still `open` if it is a success and that is wished for.
 
         A fault of the network is returned, and so is a RequestTimeoutError after `timeout` seconds.
+        Raises OutdatedError if the token was replaced meanwhile.
         """
         self._request = request
         connected = False
@@ -66,6 +67,7 @@ class Place:
             with anyio.move_on_after(timeout):
                 self._connection = connection = await self._pool.connected(request.origin)
                 connected = True
+                request.check()
                 self._reply = reply = await connection.send(request)
                 if opens and (200 <= reply.status < 300 or reply.status == 101):
                     self._body = body_of(reply)

@@ -23,6 +23,7 @@ _LAG = 60.0  # seconds for which a storage may give what was replaced
 _SPENT = 100  # pairs that are remembered as replaced
 _POLL = 0.01  # seconds between two looks at what another event loop holds
 _LEASE = 60.0  # seconds after which an event loop that holds something is taken for dead; a refresh takes less
+_STOPPED = 10.0  # the same for one that does not run: it may go on, but a refresh has ten seconds at most
 
 
 def mark(tokens: Tokens | None) -> bytes:
@@ -131,14 +132,19 @@ class Ledger:
 
 @define(eq=False)
 class _Claim:
-    """An event loop that holds something. One that was closed, or left behind by a fork, holds nothing."""
+    """An event loop that holds something. One that was closed, or left behind by a fork, holds nothing.
+
+    trio's loops do not stop and go on, and cannot be asked.
+    """
 
     loop: object
     process: int = field(factory=os.getpid)
     since: float = field(factory=time.monotonic)
 
     def lives(self) -> bool:
-        return not closed(self.loop) and self.process == os.getpid() and time.monotonic() - self.since < _LEASE
+        running = getattr(self.loop, "is_running", lambda: True)()
+        lease = _LEASE if running else _STOPPED
+        return not closed(self.loop) and self.process == os.getpid() and time.monotonic() - self.since < lease
 
 
 def ledger_of(

@@ -20,6 +20,7 @@ from prisma_mgmt.masks import strip
 _FRUITLESS = 10.0  # seconds in which a token that a refresh gave, and the API has not accepted, is not refreshed again
 _MOST = 2  # refreshes in that time of which nothing was accepted: processes must not go on outdoing each other
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
+_PATIENT = 3600.0  # seconds that a server may ask for; a session that waits for a slip of the pen looks dead
 _REMEMBERED = 10_000  # troubles, of all users together
 
 
@@ -70,11 +71,11 @@ class Trouble:
 
     @classmethod
     def after(cls, error: AuthError | NetworkError, before: "Trouble | None", now: float) -> "Trouble":
-        """The server's own Retry-After counts, else a pause twice as long as the one before."""
+        """The server's own Retry-After counts, up to an hour, else a pause twice as long as the one before."""
         strip(error)  # our frames hold tokens
         pause = min(_LONGEST_PAUSE, before.pause * 2) if before else _FIRST_PAUSE
         asked = error.retry_after if isinstance(error, AuthError) else None
-        return cls(error, pause, now + (asked or pause))
+        return cls(error, pause, now + min(asked or pause, _PATIENT))
 
 
 @frozen

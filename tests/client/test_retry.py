@@ -22,8 +22,8 @@ from prisma_mgmt import (
     RetryPolicy,
     ServerError,
 )
-from prisma_mgmt.core.answers import retry_after
 from prisma_mgmt.core.clock import Clock
+from prisma_mgmt.waits import retry_after
 from tests.conftest import FakeClock
 from tests.kit.rig import Gate
 from tests.kit.script import Renewing, Script, answer, over, scripted
@@ -143,6 +143,7 @@ async def test_no_try_begins_after_the_deadline(clock: FakeClock) -> None:
         ("7", 7),
         ("1.5", 1.5),
         ("20", 20),
+        ("2, 7", 7),  # a proxy has added its own
         (formatdate(NOW + 5, usegmt=True), 5),
         (formatdate(NOW - 5, usegmt=True), 0),
         *((nonsense, 0.5) for nonsense in ("", "-1", "nan", "inf", "1e3", "soon", "0x10", "1,2")),

@@ -210,6 +210,23 @@ async def test_a_pause_may_be_asked_for_in_seconds_or_as_a_date(clock: FakeClock
     assert caught.value.retry_after == 0
 
 
+async def test_a_pause_until_a_date_is_measured_by_the_servers_own_clock(clock: FakeClock) -> None:
+    headers = {name: formatdate(clock.time + at, usegmt=True) for name, at in (("date", 0), ("retry-after", 60))}
+    async with answering(Reply(503, headers=headers), Reply(body=GRANT)) as (server, _):
+        oauth, storage = oauth_at(server.url, now=lambda: clock.time + 7200), CountingStorage(OLD)
+        async with OAuthSession(oauth, storage, monotonic=clock.monotonic) as session:
+            for seconds in (0, 59, 1):
+                clock.time += seconds
+                asked = len(server.requests)
+                if seconds == 1:
+                    assert await session.renew(OLD.access_token) == ACCESS
+                else:
+                    with pytest.raises(AuthError, match="503") as caught:
+                        await session.renew(OLD.access_token)
+                    assert caught.value.retry_after == 60
+        assert (asked, len(server.requests)) == (1, 2)
+
+
 @pytest.mark.parametrize(
     "header", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +9999999999"]
 )

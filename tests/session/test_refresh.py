@@ -257,7 +257,17 @@ async def test_a_compressed_answer() -> None:
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("0", 0.0), ("", None), ("soon", None), ("-1", None), ("1e9", None), ("9" * 400, None), ("²", None)],
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+        ("1e9", None),
+        ("9" * 400, 1e9),
+        ("1.5", 1.5),
+        ("²", None),
+    ],
 )
 async def test_retry_after(header: str, seconds: float | None) -> None:
     headers = {"retry-after": header.encode().decode("latin-1")} if header.isascii() else {}

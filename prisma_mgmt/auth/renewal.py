@@ -154,9 +154,10 @@ class Renewal:
             new = await self.oauth.refresh(old)
         except LoginRequiredError:
             raise
-        except (AuthError, NetworkError) as error:
-            _remember(key, Trouble.after(error, trouble, self.monotonic()))
-            raise fresh(error) from error.__cause__
+        except Exception as error:  # a client or a transport of the user's may raise anything
+            failure = error if isinstance(error, AuthError | NetworkError) else _ended_with(error)
+            _remember(key, Trouble.after(failure, trouble, self.monotonic()))
+            raise fresh(failure) from failure.__cause__
         _troubles.pop(key, None)
         try:
             bearer(new.access_token)
@@ -172,6 +173,12 @@ class Renewal:
     def accepted(self) -> None:
         """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
         self.vault.ledger.unproven = ()
+
+
+def _ended_with(error: Exception) -> AuthError:
+    failure = AuthError(f"the refresh ended with {type(error).__name__}")
+    failure.__cause__ = error
+    return failure
 
 
 def _remember(key: bytes, trouble: Trouble) -> None:

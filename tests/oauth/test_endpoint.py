@@ -130,15 +130,18 @@ UNFIT = [
 ]
 
 
+@pytest.mark.parametrize("leeway", [60, 0])
 @pytest.mark.parametrize("unfit", UNFIT, ids=str)
-async def test_a_pair_is_stored_though_its_access_token_cannot_be_sent(unfit: dict[str, str], clock: FakeClock) -> None:
+async def test_a_pair_is_stored_though_its_access_token_cannot_be_sent(
+    unfit: dict[str, str], leeway: float, clock: FakeClock
+) -> None:
     """It is one AuthError, no request leaves with it, and after a pause the pair's refresh token is used."""
     async with answering(Reply(body={**GRANT, **unfit}), Reply(body={**GRANT, "refresh_token": "refresh-3"})) as (
         server,
         oauth,
     ):
         storage = CountingStorage(OLD)
-        async with OAuthSession(oauth, storage, monotonic=clock.monotonic) as session:
+        async with OAuthSession(oauth, storage, leeway=leeway, monotonic=clock.monotonic) as session:
             with pytest.raises(AuthError, match="no bearer token") as caught:
                 await session.renew(OLD.access_token)
             assert type(caught.value) is AuthError

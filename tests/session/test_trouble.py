@@ -188,6 +188,28 @@ async def test_every_call_that_fails_ends_its_causes_with_its_own_401(world: Wor
     assert caught.value.__cause__.__cause__ is None, "no call of the API was in it"
 
 
+@pytest.mark.parametrize("error", [OSError, RuntimeError, anyio.BrokenResourceError])
+async def test_a_fault_of_a_users_transport_pauses_too(clock: FakeClock, error: type[Exception]) -> None:
+    asked = list[httpx.Request]()
+
+    class Down(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append(request)
+            raise error("down")
+
+    oauth = oauth_at("https://auth.example", transport=Down(), now=clock.now)
+    session = OAuthSession(oauth, CountingStorage(Prisma().tokens()), monotonic=clock.monotonic)
+    old = await session.access_token()
+    errors = [one for _ in range(4) for one in await together(1, lambda: session.renew(old))]
+    assert [(str(one), type(one.__cause__)) for one in errors] == [
+        (f"the refresh ended with {error.__name__}", error)
+    ] * 4
+    assert len(asked) == 1
+    clock.time += 1
+    await together(1, lambda: session.renew(old))
+    assert len(asked) == 2
+
+
 # S9: logins and logouts
 
 

@@ -1,6 +1,5 @@
 """The token endpoint (RFC 6749 §3.2): post a form, believe only a well-formed grant."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -10,11 +9,10 @@ import anyio
 from attrs import frozen
 
 from prisma_mgmt.auth.callback import clean
-from prisma_mgmt.auth.exchange import LARGEST, Answer, Exchange
-from prisma_mgmt.auth.tokens import loads
+from prisma_mgmt.auth.exchange import Answer, Exchange, fields_of
 from prisma_mgmt.checks import checked_token
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
-from prisma_mgmt.masks import Secret, SecretBytes, masked
+from prisma_mgmt.masks import Secret
 from prisma_mgmt.waits import retry_after
 
 _CODES = frozenset(  # RFC 6749 §5.2, RFC 7009 §2.2.1, and what servers say that have no time
@@ -128,17 +126,6 @@ def bearer(access_token: str) -> Secret:
     except ValueError:
         pass
     raise AuthError("the access token is no bearer token, or holds characters that no header can carry: log in again")
-
-
-def fields_of(answer: Answer) -> dict[str, Any]:
-    """The answer's JSON object, all its strings masked; empty for anything else."""
-    body = SecretBytes(answer.body)
-    text = Secret(body.decode(json.detect_encoding(body), "replace"))  # an odd byte beside the pair does not cost it
-    try:
-        found = masked(loads(text)) if len(body) <= LARGEST else None
-    except (ValueError, RecursionError):
-        found = None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def _text(value: object) -> Secret:

@@ -12,8 +12,8 @@ from attrs import frozen
 
 from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.closing import Unpickled
-from prisma_mgmt.auth.endpoint import bearer, fields_of
-from prisma_mgmt.auth.exchange import Exchange
+from prisma_mgmt.auth.endpoint import bearer
+from prisma_mgmt.auth.exchange import Exchange, fields_of
 from prisma_mgmt.checks import checked_count, checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.errors import AuthError

@@ -4,8 +4,6 @@ Each method below calls the one after it. What has come of an exchange travels b
 NetworkError that there was none, so that only what nobody here can mend is raised.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from typing import TypeAlias
@@ -102,12 +100,14 @@ class Pipeline:
                 raise call.named(kind(told))
             token = _sound(await auth.credentials.access_token())
         outcome = await self._in_a_place(call, token)
-        refused = call.token if isinstance(outcome, Answer) and outcome.status == 401 else None
-        if refused is None or call.renewed:
+        if not isinstance(outcome, Answer) or outcome.status != 401 or call.token is None or call.renewed:
             return outcome
         call.renewed = True
-        with self._keeping_the_401(outcome):
-            another = await self._renewed(call, refused)
+        try:
+            another = await self._renewed(call, call.token)
+        except PrismaError as error:
+            _give_cause(error, api_error(outcome, self.clock.now()))
+            raise
         return outcome if another is None else await self._in_a_place(call, another)
 
     async def _in_a_place(self, call: Call, token: str | None) -> Outcome:
@@ -177,16 +177,6 @@ class Pipeline:
                 observer.renewed(call, self.clock.monotonic() - began, renewed is not None)
         return None if renewed is None else _sound(renewed)
 
-    @contextmanager
-    def _keeping_the_401(self, outcome: Outcome) -> Generator[None, None, None]:
-        """Make the API's own 401 the last cause of what the credentials raise if they have no other token."""
-        try:
-            yield
-        except PrismaError as error:
-            assert isinstance(outcome, Answer)
-            _give_cause(error, api_error(outcome, self.clock.now()))
-            raise
-
 
 def _is_success(call: Call, answer: Answer) -> bool:
     """A switch to another protocol is one too, and a DELETE that finds nothing after a try that may have worked."""
@@ -200,9 +190,9 @@ def _give_cause(error: BaseException, refusal: APIError) -> None:
             mine = copy(cause)
         except Exception:  # what cannot be copied, whatever its class makes of that, stays as it is
             return
-        mine.__traceback__, mine.__context__ = cause.__traceback__, cause.__context__
-        mine.__cause__, mine.__suppress_context__ = cause.__cause__, cause.__suppress_context__
-        error.__cause__ = error = mine
+        mine.__traceback__, mine.__context__, mine.__cause__ = cause.__traceback__, cause.__context__, cause.__cause__
+        error.__cause__ = mine
+        error = mine
     if not isinstance(error, APIError):  # another call's, whose credentials raise one error for several
         error.__cause__ = refusal
 

@@ -64,6 +64,7 @@ class Ledger:
     unsaved: what the storage is being brought to hold, or could not take yet.
     unproven: when the latest refreshes were, on the monotonic clock, and hashes of what they gave, if the API has
         accepted nothing since.
+    refreshes: when the latest refreshes were, accepted or not.
     keep: where a ledger is kept that others need though no session does: see ledger_of().
     used: when something was last to be stored, on the monotonic clock.
     written: stands for the latest write from here, so that each event loop can tell if it knows of it.
@@ -73,6 +74,7 @@ class Ledger:
     spent: tuple[bytes, ...] = ()
     unsaved: Unsaved | None = None
     unproven: tuple[tuple[float, int], ...] = ()
+    refreshes: tuple[float, ...] = ()
     keep: OrderedDict["Ledger", None] | None = field(default=None, repr=False)
     used: float = 0.0
     written: object = None

@@ -19,6 +19,7 @@ from prisma_mgmt.masks import strip
 
 _FRUITLESS = 10.0  # seconds in which a token that a refresh gave, and the API has not accepted, is not refreshed again
 _MOST = 2  # refreshes in that time of which nothing was accepted: processes must not go on outdoing each other
+_MOST_AT_ALL = 5  # the same of which all may have been accepted: one route may answer 401 for ever, and others not
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
 _PATIENT = 3600.0  # seconds that a server may ask for; a session that waits for a slip of the pen looks dead
 _REMEMBERED = 10_000  # troubles, of all users together
@@ -107,9 +108,10 @@ class Renewal:
         if tokens is None or flight.overtaken or tokens.access_token != flight.token:
             return False
         since = self.monotonic() - _FRUITLESS
-        unproven = self.vault.ledger.unproven
+        unproven, refreshes = self.vault.ledger.unproven, self.vault.ledger.refreshes
         young = any(when > since and given == hash(tokens.access_token) for when, given in unproven)
         often = len(unproven) == _MOST and unproven[0][0] > since
+        often = often or (len(refreshes) == _MOST_AT_ALL and refreshes[0] > since)
         return not ((young or often) and good(tokens, self.oauth.now()))
 
     async def _refreshed(self, flight: Flight, old: Tokens) -> Tokens | None:
@@ -122,6 +124,7 @@ class Renewal:
             return await self._after_refusal(flight, old, error)
         given = self.monotonic(), hash(new.access_token)
         self.vault.ledger.unproven = (*self.vault.ledger.unproven, given)[-_MOST:]
+        self.vault.ledger.refreshes = (*self.vault.ledger.refreshes, given[0])[-_MOST_AT_ALL:]
         async with self.vault.writing():
             if not flight.overtaken and await self.vault.replace(old, new):
                 tell(flight.owner, self.on_refreshed, new)

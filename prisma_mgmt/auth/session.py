@@ -48,6 +48,7 @@ class OAuthSession(Closing):
         ------------------------------------    ------------------------------------------------------------------
         none, or of another access token        nothing is refreshed: that is the answer
         given by a refresh, never accepted      nothing, for ten seconds: the API's own 401 reaches the caller
+        the fifth ones within ten seconds       nothing, until those are over: one route may answer 401 for ever
         in trouble at the token endpoint        it is not asked again before Retry-After, or 1, 2, 4 … 30 seconds
         any other                               the refresh token is spent, once for all who wait
 

@@ -44,6 +44,19 @@ async def test_a_401_for_ever_costs_one_refresh_though_the_session_is_collected_
     assert world.prisma.refreshes == 1
 
 
+async def test_one_route_that_answers_401_for_ever_costs_no_refresh_for_each_of_its_calls(clock: FakeClock) -> None:
+    async with started(Prisma("strict"), clock=clock) as world:
+        token = await world.session.access_token()
+        for seconds, refreshes in ((0.0, 5), (9.0, 5), (1.0, 10)):
+            clock.time += seconds
+            for _ in range(10):
+                renewed = await world.session.renew(token)
+                token = renewed or token
+                world.session.accepted(token)  # by other routes
+            assert renewed is None
+            assert world.prisma.refreshes == refreshes
+
+
 async def test_a_401_for_another_processs_login_is_renewed_though_we_have_just_refreshed(world: World) -> None:
     await world.session.renew(await world.session.access_token())
     elsewhere = world.prisma.tokens()

@@ -13,13 +13,14 @@ class LoopGuard:
         self._owner = owner
         self._loop: object = None
 
-    def serves(self, loop: object) -> bool:
-        """Return True if it serves `loop`, which is None if none runs.
-
-        One that has served none yet serves it from now on.
-        """
+    def bind(self, loop: object) -> bool:
+        """Serve `loop`, which is None if none runs, from now on; False if it serves another one already."""
         if self._loop is None:
             self._loop = loop
+        return self._loop is loop
+
+    def serves(self, loop: object) -> bool:
+        """Return True if it serves `loop`; one that has served none yet serves none."""
         return self._loop is loop
 
     def check(self) -> None:

@@ -1,10 +1,7 @@
 """The token endpoint (RFC 6749 §3.2): post a form, believe only a well-formed grant."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import unquote, unquote_plus
 
@@ -12,11 +9,11 @@ import anyio
 from attrs import frozen
 
 from prisma_mgmt.auth.callback import clean
-from prisma_mgmt.auth.exchange import LARGEST, Answer, Exchange
-from prisma_mgmt.auth.tokens import loads
+from prisma_mgmt.auth.exchange import Answer, Exchange, fields_of
 from prisma_mgmt.checks import checked_token
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
-from prisma_mgmt.masks import Secret, SecretBytes, masked
+from prisma_mgmt.masks import Secret
+from prisma_mgmt.waits import retry_after
 
 _CODES = frozenset(  # RFC 6749 §5.2, RFC 7009 §2.2.1, and what servers say that have no time
     "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope "  # noqa: SIM905  # a list of words
@@ -118,7 +115,7 @@ class TokenEndpoint:
             refresh_token_invalid=refused,
             error=name,
             error_description=_shown(description, form),
-            retry_after=retry_after(answer.headers.get("retry-after", ""), self._now()),
+            retry_after=retry_after(answer.headers, self._now()),
         )
 
 
@@ -129,29 +126,6 @@ def bearer(access_token: str) -> Secret:
     except ValueError:
         pass
     raise AuthError("the access token is no bearer token, or holds characters that no header can carry: log in again")
-
-
-def retry_after(value: str, now: float) -> float | None:
-    """The seconds that a Retry-After asks for, as seconds or as a date (RFC 9110 §10.2.3)."""
-    value = value.strip()
-    if value.isascii() and value.isdecimal() and len(value) < 10:
-        return float(value)
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
-
-
-def fields_of(answer: Answer) -> dict[str, Any]:
-    """The answer's JSON object, all its strings masked; empty for anything else."""
-    body = SecretBytes(answer.body)
-    text = Secret(body.decode(json.detect_encoding(body), "replace"))  # an odd byte beside the pair does not cost it
-    try:
-        found = masked(loads(text)) if len(body) <= LARGEST else None
-    except (ValueError, RecursionError):
-        found = None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def _text(value: object) -> Secret:

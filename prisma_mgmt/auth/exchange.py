@@ -1,9 +1,10 @@
 """One request and its whole answer, over a connection of its own: the login server is asked once an hour."""
 
+import json
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import anyio
 import httpx
@@ -11,10 +12,11 @@ from attrs import frozen
 
 from prisma_mgmt._version import __version__
 from prisma_mgmt.auth.arguments import checked_kind
+from prisma_mgmt.auth.tokens import loads
 from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.errors import NetworkError, RequestTimeoutError
 from prisma_mgmt.faults import network_error
-from prisma_mgmt.masks import SecretBytes
+from prisma_mgmt.masks import Secret, SecretBytes, masked
 
 TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
 
@@ -85,13 +87,15 @@ class Exchange:
                 if known is None:
                     raise
                 failed = known
+        if (answer := trail.whole()) is not None:
+            return answer
         failed.unsent = failed.unsent or not trail.sent
         raise failed
 
     async def _send(self, request: httpx.Request, trail: "_Trail") -> Answer:
         if self._transport is not None:
             trail.note()  # nobody knows what a transport of the user's does
-            return await _read(await self._transport.handle_async_request(request))
+            return await trail.read(await self._transport.handle_async_request(request))
         address = proxy_for(str(request.url))
         proxy = httpx.Proxy(address) if address else None
         if "https" in (request.url.scheme, proxy and proxy.url.scheme):
@@ -102,17 +106,19 @@ class Exchange:
             proxy.ssl_context = context
         try:
             async with httpx.AsyncHTTPTransport(verify=context, proxy=proxy, trust_env=False) as transport:
-                return await _read(await transport.handle_async_request(request))
+                return await trail.read(await transport.handle_async_request(request))
         finally:
             await trail.close()
 
 
 class _Trail:
-    """Follows a request through httpcore, which calls it at every step."""
+    """Follows a request through httpcore, which calls it at every step, and keeps what comes of its answer."""
 
     def __init__(self, on_sent: Callable[[], object] | None) -> None:
         self._on_sent = on_sent
         self._streams: list[Any] = []
+        self._response: httpx.Response | None = None
+        self._body = bytearray()
         self.sent = False
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
@@ -127,6 +133,34 @@ class _Trail:
         if self._on_sent is not None:
             self._on_sent()
 
+    async def read(self, response: httpx.Response) -> Answer:
+        self._response = response
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        try:
+            async for chunk in response.stream:  # undecoded: httpx leaves its generators open if decoding fails
+                if len(self._body) <= LARGEST:  # what is too much is read and dropped, within the deadline
+                    self._body += chunk
+        finally:
+            await response.aclose()
+        return self._answer(response)
+
+    def whole(self) -> Answer | None:
+        """An answer of which only the end of its framing is missing: a JSON object that has come whole.
+
+        To lose it would be to send a refresh token again that the server has spent.
+        """
+        if self._response is None:
+            return None
+        try:
+            answer = self._answer(self._response)
+        except httpx.DecodingError:
+            return None
+        return answer if fields_of(answer) else None
+
+    def _answer(self, response: httpx.Response) -> Answer:
+        body = _unpacked(bytes(self._body), response.headers)
+        return Answer(response.status_code, response.headers, SecretBytes(body))
+
     async def close(self) -> None:
         """Close what was opened: httpcore forgets a connection that is cancelled in its TLS handshake."""
         with anyio.CancelScope(shield=True):
@@ -134,16 +168,15 @@ class _Trail:
                 await stream.aclose()
 
 
-async def _read(response: httpx.Response) -> Answer:
-    body = bytearray()
-    assert isinstance(response.stream, httpx.AsyncByteStream)
+def fields_of(answer: Answer) -> dict[str, Any]:
+    """The answer's JSON object, all its strings masked; empty for anything else."""
+    body = SecretBytes(answer.body)
+    text = Secret(body.decode(json.detect_encoding(body), "replace"))  # an odd byte beside the pair does not cost it
     try:
-        async for chunk in response.stream:  # undecoded: httpx leaves its generators open if decoding fails
-            if len(body) <= LARGEST:  # what is too much is read and dropped, within the deadline
-                body += chunk
-    finally:
-        await response.aclose()
-    return Answer(response.status_code, response.headers, SecretBytes(_unpacked(bytes(body), response.headers)))
+        found = masked(loads(text)) if len(body) <= LARGEST else None
+    except (ValueError, RecursionError):
+        found = None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:

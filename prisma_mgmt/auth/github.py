@@ -13,13 +13,14 @@ from attrs import frozen
 
 from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.closing import Unpickled
-from prisma_mgmt.auth.endpoint import bearer, fields_of, retry_after
-from prisma_mgmt.auth.exchange import Exchange, TransportArgument
+from prisma_mgmt.auth.endpoint import bearer
+from prisma_mgmt.auth.exchange import Exchange, TransportArgument, fields_of
 from prisma_mgmt.checks import checked_count, checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.loops import LoopGuard
 from prisma_mgmt.masks import Secret, bare
+from prisma_mgmt.waits import retry_after
 
 _LEEWAY = 60.0  # seconds before its expiry from which a token is renewed, but a tenth of its lifetime at most
 _FRUITLESS = 10.0  # seconds in which a token that a renewal has just brought is not renewed again
@@ -111,7 +112,7 @@ class GitHubActionsCredentials(Unpickled):
         found = cast("dict[str, Any]", fields.get("data", fields))
         if 200 <= answer.status < 300 and isinstance(found, dict) and isinstance(found.get("value"), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is a server's
             return found
-        pause = retry_after(answer.headers.get("retry-after", ""), self._now())
+        pause = retry_after(answer.headers, self._now())
         raise AuthError(f"{refusal} ({answer.status})", retry_after=pause)
 
     def _asked(self) -> tuple[str, Secret]:

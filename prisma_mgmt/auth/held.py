@@ -6,6 +6,7 @@ from typing import Self
 from attrs import evolve, frozen
 
 from prisma_mgmt.auth.tokens import Tokens, same, workspace_of
+from prisma_mgmt.checks import checked_token
 from prisma_mgmt.errors import AuthError
 
 
@@ -32,11 +33,14 @@ class Held:
         """The value after `tokens` were read or stored. A pair that stays keeps its time to renew.
 
         A token is renewed `leeway` seconds before its expiry, or a tenth of what it had left when it was first seen.
+        One that cannot be sent is renewed at once.
         """
         if same(tokens, self.tokens) and (tokens is None or tokens.expires_at in (None, self.expires_at)):
             return evolve(self, read_at=read_at)
         renew_at = math.inf
-        if tokens is not None and tokens.expires_at is not None and leeway:
+        if tokens is not None and not sendable(tokens):
+            renew_at = -math.inf  # the API will never have a 401 for it
+        elif tokens is not None and tokens.expires_at is not None and leeway:
             renew_at = tokens.expires_at - min(leeway, max(0.0, tokens.expires_at - now) / 10)
         return type(self)(tokens, read_at, renew_at, tokens is not None and switched(tokens))
 
@@ -60,8 +64,17 @@ class Held:
 
 
 def good(tokens: Tokens, now: float) -> bool:
-    """Return True unless the access token is known to have expired."""
-    return tokens.expires_at is None or now < tokens.expires_at
+    """Return True unless the access token is known to have expired, or cannot be sent."""
+    return (tokens.expires_at is None or now < tokens.expires_at) and sendable(tokens)
+
+
+def sendable(tokens: Tokens) -> bool:
+    """Return True if the access token can stand in a header as a bearer token."""
+    try:
+        checked_token(tokens.access_token, "the access token")
+    except ValueError:
+        return False
+    return True
 
 
 def switched(tokens: Tokens) -> bool:

@@ -23,6 +23,7 @@ _LAG = 60.0  # seconds for which a storage may give what was replaced
 _SPENT = 100  # pairs that are remembered as replaced
 _POLL = 0.01  # seconds between two looks at what another event loop holds
 _LEASE = 60.0  # seconds after which an event loop that holds something is taken for dead; a refresh takes less
+_STOPPED = 10.0  # the same for one that does not run: it may go on, but a refresh has ten seconds at most
 
 
 def mark(tokens: Tokens | None) -> bytes:
@@ -63,6 +64,7 @@ class Ledger:
     unsaved: what the storage is being brought to hold, or could not take yet.
     unproven: when the latest refreshes were, on the monotonic clock, and hashes of what they gave, if the API has
         accepted nothing since.
+    refreshes: when the latest refreshes were, accepted or not.
     keep: where a ledger is kept that others need though no session does: see ledger_of().
     used: when something was last to be stored, on the monotonic clock.
     written: stands for the latest write from here, so that each event loop can tell if it knows of it.
@@ -72,6 +74,7 @@ class Ledger:
     spent: tuple[bytes, ...] = ()
     unsaved: Unsaved | None = None
     unproven: tuple[tuple[float, int], ...] = ()
+    refreshes: tuple[float, ...] = ()
     keep: OrderedDict["Ledger", None] | None = field(default=None, repr=False)
     used: float = 0.0
     written: object = None
@@ -131,14 +134,19 @@ class Ledger:
 
 @define(eq=False)
 class _Claim:
-    """An event loop that holds something. One that was closed, or left behind by a fork, holds nothing."""
+    """An event loop that holds something. One that was closed, or left behind by a fork, holds nothing.
+
+    trio's loops do not stop and go on, and cannot be asked.
+    """
 
     loop: object
     process: int = field(factory=os.getpid)
     since: float = field(factory=time.monotonic)
 
     def lives(self) -> bool:
-        return not closed(self.loop) and self.process == os.getpid() and time.monotonic() - self.since < _LEASE
+        running = getattr(self.loop, "is_running", lambda: True)()
+        lease = _LEASE if running else _STOPPED
+        return not closed(self.loop) and self.process == os.getpid() and time.monotonic() - self.since < lease
 
 
 def ledger_of(

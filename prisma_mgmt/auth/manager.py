@@ -8,6 +8,7 @@ from functools import partial
 from typing import Generic, TypedDict, Unpack
 from weakref import WeakValueDictionary
 
+import anyio
 from anyio import from_thread
 from typing_extensions import TypeVar
 
@@ -20,7 +21,6 @@ from prisma_mgmt.auth.storage.protocol import TokenStorage
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.auth.vault import Patience
 from prisma_mgmt.checks import checked_methods
-from prisma_mgmt.errors import AuthError
 from prisma_mgmt.loops import running_loop
 
 K = TypeVar("K", bound=Hashable, default=str)
@@ -73,11 +73,11 @@ class SessionManager(Closing, Generic[K]):
         loop = _loop()
         for key in ((user, id(loop)), (user, id(None))):  # the latter was asked for before any loop ran
             session = self._live.get(key)
-            if session is not None and session.serves(loop):
+            if session is not None and session.bind(loop):
                 break
         else:
             session = self._new(user)
-            session.serves(loop)
+            session.bind(loop)
         self._live[user, id(loop)] = session
         return session
 
@@ -88,19 +88,25 @@ class SessionManager(Closing, Generic[K]):
         return OAuthSession(self._oauth, storage, ledger=ledger, **self._options)
 
     async def aclose(self) -> None:
-        """Close every live session of this event loop, whatever becomes of the others; raise what the first raised.
+        """Close all live sessions of this event loop at once, each whatever becomes of the others.
 
-        What the sessions of event loops that are over could not store is stored too.
+        What the sessions of event loops that are over could not store is stored too. Raises what the first raised that
+        could not be closed.
         """
-        loop, failures = _loop(), list[AuthError]()
-        sessions = [session for reference in self._live.valuerefs() if (session := reference())]
-        users = [ref.key for ref in self._ledgers.valuerefs() if (ledger := ref()) and ledger.unsaved]
-        mine = [session for session in sessions if session.serves(loop)]
-        for session in dict.fromkeys((*mine, *(self[user] for user in users))):
+        loop, failures = _loop(), list[Exception]()
+        live = [(ref.key[0], session) for ref in self._live.valuerefs() if (session := ref()) and session.serves(loop)]
+        unsaved = [ref.key for ref in self._ledgers.valuerefs() if (ledger := ref()) and ledger.unsaved]
+
+        async def close(user: K, session: OAuthSession | None) -> None:
             try:
-                await session.aclose()
-            except AuthError as error:
+                await (session or self._new(user)).aclose()
+            except Exception as error:  # storage_for is user code, and may raise anything
                 failures.append(error)
+
+        named = {user for user, _ in live}
+        async with anyio.create_task_group() as group:
+            for user, session in dict.fromkeys([*live, *((user, None) for user in unsaved if user not in named)]):
+                group.start_soon(close, user, session)
         if failures:
             raise failures[0]
 

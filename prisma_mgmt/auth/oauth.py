@@ -194,7 +194,7 @@ class OAuthClient(Closing):
         """New tokens for old (RFC 6749 §6), keeping what the answer leaves out; a lost answer is asked for again.
 
         A rotated pair is never judged here, since it has to be stored first: an access token of another scheme than
-        Bearer comes with its scheme before it, as one that has expired, and bearer() refuses to have it sent.
+        Bearer comes with its scheme before it, and bearer() refuses to have it sent.
 
         Raises LoginRequiredError if there is no refresh token or it was refused, AuthError, or NetworkError.
         """
@@ -204,17 +204,11 @@ class OAuthClient(Closing):
                 raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
             form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
             grant = await self._endpoint.post(self._form(form), again=True)
-            now = self.now()
-            try:
-                bearer(grant.access_token)
-                expires_at = expiry(grant.expires_in, grant.access_token, now)
-            except AuthError:
-                expires_at = now
             return evolve(
                 tokens,
                 access_token=grant.access_token,
                 refresh_token=grant.refresh_token or tokens.refresh_token,
-                expires_at=expires_at,
+                expires_at=expiry(grant.expires_in, grant.access_token, self.now()),
                 scope=grant.scope or tokens.scope,
             )
 

@@ -19,7 +19,9 @@ from prisma_mgmt.masks import strip
 
 _FRUITLESS = 10.0  # seconds in which a token that a refresh gave, and the API has not accepted, is not refreshed again
 _MOST = 2  # refreshes in that time of which nothing was accepted: processes must not go on outdoing each other
+_MOST_AT_ALL = 5  # the same of which all may have been accepted: one route may answer 401 for ever, and others not
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
+_PATIENT = 3600.0  # seconds that a server may ask for; a session that waits for a slip of the pen looks dead
 _REMEMBERED = 10_000  # troubles, of all users together
 
 
@@ -70,11 +72,11 @@ class Trouble:
 
     @classmethod
     def after(cls, error: AuthError | NetworkError, before: "Trouble | None", now: float) -> "Trouble":
-        """The server's own Retry-After counts, else a pause twice as long as the one before."""
+        """The server's own Retry-After counts, up to an hour, else a pause twice as long as the one before."""
         strip(error)  # our frames hold tokens
         pause = min(_LONGEST_PAUSE, before.pause * 2) if before else _FIRST_PAUSE
         asked = error.retry_after if isinstance(error, AuthError) else None
-        return cls(error, pause, now + (asked or pause))
+        return cls(error, pause, now + min(asked or pause, _PATIENT))
 
 
 @frozen
@@ -106,9 +108,10 @@ class Renewal:
         if tokens is None or flight.overtaken or tokens.access_token != flight.token:
             return False
         since = self.monotonic() - _FRUITLESS
-        unproven = self.vault.ledger.unproven
+        unproven, refreshes = self.vault.ledger.unproven, self.vault.ledger.refreshes
         young = any(when > since and given == hash(tokens.access_token) for when, given in unproven)
         often = len(unproven) == _MOST and unproven[0][0] > since
+        often = often or (len(refreshes) == _MOST_AT_ALL and refreshes[0] > since)
         return not ((young or often) and good(tokens, self.oauth.now()))
 
     async def _refreshed(self, flight: Flight, old: Tokens) -> Tokens | None:
@@ -121,6 +124,7 @@ class Renewal:
             return await self._after_refusal(flight, old, error)
         given = self.monotonic(), hash(new.access_token)
         self.vault.ledger.unproven = (*self.vault.ledger.unproven, given)[-_MOST:]
+        self.vault.ledger.refreshes = (*self.vault.ledger.refreshes, given[0])[-_MOST_AT_ALL:]
         async with self.vault.writing():
             if not flight.overtaken and await self.vault.replace(old, new):
                 tell(flight.owner, self.on_refreshed, new)
@@ -153,9 +157,10 @@ class Renewal:
             new = await self.oauth.refresh(old)
         except LoginRequiredError:
             raise
-        except (AuthError, NetworkError) as error:
-            _remember(key, Trouble.after(error, trouble, self.monotonic()))
-            raise fresh(error) from error.__cause__
+        except Exception as error:  # a client or a transport of the user's may raise anything
+            failure = error if isinstance(error, AuthError | NetworkError) else _ended_with(error)
+            _remember(key, Trouble.after(failure, trouble, self.monotonic()))
+            raise fresh(failure) from failure.__cause__
         _troubles.pop(key, None)
         try:
             bearer(new.access_token)
@@ -171,6 +176,12 @@ class Renewal:
     def accepted(self) -> None:
         """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
         self.vault.ledger.unproven = ()
+
+
+def _ended_with(error: Exception) -> AuthError:
+    failure = AuthError(f"the refresh ended with {type(error).__name__}")
+    failure.__cause__ = error
+    return failure
 
 
 def _remember(key: bytes, trouble: Trouble) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import anyio
 
-from prisma_mgmt.auth.arguments import checked_functions
+from prisma_mgmt.auth.arguments import checked_functions, checked_kind, checked_text
 from prisma_mgmt.auth.closing import Closing
 from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.held import Held, good, refuse_switched, switched
@@ -21,7 +21,7 @@ from prisma_mgmt.auth.work import Work, drain
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.loops import LoopGuard
-from prisma_mgmt.masks import Secret, masked
+from prisma_mgmt.masks import masked
 
 _COOL_DOWN = 1.0  # seconds after a renewal ahead of expiry that failed before the token endpoint was asked
 
@@ -48,6 +48,7 @@ class OAuthSession(Closing):
         ------------------------------------    ------------------------------------------------------------------
         none, or of another access token        nothing is refreshed: that is the answer
         given by a refresh, never accepted      nothing, for ten seconds: the API's own 401 reaches the caller
+        the fifth ones within ten seconds       nothing, until those are over: one route may answer 401 for ever
         in trouble at the token endpoint        it is not asked again before Retry-After, or 1, 2, 4 … 30 seconds
         any other                               the refresh token is spent, once for all who wait
 
@@ -78,6 +79,9 @@ class OAuthSession(Closing):
     ) -> None:
         checked_methods(oauth, "oauth", "exchange_callback", "refresh", "revoke", "now")
         checked_functions(on_refreshed=on_refreshed, on_signed_out=on_signed_out)
+        checked_kind(monotonic, Callable, "monotonic", "a function")
+        checked_kind(patience, Patience | None, "patience", "a Patience")
+        checked_kind(ledger, Ledger | None, "ledger", "what a SessionManager gives")
         self._oauth = oauth
         self._monotonic = monotonic
         self._patience = patience or Patience()
@@ -118,8 +122,9 @@ class OAuthSession(Closing):
         None if a refresh has just given `rejected` and the API has never accepted it: another would fare no better.
         Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if a refresh fails.
         """
+        rejected = masked(rejected)
         self._loop.check()
-        rejected = Secret(rejected)
+        checked_text(rejected, "rejected")
         while True:
             flight = self._joined(rejected, rejected=True)
             tokens = await flight.tokens()
@@ -141,8 +146,12 @@ class OAuthSession(Closing):
             return True
         return self._held.outdates(token)
 
+    def bind(self, loop: object) -> bool:
+        """Bind a session that no event loop has used yet to this one; False if it serves another one already."""
+        return self._loop.bind(loop)
+
     def serves(self, loop: object) -> bool:
-        """Return True if the session works in this event loop; a new one is bound to it."""
+        """Return True if the session is bound to this event loop."""
         return self._loop.serves(loop)
 
     async def drain(self) -> None:
@@ -178,9 +187,9 @@ class OAuthSession(Closing):
         Cancelling the caller does not lose the login. Raises what the exchange raises, bad arguments included, and
         AuthError if the tokens could not be stored; they are in use even then.
         """
-        self._loop.check()
-        callback_url = masked(callback_url)
+        callback_url = masked(callback_url)  # before anything is raised: a traceback would show them
         verifier, expected_state = masked(verifier), masked(expected_state)
+        self._loop.check()
 
         async def log_in() -> Tokens:
             tokens = await self._oauth.exchange_callback(

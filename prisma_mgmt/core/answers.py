@@ -1,9 +1,6 @@
 """What an answer says, as pure functions: envelopes, models, and errors."""
 
 import re
-from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from html import unescape
 from typing import Any, TypeVar
 
@@ -23,9 +20,9 @@ from prisma_mgmt.errors import (
     ServerError,
     UnprocessableEntityError,
 )
+from prisma_mgmt.waits import retry_after
 
 T = TypeVar("T")
-_FOREVER = 1e9  # seconds
 _BOM = b"\xef\xbb\xbf"
 _JSON_TYPE = r"(?i)[\w.+-]+/([\w.-]+\+)?json\b"  # compiled when it is needed
 _FIRST_WORDS = 100  # characters of an error that is text
@@ -179,26 +176,3 @@ def _text_of(answer: Answer) -> str:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """The wait in seconds that Retry-After asks for (RFC 9110 §10.2.3), from seconds or a date; None for nonsense.
-
-    A date is measured from the answer's own Date if it has one, else from `now` (Unix seconds).
-    """
-    value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?(, \d+(\.\d+)?)*", value):  # several, if a proxy has added its own
-        return min(max(map(float, value.split(", "))), _FOREVER)
-    until = _timestamp(value)
-    if until is None:
-        return None
-    sent = _timestamp(headers.get("date", ""))
-    return max(0.0, until - (now if sent is None else sent))
-
-
-def _timestamp(value: str) -> float | None:
-    try:
-        date = parsedate_to_datetime(value)
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None

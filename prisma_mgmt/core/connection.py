@@ -4,12 +4,13 @@ over_httpx.py and http1.py are such ways. Nothing here, in the pool or in the pi
 sending.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
+from prisma_mgmt.errors import PrismaError
 from prisma_mgmt.masks import SecretBytes
 
 
@@ -50,19 +51,32 @@ class Fields:
         self.ready: object = None
 
 
+class OutdatedError(PrismaError):
+    """A token was replaced while its request waited to be sent."""
+
+
 @define(eq=False)
 class Request:
-    """What is to be sent; a `body` of None is none at all."""
+    """What is to be sent; a `body` of None is none at all.
+
+    `outdated` is asked for whether its token would only earn a 401.
+    """
 
     method: str
     origin: Origin
     target: str  # path and query
     fields: Fields = field(repr=False)
     body: SecretBytes | None = field(default=None, repr=False)
+    outdated: Callable[[], bool] | None = field(default=None, repr=False)
 
     @property
     def url(self) -> str:
         return self.origin.url + self.target
+
+    def check(self) -> None:
+        """Raise OutdatedError if it must not be sent: asked after each wait that it has on its way."""
+        if self.outdated is not None and self.outdated():
+            raise OutdatedError("the token was replaced before the request was sent")
 
 
 class Network(Protocol):

@@ -114,6 +114,24 @@ def _headers(fields: Fields) -> httpx.Headers:
     return fields.ready
 
 
+def _is_sending(event: str, info: Mapping[str, Any]) -> bool:
+    """Return True if httpcore says that it is about to send the request; a proxy's CONNECT is not yet that."""
+    return event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT"
+
+
+def _checked_late(request: Request, made: httpx.Request) -> httpx.Request:
+    """`made`, checked once more when its turn comes: a client may have a pool of its own, where requests wait."""
+
+    async def watch(event: str, info: Mapping[str, Any]) -> None:
+        if _is_sending(event, info):
+            made.extensions.pop("trace", None)
+            request.check()
+
+    if request.outdated is not None:
+        made.extensions["trace"] = watch
+    return made
+
+
 def _request(request: Request, headers: httpx.Headers) -> httpx.Request:
     url = _url(request)
     if request.body is not None or request.method not in _BODILESS:
@@ -156,13 +174,14 @@ class OwnConnection:
         self._transport = transport
         self._reply: Reply | None = None
         self._socket: Any = None
+        self._request: Request | None = None
         self._extensions: dict[str, Any] = {}
         self._http: Any = None  # httpcore's connection that `_buffers` belong to
         self._buffers: list[Callable[[], object]] = []
 
     async def send(self, request: Request) -> Reply:
         made = _request(request, _headers(request.fields))
-        self._reply, self._extensions = None, made.extensions
+        self._reply, self._request, self._extensions = None, request, made.extensions
         self._extensions["trace"] = self._watch
         self._reply = Reply(await self._transport.handle_async_request(made))
         return self._reply
@@ -170,9 +189,10 @@ class OwnConnection:
     async def _watch(self, event: str, info: dict[str, Any]) -> None:
         if event == "connection.connect_tcp.complete":
             self._socket = info["return_value"]
-        elif not event.startswith("connection."):
+        elif self._request is not None and _is_sending(event, info):
             self.made = True
             self._extensions.pop("trace", None)  # to watch the rest would only take time
+            self._request.check()
 
     @property
     def reusable(self) -> bool:
@@ -226,7 +246,8 @@ class TheirTransport:
         return self
 
     async def send(self, request: Request) -> Reply:
-        return Reply(await self._transport.handle_async_request(_request(request, _headers(request.fields))))
+        made = _checked_late(request, _request(request, _headers(request.fields)))
+        return Reply(await self._transport.handle_async_request(made))
 
     async def aclose(self) -> None:
         """Leave the user's transport as it is."""
@@ -246,4 +267,5 @@ class TheirClient(TheirTransport):
         headers.update(_headers(request.fields))
         made = _request(request, headers)
         made.extensions["timeout"] = {}  # or the client's own would cut in before ours
+        made = _checked_late(request, made)
         return Reply(await self._client.send(made, stream=True, auth=None, follow_redirects=False))

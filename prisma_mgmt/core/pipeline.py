@@ -4,6 +4,7 @@ Each method below calls the one after it. What has come of an exchange travels b
 NetworkError that there was none, so that only what nobody here can mend is raised.
 """
 
+from copy import copy
 from functools import partial
 
 from attrs import define, field
@@ -12,7 +13,7 @@ from prisma_mgmt.checks import checked_token
 from prisma_mgmt.core.answers import api_error
 from prisma_mgmt.core.call import Answer, Call, Outcome
 from prisma_mgmt.core.clock import Clock
-from prisma_mgmt.core.connection import Request
+from prisma_mgmt.core.connection import OutdatedError, Request
 from prisma_mgmt.core.pool import Place, Pool
 from prisma_mgmt.core.record import record_answer, records
 from prisma_mgmt.core.retry import FULL, Budget, Gates, may_have_acted
@@ -115,16 +116,22 @@ class Pipeline:
     async def _in_a_place(self, call: Call, token: str | None) -> Outcome:
         """Wait for a place, and send; renew first if the credentials know by then that `token` would be refused.
 
-        Meanwhile the place is given back, so that nobody waits while this call does.
+        Meanwhile the place is given back, so that nobody waits while this call does. They are asked again once a
+        connection is made.
         """
         tracked = call.options.auth.tracked
         for _ in range(_RENEWALS):
             request = call.request(token)
-            async with self.pool.place() as place:
-                if call.failure is not None and self.clock.monotonic() >= call.until:
-                    raise call.failure
-                if tracked is None or token is None or not tracked.outdated(token):
+            if tracked is not None and token is not None:
+                request.outdated = partial(tracked.outdated, token)
+            try:
+                async with self.pool.place() as place:
+                    if call.failure is not None and self.clock.monotonic() >= call.until:
+                        raise call.failure
+                    request.check()
                     return await self._exchange(call, token, request, place)
+            except OutdatedError:
+                pass
             another = await self._renewed(call, token)
             if another is None:  # the API's own 401 says more than we could
                 tracked = None
@@ -181,10 +188,16 @@ def _knew_the_token(status: int) -> bool:
 
 
 def _give_cause(error: BaseException, refusal: APIError) -> None:
-    """Make the API's own 401 the last cause of what the credentials raise if they have no other token."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    if not isinstance(error, APIError):  # another call's, which waited for the same renewal
+    """Make the API's own 401 the last cause of an error. Its causes are copied: other calls' errors may share them."""
+    while (cause := error.__cause__) is not None:
+        try:
+            mine = copy(cause)
+        except Exception:  # what cannot be copied, whatever its class makes of that, stays as it is
+            return
+        mine.__traceback__, mine.__context__, mine.__cause__ = cause.__traceback__, cause.__context__, cause.__cause__
+        error.__cause__ = mine
+        error = mine
+    if not isinstance(error, APIError):  # another call's, whose credentials raise one error for several
         error.__cause__ = refusal
 
 

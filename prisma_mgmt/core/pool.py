@@ -59,11 +59,13 @@ class Place:
         """Send once. The answer, whole, or with its body still `open` if it is a success and that is wished for.
 
         A fault of the network is returned, and so is a RequestTimeoutError after `timeout` seconds.
+        Raises OutdatedError if the token was replaced meanwhile.
         """
         self._request = request
         try:
             with anyio.move_on_after(timeout):
                 self._connection = connection = await self._pool.connected(request)
+                request.check()
                 self._reply = reply = await connection.send(request)
                 if opens and (200 <= reply.status < 300 or reply.status == 101):
                     self._body = _opened(reply)

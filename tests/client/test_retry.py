@@ -22,8 +22,8 @@ from prisma_mgmt import (
     RetryPolicy,
     ServerError,
 )
-from prisma_mgmt.core.answers import retry_after
 from prisma_mgmt.core.clock import Clock
+from prisma_mgmt.waits import retry_after
 from tests.conftest import FakeClock
 from tests.kit.rig import Gate
 from tests.kit.script import Renewing, Script, answer, over, scripted

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prisma_mgmt import UNSET, ManagementClient
-from prisma_mgmt.core.answers import retry_after
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.paths import fill, path, query_string, quoted
 from prisma_mgmt.masks import Secret
+from prisma_mgmt.waits import retry_after
 from tests.kit.rig import Reply, Request, serve
 from tests.kit.script import CONNECTION, answer, scripted
 

@@ -112,8 +112,10 @@ class Server:
 
 
 @asynccontextmanager
-async def serve(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    """Serve `handler` on a free loopback port for as long as the context lasts."""
+async def serve(
+    handler: Handler, tls: ssl.SSLContext | None = None, handshake: Gate | None = None
+) -> AsyncIterator[Server]:
+    """Serve `handler` on a free loopback port for as long as the context lasts; `handshake` holds those of TLS."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     port = listener.extra(SocketAttribute.local_port)
     server = Server(f"http{'s' if tls else ''}://127.0.0.1:{port}")
@@ -124,6 +126,8 @@ async def serve(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIte
         try:
             async with stream:
                 talk: ByteStream = stream
+                if handshake is not None:
+                    await handshake()
                 if tls:
                     talk = await TLSStream.wrap(stream, server_side=True, ssl_context=tls, standard_compatible=False)
                 await _converse(talk, handler, server, server.connections)

@@ -130,15 +130,18 @@ UNFIT = [
 ]
 
 
+@pytest.mark.parametrize("leeway", [60, 0])
 @pytest.mark.parametrize("unfit", UNFIT, ids=str)
-async def test_a_pair_is_stored_though_its_access_token_cannot_be_sent(unfit: dict[str, str], clock: FakeClock) -> None:
+async def test_a_pair_is_stored_though_its_access_token_cannot_be_sent(
+    unfit: dict[str, str], leeway: float, clock: FakeClock
+) -> None:
     """It is one AuthError, no request leaves with it, and after a pause the pair's refresh token is used."""
     async with answering(Reply(body={**GRANT, **unfit}), Reply(body={**GRANT, "refresh_token": "refresh-3"})) as (
         server,
         oauth,
     ):
         storage = CountingStorage(OLD)
-        async with OAuthSession(oauth, storage, monotonic=clock.monotonic) as session:
+        async with OAuthSession(oauth, storage, leeway=leeway, monotonic=clock.monotonic) as session:
             with pytest.raises(AuthError, match="no bearer token") as caught:
                 await session.renew(OLD.access_token)
             assert type(caught.value) is AuthError
@@ -208,6 +211,23 @@ async def test_a_pause_may_be_asked_for_in_seconds_or_as_a_date(clock: FakeClock
         with pytest.raises(AuthError) as caught:
             await oauth_at(server.url, now=clock.now).refresh(OLD)
     assert caught.value.retry_after == 0
+
+
+async def test_a_pause_until_a_date_is_measured_by_the_servers_own_clock(clock: FakeClock) -> None:
+    headers = {name: formatdate(clock.time + at, usegmt=True) for name, at in (("date", 0), ("retry-after", 60))}
+    async with answering(Reply(503, headers=headers), Reply(body=GRANT)) as (server, _):
+        oauth, storage = oauth_at(server.url, now=lambda: clock.time + 7200), CountingStorage(OLD)
+        async with OAuthSession(oauth, storage, monotonic=clock.monotonic) as session:
+            for seconds in (0, 59, 1):
+                clock.time += seconds
+                asked = len(server.requests)
+                if seconds == 1:
+                    assert await session.renew(OLD.access_token) == ACCESS
+                else:
+                    with pytest.raises(AuthError, match="503") as caught:
+                        await session.renew(OLD.access_token)
+                    assert caught.value.retry_after == 60
+        assert (asked, len(server.requests)) == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,10 @@ def failures(secrets: Secrets) -> dict[str, Reply | Drop]:
     grant = secrets.grant()
     return {
         "no connection": Drop(),
-        "cut short": Drop(b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n" + grant),
+        "cut short": Drop(b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n" + grant[:-1]),
         "a broken chunk": Drop(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + grant),
         "no http": Drop(grant + b"\r\n\r\n"),
-        "broken gzip": Reply(content=grant, headers={"content-encoding": "gzip"}),
+        "broken gzip": Reply(content=b"\x1f\x8b" + grant, headers={"content-encoding": "gzip"}),
         "refused": Reply(400, {"error": "invalid_grant", "error_description": secrets("r")}),
         "unavailable": Reply(503, content=grant, headers={"x-echo": secrets()}),
         "no grant": Reply(content=grant.replace(b"access_token", b"other")),

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections import Counter
+from itertools import count
 
 import anyio
 
@@ -68,7 +69,8 @@ async def calls(place: str, api: str, auth: str, seconds: str) -> None:
 
 async def refreshes(place: str, api: str, auth: str) -> None:
     oauth = Announcing(CLIENT_ID, REDIRECT_URI, auth_base_url=auth)
-    session = OAuthSession(oauth, storage_at(place), snapshot_ttl=0)
+    later = count(step=10)  # seconds, or the session would not refresh so often
+    session = OAuthSession(oauth, storage_at(place), snapshot_ttl=0, monotonic=lambda: float(next(later)))
     while True:
         token = await session.access_token()
         session.accepted(token)  # as the API would; or the session would not refresh a token that fresh

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
@@ -202,6 +203,37 @@ def test_who_cancels_every_task_cuts_no_refresh(begun: bool, from_a_task: bool) 
     asyncio.run(job())
 
 
+def test_a_loop_that_stopped_in_the_middle_of_a_refresh_is_waited_for_no_longer_than_a_refresh_may_take() -> None:
+    oauth = Rotating()
+    manager = manager_of(oauth)
+    session, gate = manager["ada"], Gate()
+    oauth.gate = gate
+    stopped = asyncio.new_event_loop()
+
+    async def job() -> None:
+        task = asyncio.ensure_future(renewed(manager))
+        await gate.arrived.wait()
+        task.cancel()
+
+    async def waited_for(seconds: float) -> bool:
+        claims = vars(session)["_vault"].ledger._claims.values()
+        for claim in claims:
+            claim.since -= seconds
+        return [claim.lives() for claim in claims] == [True]
+
+    async def next_job() -> None:
+        assert not await waited_for(2)
+        await renewed(manager)
+
+    stopped.run_until_complete(job())
+    oauth.gate, oauth.spent = None, []
+    assert stopped.run_until_complete(waited_for(9)), "it runs"
+    anyio.run(next_job)
+    gate.release()
+    stopped.run_until_complete(session.drain())
+    stopped.close()
+
+
 ENDS = [("asyncio", SystemExit), ("asyncio", KeyboardInterrupt), ("asyncio", GeneratorExit), ("trio", GeneratorExit)]
 
 
@@ -324,6 +356,38 @@ def test_a_session_that_was_asked_for_before_any_loop_ran_is_the_one_of_the_firs
     assert anyio.run(ask) is not session
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_closing_a_manager_binds_no_session_that_nobody_has_used_yet(backend: str) -> None:
+    oauth = Rotating()
+    manager = manager_of(oauth)
+    session = manager["ada"]
+    anyio.run(manager.aclose, backend=backend)
+    assert anyio.run(session.access_token, backend=backend) == str(
+        oauth.storage.current and oauth.storage.current.access_token
+    )
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_error_of_a_second_event_loop_shows_no_secret(backend: str) -> None:
+    session = session_at("https://auth.example", MemoryTokenStorage())
+    anyio.run(session.tokens)
+    secret = "yranac"[::-1]  # or the lines of this file would show it
+
+    async def call_back() -> None:
+        await session.handle_callback(f"/?code={secret}", verifier=secret, expected_state=secret)
+
+    async def renew() -> None:
+        await session.renew(secret)
+
+    for call in (call_back, renew):
+        with pytest.raises(RuntimeError, match="serves that event loop only") as caught:
+            anyio.run(call, backend=backend)
+        frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+        shown = [frame.locals for frame in frames if "prisma_mgmt" in frame.filename]
+        assert shown
+        assert secret not in str(shown)
+
+
 # What is left of a session
 
 
@@ -419,6 +483,10 @@ WRONG: list[tuple[str, Any]] = [
     ("leeway must be a number of seconds", lambda: OAuthSession(OAUTH, MemoryTokenStorage(), leeway="60")),  # type: ignore[arg-type]
     ("oauth must be an object with the methods", lambda: SessionManager("client-id", lambda _: MemoryTokenStorage())),  # type: ignore[arg-type]
     ("storage_for must be a function", lambda: SessionManager(OAUTH, MemoryTokenStorage())),  # type: ignore[arg-type]
+    ("monotonic must be a function", lambda: SessionManager(OAUTH, lambda _: MemoryTokenStorage(), monotonic=5)),  # type: ignore[arg-type]
+    ("patience must be a Patience", lambda: OAuthSession(OAUTH, MemoryTokenStorage(), patience=0)),  # type: ignore[arg-type]
+    ("ledger must be", lambda: OAuthSession(OAUTH, MemoryTokenStorage(), ledger="x")),  # type: ignore[arg-type]
+    ("rejected must be text", lambda: anyio.run(OAuthSession(OAUTH, MemoryTokenStorage()).renew, None)),
     ("leeway must be a number", lambda: SessionManager(OAUTH, lambda _: MemoryTokenStorage(), leeway="60")),  # type: ignore[arg-type]
     ("what storage_for gives must be", lambda: SessionManager(OAUTH, lambda _: None)["ada"]),  # type: ignore[arg-type, return-value]
 ]

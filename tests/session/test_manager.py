@@ -15,6 +15,7 @@ from prisma_mgmt import AuthError, ManagementClient, RetryPolicy
 from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
 from prisma_mgmt.auth.manager import SessionOptions
 from prisma_mgmt.auth.tokens import workspace_of
+from prisma_mgmt.auth.vault import Patience
 from tests.kit.login import CountingStorage, Prisma, oauth_at
 from tests.kit.rig import Gate, Reply, Request, serve
 
@@ -180,6 +181,48 @@ async def test_closing_goes_on_past_a_failure_and_tells_of_it(world: World) -> N
     world.storages["bob"].failures = 0
     with pytest.raises(AuthError, match="storage failed"):
         await world.manager.aclose()
+    assert len(world.storages["bob"].writes) == 2
+
+
+async def test_closing_waits_for_all_storages_at_once(world: World) -> None:
+    arrived, everybody = list[str](), anyio.Event()
+
+    class Slow(CountingStorage):
+        user = ""
+
+        async def get_tokens(self) -> Tokens | None:
+            if self.user:
+                arrived.append(self.user)
+                if len(arrived) == 2:
+                    everybody.set()
+                await everybody.wait()
+            return await super().get_tokens()
+
+    manager = SessionManager(oauth_at(world.url), world.storage_for, patience=Patience(storage=3))
+    for user in ("ada", "bob"):
+        world.storages[user] = Slow()
+        await world.log_in(user)
+        world.storages[user].failures = 1
+        await manager[user].renew(await manager[user].access_token())
+    held = manager["ada"]  # bob's session is gone
+    for user, storage in world.storages.items():
+        assert isinstance(storage, Slow)
+        storage.user = user
+    await manager.aclose()
+    assert sorted(arrived) == ["ada", "bob"]
+    assert held is manager["ada"]
+
+
+async def test_closing_goes_on_though_a_users_storage_is_gone(world: World) -> None:
+    manager = SessionManager(oauth_at(world.url), lambda user: world.storages[user])
+    for user in ("ada", "bob"):
+        await world.log_in(user)
+        world.storages[user].failures = 1
+        await manager[user].renew(await manager[user].access_token())
+    gc.collect()
+    del world.storages["ada"]
+    with pytest.raises(KeyError, match="ada"):
+        await manager.aclose()
     assert len(world.storages["bob"].writes) == 2
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from anyio.abc import ByteStream
 from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -122,6 +123,34 @@ async def test_an_answer_cut_short_is_a_lost_one(head: bytes) -> None:
     assert len(asked) == 2
     assert not caught.value.unsent
     assert "canary" not in str(caught.value)
+
+
+_BODY = b'{"access_token": "access", "token_type": "Bearer", "refresh_token": "refresh"}'
+ONLY_THE_FRAMING = [
+    b"content-length: %d\r\n\r\n" % (len(_BODY) + 1) + _BODY,
+    b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(_BODY) + _BODY + b"\r\n",
+    b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(_BODY) + _BODY + b"\r\ncanary\r\n",
+]
+
+
+@pytest.mark.parametrize("rest", ONLY_THE_FRAMING, ids=range(3))
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_grant_that_has_come_whole_is_taken_though_its_framing_is_cut(rest: bytes, hangs: bool) -> None:
+    asked: list[Request] = []
+
+    async def talk(stream: ByteStream) -> None:
+        await stream.send(b"HTTP/1.1 200 OK\r\n" + rest)
+        if hangs:
+            await anyio.sleep_forever()
+
+    async def handle(request: Request) -> Reply:
+        asked.append(request)
+        return Reply(talk=talk)
+
+    async with serve(handle) as server:
+        new = await oauth_at(server.url, timeout=0.9).refresh(Tokens("w", "a", "r"))
+    assert new == Tokens("w", "access", "refresh")
+    assert len(asked) == 1
 
 
 REFUSALS = [400, 401, 403, 404, 408, 409, 429, 500, 502, 503]
@@ -257,7 +286,17 @@ async def test_a_compressed_answer() -> None:
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("0", 0.0), ("", None), ("soon", None), ("-1", None), ("1e9", None), ("9" * 400, None), ("²", None)],
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+        ("1e9", None),
+        ("9" * 400, 1e9),
+        ("1.5", 1.5),
+        ("²", None),
+    ],
 )
 async def test_retry_after(header: str, seconds: float | None) -> None:
     headers = {"retry-after": header.encode().decode("latin-1")} if header.isascii() else {}

@@ -51,6 +51,7 @@ async def test_the_rotated_pair_is_stored(world: World) -> None:
 
 async def test_a_call_that_waits_for_a_connection_waits_for_the_refresh_too(world: World) -> None:
     gate = world.prisma.token_gate = Gate()
+    refusing = world.prisma.api_gate = Gate()  # or a call that is just being connected would wait, too
     world.prisma.expire()
     client = ManagementClient(world.session, base_url=world.server.url, max_connections=2)
     results: list[Any] = []
@@ -60,6 +61,8 @@ async def test_a_call_that_waits_for_a_connection_waits_for_the_refresh_too(worl
 
     async with client, anyio.create_task_group() as group:
         group.start_soon(collect)
+        await until(lambda: len(world.prisma.seen) == 2)
+        refusing.release()
         await gate.arrived.wait()
         await rounds()
         assert len(world.prisma.seen) == 2, "the others do not send a token that was refused"
@@ -76,6 +79,7 @@ async def test_a_failed_refresh_fails_those_who_wait_for_a_connection_too(prisma
 
 async def _fail_those_who_wait(world: World, clock: FakeClock) -> None:
     gate = world.prisma.token_gate = Gate()
+    refusing = world.prisma.api_gate = Gate()  # or a call that is just being connected would wait, too
     world.prisma.replies = [Reply(503)]
     world.prisma.expire()
     client = ManagementClient(world.session, base_url=world.server.url, max_connections=2)
@@ -87,6 +91,8 @@ async def _fail_those_who_wait(world: World, clock: FakeClock) -> None:
     async with client:
         async with anyio.create_task_group() as group:
             group.start_soon(collect)
+            await until(lambda: len(world.prisma.seen) == 2)
+            refusing.release()
             await gate.arrived.wait()
             await rounds()
             gate.release()

@@ -1,19 +1,23 @@
 """S2, S4, S9, S16: everlasting 401s, a token endpoint in trouble, what logins and logouts end, storages that lag."""
 
 import gc
+import ssl
+from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
-from prisma_mgmt import AuthError, LoginRequiredError, ManagementClient, NetworkError, RetryPolicy
+from prisma_mgmt import AuthenticationError, AuthError, LoginRequiredError, ManagementClient, NetworkError, RetryPolicy
 from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
 from prisma_mgmt.auth.ledger import Ledger
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.credentials import TrackedCredentials
 from tests.conftest import FakeClock
 from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
-from tests.kit.rig import Gate, Reply
+from tests.kit.rig import Gate, Reply, serve, until
+from tests.kit.tls import certificate
 from tests.kit.world import World, during_a_refresh, rounds, started, together
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +42,19 @@ async def test_a_401_for_ever_costs_one_refresh_though_the_session_is_collected_
         gc.collect()
         assert await manager["ada"].renew(str(new)) is None
     assert world.prisma.refreshes == 1
+
+
+async def test_one_route_that_answers_401_for_ever_costs_no_refresh_for_each_of_its_calls(clock: FakeClock) -> None:
+    async with started(Prisma("strict"), clock=clock) as world:
+        token = await world.session.access_token()
+        for seconds, refreshes in ((0.0, 5), (9.0, 5), (1.0, 10)):
+            clock.time += seconds
+            for _ in range(10):
+                renewed = await world.session.renew(token)
+                token = renewed or token
+                world.session.accepted(token)  # by other routes
+            assert renewed is None
+            assert world.prisma.refreshes == refreshes
 
 
 async def test_a_401_for_another_processs_login_is_renewed_though_we_have_just_refreshed(world: World) -> None:
@@ -163,6 +180,49 @@ async def test_a_network_fault_pauses_too(clock: FakeClock) -> None:
         assert world.prisma.refreshes == 2, "a lost answer is asked for once more, and then no more"
 
 
+async def test_every_call_that_fails_ends_its_causes_with_its_own_401(world: World, clock: FakeClock) -> None:
+    session = session_at(world.server.url, world.storage, clock=clock)
+    client = ManagementClient(session, base_url=world.server.url, retry=RetryPolicy(attempts=1))
+    world.prisma.drop = 9
+    world.prisma.expire()
+    async with client:
+        for route in ("/v1/first", "/v1/second"):
+            with pytest.raises(NetworkError) as caught:
+                await client.request("GET", route)
+            last: BaseException = caught.value
+            while last.__cause__ is not None:
+                last = last.__cause__
+            assert isinstance(last, AuthenticationError)
+            assert last.url.endswith(route)
+            assert caught.value.__cause__ is not last, "why the renewal failed stays between"
+    with pytest.raises(NetworkError) as caught:
+        await session.renew(await session.access_token())
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.__cause__ is None, "no call of the API was in it"
+
+
+@pytest.mark.parametrize("error", [OSError, RuntimeError, anyio.BrokenResourceError])
+async def test_a_fault_of_a_users_transport_pauses_too(clock: FakeClock, error: type[Exception]) -> None:
+    asked = list[httpx.Request]()
+
+    class Down(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append(request)
+            raise error("down")
+
+    oauth = oauth_at("https://auth.example", transport=Down(), now=clock.now)
+    session = OAuthSession(oauth, CountingStorage(Prisma().tokens()), monotonic=clock.monotonic)
+    old = await session.access_token()
+    errors = [one for _ in range(4) for one in await together(1, lambda: session.renew(old))]
+    assert [(str(one), type(one.__cause__)) for one in errors] == [
+        (f"the refresh ended with {error.__name__}", error)
+    ] * 4
+    assert len(asked) == 1
+    clock.time += 1
+    await together(1, lambda: session.renew(old))
+    assert len(asked) == 2
+
+
 # S9: logins and logouts
 
 
@@ -250,6 +310,49 @@ async def test_calls_that_wait_for_a_place_when_a_logout_returns_are_not_sent(wo
         gate.release()
     assert len(world.prisma.seen) == 1
     assert sorted(type(result).__name__ for result in results) == ["LoginRequiredError"] * 3 + ["Response"]
+
+
+async def test_a_call_whose_connection_is_being_made_when_a_logout_returns_is_not_sent(
+    world: World, tmp_path: Path
+) -> None:
+    authority, handshake, results = certificate(tmp_path), Gate(), list[Any]()
+    async with serve(world.prisma.handle, authority.server(), handshake) as sealed:
+        context = ssl.create_default_context(cafile=authority.path)
+        client = ManagementClient(world.session, base_url=sealed.url, ssl_context=context)
+
+        async def call() -> None:
+            results.extend(await together(1, lambda: client.request("GET", "/v1/me")))
+
+        async with client, anyio.create_task_group() as group:
+            group.start_soon(call)
+            await handshake.arrived.wait()
+            await world.session.logout()
+            handshake.release()
+        assert sealed.requests == []
+        await until(lambda: sealed.open_connections == 0)
+    assert [type(result) for result in results] == [LoginRequiredError]
+
+
+async def test_calls_that_wait_in_the_pool_of_a_users_client_when_a_logout_returns_are_not_sent(world: World) -> None:
+    gate = world.prisma.api_gate = Gate()
+    results: list[Any] = []
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as own:
+        client = ManagementClient(world.session, base_url=world.server.url, http_client=own)
+
+        async def call() -> None:
+            results.extend(await together(3, lambda: client.request("GET", "/v1/me")))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await gate.arrived.wait()
+            await rounds()
+            await world.session.logout()
+            gate.release()
+        assert len(world.prisma.seen) == 1
+        world.prisma.api_gate = Gate(open_=True)
+        new = await log_in(world, world.session)
+        assert (await client.request("GET", "/v1/me")).body["token"] == new.access_token
+    assert sorted(type(result).__name__ for result in results) == ["LoginRequiredError"] * 2 + ["Response"]
 
 
 async def test_every_token_but_the_current_one_is_outdated(world: World) -> None:

@@ -84,3 +84,4 @@ def test_a_pause_doubles_and_gives_way_to_what_the_server_asks_for() -> None:
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     assert Trouble.after(AuthError("slow down", retry_after=90.0), trouble, 100.0).until == 190.0
     assert Trouble.after(AuthError("at once", retry_after=0.0), None, 100.0).until == 101.0
+    assert Trouble.after(AuthError("a slip", retry_after=1e9), None, 100.0).until == 3700.0

@@ -77,6 +77,20 @@ class NeverThere(Locking):
         yield
 
 
+async def test_whose_lock_is_free_waits_for_none_whose_locks_are_held() -> None:
+    async def wait() -> None:
+        async with Vault(NeverThere(TOKENS)).refresh_lock(TOKENS):
+            pytest.fail("held")
+
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(5):
+            async with Vault(Locking(TOKENS)).refresh_lock(TOKENS):
+                group.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("kind", [WithScope, WithTaskGroup])
 async def test_a_lock_may_hold_a_scope_or_a_task_group_of_its_own(world: World, kind: type[Locking]) -> None:
     storage = kind(world.storage.current)

@@ -56,7 +56,7 @@ MUTATIONS = [  # promise, file, what stands there, what is put there, the test t
     ("S17 trio", "work", "shield=self._lasting", "shield=False", "ends.py -k plain"),
     ("S9 slow read", "session", "if self._held is before:", "if True:", "fences.py -k gives_nobody"),
     ("S18", "renewal", "        self.overtaken = True", "        self.overtaken = False", "model.py -k asyncio-own"),
-    ("storage calls", "storage/redis", "min(_AT_ONCE, max(1, most // 2))", "10_000",
+    ("storage calls", "storage/rooms", "min(usual, max(1, most // 2))", "10_000",
      "loops.py -k five_hundred"),
 ]  # fmt: skip
 

@@ -87,7 +87,8 @@ async def postgres_place(
             return PostgresTokenStorage(pool if pool_size else url, **{"key": "ada", **options})
 
         async def steal(*, ends: bool = False) -> None:
-            change = "DELETE FROM prisma_tokens_locks" if ends else "UPDATE prisma_tokens_locks SET owner = 'other'"
+            given = "UPDATE prisma_tokens_locks SET owner = 'other', ends_at = now() + interval '1 minute'"
+            change = "DELETE FROM prisma_tokens_locks" if ends else given
             assert (await looking.execute(change)).endswith(" 1")
 
         await looking.execute("DROP TABLE IF EXISTS prisma_tokens, prisma_tokens_locks")

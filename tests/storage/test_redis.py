@@ -100,6 +100,22 @@ def test_anything_else_is_refused_where_it_is_given(bad: Any, wanted: str) -> No
     assert "canary" not in str(caught.value)
 
 
+async def test_a_client_that_answers_at_once_is_told_to_be_none_of_asyncio() -> None:
+    class Synchronous(Wrapped):
+        def get(self, name: str) -> None: ...  # type: ignore[override]  # that is what is wrong with it
+
+    with pytest.raises(AuthError, match=r"redis must be an asyncio client; get\(\) of this one"):
+        await RedisTokenStorage(Synchronous(), key="ada").get_tokens()
+
+
+def test_another_event_loop_than_asyncios_is_told_so(redis_process: Process) -> None:
+    async def use() -> None:
+        with pytest.raises(AuthError, match="for asyncio"):
+            await RedisTokenStorage(redis.asyncio.Redis(port=redis_process.port), key="ada").get_tokens()
+
+    anyio.run(use, backend="trio")
+
+
 @pytest.mark.parametrize(
     ("options", "error", "named"),
     [
@@ -130,6 +146,8 @@ async def test_tokens_that_nobody_renews_are_forgotten_after_their_ttl(redis_pro
         assert 3_500_000 < await one.pttl("prisma:ada") <= 3_600_000
         assert await place.storage().set_tokens_if_current(TOKENS, NEWER)
         assert await one.pttl("prisma:ada") == -1, "without a ttl they are kept"
+        await place.storage(ttl=1e30).set_tokens(TOKENS)
+        assert await one.pttl("prisma:ada") > 10**14
 
 
 @pytest.mark.parametrize("decode", [False, True])

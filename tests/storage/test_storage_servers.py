@@ -3,6 +3,7 @@ server is killed.
 """
 
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
@@ -106,6 +107,50 @@ async def test_whoever_lost_a_lock_stores_nothing_over_what_came_after(place: Pl
         async with place.storage(patience=0.1).refresh_lock():
             pytest.fail("two holders")
     await place.steal(ends=True)
+
+
+async def test_what_is_read_under_a_lock_that_was_lost_is_read_under_it_again(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else a process that was too slow would send a refresh token that another one has just sent."""
+    slow, other = place.storage(lease=0.7), place.storage()
+    await other.set_tokens(TOKENS)
+    async with slow.refresh_lock():
+        assert await slow.get_tokens() == TOKENS
+        await place.steal()
+        while "was lost" not in caplog.text:
+            await anyio.sleep(0.01)
+        with anyio.move_on_after(0.2) as waiting:
+            await slow.get_tokens()
+        assert waiting.cancelled_caught, "it waits for the lock"
+        assert await other.set_tokens_if_current(NEWER, TOKENS)
+        await place.steal(ends=True)
+        assert await slow.get_tokens() == NEWER
+        with pytest.raises(AuthError, match="has held the refresh lock"):
+            async with place.storage(patience=0.1).refresh_lock():
+                pytest.fail("two holders")
+    assert await slow.get_tokens() == NEWER
+
+
+async def test_whose_lock_is_free_waits_for_none_whose_locks_are_held(place: Place) -> None:
+    waiting, got = 0, 0
+
+    async def wait(number: int) -> None:
+        nonlocal waiting, got
+        waiting += 1
+        async with place.storage(key=f"user:{number}").refresh_lock():
+            got += 1
+
+    async with AsyncExitStack() as held, anyio.create_task_group() as group:
+        for number in range(50):
+            await held.enter_async_context(place.storage(key=f"user:{number}").refresh_lock())
+            group.start_soon(wait, number)
+        while waiting < 50:
+            await anyio.sleep(0)
+        with anyio.fail_after(5):
+            async with place.storage(key="free").refresh_lock():
+                assert got == 0
+        group.cancel_scope.cancel()
 
 
 async def test_one_holds_a_lock_at_a_time_however_many_want_it(place: Place) -> None:

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from prisma_mgmt.masks import Secret, bare
 
-_AT_ONCE = 5  # connections, if the URL does not say
+AT_ONCE = 5  # connections, if the URL does not say
 _WANTED = "must be an asyncpg.Pool or a URL such as postgresql://user:password@host:5432/database"
 _SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]+)?")
@@ -84,7 +84,7 @@ def _ssl_mode(given: dict[str, str]) -> str | None:
 
 
 def _size(limit: str | None) -> int:
-    return max(1, min(int(limit), 100)) if limit and re.fullmatch(r"[0-9]{1,9}", limit) else _AT_ONCE
+    return max(1, min(int(limit), 100)) if limit and re.fullmatch(r"[0-9]{1,9}", limit) else AT_ONCE
 
 
 def checked_pool(pool: Any) -> Any:

@@ -3,17 +3,17 @@
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import anyio
-from attrs import frozen
+from attrs import Factory, define, field
 from filelock import FileLock, Timeout
 
-from prisma_mgmt.auth.storage.rooms import room
-from prisma_mgmt.auth.work import Work
+from prisma_mgmt.auth.storage.rooms import holding
+from prisma_mgmt.auth.work import Work, timed
 from prisma_mgmt.checks import checked_seconds
 from prisma_mgmt.errors import AuthError
 
@@ -22,100 +22,136 @@ logger: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LONGEST_WAIT = 25.0  # seconds: longer than a refresh, and than a lock outlives a process that died with it
-LEASE = 5.0  # seconds: well within those in which the login server forgives that a refresh token comes twice
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0  # seconds
-_ASKING = 2  # who wait for a lease ask at once in one event loop: whoever holds one is to extend it before that
+# Seconds. If a process dies just after it has sent a refresh token, another sends it again when the lease is over. With
+# the longest pause between two looks, that is within the ten in which the login server forgives it.
+LEASE, LONGEST_PAUSE = 7.0, 1.0
+_FIRST_PAUSE = 0.05
+_BEATS = 7  # times in a lease that it is extended
 
 
-async def until(attempt: Callable[[], Awaitable[T | None]], place: str, patience: float) -> T:
+def pauses(jitter: Callable[[], float]) -> Iterator[float]:
+    """The seconds between two looks at a lock: ever more, up to a second. `jitter` gives numbers from 0 to 1."""
+    pause = _FIRST_PAUSE
+    while True:
+        yield pause * (1 + jitter()) / 2  # so that processes get out of step
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def until(
+    attempt: Callable[[], Awaitable[T | None]], place: str, patience: float, jitter: Callable[[], float] = random.random
+) -> T:
     """What `attempt` gives, asked again and again while it gives nothing.
 
     Raises AuthError if another process has held the lock for `patience` seconds.
     """
-    pause = _FIRST_PAUSE
     with anyio.move_on_after(patience):
-        while True:
+        for pause in pauses(jitter):
             held = await attempt()
             if held is not None:
                 return held
-            await anyio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # to keep processes out of step
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            await anyio.sleep(pause)
     raise AuthError(f"another process has held the refresh lock of {place} for {patience:g} s")
 
 
 # Locks that a server keeps
 
 
-class Leases(Protocol):
-    """What keeps a lease on a server, by the server's own clock; `owner` is a text that nobody else has."""
+@define(eq=False)
+class _Holder:
+    """One who wants a lock, or has it: until `ends` at least, by the clock of the event loop."""
 
-    async def take(self, owner: str) -> bool:
-        """Returns True if nobody holds the lease, or held it in time, and `owner` holds it now."""
-        ...
-
-    async def extend(self, owner: str) -> bool:
-        """Returns False if `owner` does not hold the lease any more."""
-        ...
-
-    async def release(self, owner: str) -> None:
-        """End the lease if `owner` holds it."""
-        ...
+    lock: "LeaseLock"
+    owner: str = Factory(lambda: secrets.token_hex(16))
+    done: anyio.Event = Factory(anyio.Event)
+    ends: float = 0.0
 
 
-@frozen
-class Lease:
-    """A lock that ends by itself `seconds` after its holder was last heard of, which it is four times in them.
+@define(eq=False)
+class LeaseLock:
+    """A lock that ends by itself `seconds` after its holder was last heard of, which it is seven times in them.
 
     A holder whose event loop stalls for longer has lost it. Another process may then refresh with the same token, and a
     login server may take that for a theft.
+
+    turn: where all wait who ask for a lock, so that those who hold one are served before.
+    take: gives True if the owner, a text that nobody else has, holds the lock now; nobody held it, or too long ago.
+    extend: gives False if the owner does not hold it any more.
+    release: ends it if the owner holds it.
     """
 
     place: str
-    seconds: float
-    patience: float
+    seconds: float = field(validator=lambda _, __, value: checked_seconds(value, "lease", least=0.01))
+    patience: float = field(validator=lambda _, __, value: checked_seconds(value, "patience"))
+    turn: Callable[[], AbstractAsyncContextManager[object]]
+    take: Callable[[str], Awaitable[Any]]
+    extend: Callable[[str], Awaitable[Any]]
+    release: Callable[[str], Awaitable[Any]]
+    jitter: Callable[[], float] = field(default=random.random, kw_only=True)
 
     @asynccontextmanager
-    async def held(self, leases: Leases) -> AsyncGenerator[None]:
-        owner, done = secrets.token_hex(16), anyio.Event()
-
-        async def attempt() -> bool | None:
-            # a caller that is cancelled waits for the answer, or the server might take the lease after its release
-            async with room("leases", _ASKING):
-                with anyio.move_on_after(self.seconds, shield=True):
-                    return await leases.take(owner) or None
-            return None
-
+    async def held(self) -> AsyncGenerator[None]:
+        holder, before = _Holder(self), holding.get()
+        holding.set(holder)
         try:
-            await until(attempt, self.place, self.patience)
-            Work(done, lambda: self._keep(leases, owner, done))
+            await self._take(holder)
             yield
         finally:
-            done.set()
-            with anyio.move_on_after(self.seconds, shield=True):  # by then it has ended by itself
-                await leases.release(owner)  # also after a cancellation that may have come between asking and knowing
-
-    async def _keep(self, leases: Leases, owner: str, done: anyio.Event) -> None:
-        """Extend the lease for as long as its holder has it."""
-        while True:
-            with anyio.move_on_after(self.seconds / 4):
-                await done.wait()
-                return
+            holder.done.set()
             try:
-                with anyio.fail_after(self.seconds / 4):
-                    kept = await leases.extend(owner)
-            except (
-                Exception
-            ) as error:  # whatever a client raises: the next turn may fare better, and else the lease ends
-                logger.warning("the refresh lock of %s could not be extended (%s)", self.place, type(error).__name__)
+                with anyio.move_on_after(self.seconds, shield=True):  # by then it has ended by itself
+                    # also after a cancellation that may have come between asking and knowing
+                    await self.release(holder.owner)
+            finally:
+                holding.set(before)
+
+    async def sure(self) -> bool:
+        """Return True if what was just read can be acted on: no lock is held here, or it surely is held still.
+
+        If it may have ended, as on a machine that is too busy, it is taken again, and what was read counts no more.
+        """
+        holder = holding.get()
+        if not isinstance(holder, _Holder) or holder.lock is not self or holder.done.is_set():
+            return True
+        if anyio.current_time() < holder.ends:
+            return True
+        await self._take(holder)
+        return False
+
+    async def _take(self, holder: _Holder) -> None:
+        async def attempt() -> float | None:
+            async with self.turn():
+                asked = anyio.current_time()
+                # a caller that is cancelled waits for the answer, or the server might take the lease after its release
+                with anyio.move_on_after(self.seconds, shield=True):
+                    if await self.take(holder.owner):
+                        return asked + self.seconds
+            return None
+
+        holder.ends = await until(attempt, self.place, self.patience, self.jitter)
+        Work(holder.done, lambda: self._keep(holder))
+
+    async def _keep(self, holder: _Holder) -> None:
+        """Extend the lease for as long as its holder has it."""
+        holding.set(holder)
+        while True:
+            with anyio.move_on_after(self.seconds / _BEATS):
+                await holder.done.wait()
+                return
+            asked = anyio.current_time()
+            try:
+                with timed(), anyio.fail_after(self.seconds / 2):
+                    kept = await self.extend(holder.owner)
+            except Exception as error:  # of any client: the next turn may fare better, and else the lease ends
+                self._warn(holder, "could not be extended (%s)", type(error).__name__)
                 continue
-            if not kept:  # nobody is harmed: what its holder stores is stored only in place of what it has read
-                if not done.is_set():
-                    logger.warning("the refresh lock of %s was lost", self.place)
+            holder.ends = asked + self.seconds if kept else 0.0
+            if not kept:  # what its holder stores is stored only in place of what it has read
+                self._warn(holder, "was lost")
                 return
 
-
-def checked_lease(place: str, seconds: Any, patience: Any) -> Lease:
-    return Lease(place, checked_seconds(seconds, "lease", least=0.01), checked_seconds(patience, "patience"))
+    def _warn(self, holder: _Holder, problem: str, *arguments: object) -> None:
+        if not holder.done.is_set():
+            logger.warning(f"the refresh lock of %s {problem}", self.place, *arguments)  # noqa: G004  # a text of ours
 
 
 # Locks that the kernel keeps

@@ -5,20 +5,22 @@ from binascii import crc_hqx
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
+from inspect import isawaitable
 from itertools import count
 from typing import Any
 
-from attrs import frozen
-
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, checked_lease
+from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, LeaseLock
 from prisma_mgmt.auth.storage.options import checked_text
-from prisma_mgmt.auth.storage.rooms import room
-from prisma_mgmt.auth.tokens import Tokens, same
+from prisma_mgmt.auth.storage.rooms import place, share, turn
+from prisma_mgmt.auth.storage.served import ServedStorage
+from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.checks import checked_methods, checked_seconds
+from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare
 
 _AT_ONCE = 10  # calls on a client: its pool raises an error for the first connection too many
+_LONGEST = 10**15  # milliseconds: Redis refuses what is much longer
 _SLOTS = 16_384
 _LOCK_NAME = re.compile(r"\{.*\}:refresh-lock:[0-9a-f]{64}", re.DOTALL)
 
@@ -38,7 +40,7 @@ return 1
 """
 
 
-class RedisTokenStorage:
+class RedisTokenStorage(ServedStorage):
     """Keeps tokens under a key of a Redis server, for all processes that use it.
 
     redis: a `redis.asyncio.Redis`, or a client of the same methods such as valkey's; closing it is the caller's. Give
@@ -46,7 +48,7 @@ class RedisTokenStorage:
     key: names the user's tokens; a second key, for the lock, is kept in the same slot of a cluster.
     ttl: seconds after the last write in which tokens that nobody renews are forgotten; None keeps them.
     lease: seconds after which the lock of a process that died is free again, and so is that of one whose event loop
-        stalls for so long.
+        stalls for so long. It is extended seven times in them.
     patience: seconds to wait for the lock.
     """
 
@@ -65,83 +67,52 @@ class RedisTokenStorage:
         if _LOCK_NAME.fullmatch(key):
             raise ValueError("key must not be the name of another key's lock")
         self._form = Form(f"redis:{key}", cipher)
-        self._lease = checked_lease(self._form.place, lease, patience)
-        self._expiry = {} if ttl is None else {"px": round(checked_seconds(ttl, "ttl", least=1.0) * 1000)}
-        self._seen: Secret | None = None  # the text last read, to compare with in one step
-        self._size = _size(redis)
-
-    async def get_tokens(self) -> Tokens | None:
-        found = await self._text()
-        return None if found is None else self._form.read(found)
+        self._size = share(getattr(getattr(redis, "connection_pool", None), "max_connections", None), _AT_ONCE)
+        take, extend, release = (
+            self._asked(script, lock_name(key), lease) for script in (_LOCK, _EXTEND_IF, _DELETE_IF)
+        )
+        self._lock = LeaseLock(
+            self._form.place, lease, patience, lambda: turn("redis", self._size), take, extend, release
+        )
+        self._expiry = (
+            {} if ttl is None else {"px": min(round(checked_seconds(ttl, "ttl", least=1.0) * 1000), _LONGEST)}
+        )
 
     async def set_tokens(self, tokens: Tokens) -> None:
-        text = self._form.write(tokens)
-        async with self._room():
-            await self._redis.set(self._key, text, **self._expiry)
-
-    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
-        text = self._form.write(tokens)
-        if self._seen is not None and await self._swap(self._seen, text, current):
-            return True
-        seen = await self._text()  # the text read last may be another of the same tokens: sealed anew, it differs
-        return seen is not None and await self._swap(seen, text, current)
-
-    async def _swap(self, seen: Secret, text: Secret, current: Tokens) -> bool:
-        """Store `text` in place of `seen`, if that is `current`."""
-        if not same(self._form.read(seen), current):
-            return False
-        return bool(await self._run(_SET_IF, self._key, seen, text, *self._expiry.values()))
+        await self._call("set", self._key, self._form.write(tokens), **self._expiry)
 
     async def clear_tokens(self) -> None:
-        async with self._room():
-            await self._redis.delete(self._key)
-
-    async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
-        found = await self._text()
-        if found is None or not same(self._form.read(found), tokens):
-            return False
-        return bool(await self._run(_DELETE_IF, self._key, found))
+        await self._call("delete", self._key)
 
     def refresh_lock(self) -> AbstractAsyncContextManager[None]:
         """Held by one process at a time, and by nobody soon after its process died."""
-        return self._lease.held(_Leases(self._run, lock_name(self._key), round(self._lease.seconds * 1000)))
+        return self._lock.held()
 
     async def _run(self, script: str, key: str, *arguments: Any) -> Any:
-        async with self._room():
-            return await self._redis.eval(script, 1, key, *arguments)
+        return await self._call("eval", script, 1, key, *arguments)
+
+    async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        async with place("redis", self._size):
+            answer = getattr(self._redis, name)(*arguments, **options)
+            if not isawaitable(answer):
+                raise AuthError(f"redis must be an asyncio client; {name}() of this one gives nothing to wait for")
+            return await answer
 
     async def _text(self) -> Secret | None:
         with bare:
-            self._seen = None
             try:
-                async with self._room():
-                    found = await self._redis.get(self._key)
+                found = await self._call("get", self._key)
             except UnicodeDecodeError:  # of a client that decodes; it holds what could not be decoded
                 found = b"\xff"
-            if found is not None:
-                self._seen = self._form.decoded(found)
-            return self._seen
+            return None if found is None else self._form.decoded(found)
 
-    def _room(self) -> AbstractAsyncContextManager[object]:
-        return room("redis", self._size)
+    async def _replaced(self, seen: Secret, text: Secret | None) -> bool:
+        if text is None:
+            return bool(await self._run(_DELETE_IF, self._key, seen))
+        return bool(await self._run(_SET_IF, self._key, seen, text, *self._expiry.values()))
 
-
-@frozen
-class _Leases:
-    """The lock, as a key that holds its owner and ends by itself."""
-
-    run: Callable[..., Awaitable[Any]]
-    name: str
-    length: int  # milliseconds
-
-    async def take(self, owner: str) -> bool:
-        return bool(await self.run(_LOCK, self.name, owner, self.length))
-
-    async def extend(self, owner: str) -> bool:
-        return bool(await self.run(_EXTEND_IF, self.name, owner, self.length))
-
-    async def release(self, owner: str) -> None:
-        await self.run(_DELETE_IF, self.name, owner)
+    def _asked(self, script: str, name: str, lease: float) -> Callable[[str], Awaitable[Any]]:
+        return lambda owner: self._run(script, name, owner, round(lease * 1000))
 
 
 def lock_name(key: str) -> str:
@@ -173,9 +144,3 @@ def _checked_client(redis: Any) -> Any:
     if hasattr(redis, "__enter__") and not hasattr(redis, "__aenter__"):
         raise TypeError("redis must be an asyncio client, such as redis.asyncio.Redis; this one is synchronous")
     return redis
-
-
-def _size(redis: Any) -> int:
-    """How many calls may be made on a client at once, so that its pool has connections left for others."""
-    most = getattr(getattr(redis, "connection_pool", None), "max_connections", None)
-    return min(_AT_ONCE, max(1, most // 2)) if isinstance(most, int) else _AT_ONCE

@@ -1,15 +1,48 @@
-"""How many calls of one kind run at once in an event loop."""
+"""How many calls of one kind run at once in an event loop, and who goes first."""
+
+from collections.abc import AsyncGenerator, Hashable
+from contextlib import asynccontextmanager, nullcontext
+from contextvars import ContextVar
 
 import anyio
 from anyio.lowlevel import RunVar
 
-_rooms: RunVar[dict[tuple[str, int], anyio.CapacityLimiter]] = RunVar("prisma_mgmt.auth.rooms")
+from prisma_mgmt.errors import AuthError
+
+holding: ContextVar[object] = ContextVar("holding", default=None)  # the lock that the running code holds, or asks for
+
+_rooms: RunVar[dict[tuple[Hashable, int], anyio.CapacityLimiter]] = RunVar("prisma_mgmt.auth.rooms")
 
 
-def room(of: str, size: int) -> anyio.CapacityLimiter:
+@asynccontextmanager
+async def place(of: Hashable, size: int) -> AsyncGenerator[None]:
+    """One of `size` places for calls in this event loop. Whoever holds a lock goes before all who hold none.
+
+    Hundreds may wait for theirs, and ask again and again. A lock that is held must be extended in time all the same.
+    """
+    try:
+        async with nullcontext() if holding.get() is not None else turn(of, size), room(of, size):
+            yield
+    except Exception as error:  # of any client
+        if "no running event loop" not in str(error):  # as asyncio says in trio's
+            raise
+        raise AuthError("the clients of Redis and PostgreSQL are for asyncio, and for no other event loop") from error
+
+
+def turn(of: Hashable, size: int) -> anyio.CapacityLimiter:
+    """Where all wait who hold no lock: they have one place less than there are, if there are several."""
+    return room((of, "without a lock"), max(1, size - 1))
+
+
+def room(of: Hashable, size: int) -> anyio.CapacityLimiter:
     """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
-    rooms = _rooms.get(dict[tuple[str, int], anyio.CapacityLimiter]())
+    rooms = _rooms.get(dict[tuple[Hashable, int], anyio.CapacityLimiter]())
     _rooms.set(rooms)
     if (of, size) not in rooms:
         rooms[of, size] = anyio.CapacityLimiter(size)
     return rooms[of, size]
+
+
+def share(most: object, usual: int) -> int:
+    """How many calls to make at once where `most` can be made, so that others can make as many."""
+    return min(usual, max(1, most // 2)) if isinstance(most, int) else usual

@@ -1,0 +1,72 @@
+"""Connections by a URL: kept while somebody uses it, closed when nobody does."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import asyncpg
+import pytest
+
+from prisma_mgmt.auth.storage import PostgresTokenStorage
+from tests.kit.servers import Process
+from tests.storage.places import TOKENS, dsn_of, postgres_place
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def open_now(looking: Any) -> list[int]:
+    found = await looking.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'kept'")
+    return [row["pid"] for row in found]
+
+
+async def test_one_connection_serves_a_whole_refresh_and_is_closed_after_it(postgres_process: Process) -> None:
+    async with postgres_place(postgres_process), asyncpg.create_pool(dsn_of(postgres_process)) as looking:
+        storage = PostgresTokenStorage(dsn_of(postgres_process) + "?application_name=kept", key="ada")
+        async with storage.refresh_lock():
+            first = await open_now(looking)
+            await storage.set_tokens(TOKENS)
+            assert await storage.get_tokens() == TOKENS
+            assert await open_now(looking) == first
+            assert len(first) == 1
+        with anyio.fail_after(5):
+            while await open_now(looking):  # the server notices a moment later
+                await anyio.sleep(0.01)
+
+
+async def test_a_connection_that_the_server_closed_is_not_used_again(postgres_process: Process) -> None:
+    async with postgres_place(postgres_process), asyncpg.create_pool(dsn_of(postgres_process)) as looking:
+        storage = PostgresTokenStorage(dsn_of(postgres_process) + "?application_name=kept", key="ada")
+        async with storage.refresh_lock():
+            (gone,) = await open_now(looking)
+            await looking.execute("SELECT pg_terminate_backend($1, 5000)", gone)
+            await anyio.wait_all_tasks_blocked()
+            await storage.set_tokens(TOKENS)
+            assert gone not in await open_now(looking)
+
+
+async def test_a_call_that_failed_leaves_no_connection_behind(postgres_process: Process) -> None:
+    async with postgres_place(postgres_process), asyncpg.create_pool(dsn_of(postgres_process)) as looking:
+        url = dsn_of(postgres_process) + "?application_name=kept"
+        keeper = PostgresTokenStorage(url, key="ada")
+        async with keeper.refresh_lock():
+            before = await open_now(looking)
+            with pytest.raises(Exception, match="no table nowhere"):
+                await PostgresTokenStorage(url, key="ada", table="nowhere").get_tokens()
+            await keeper.set_tokens(TOKENS)
+            assert len(await open_now(looking)) <= 1
+            assert before
+
+
+def test_a_program_that_ends_leaves_no_connection_open(postgres_process: Process) -> None:
+    command = [sys.executable, "-W", "error", "-m", "tests.storage.program", dsn_of(postgres_process)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr.decode()) == (0, "")

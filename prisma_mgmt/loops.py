@@ -25,8 +25,7 @@ class LoopGuard:
 
     def check(self) -> None:
         """Raises RuntimeError in any event loop but the first."""
-        loop = running_loop()
-        if not self.serves(loop):
+        if not self.bind(running_loop()):
             raise RuntimeError(
                 f"this {self._owner} was first used in another event loop, and serves that event loop only: "
                 "make one for each loop, such as inside the function that asyncio.run() runs"

@@ -16,11 +16,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?(, \d+(\.\d+)?)*", value):  # several, if a proxy has added its own
         return min(max(map(float, value.split(", "))), _FOREVER)
-    until = _timestamp(value)
-    if until is None:
-        return None
-    sent = _timestamp(headers.get("date", ""))
-    return max(0.0, until - (now if sent is None else sent))
+    until, sent = _timestamp(value), _timestamp(headers.get("date", ""))
+    return None if until is None else max(0.0, until - (now if sent is None else sent))
 
 
 def _timestamp(value: str) -> float | None:

@@ -62,8 +62,17 @@ def _run(command: list[str], variables: dict[str, str]) -> int:
         tell = child.send_signal
         for number in early:
             tell(number)
-        code = child.wait()
+        while (code := _ended(child)) is None:
+            pass
     return code if code >= 0 else 128 - code
+
+
+def _ended(child: subprocess.Popen[bytes]) -> int | None:
+    """The exit code, None if there is none yet: a wait without end does not see a signal that another thread takes."""
+    try:
+        return child.wait(1)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _in_the_foreground() -> bool:

@@ -1,7 +1,6 @@
 """What an answer says, as pure functions: envelopes, models, and errors."""
 
 import re
-from html import unescape
 from typing import Any, TypeVar
 
 from prisma_mgmt.core.call import Answer
@@ -157,6 +156,8 @@ def _described(answer: Answer, body: JSON) -> str:
     kind = _kind_of(answer)
     if 300 <= answer.status < 400:
         return "a redirect, which is not followed with a token"
+    from html import unescape  # which takes long to import, and is seldom needed
+
     start = body[:_LOOKED_AT] if isinstance(body, str) else ""
     if not re.match(r"\s*[{\[]", start) and "\ufffd" not in start:  # broken JSON, which may hold a secret; no text
         title = re.search(r"<title[^>]*>(.*?)</title", start, re.IGNORECASE | re.DOTALL)

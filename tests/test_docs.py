@@ -28,3 +28,11 @@ def test_links_to_files_lead_somewhere(name: str) -> None:
     page = ROOT / name
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_readme_has_the_two_commands_that_ci_runs() -> None:
+    commands = [
+        line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if line.startswith("python3 -m venv ")
+    ]
+    assert len(commands) == 2
+    assert "mapfile -t commands < <(grep '^python3 -m venv ' README.md)" in (ROOT / ".ci" / "run").read_text("utf-8")

@@ -95,10 +95,10 @@ class Work(Generic[T]):
         Those who wait get our own errors and those of `passing` as they are; any other is an AuthError about `name`.
         """
         self.owner: object = owner
-        self.hook, self._lasting = hook, lasting and not hook
+        self.hook: bool = hook
         self.told: anyio.Event = anyio.Event()  # set when nobody is to wait any longer
         self.done: anyio.Event = anyio.Event()  # set when it has ended
-        self._name = name
+        self._name, self._lasting = name, lasting and not hook
         self._passing: tuple[type[Exception], ...] = (PrismaError, *passing)
         self._result: list[T] = []
         self._error: BaseException | None = None

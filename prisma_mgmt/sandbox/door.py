@@ -39,7 +39,7 @@ class Exchange:
     """One request on its way through the sandbox, and what is told of it."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, told: RecordedRequest, tell: Teller | None) -> None:
-        self.told = told
+        self.told: RecordedRequest = told
         self._scope, self._receive, self._send, self._tell = scope, receive, send, tell
         self._started = time.perf_counter()
         self._body = bytearray()

@@ -24,7 +24,7 @@ Account = tuple[User, Thing]
 class LoginServer(Site):
     """What is served under `/auth`."""
 
-    refuse = OAuthError
+    refuse: type[ApiError] | type[OAuthError] = OAuthError
 
     def __init__(
         self, world: World, tokens: Tokens, clients: dict[str, Client], *, auto_approve: bool, revocation: bool

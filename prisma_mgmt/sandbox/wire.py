@@ -38,7 +38,10 @@ class RefusalError(Exception):
 
     def __init__(self, status: int, message: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         super().__init__(message)
-        self.status, self.message, self.body, self.headers = status, message, body, headers
+        self.status = status
+        self.message = message
+        self.body = body
+        self.headers = headers
 
     def response(self) -> Response:
         return JSONResponse(self.body, self.status, self.headers)

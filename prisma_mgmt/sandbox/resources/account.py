@@ -1,5 +1,7 @@
 """Workspaces and who may enter them, regions, approvals, and whom a token stands for."""
 
+from typing import ClassVar
+
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, answers
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 from prisma_mgmt.sandbox.views import Sight
@@ -76,7 +78,7 @@ class Integrations(Resource, kind="integrations"):
 class ServiceTokens(Resource, kind="service-tokens"):
     """Tokens as people make them and as GitHub's workflows get them; the latter expire."""
 
-    told_once = frozenset({"value"})
+    told_once: ClassVar[frozenset[str]] = frozenset({"value"})
 
     def made(self, call: Call, thing: Thing) -> None:
         expires_at = thing.values.get("expiresAt")

@@ -17,7 +17,7 @@ class Leases(Resource, kind="lease"):
     """The leases on the stages of a branch; one that has expired is gone."""
 
     defaults: ClassVar[Values] = {"ttlSeconds": LIFETIME, "holderDescription": "someone who gave no description"}
-    unique = (("stage", "stack"),)
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("stage", "stack"),)
 
     def prepare(self, call: Call, thing: Thing) -> None:
         _extend(call, thing, thing.values["ttlSeconds"])

@@ -175,7 +175,7 @@ def _date(call: Call, key: str, otherwise: datetime) -> datetime:
 
 class Connections(Resource, kind="connections"):
     defaults: ClassVar[Values] = {"type": "direct"}
-    told_once = frozenset({"connectionString", "directConnection", "host", "user", "pass"})
+    told_once: ClassVar[frozenset[str]] = frozenset({"connectionString", "directConnection", "host", "user", "pass"})
 
     def made(self, call: Call, thing: Thing) -> None:
         thing.values["kind"] = "accelerate" if thing.values["type"] == "prisma" else "postgres"

@@ -15,7 +15,7 @@ NO_GIT_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[/.-]|[/.]$|\.l
 
 class Projects(Resource, kind="projects"):
     defaults: ClassVar[Values] = {"name": "My project", "region": None, "logicalId": None, "createDatabase": True}
-    unique = (("logicalId",),)
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("logicalId",),)
 
     def made(self, call: Call, thing: Thing) -> None:
         call.create("branches", thing, {"gitName": "main"})
@@ -46,7 +46,7 @@ def transfer(call: Call) -> None:
 
 class Branches(Resource, kind="branches"):
     defaults: ClassVar[Values] = {"isDefault": False}
-    unique = (("gitName",),)
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("gitName",),)
 
     def prepare(self, call: Call, thing: Thing) -> None:
         if NO_GIT_NAME.search(thing.values["gitName"]):

@@ -29,7 +29,7 @@ CERTIFICATE = 90 * 86_400  # seconds
 
 
 class Services(Placed, kind="services"):
-    unique = (("name", "branchId"), *Placed.unique)
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("name", "branchId"), *Placed.unique)
 
     def prepare(self, call: Call, thing: Thing) -> None:
         super().prepare(call, thing)
@@ -77,7 +77,7 @@ def promote(call: Call) -> Values:
 
 class Deployments(Resource, kind="deployments"):
     defaults: ClassVar[Values] = {"skipCodeUpload": False, "status": "new"}
-    told_once = frozenset({"uploadUrl"})
+    told_once: ClassVar[frozenset[str]] = frozenset({"uploadUrl"})
 
     def prepare(self, call: Call, thing: Thing) -> None:
         service = thing.holder

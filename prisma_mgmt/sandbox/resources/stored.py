@@ -39,7 +39,7 @@ class EnvironmentVariables(Resource, kind="environment-variables"):
     """One value for each key of a scope, to be written and never read."""
 
     defaults: ClassVar[Values] = {"branchId": None}
-    unique = (("key", "class", "branchId"),)
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("key", "class", "branchId"),)
 
     def prepare(self, call: Call, thing: Thing) -> None:
         values = thing.values
@@ -58,7 +58,7 @@ class EnvironmentVariables(Resource, kind="environment-variables"):
 class Environments(Resource, kind="environments"):
     """The environments of the Data Platform API."""
 
-    told_once = frozenset({"connectionString"})
+    told_once: ClassVar[frozenset[str]] = frozenset({"connectionString"})
 
 
 class ApiKeys(Resource, kind="apikeys"):

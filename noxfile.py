@@ -78,7 +78,12 @@ def oldest(session: nox.Session) -> None:
     session.run("uv", "pip", "install", "-q", "--python", python, "--resolution", "lowest-direct", f".[{extras}]")
     session.install("-q", *groups("oldest"))
     tests = session.posargs or ("tests/client", "tests/session", "tests/oauth", "tests/storage")
-    session.run("pytest", "-q", "--ignore=tests/client/test_aiohttp.py", *tests)  # httpx-aiohttp wants a newer httpx
+    others = (  # what needs newer versions of the same: httpx-aiohttp and the web frameworks
+        "--ignore=tests/client/test_aiohttp.py",
+        "--ignore=tests/oauth/test_frameworks.py",
+        "--deselect=tests/oauth/test_sealing.py::test_a_whole_cookie_goes_into_set_cookie_of_every_framework",
+    )
+    session.run("pytest", "-q", *others, *tests)
 
 
 @nox.session

@@ -36,12 +36,12 @@ _PARTS = {
     "core": Part(
         "prisma_mgmt/core/**/*.py", 1900, 3000
     ),  # with a connection of its own, live logs and a compiled codec
-    "auth without storages": Part("prisma_mgmt/auth/*.py", 1500, 2400),  # with LoginApp, every event loop, every ending
+    "auth without storages": Part("prisma_mgmt/auth/*.py", 1500, 2399),  # with LoginApp, every event loop, every ending
     "storages": Part("prisma_mgmt/auth/storage/*.py", 800, 1198),  # with leases, and every misuse told
-    "ground floor and seam": Part("prisma_mgmt/*.py", 350, 370, lambda name: name in _GROUND),
+    "ground floor and seam": Part("prisma_mgmt/*.py", 350, 369, lambda name: name in _GROUND),
     "errors, public names and observers": Part("prisma_mgmt/*.py", 384, 384, lambda name: name not in _GROUND),
     "recipes": Part("prisma_mgmt/recipes/*.py", 450, 450),
-    "sandbox": Part("prisma_mgmt/sandbox/**/*.py", 2600, 3193),  # with 150 operations, faults, databases, commands
+    "sandbox": Part("prisma_mgmt/sandbox/**/*.py", 2600, 3203),  # with 150 operations, faults, databases, commands
     "apigen": Part("tools/apigen/*.py", 750, 1431),  # with three times the constructs
 }
 
@@ -70,7 +70,7 @@ def test_prose_is_not_code() -> None:
 def test_a_part_of_the_package_is_no_larger_than_it_may_be(name: str) -> None:
     part = _PARTS[name]
     files = [path for path in ROOT.glob(part.pattern) if part.holds(path.name)]
-    sizes = {path.name: code_lines(path.read_text(encoding="utf-8")) for path in files}
+    sizes = {str(path.relative_to(ROOT)): code_lines(path.read_text(encoding="utf-8")) for path in files}
     assert sizes
     assert part.budget <= part.most
     assert sum(sizes.values()) <= part.most, sizes

@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream
 from attrs import define, field
 
-from prisma_mgmt.auth.arguments import checked_kind
+from prisma_mgmt.auth.arguments import checked_functions, checked_kind
 from prisma_mgmt.auth.callback import is_state, read_callback
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
 from prisma_mgmt.auth.pages import HEADERS, page
@@ -71,8 +71,7 @@ async def log_in_with_browser(
     """
     checked_kind(oauth, OAuthClient, "oauth", "an OAuthClient")
     checked_methods(storage, "storage", "get_tokens", "set_tokens", "clear_tokens")
-    for name, function in (("open_browser", open_browser), ("show", show), ("paste", paste)):
-        checked_kind(function, Callable | None, name, "a function")
+    checked_functions(open_browser=open_browser, show=show, paste=paste)
     timeout = checked_seconds(timeout, "timeout")
     host, port, path = _loopback(oauth.redirect_uri)
     async with AsyncExitStack() as stack:

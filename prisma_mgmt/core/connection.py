@@ -74,7 +74,7 @@ class Request:
         return self.origin.url + self.target
 
     def check(self) -> None:
-        """Raise OutdatedError if it must not be sent: asked after each wait that it has on its way."""
+        """Raise OutdatedError if the token was replaced; whoever has waited calls this before the request is sent."""
         if self.outdated is not None and self.outdated():
             raise OutdatedError("the token was replaced before the request was sent")
 

@@ -173,7 +173,7 @@ class Pager(Generic[T]):
 
     @asynccontextmanager
     async def prefetch(self) -> "AsyncGenerator[Pager[T]]":
-        """The same list, whose next page is on its way while this one is walked.
+        """Give the same list; its next page is fetched while this one is walked.
 
         `async with list.prefetch() as items: async for item in items: …`. Leaving the block ends what is on its way. A
         page that could not be had is an error when the walk comes to it.

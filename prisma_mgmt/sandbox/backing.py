@@ -11,7 +11,7 @@ NOWHERE, POOLED = "db.prisma-sandbox.invalid", "pooled.prisma-sandbox.invalid"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """How a connection opens its database; `pooled` is the host of the pooler, where that is another one."""
+    """What a connection opens its database with; `pooled` is the pooler's host, which may be another one."""
 
     host: str
     port: int

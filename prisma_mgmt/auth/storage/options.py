@@ -1,4 +1,4 @@
-"""Checks of what the storages are given, made where it is given."""
+"""What the storages are given is checked here, where it is given."""
 
 import os
 from pathlib import Path

@@ -4,10 +4,12 @@ import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
-from prisma_mgmt.core.connection import Reply, request_id
+from prisma_mgmt.core.connection import Reply
+from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.errors import DecodeError, NetworkError
 
 _PIECE = 1_000_000  # bytes that are unpacked at once, at most
+_BROKEN = "DecodingError: a body that should be gzip:"
 _GZIP = 31  # what zlib calls gzip with the largest window
 
 
@@ -17,22 +19,12 @@ class Readable(Protocol):
     async def read(self) -> bytes: ...
 
 
-def body_of(reply: Reply) -> Readable:
-    """The body of an answer without its content coding; DecodeError for more than one, each of which multiplies.
-
-    Only gzip is asked for, and only gzip is unpacked. Any other coding that comes unasked is left as it is.
-    """
-    if "content-encoding" not in reply.headers:
-        return reply
-    named = [one.strip() for one in reply.headers["content-encoding"].lower().split(",")]
-    codings = [one for one in named if one not in ("", "identity")]
-    if len(codings) > 1:
-        raise refused("an answer with more than one content coding", reply)
-    return _Unpacked(reply) if codings in (["gzip"], ["x-gzip"]) else reply
-
-
 async def read_whole(reply: Reply, most: int) -> bytes:
     """The body, read whole and unpacked; DecodeError if it is longer than `most` bytes."""
+    if reply.content is not None and "content-encoding" not in reply.headers:  # as most bodies come
+        if len(reply.content) > most:
+            raise refused(f"an answer longer than {most:,} bytes", reply)
+        return reply.content
     body = body_of(reply)
     parts: list[bytes] = []
     size = 0
@@ -41,9 +33,19 @@ async def read_whole(reply: Reply, most: int) -> bytes:
         size += len(part)
         if size > most:
             raise refused(f"an answer longer than {most:,} bytes", reply)
-        if reply.done and body is reply:  # which is known before its end is asked for
-            break
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
+
+
+def body_of(reply: Reply) -> Readable:
+    """The body of an answer without its content coding; DecodeError for more than one, each of which multiplies.
+
+    Only gzip is asked for, and only gzip is unpacked. Any other coding that comes unasked is left as it is.
+    """
+    named = [one.strip() for one in reply.headers.get("content-encoding", "").lower().split(",")]
+    codings = [one for one in named if one not in ("", "identity")]
+    if len(codings) > 1:
+        raise refused("an answer with more than one content coding", reply)
+    return _Unpacked(reply) if codings in (["gzip"], ["x-gzip"]) else reply
 
 
 class _Unpacked:
@@ -65,16 +67,12 @@ class _Unpacked:
                 if not packed:
                     rest = self._unpacker.flush()
                     if self._begun and not self._unpacker.eof:
-                        raise self._failed("it stops short")
+                        raise NetworkError(f"{_BROKEN} it stops short")
                     return rest
                 self._begun = True
                 self._pieces = self._unpack(packed)
         except zlib.error as error:
-            raise self._failed(str(error)) from None
-
-    def _failed(self, told: str) -> NetworkError:
-        status, said = self._reply.status, request_id(self._reply.headers)
-        return NetworkError(f"DecodingError: a body that should be gzip: {told}", status=status, request_id=said)
+            raise NetworkError(f"{_BROKEN} {error}") from None
 
     def _unpack(self, packed: bytes) -> Iterator[bytes]:
         while packed:

@@ -1,88 +1,18 @@
-"""What travels: the options of a client, a call before it is sent, and the answer to it."""
+"""What travels: a call before it is sent, and the answer to it."""
 
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Protocol, TypeAlias, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from prisma_mgmt.checks import checked_token
-from prisma_mgmt.core.clock import Clock
-from prisma_mgmt.core.connection import Fields, Origin, Request, request_id
-from prisma_mgmt.core.retry import RetryPolicy
-from prisma_mgmt.credentials import Credentials, TrackedCredentials
-from prisma_mgmt.errors import (
-    AuthError,
-    DecodeError,
-    LoginRequiredError,
-    NetworkError,
-    PrismaError,
-    RequestTimeoutError,
-)
-from prisma_mgmt.masks import Secret, SecretBytes
+from prisma_mgmt.core.headers import request_id
+from prisma_mgmt.core.options import About, Options
+from prisma_mgmt.core.paths import route
+from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, RequestTimeoutError
+from prisma_mgmt.masks import SecretBytes
 
 E = TypeVar("E", bound=PrismaError)
 F = TypeVar("F", NetworkError, RequestTimeoutError, DecodeError)
-
-
-@frozen
-class Auth:
-    """Where the tokens of a client come from.
-
-    `source` says it in the text of a 401. `lacking` is the error of calls that find none. `who` is the same for the
-    same credentials.
-    """
-
-    credentials: Credentials | None = field(repr=False)
-    source: str
-    lacking: tuple[type[AuthError], str] = (LoginRequiredError, "no token")
-    tracked: TrackedCredentials | None = field(default=None, repr=False)
-    who: Hashable = field(default=None, repr=False)
-
-
-class Told(Protocol):
-    """Whom the pipeline tells what happens to a call."""
-
-    async def watched(self, call: "Call", send: "Callable[[], Awaitable[Outcome]]", clock: Clock) -> "Outcome": ...
-    def retrying(self, call: "Call", seconds: float, error: PrismaError) -> None: ...
-    def renewed(self, call: "Call", seconds: float, renewed: bool) -> None: ...
-
-
-@define(eq=False)
-class Options:
-    """What a view of a client may change. It is replaced, and never changed but for what it remembers of `fields`."""
-
-    base_url: str
-    headers: dict[str, str] = field(repr=False)
-    timeout: float | None
-    retry: RetryPolicy
-    auth: Auth
-    observer: Told | None
-    origin: Origin = field(init=False, repr=False)
-    prefix: str = field(init=False, repr=False)  # of every path
-    _token: str | None = field(default=None, init=False, repr=False)
-    _ready: dict[bool, Fields] = field(factory=dict, init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.origin = Origin.of(self.base_url)
-        self.prefix = "/".join(["", *self.base_url.split("/")[3:]])
-
-    def fields(self, token: str | None, *, body: bool) -> Fields:
-        """The headers of a request without any of its own, made anew if the token is not the last one."""
-        if token is not self._token and token != self._token:
-            self._ready, self._token = {}, token
-        if body not in self._ready:
-            self._ready[body] = self.made(self.headers, token, body=body)
-        return self._ready[body]
-
-    def made(self, headers: Mapping[str, str], token: str | None, *, body: bool) -> Fields:
-        """All headers of a request. Raises TypeError or ValueError for a token that no header can carry."""
-        sent = dict(headers)
-        sent.setdefault("Host", self.origin.netloc)
-        if token is not None:
-            sent["Authorization"] = Secret(f"Bearer {checked_token(token, 'the token of the credentials')}")
-        if body:
-            sent.setdefault("Content-Type", "application/json")
-        return Fields(sent.items())
 
 
 class Upgrade(Protocol):
@@ -107,8 +37,9 @@ class Call:
     query: str = field(repr=False)
     headers: Mapping[str, str] | None = field(default=None, repr=False)  # all of them; None for those of the options
     body: SecretBytes | None = field(default=None, repr=False)
-    anonymous: bool = False  # needs no token, and is sent none
-    wants_token: bool = True  # false if it is anonymous, or the caller gave a header Authorization
+    wants_token: bool = True  # false if it needs none, or if the caller gave a header Authorization
+    token_from: str = ""  # what an error says of it
+    who: Hashable = field(default=None, repr=False)  # whose calls a 429 to this one holds back
     opens: bool = False  # the body of its answer stays open
     upgrade: Upgrade | None = None
     sent: int = 0  # how often
@@ -123,31 +54,9 @@ class Call:
         return self.options.base_url + self.path + self.query
 
     @property
-    def token_from(self) -> str:
-        """Where the token came from."""
-        if self.token is not None:
-            return self.options.auth.source
-        return "" if self.anonymous else "given as the header Authorization"
-
-    @property
-    def who(self) -> Hashable:
-        """Whose calls a 429 to this one holds back."""
-        if self.wants_token:
-            return self.options.auth.who
-        return None if self.anonymous else (self.headers or self.options.headers)["Authorization"]
-
-    def request(self, token: str | None) -> Request:
-        options, body = self.options, self.body is not None
-        if self.headers is None and self.upgrade is None and not self.anonymous:
-            fields = options.fields(token, body=body)
-        else:
-            headers = dict(options.headers if self.headers is None else self.headers)
-            if self.anonymous:
-                headers.pop("Authorization", None)
-            if self.upgrade is not None:
-                headers |= self.upgrade.headers()
-            fields = options.made(headers, token, body=body)
-        return Request(self.method, options.origin, options.prefix + self.path + self.query, fields, self.body)
+    def about(self) -> About:
+        """What those who observe are told."""
+        return self.method, route(self.path), self.options.base_url, self.sent
 
     def named(self, error: E) -> E:
         """`error`, which says that it is about this call, and how often that was sent."""

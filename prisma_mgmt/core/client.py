@@ -14,13 +14,14 @@ from attrs import evolve, field, frozen
 from prisma_mgmt._version import __version__
 from prisma_mgmt.checks import TOKEN, checked_count, checked_headers, checked_methods, checked_origin, checked_seconds
 from prisma_mgmt.core.answers import read_any
-from prisma_mgmt.core.call import Answer, Auth, Call, Options, Told, Upgrade
+from prisma_mgmt.core.call import Answer, Call, Upgrade
 from prisma_mgmt.core.clock import Clock, Patience
-from prisma_mgmt.core.connection import request_id
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
+from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.core.kinds import JSON, UNSET, Unset
 from prisma_mgmt.core.logs import LogStream
+from prisma_mgmt.core.options import Auth, Options, Told
 from prisma_mgmt.core.paths import fill, query_string
 from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.core.pool import Pool
@@ -42,6 +43,7 @@ T = TypeVar("T")
 Headers: TypeAlias = Mapping[str, str]
 Query: TypeAlias = Mapping[str, Any]
 AuthArgument: TypeAlias = str | Credentials | None
+Exchange: TypeAlias = Callable[[Call], Awaitable[Answer]]
 
 _DEFAULT_HEADERS = {
     "Accept": "application/json",
@@ -132,6 +134,7 @@ class BaseClient:
             self.base_url = self._options.base_url
             engine = engine_for(transport, http_client, ssl_context, idle=patience.idle)
             self._pipeline = Pipeline(Pool(engine, clock, patience, places=max_connections), clock)
+            self.exchange: Exchange = self._pipeline.send  # the unread answer to a call; resources build on this
             self._tracked: WeakValueDictionary[int, TrackedCredentials] = WeakValueDictionary()  # of views
 
     def _changed(self, options: Options, **given: Any) -> Options:
@@ -224,10 +227,6 @@ class BaseClient:
         """
         return recording(self._pipeline)
 
-    def exchange(self, call: Call) -> Awaitable[Answer]:
-        """The unread answer to a call; resources build on this."""
-        return self._pipeline.send(call)
-
     def call(
         self,
         method: str,
@@ -242,13 +241,18 @@ class BaseClient:
     ) -> Call:
         """What is to be sent to a path that is already filled. Raises ValueError or TypeError for what cannot be."""
         options = self._options
-        text = query_string(query)
+        text = query_string(query) if query else ""
         if len(options.base_url) + len(path) + len(text) > _LONGEST_URL:
             raise ValueError(f"a URL of more than {_LONGEST_URL:,} characters: an id or the query is too long")
-        sent = {**options.headers, **_checked_headers(headers)} if headers else None
+        own = {**options.headers, **_checked_headers(headers)} if headers else None
+        if not token:
+            own = {name: value for name, value in (own or options.headers).items() if name != "Authorization"}
+        given = (own or options.headers).get("Authorization")
+        wanted, source, who = token and given is None, options.auth.source, options.auth.who
+        if not wanted:
+            source, who = "" if given is None else "given as the header Authorization", given
         content = None if body is UNSET else dump(body)
-        wanted = token and "Authorization" not in (sent or options.headers)
-        return Call(options, method, path, text, sent, content, not token, wanted, opens, upgrade)
+        return Call(options, method, path, text, own, content, wanted, source, who, opens, upgrade)
 
     def log_stream(
         self, record: type[R], terminal: type[T], path: str, query: Query, *, live: bool | None
@@ -311,7 +315,21 @@ def _attributes(client: BaseClient) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in derived}
 
 
-_NOBODY = Auth(None, "nobody's", (LoginRequiredError, "no token: this view was made with auth=None"))
+class _Lacking:
+    """The credentials of those who have none: each call that wants a token gets an error of its own."""
+
+    def __init__(self, kind: type[AuthError], told: str) -> None:
+        self._kind = kind
+        self._told = told
+
+    async def access_token(self) -> NoReturn:
+        raise self._kind(self._told)
+
+    async def renew(self, rejected: str) -> None:
+        """There is none, and there was none."""
+
+
+_NOBODY = Auth(_Lacking(LoginRequiredError, "no token: this view was made with auth=None"), "nobody's")
 _BLANK = Options(BaseClient.base_url, _DEFAULT_HEADERS, None, _DEFAULT_RETRY, _NOBODY, None)
 
 
@@ -321,12 +339,12 @@ def _from_environment() -> Auth:
     source = f"{SERVICE_TOKEN} of the environment"
     if token is None:
         told = f"no token: pass auth= to the client, or set {SERVICE_TOKEN}"
-        return Auth(None, source, (LoginRequiredError, told))
+        return Auth(_Lacking(LoginRequiredError, told), source)
     try:
         found = ServiceToken(token, SERVICE_TOKEN)
         return Auth(found, source, who=found)
     except ValueError as error:
-        return Auth(None, source, (AuthError, str(error)))
+        return Auth(_Lacking(AuthError, str(error)), source)
 
 
 def _auth(auth: Auth | str | Credentials) -> Auth:

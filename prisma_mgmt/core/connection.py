@@ -4,12 +4,13 @@ over_httpx.py and http1.py are such ways. Nothing here, in the pool or in the pi
 sending.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
+from prisma_mgmt.core.headers import Fields
 from prisma_mgmt.errors import PrismaError
 from prisma_mgmt.masks import SecretBytes
 
@@ -36,21 +37,6 @@ class Origin:
         return cls(scheme, host, port, netloc, f"{scheme}://{netloc}")
 
 
-class Fields:
-    """The headers of requests, in the order they are sent.
-
-    The same object comes with every request that has the same headers. A connection may keep in `ready` what it has
-    made of them.
-    """
-
-    __slots__ = ("pairs", "ready", "upgrade")
-
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self.pairs: tuple[tuple[str, str], ...] = tuple(pairs)
-        self.upgrade: bool = any(name == "Upgrade" for name, _ in self.pairs)  # they ask for another protocol
-        self.ready: object = None
-
-
 class OutdatedError(PrismaError):
     """A token was replaced while its request waited to be sent."""
 
@@ -59,7 +45,7 @@ class OutdatedError(PrismaError):
 class Request:
     """What is to be sent; a `body` of None is none at all.
 
-    `outdated` is asked for whether its token would only earn a 401.
+    `outdated` tells if its token would only earn a 401.
     """
 
     method: str
@@ -92,18 +78,10 @@ class Network(Protocol):
 class Reply(Protocol):
     """An answer whose head has come."""
 
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """By names in any case; those that came more than once are joined by commas."""
-        ...
-
-    @property
-    def done(self) -> bool:
-        """The body was read to its end."""
-        ...
+    status: int
+    headers: Mapping[str, str]  # by names in any case; those that came more than once are joined by commas
+    content: bytes | None  # the body as it came, if nothing of it was still to come when the head was read
+    done: bool  # nothing of the body is still to come
 
     @property
     def network(self) -> Network | None:
@@ -133,13 +111,18 @@ class Connection(Protocol):
     engine: str  # what events call it
     made: bool  # or nothing of a request can have been sent
 
-    async def send(self, request: Request) -> Reply:
-        """Send, and return when the answer's head has come."""
+    @property
+    def idle(self) -> bool:
+        """The last answer was read to its end, and either side would go on."""
         ...
 
     @property
     def reusable(self) -> bool:
-        """The last answer was read to its end, nothing came after it, and either side would go on."""
+        """It is idle still, and nothing has come meanwhile; whoever is about to send asks."""
+        ...
+
+    async def send(self, request: Request) -> Reply:
+        """Send, and return when the answer's head has come."""
         ...
 
     async def aclose(self) -> None:
@@ -157,8 +140,3 @@ class Engine(Protocol):
         the caller as it is, and not retried: it is for what no second try can mend, such as a missing CA file.
         """
         ...
-
-
-def request_id(headers: Mapping[str, str]) -> str | None:
-    """The id to quote to Prisma's support: its own, or that of the Cloudflare before it."""
-    return headers.get("x-request-id") or headers.get("cf-ray")

@@ -6,15 +6,16 @@ It is imported only if somebody observes.
 import logging
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-from prisma_mgmt.core.call import Answer, Call, Outcome
+from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.clock import Clock
-from prisma_mgmt.core.paths import route
+from prisma_mgmt.core.options import About
 from prisma_mgmt.errors import APIError, PrismaError
 
+T = TypeVar("T")
 logger: logging.Logger = logging.getLogger("prisma_mgmt")
 
 
@@ -94,9 +95,8 @@ class Observer:
         self._hook = hook
         self._failed = False
 
-    async def watched(self, call: Call, send: Callable[[], Awaitable[Outcome]], clock: Clock) -> Outcome:
-        """What comes of sending, once it is told."""
-        about = _about(call)
+    async def watched(self, about: About, send: Callable[[], Awaitable[T]], clock: Clock) -> T:
+        """What comes of sending, an Answer or an error, once it is told."""
         self._tell(RequestSent(*about))
         began = clock.monotonic()
         try:
@@ -104,20 +104,19 @@ class Observer:
         except BaseException as error:
             self._tell(RequestFailed(*about, clock.monotonic() - began, type(error).__name__))
             raise
-        seconds = clock.monotonic() - began
+        duration = clock.monotonic() - began
         if isinstance(outcome, Answer):
-            told = seconds, outcome.status, outcome.request_id, outcome.engine
-            self._tell(AnswerReceived(*about, *told))
+            self._tell(AnswerReceived(*about, duration, outcome.status, outcome.request_id, outcome.engine))
         else:
-            self._tell(RequestFailed(*about, seconds, type(outcome).__name__))
+            self._tell(RequestFailed(*about, duration, type(outcome).__name__))
         return outcome
 
-    def retrying(self, call: Call, seconds: float, error: PrismaError) -> None:
+    def retrying(self, about: About, delay: float, error: PrismaError) -> None:
         status = error.status if isinstance(error, APIError) else None
-        self._tell(Retrying(*_about(call), seconds, type(error).__name__, status))
+        self._tell(Retrying(*about, delay, type(error).__name__, status))
 
-    def renewed(self, call: Call, seconds: float, renewed: bool) -> None:
-        self._tell(Renewed(*_about(call), seconds, renewed))
+    def renewed(self, about: About, duration: float, renewed: bool) -> None:
+        self._tell(Renewed(*about, duration, renewed))
 
     def _tell(self, event: Event) -> None:
         try:
@@ -126,8 +125,3 @@ class Observer:
             if not self._failed:
                 self._failed = True
                 logger.exception("the on_event hook failed; its further failures are not logged")
-
-
-def _about(call: Call) -> tuple[str, str, str, int]:
-    """What every event tells."""
-    return call.method, route(call.path), call.options.base_url, call.sent

@@ -20,9 +20,9 @@ from typing import Any, cast
 
 import httpx
 
-from prisma_mgmt.core.connection import Fields, Network, Origin, Request
+from prisma_mgmt.core.connection import Network, Origin, Request
 from prisma_mgmt.core.dialing import dial
-from prisma_mgmt.core.incoming import Headers, Incoming, NoAnswer
+from prisma_mgmt.core.incoming import Incoming, NoAnswer
 from prisma_mgmt.masks import SecretBytes
 
 _HIGH_WATER = 262_144  # bytes that are read ahead of whoever reads
@@ -44,11 +44,11 @@ class Http1(asyncio.Protocol):
         self._readable = poll()
         self._gone = loop.create_future()  # done when the connection is
         self._waiter: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None  # while the transport takes no more
+        self._full = False  # the transport takes no more
         self._fault: Exception | None = None
-        self.busy: bool = False  # with a request, or with an answer that was not read to its end
+        self.idle: bool = True
+        self.busy: bool = False  # with a request, or with an answer that was not read to its end; neither: it is closed
         self._sent = False  # the request, whole
-        self._closing = False
         self._paused = False  # what comes is left to the network
 
     # What the pool calls
@@ -71,39 +71,50 @@ class Http1(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """The last answer was read to its end, and the peer has neither closed the connection nor said more."""
-        if self.busy or self._closing or self._fault is not None:
-            return False
-        return not self._readable.poll(0)  # which knows what the event loop has not seen yet
+        """It is idle, and its socket holds nothing that the event loop has not seen yet."""
+        return self.idle and not self._readable.poll(0)
 
     async def send(self, request: Request) -> "_Reply":
         """Send, and wait for the head of the answer. Raises httpx.ReadError or RemoteProtocolError."""
         answer = self._answer
-        answer.begin(bodiless=request.method == "HEAD")
-        self.busy = True
-        await self._write(request)
-        while not answer.has_head:
+        answer.bodiless = request.method == "HEAD"
+        self.busy, self.idle, self._sent = True, False, False
+        for piece in _written(request):
+            while self._full and answer.headers is None:
+                await self._wait()
+            if self._fault is not None or answer.headers is not None:
+                break  # an early answer: nobody reads the rest of the request
+            self._transport.write(piece)
+        else:
+            self._sent = True
+        while answer.headers is None:
             await self._wait()
-        return _Reply(self, answer.status, Headers(answer.pairs))
+        return _Reply(self, answer.status, answer.headers, self._rest() if answer.ended else None)
 
     async def read(self) -> bytes:
         """The next piece of the body as it came, b"" at its end. Raises httpx.ReadError or RemoteProtocolError."""
         answer = self._answer
         while not answer.unread and not answer.ended:
             await self._wait()
-        part = answer.take()
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        if answer.ended:
-            self.busy = False
-            if not (answer.lives_on and self._sent):
-                self.abort()
-        return part
+        return self._rest() if answer.ended else answer.take()
+
+    def _rest(self) -> bytes:
+        """What is left of an answer that has ended; the connection is idle after it, or closed."""
+        answer = self._answer
+        rest = answer.take()
+        self.busy, self.idle = False, answer.lives_on and self._sent
+        if self.idle:
+            answer.begin()
+        else:
+            self.abort()
+        return rest
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""
-        self._closing = True
+        self.idle = False
         self._transport.abort()
 
     async def let_go(self) -> None:
@@ -115,7 +126,7 @@ class Http1(asyncio.Protocol):
 
     def dropped(self) -> None:
         """Close, for an answer was dropped before its end, and the event loop would keep the socket."""
-        if not (self._closing or self._loop.is_closed()):
+        if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.abort)  # a collector runs in any thread
 
     async def aclose(self) -> None:
@@ -128,19 +139,9 @@ class Http1(asyncio.Protocol):
             await asyncio.wait([self._gone])
 
     def __repr__(self) -> str:
-        return f"<Http1 {'closed' if self._closing else 'busy' if self.busy else 'idle'}>"
+        return f"<Http1 {'idle' if self.idle else 'busy' if self.busy else 'closed'}>"
 
     # Inside
-
-    async def _write(self, request: Request) -> None:
-        self._sent = False
-        for piece in _written(request):
-            if self._writable is not None and not self._answer.has_head:
-                await self._writable
-            if self._fault is not None or self._answer.has_head:
-                return  # an early answer: nobody reads the rest of the request
-            self._transport.write(piece)
-        self._sent = True
 
     async def _wait(self) -> None:
         """Wait until something has come. Raises what has gone wrong: all that came before it was read."""
@@ -155,12 +156,6 @@ class Http1(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        if self._writable is not None and (self._fault is not None or self._answer.has_head):
-            self._let_write()
-
-    def _let_write(self) -> None:
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
 
     def _fail(self, fault: Exception) -> None:
         """End the connection, with an error for whoever waits."""
@@ -177,28 +172,24 @@ class Http1(asyncio.Protocol):
         self._readable.register(transport.get_extra_info("socket").fileno(), POLLIN)
 
     def data_received(self, data: bytes) -> None:
+        answer = self._answer
         if not self.busy:
             self._fail(httpx.RemoteProtocolError("the server said something that it was not asked"))
             return
         try:
-            self._answer.feed(data)
+            answer.feed(data)
         except NoAnswer as told:
             self._fail(httpx.RemoteProtocolError(str(told)))
-        if self._answer.unread > _HIGH_WATER and not self._paused and not self._answer.ended:
+        if answer.unread > _HIGH_WATER and not (self._paused or answer.ended or self._fault):
             self._paused = True
             self._transport.pause_reading()
-        if self._answer.has_head:
+        if answer.headers is not None:
             self._wake()
 
-    def eof_received(self) -> bool:
-        self._closing = True
+    def eof_received(self) -> None:
+        self.idle = False
         if self.busy and self._fault is None:
-            try:
-                self._answer.eof()
-            except NoAnswer as told:
-                self._fail(httpx.RemoteProtocolError(str(told)))
-            self._wake()
-        return False
+            self.data_received(b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._gone.done():
@@ -206,31 +197,33 @@ class Http1(asyncio.Protocol):
         if exc is not None:
             self._fail(httpx.ReadError(str(exc) or type(exc).__name__))
         self.eof_received()
-        self._let_write()
 
     def pause_writing(self) -> None:
-        self._writable = self._loop.create_future()
+        self._full = True
 
     def resume_writing(self) -> None:
-        self._let_write()
-        self._writable = None
+        self._full = False
+        self._wake()
 
 
 class _Reply:
     """An answer whose head has come."""
 
-    __slots__ = ("_connection", "done", "headers", "status")
+    __slots__ = ("_connection", "_unread", "content", "done", "headers", "status")
     network: Network | None = None
 
-    def __init__(self, connection: Http1, status: int, headers: Headers) -> None:
+    def __init__(self, connection: Http1, status: int, headers: Mapping[str, str], content: bytes | None) -> None:
         self._connection = connection
-        self.done = False
+        self._unread = content or b""
+        self.content = content
+        self.done = content is not None
         self.status = status
-        self.headers: Mapping[str, str] = headers
+        self.headers = headers
 
     async def read(self) -> bytes:
         if self.done:  # the connection may be busy with another answer
-            return b""
+            part, self._unread = self._unread, b""
+            return part
         part = await self._connection.read()
         self.done = not self._connection.busy
         return part
@@ -245,21 +238,17 @@ class _Reply:
             self._connection.dropped()
 
 
-def _written(request: Request) -> list[bytes | memoryview]:
-    """A request in the pieces that it is written in: one if it is short."""
-    body = request.body
-    head = [request.method.encode(), b" ", request.target.encode(), b" HTTP/1.1\r\n", _joined(request.fields)]
+def _written(request: Request) -> list[memoryview]:
+    """A request in the pieces that it is written in: one if it is short. They do not show what they hold."""
+    body, fields = request.body, request.fields
+    if not isinstance(fields.ready, SecretBytes):
+        lines = [f"{name}: {value}\r\n" for name, value in fields.pairs]
+        fields.ready = SecretBytes("".join(lines).encode("latin-1"))
+    head = [f"{request.method} {request.target} HTTP/1.1\r\n".encode(), fields.ready, b"\r\n"]
     if body is not None or request.method in _BODIED:
-        head.append(b"Content-Length: %d\r\n" % len(body or b""))
+        head[2] = b"Content-Length: %d\r\n\r\n" % len(body or b"")
     if not body or len(body) <= _WRITTEN_AT_ONCE:
-        return [SecretBytes(b"".join([*head, b"\r\n", body or b""]))]
+        return [memoryview(b"".join([*head, body or b""]))]
     view = memoryview(body)
     parts = [view[i : i + _WRITTEN_AT_ONCE] for i in range(0, len(view), _WRITTEN_AT_ONCE)]
-    return [SecretBytes(b"".join([*head, b"\r\n"])), *parts]
-
-
-def _joined(fields: Fields) -> bytes:
-    """The headers as they are sent, made once."""
-    if not isinstance(fields.ready, SecretBytes):
-        fields.ready = SecretBytes("".join([f"{name}: {value}\r\n" for name, value in fields.pairs]).encode("latin-1"))
-    return fields.ready
+    return [memoryview(b"".join(head)), *parts]

@@ -1,9 +1,10 @@
 """An answer of HTTP/1.1 as it comes, read by llhttp (httptools). Nothing here waits, sends or closes."""
 
 import re
-from collections.abc import Iterator, Mapping
 
 import httptools
+
+from prisma_mgmt.core.headers import Headers
 
 _LONGEST_HEAD = 65_536  # bytes, of trailers and of what else is no body, too
 _MOST_INTERIM = 32  # answers of 1xx before the one that counts
@@ -14,50 +15,26 @@ class NoAnswer(Exception):  # noqa: N818  # never leaves the connection
     """What came is no answer, or not all of one, or more than one; nothing of it is quoted."""
 
 
-class Headers(Mapping[str, str]):
-    """The headers of an answer, by names in any case; those that came more than once are joined by commas."""
-
-    __slots__ = ("_found",)
-
-    def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
-        self._found: dict[str, str] = {}
-        for name, value in pairs:
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
-            self._found[key] = f"{self._found[key]}, {text}" if key in self._found else text
-
-    def __getitem__(self, name: str) -> str:
-        return self._found[name.lower()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} headers>"  # one may be a cookie
-
-
 class Incoming:
-    """The answer that a connection reads; `begin` forgets the last one.
+    """The answer that a connection reads; `begin` forgets it, and waits for the next.
 
-    `feed` and `eof` raise NoAnswer.
+    `bodiless` says that it has no body, whatever its headers say. `feed` raises NoAnswer.
     """
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self.begin(bodiless=False)
+        self.begin()
 
-    def begin(self, *, bodiless: bool) -> None:
-        """Expect an answer, perhaps one that has no body."""
+    def begin(self) -> None:
+        """Be ready for an answer."""
         self.status: int = 0
-        self.pairs: list[tuple[bytes, bytes]] = []
-        self.has_head: bool = False
+        self.headers: Headers | None = None  # once they have come
+        self.bodiless: bool = False
         self.ended: bool = False  # nothing of it is still to come
         self.lives_on: bool = False  # after it, the peer would take another request
         self.unread: int = 0  # bytes of its body that nobody has taken
+        self._pairs: list[tuple[bytes, bytes]] = []  # of headers
         self._parts: list[bytes] = []
-        self._bodiless = bodiless
         self._begun = False
         self._head_size = 0  # of its headers and trailers
         self._bodyless_bytes = 0  # that came since the last of its body
@@ -72,7 +49,10 @@ class Incoming:
         return part
 
     def feed(self, data: bytes) -> None:
-        """Read what has come."""
+        """Read what has come; b"" says that the peer sends no more."""
+        if not data:
+            self._eof()
+            return
         if not self._begun and data[:1] != b"H":  # llhttp skips empty lines
             raise NoAnswer("the answer is no HTTP: it begins with something else")
         self._begun = True
@@ -84,12 +64,11 @@ class Incoming:
         if self._bodyless_bytes > _LONGEST_HEAD:  # a field or a chunk's extension without an end
             raise NoAnswer("the head of the answer is too long")
 
-    def eof(self) -> None:
-        """The peer sends no more."""
+    def _eof(self) -> None:
         self.lives_on = False
         if self._until_end:
             self.ended = True
-        elif not self.has_head:
+        elif self.headers is None:
             raise NoAnswer("Server disconnected without sending a response.")
         elif not self.ended:
             sizes = f"received {self._received} bytes, expected {self._expected}"
@@ -110,8 +89,8 @@ class Incoming:
         self._head_size += len(name) + len(value) + 4
         if self._head_size > _LONGEST_HEAD:  # trailers count too
             raise NoAnswer("the head of the answer is too long")
-        if not self.has_head:
-            self.pairs.append((name, value))
+        if self.headers is None:
+            self._pairs.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._parser.get_http_version() not in ("1.1", "1.0"):
@@ -123,14 +102,17 @@ class Incoming:
             raise NoAnswer("the server switches to another protocol, which it was not asked for")
         if self.status < 200:
             return
-        codings = [value.strip().lower() for name, value in self.pairs if name.lower() == b"transfer-encoding"]
+        codings: list[bytes] = []
+        for name, value in self._pairs:
+            key = name.lower()
+            if key == b"content-length":
+                self._expected = int(value)
+            elif key == b"transfer-encoding":
+                codings.append(value.strip().lower())
         if codings not in ([], [b"chunked"]):
             raise NoAnswer("the answer has a transfer coding that is not known")
-        for name, value in self.pairs:
-            if name.lower() == b"content-length":
-                self._expected = int(value)
-        self._until_end = not (codings or self._expected is not None or self._bodiless or self.status in (204, 304))
-        self.has_head, self.ended = True, self._bodiless
+        self._until_end = not (codings or self._expected is not None or self.bodiless or self.status in (204, 304))
+        self.headers, self.ended = Headers(self._pairs), self.bodiless
 
     def on_body(self, data: bytes) -> None:
         self._bodyless_bytes = 0
@@ -140,14 +122,14 @@ class Incoming:
             self._received += len(data)
 
     def on_message_complete(self) -> None:
-        if self.has_head and not self._bodiless:
+        if self.headers is not None and not self.bodiless:
             self.ended = True
             self.lives_on = self._parser.should_keep_alive()
-        elif not self.has_head:
+        elif self.headers is None:
             self._interim += 1
             if self._interim > _MOST_INTERIM:
                 raise NoAnswer("the server gives no answer, only that it is about to")
-            self.pairs.clear()
+            self._pairs.clear()
 
 
 def _nonsense(error: Exception) -> NoAnswer:

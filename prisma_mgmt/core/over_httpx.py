@@ -10,7 +10,7 @@ import anyio
 import httpcore
 import httpx
 
-from prisma_mgmt.core.connection import Connection, Fields, Network, Origin, Request
+from prisma_mgmt.core.connection import Connection, Network, Origin, Request
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _PARTS = "_uri_reference"  # what httpx.URL keeps of a URL
@@ -25,10 +25,11 @@ class Reply:
     def __init__(self, response: httpx.Response) -> None:
         self.status: int = response.status_code
         self.headers: Mapping[str, str] = response.headers
-        self.done: bool = False
+        self.content: bytes | None = response.content if response.is_closed else None  # from memory
+        self.done: bool = self.content is not None
         self._cut = False  # a read failed, or was cancelled
         self._response = response
-        self._rest: bytes | None = response.content if response.is_closed else None  # from memory
+        self._rest = self.content or b""
         self._parts: AsyncIterator[bytes] | None = None
 
     @property
@@ -37,9 +38,8 @@ class Reply:
         return None if stream is None else _Upgraded(stream)
 
     async def read(self) -> bytes:
-        if self._rest is not None:
+        if self.done:
             part, self._rest = self._rest, b""
-            self.done = True
             return part
         if self._parts is None:
             self._parts = aiter(cast("httpx.AsyncByteStream", self._response.stream))
@@ -48,10 +48,8 @@ class Reply:
             if part:
                 self._cut = False
                 return part
-        if not self.done:
-            await self._response.aclose()
-            self.done = True
-        self._cut = False
+        await self._response.aclose()
+        self.done, self._cut = True, False
         return b""
 
     async def aclose(self) -> None:
@@ -91,16 +89,6 @@ class _Upgraded:
         await self._stream.write(data)
 
 
-def _url(request: Request) -> httpx.URL:
-    """The request's URL. To read a whole one is what costs httpx most in a call, and mostly only the path is new."""
-    base = _base(request.origin.url)
-    if base is None or not _PLAIN.fullmatch(request.target):
-        return _read(request.url)
-    made = httpx.URL(base)
-    setattr(made, _PARTS, getattr(made, _PARTS)._replace(path=request.target))
-    return made
-
-
 @lru_cache(maxsize=64)
 def _base(origin: str) -> httpx.URL | None:
     """The URL of an origin; None if this httpx keeps the parts of a URL otherwise than we know."""
@@ -108,32 +96,20 @@ def _base(origin: str) -> httpx.URL | None:
     return made if hasattr(getattr(made, _PARTS, None), "_replace") else None
 
 
-def _headers(fields: Fields) -> httpx.Headers:
-    if not isinstance(fields.ready, httpx.Headers):
-        fields.ready = httpx.Headers([(name.encode(), value.encode()) for name, value in fields.pairs])
-    return fields.ready
-
-
-def _is_sending(event: str, info: Mapping[str, Any]) -> bool:
-    """Return True if httpcore says that it is about to send the request; a proxy's CONNECT is not yet that."""
-    return event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT"
-
-
-def _checked_late(request: Request, made: httpx.Request) -> httpx.Request:
-    """`made`, checked once more when its turn comes: a client may have a pool of its own, where requests wait."""
-
-    async def watch(event: str, info: Mapping[str, Any]) -> None:
-        if _is_sending(event, info):
-            made.extensions.pop("trace", None)
-            request.check()
-
-    if request.outdated is not None:
-        made.extensions["trace"] = watch
-    return made
-
-
-def _request(request: Request, headers: httpx.Headers) -> httpx.Request:
-    url = _url(request)
+def _request(request: Request, beside: httpx.Headers | None = None) -> httpx.Request:
+    """The request as httpx has it, with headers `beside` its own. What needs no reading is put together unread."""
+    base, fields = _base(request.origin.url), request.fields
+    if base is not None and _PLAIN.fullmatch(request.target):  # to read a whole URL is what costs httpx most in a call
+        url = httpx.URL(base)
+        setattr(url, _PARTS, getattr(url, _PARTS)._replace(path=request.target))
+    else:
+        url = _read(request.url)
+    headers = fields.ready
+    if not isinstance(headers, httpx.Headers):
+        headers = fields.ready = httpx.Headers([(name.encode(), value.encode()) for name, value in fields.pairs])
+    if beside is not None:
+        beside.update(headers)
+        headers = beside
     if request.body is not None or request.method not in _BODILESS:
         made = httpx.Request(request.method, url, headers=headers, content=request.body)
         made.stream = _Content(request.body or b"")
@@ -141,6 +117,24 @@ def _request(request: Request, headers: httpx.Headers) -> httpx.Request:
     made = httpx.Request(request.method, url, headers=headers, stream=_NOTHING)
     made.read()  # as httpx would make it, without looking for a body
     return made
+
+
+def _watch(made: httpx.Request, request: Request, own: "OwnConnection | None" = None) -> None:
+    """Check `request` once more when it is about to be sent: a client may have a pool, where requests wait.
+
+    A connection of our `own` is told of its socket, and that a request is sent over it.
+    """
+
+    async def watch(event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete" and own is not None:
+            own.socket = info["return_value"]
+        elif event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":  # a proxy's
+            if own is not None:
+                own.made = True
+            made.extensions.pop("trace", None)  # to watch the rest would only take time
+            request.check()
+
+    made.extensions["trace"] = watch
 
 
 class _Content(httpx.ByteStream):
@@ -171,28 +165,22 @@ class OwnConnection:
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self.made: bool = False
+        self.socket: Any = None
         self._transport = transport
         self._reply: Reply | None = None
-        self._socket: Any = None
-        self._request: Request | None = None
-        self._extensions: dict[str, Any] = {}
         self._http: Any = None  # httpcore's connection that `_buffers` belong to
         self._buffers: list[Callable[[], object]] = []
 
     async def send(self, request: Request) -> Reply:
-        made = _request(request, _headers(request.fields))
-        self._reply, self._request, self._extensions = None, request, made.extensions
-        self._extensions["trace"] = self._watch
+        made = _request(request)
+        _watch(made, request, self)
+        self._reply = None
         self._reply = Reply(await self._transport.handle_async_request(made))
         return self._reply
 
-    async def _watch(self, event: str, info: dict[str, Any]) -> None:
-        if event == "connection.connect_tcp.complete":
-            self._socket = info["return_value"]
-        elif self._request is not None and _is_sending(event, info):
-            self.made = True
-            self._extensions.pop("trace", None)  # to watch the rest would only take time
-            self._request.check()
+    @property
+    def idle(self) -> bool:
+        return self._reply is not None and self._reply.done
 
     @property
     def reusable(self) -> bool:
@@ -201,7 +189,7 @@ class OwnConnection:
         httpcore asks the socket, before it sends, whether there is more to read, but forgets what it has read already,
         and has no public name for that. The tests of hostile servers fail if its private names change.
         """
-        if self._reply is None or not self._reply.done:
+        if not self.idle:
             return False
         pool = getattr(self._transport, "_pool", None)
         http = next(iter(getattr(pool, "_connections", ())), None)
@@ -214,8 +202,8 @@ class OwnConnection:
 
     async def aclose(self) -> None:
         await self._transport.aclose()
-        if self._socket is not None:
-            await self._socket.aclose()
+        if self.socket is not None:
+            await self.socket.aclose()
 
 
 def _buffers(http: Any) -> Iterator[Callable[[], object]]:
@@ -237,7 +225,7 @@ class TheirTransport:
     ours = False
     engine = "transport"
     made = True  # as far as we know
-    reusable = False
+    idle = reusable = True  # whatever became of the last request
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
@@ -246,7 +234,9 @@ class TheirTransport:
         return self
 
     async def send(self, request: Request) -> Reply:
-        made = _checked_late(request, _request(request, _headers(request.fields)))
+        made = _request(request)
+        if request.outdated is not None:
+            _watch(made, request)
         return Reply(await self._transport.handle_async_request(made))
 
     async def aclose(self) -> None:
@@ -264,8 +254,8 @@ class TheirClient(TheirTransport):
     async def send(self, request: Request) -> Reply:
         headers = httpx.Headers(self._client.headers)
         headers.pop("Authorization", None)  # a route that needs no token is sent none
-        headers.update(_headers(request.fields))
         made = _request(request, headers)
         made.extensions["timeout"] = {}  # or the client's own would cut in before ours
-        made = _checked_late(request, made)
+        if request.outdated is not None:
+            _watch(made, request)
         return Reply(await self._client.send(made, stream=True, auth=None, follow_redirects=False))

@@ -13,7 +13,8 @@ from prisma_mgmt.checks import checked_token
 from prisma_mgmt.core.answers import api_error
 from prisma_mgmt.core.call import Answer, Call, Outcome
 from prisma_mgmt.core.clock import Clock
-from prisma_mgmt.core.connection import OutdatedError, Request
+from prisma_mgmt.core.connection import OutdatedError
+from prisma_mgmt.core.exchange import exchange
 from prisma_mgmt.core.pool import Place, Pool
 from prisma_mgmt.core.record import record_answer, records
 from prisma_mgmt.core.retry import FULL, Budget, Gates, may_have_acted
@@ -85,96 +86,88 @@ class Pipeline:
             error.add_note("not tried again: too many of this client's latest calls have failed")
             return False
         if call.options.observer is not None:
-            call.options.observer.retrying(call, seconds, error)
+            call.options.observer.retrying(call.about, seconds, error)
         await self.clock.sleep(seconds)
         return True
 
     async def _with_a_good_token(self, call: Call) -> Outcome:
-        """Send with a token; if that is refused, once more with another one, if there is another."""
+        """Send with a token; with another one, if there is another, when that is refused or known to be outdated."""
         token = None
         if call.wants_token:
-            auth = call.options.auth
-            if auth.credentials is None:
-                kind, told = auth.lacking
-                raise call.named(kind(told))
             try:
-                token = _sound(await auth.credentials.access_token())
+                token = await call.options.auth.credentials.access_token()
             except AuthError as error:
                 call.named(error)  # an object of this caller's own
                 raise
-        outcome = await self._in_a_place(call, token)
-        if not isinstance(outcome, Answer) or outcome.status != 401 or call.token is None or call.renewed:
-            return outcome
-        call.renewed = True
-        try:
-            another = await self._renewed(call, call.token)
-        except PrismaError as error:
-            _give_cause(error, api_error(outcome, self.clock.now()))
-            raise
-        return outcome if another is None else await self._in_a_place(call, another)
-
-    async def _in_a_place(self, call: Call, token: str | None) -> Outcome:
-        """Wait for a place, and send; renew first if the credentials know by then that `token` would be refused.
-
-        Meanwhile the place is given back, so that nobody waits while this call does. They are asked again once a
-        connection is made.
-        """
-        tracked = call.options.auth.tracked
-        for _ in range(_RENEWALS):
-            request = call.request(token)
-            if tracked is not None and token is not None:
-                request.outdated = partial(tracked.outdated, token)
+            if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+                checked_token(token, "the token of the credentials")
+        asks, taken_back = True, 0
+        while taken_back < _RENEWALS:
             try:
-                async with self.pool.place() as place:
-                    if call.failure is not None and self.clock.monotonic() >= call.until:
-                        raise call.failure
-                    request.check()
-                    return await self._exchange(call, token, request, place)
+                outcome = await self._in_a_place(call, token, asks)
             except OutdatedError:
-                pass
-            another = await self._renewed(call, token)
-            if another is None:  # the API's own 401 says more than we could
-                tracked = None
-            token = another or token
+                taken_back += 1
+                another = await self._renewed(call, token)
+            else:
+                if not isinstance(outcome, Answer) or outcome.status != 401 or token is None or call.renewed:
+                    return outcome
+                call.renewed = True
+                try:
+                    another = await self._renewed(call, token)
+                except PrismaError as error:
+                    _give_cause(error, api_error(outcome, self.clock.now()))
+                    raise
+                if another is None:
+                    return outcome
+            asks = another is not None  # else the API's own 401 says more than we could
+            token = token if another is None else another
         raise call.named(AuthError("the credentials take back every token that they give, before it is sent"))
 
-    async def _exchange(self, call: Call, token: str | None, request: Request, place: Place) -> Outcome:
-        """Send once, and tell whoever wants to know."""
-        options = call.options
-        tracked = options.auth.tracked
-        call.sent, call.token = call.sent + 1, token
-        try:
-            if options.observer is None:
-                outcome = await place.exchange(request, options.timeout, opens=call.opens)
-            else:
-                send = partial(place.exchange, request, options.timeout, opens=call.opens)
-                outcome = await options.observer.watched(call, send, self.clock)
-        except PrismaError as error:
-            call.named(error)
-            raise
-        if isinstance(outcome, NetworkError):
-            return call.named(outcome)
-        outcome.call = call
-        if tracked is not None and token is not None and _knew_the_token(outcome.status):
-            tracked.accepted(token)
-        return outcome
+    async def _in_a_place(self, call: Call, token: str | None, asks: bool) -> Outcome:
+        """Wait for a place, and send. Raises OutdatedError if the credentials know by then that `token` is.
+
+        Nothing is sent then, and the place is given back, so that nobody waits while this call renews. The credentials
+        are asked again once a connection is made, unless nobody `asks` them any more.
+        """
+        options, tracked = call.options, call.options.auth.tracked
+        headers = call.headers if call.upgrade is None else {**(call.headers or {}), **call.upgrade.headers()}
+        request = options.request(call.method, call.path + call.query, token, headers, call.body)
+        if tracked is not None and token is not None and asks:
+            request.outdated = partial(tracked.outdated, token)
+        async with Place(self.pool, request) as place:
+            if call.failure is not None and self.clock.monotonic() >= call.until:
+                raise call.failure
+            request.check()
+            call.sent, call.token = call.sent + 1, token
+            try:
+                if options.observer is None:
+                    outcome = await exchange(place, request, options.timeout, call.opens)
+                else:
+                    send = partial(exchange, place, request, options.timeout, call.opens)
+                    outcome = await options.observer.watched(call.about, send, self.clock)
+            except PrismaError as error:
+                call.named(error)
+                raise
+            if isinstance(outcome, NetworkError):
+                return call.named(outcome)
+            outcome.call = call
+            if tracked is not None and token is not None and _knew_the_token(outcome.status):
+                tracked.accepted(token)
+            return outcome
 
     async def _renewed(self, call: Call, token: str | None) -> str | None:
         """Another token than `token`, or None."""
-        credentials, observer = call.options.auth.credentials, call.options.observer
-        assert credentials is not None  # they gave the token
-        assert token is not None
-        began = self.clock.monotonic()
-        renewed = None
+        assert token is not None  # it was refused
+        observer, began, renewed = call.options.observer, self.clock.monotonic(), None
         try:
-            renewed = await credentials.renew(token)
+            renewed = await call.options.auth.credentials.renew(token)
         except AuthError as error:
             call.named(error)
             raise
         finally:
             if observer is not None:
-                observer.renewed(call, self.clock.monotonic() - began, renewed is not None)
-        return None if renewed is None else _sound(renewed)
+                observer.renewed(call.about, self.clock.monotonic() - began, renewed is not None)
+        return renewed
 
 
 def _is_success(call: Call, answer: Answer) -> bool:
@@ -199,10 +192,3 @@ def _give_cause(error: BaseException, refusal: APIError) -> None:
         error = mine
     if not isinstance(error, APIError):  # another call's, whose credentials raise one error for several
         error.__cause__ = refusal
-
-
-def _sound(token: str) -> str:
-    """`token`; TypeError if it is no string. `Options.made` looks at what is in it."""
-    if isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        return token
-    return checked_token(token, "the token of the credentials")

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prisma_mgmt.core.connection import Fields, Origin, Request
+from prisma_mgmt.core.connection import Origin, Request
 from prisma_mgmt.core.dialing import dial
+from prisma_mgmt.core.headers import Fields
 from prisma_mgmt.core.http1 import Http1
 from prisma_mgmt.masks import SecretBytes
 

@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from prisma_mgmt.core.connection import Fields, Origin, Request
+from prisma_mgmt.core.connection import Origin, Request
+from prisma_mgmt.core.headers import Fields
 from prisma_mgmt.core.over_httpx import _base, _request
 
 

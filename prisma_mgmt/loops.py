@@ -25,7 +25,7 @@ class LoopGuard:
 
     def check(self) -> None:
         """Raises RuntimeError in any event loop but the first."""
-        if not self.bind(running_loop()):
+        if (loop := running_loop()) is not self._loop and not self.bind(loop):
             raise RuntimeError(
                 f"this {self._owner} was first used in another event loop, and serves that event loop only: "
                 "make one for each loop, such as inside the function that asyncio.run() runs"

@@ -26,6 +26,7 @@ else:  # it is imported by the first who needs it, and yet the annotations can b
     BaseConverter = Any
 
 MASK = "**********"
+_AS_IT_IS: frozenset[type] = frozenset({type(None), bool, int, str})  # what has no subclass's way of showing itself
 _DEEPEST = 250  # levels; orjson writes few more, and a body that holds itself has no end
 
 
@@ -36,7 +37,7 @@ def dump(value: Any) -> SecretBytes:
     strings, halves of surrogate pairs, and what holds itself.
     """
     try:
-        return SecretBytes(_written(_Plain().of(value, ())))
+        return SecretBytes(_written(_SENT.of(value, ())))
     except (TypeError, ValueError) as error:
         error.__cause__ = error.__context__ = None  # which may quote the body
         raise
@@ -99,7 +100,7 @@ class _Plain:
         self._whole = whole
 
     def of(self, value: Any, at: tuple[str | int, ...]) -> JSON:
-        if value is None or value is True or value is False:
+        if value.__class__ in _AS_IT_IS:
             return value
         if isinstance(value, str):
             return MASK if value and not self._secrets and isinstance(value, Secret) else str.__str__(value)
@@ -124,23 +125,22 @@ class _Plain:
                     raise TypeError(f"UNSET leaves out a key of an object; it cannot stand in a list{_place(at)}")
                 array.append(self.of(one, (*at, len(array))))
             return array
-        pairs = self._pairs(value, at)
+        pairs = cast("Any", value).items() if isinstance(value, Mapping) else self._members(value)
         if pairs is None:
             return self._scalar(value, at)
         private = bool(at) and isinstance(value, Mapping)  # further in, keys are what callers store, and not shown
         made: dict[str, JSON] = {}
         for key, one in pairs:
-            if one is not UNSET:
-                made[key] = self.of(one, (*at, "…" if private else key))
+            if not isinstance(key, str):
+                raise TypeError(f"the keys of a JSON object are strings{_place(at)}")
+            if one.__class__ in _AS_IT_IS:
+                made[str.__str__(key)] = one
+            elif one is not UNSET:
+                made[str.__str__(key)] = self.of(one, (*at, "…" if private else key))
         return made
 
-    def _pairs(self, value: Any, at: tuple[str | int, ...]) -> list[tuple[str, Any]] | None:
-        """The keys and values of what becomes an object; None for anything else."""
-        if isinstance(value, Mapping):
-            given = cast("Any", value)
-            if not all([isinstance(key, str) for key in given]):  # noqa: C419  # a list is faster than a generator
-                raise TypeError(f"the keys of a JSON object are strings{_place(at)}")
-            return [(str.__str__(key), one) for key, one in given.items()]
+    def _members(self, value: Any) -> list[tuple[str, Any]] | None:
+        """The keys and values of a model or a dataclass; None for anything else."""
         if isinstance(value, type):
             return None
         kind: Any = value.__class__
@@ -159,6 +159,9 @@ class _Plain:
         if type(made) is type(value):
             raise TypeError(f"JSON has nothing for a value of type {type(value).__name__}{_place(at)}")
         return self.of(made, at)
+
+
+_SENT = _Plain()
 
 
 @cache

@@ -30,31 +30,32 @@ class OwnEngine:
         if origin not in self._proxies:
             self._proxies[origin] = proxy_for(origin.url)
         proxy = self._proxies[origin]
-        sealed = origin.scheme == "https" or (proxy is not None and proxy.lower().startswith("https:"))
-        trusted = self._certificates or (await ssl_context() if sealed else _trusting_nobody())
-        if proxy is None and not upgrade and _may_pass_httpx_by() and (http1 := _http1()) is not None:
+        proxy_is_sealed = proxy is not None and proxy.lower().startswith("https:")
+        trusted = None
+        if origin.scheme == "https" or proxy_is_sealed:
+            trusted = self._certificates or await ssl_context()
+        if proxy is None and not upgrade and (http1 := _http1()) is not None:
             return await http1.connect(origin, trusted)
         from prisma_mgmt.core.over_httpx import OwnConnection
 
-        via = None
-        if proxy is not None:
-            via = httpx.Proxy(proxy, ssl_context=trusted if proxy.lower().startswith("https:") else None)
-        return OwnConnection(httpx.AsyncHTTPTransport(verify=trusted, limits=self._limits, proxy=via))
+        via = None if proxy is None else httpx.Proxy(proxy, ssl_context=trusted if proxy_is_sealed else None)
+        verify = trusted or _trusting_nobody()
+        return OwnConnection(httpx.AsyncHTTPTransport(verify=verify, limits=self._limits, proxy=via))
 
 
-def _may_pass_httpx_by() -> bool:
-    """The event loop is asyncio's, and nobody has put something in the place of httpx's sending, as mocks of it do."""
+def _http1() -> "type[Http1] | None":
+    """The connection of our own, if httptools, of the extra `speed`, is installed, and the event loop is asyncio's.
+
+    None too if somebody has put something in the place of httpx's sending, as mocks of it do.
+    """
     import asyncio
 
     sends = [httpx.AsyncHTTPTransport.handle_async_request]
     if (httpcore := sys.modules.get("httpcore")) is not None:  # else nobody has changed it either
         sends.append(httpcore.AsyncConnectionPool.handle_async_request)
     mocked = any(one.__module__.partition(".")[0] not in ("httpx", "httpcore") for one in sends)
-    return not mocked and isinstance(running_loop(), asyncio.AbstractEventLoop)
-
-
-def _http1() -> "type[Http1] | None":
-    """The connection of our own; None if httptools, of the extra `speed`, is not installed."""
+    if mocked or not isinstance(running_loop(), asyncio.AbstractEventLoop):
+        return None
     try:
         import httptools as httptools  # first: to find out by importing what needs it takes long, for each connection
 

@@ -55,11 +55,10 @@ class Http1(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, origin: Origin, trusted: ssl.SSLContext | None) -> "Http1":
-        """A new connection, sealed if the origin is https. Raises httpx.ConnectError."""
+        """A new connection, sealed if there are `trusted` certificates. Raises httpx.ConnectError."""
         loop = asyncio.get_running_loop()
         sealed: dict[str, Any] = {}
-        if origin.scheme == "https":
-            assert trusted is not None  # the engine gives certificates for https
+        if trusted is not None:
             trusted.set_alpn_protocols(["http/1.1"])  # as httpx does; whoever shares the context may speak HTTP/2
             sealed = {"ssl": trusted, "server_hostname": origin.host.removesuffix(".")}
         try:

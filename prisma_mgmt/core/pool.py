@@ -10,9 +10,8 @@ from types import TracebackType
 
 import anyio
 
-from prisma_mgmt.core.call import Body
 from prisma_mgmt.core.clock import Clock, Patience
-from prisma_mgmt.core.connection import Connection, Engine, Origin, Request
+from prisma_mgmt.core.connection import Connection, Engine, Origin, Reply, Request
 from prisma_mgmt.loops import LoopGuard
 
 
@@ -21,11 +20,11 @@ class Place:
 
     To enter it is to wait for it; in an event loop other than the pool's it is a RuntimeError. The place is given back
     when the block is left. The connection goes back to the pool, if it would go on, or is closed; but if the block is
-    left normally while the body of a log is `open`, that keeps the connection until it is closed itself. So however
-    many logs are open, no other call waits for them.
+    left normally while the body of a log is `open`, the connection stays with that, until it calls `give_back`. So
+    however many logs are open, no other call waits for them.
     """
 
-    __slots__ = ("_pool", "_request", "broken", "connection", "late", "longest", "open")
+    __slots__ = ("_pool", "_request", "broken", "connection", "late", "longest", "open", "reply")
 
     def __init__(self, pool: "Pool", request: Request) -> None:
         self._pool = pool
@@ -34,7 +33,8 @@ class Place:
         self.connection: Connection | None = None
         self.late: bool = False  # it has waited too long for its next call
         self.broken: bool = False  # if something went wrong, nobody is asked again over this connection
-        self.open: Body | None = None
+        self.reply: Reply | None = None
+        self.open: bool = False  # its body, which keeps the connection
 
     async def __aenter__(self) -> "Place":
         pool = self._pool
@@ -57,10 +57,8 @@ class Place:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if self.open is None:
+            if error is not None or not self.open:
                 await self.give_back()
-            elif error is not None:
-                await self.open.aclose()
         finally:
             assert self._pool.slots is not None  # it was acquired
             self._pool.slots.release()
@@ -80,21 +78,29 @@ class Place:
         return self.connection
 
     async def give_back(self) -> None:
-        """Leave the connection to the next call, or close it if it is of no more use; once is enough.
+        """Let go of the answer, and leave the connection to the next call or close it; once is enough.
 
         One that is left may take the room of one that calls to other origins left, or that has waited too long. To
         close one at a time keeps the number of idle ones in bounds.
         """
-        pool, spent = self._pool, self.connection
+        pool, reply, spent = self._pool, self.reply, self.connection
         self.connection = None
-        if spent is not None and spent.idle and not (self.late or self.broken or pool.closed):
-            now = pool.clock.monotonic()
-            pool.idle.append((now, self._request.origin, spent))
-            surplus = len(pool.idle) > pool.places or pool.idle[0][0] + pool.patience.idle < now
-            spent = pool.idle.pop(0)[2] if surplus else None
-        if spent is not None:
-            with anyio.CancelScope(shield=True):
-                await spent.aclose()
+        if spent is None:
+            return
+        try:
+            if reply is not None and not reply.done:
+                with anyio.CancelScope(shield=True):
+                    await reply.aclose()
+        finally:
+            surplus: Connection | None = spent
+            if spent.idle and not (self.late or self.broken or pool.closed):
+                now = pool.clock.monotonic()
+                pool.idle.append((now, self._request.origin, spent))
+                too_many = len(pool.idle) > pool.places or pool.idle[0][0] + pool.patience.idle < now
+                surplus = pool.idle.pop(0)[2] if too_many else None
+            if surplus is not None:
+                with anyio.CancelScope(shield=True):
+                    await surplus.aclose()
 
 
 class Pool:

@@ -303,6 +303,20 @@ async def begun(connection: Http1, head: bytes) -> Any:
     return await sending
 
 
+@pytest.mark.parametrize(("body", "content"), [(b"hello", b"hello"), (b"he", None)])
+async def test_a_body_that_comes_with_its_head_is_there_at_once(body: bytes, content: bytes | None, wire: Wire) -> None:
+    connection = connected(wire)
+    reply = await begun(connection, OK + b"Content-Length: 5\r\n\r\n" + body)
+    whole = content is not None
+    assert (reply.content, reply.done, connection.idle, connection.busy) == (content, whole, whole, not whole)
+    if not whole:
+        connection.data_received(b"llo")
+        body += b"llo"
+    assert b"".join([await reply.read(), await reply.read()]) == b"hello"
+    assert (reply.done, connection.idle, connection.busy) == (True, True, False)
+    assert await reply.read() == b""
+
+
 async def test_a_body_that_is_read_as_it_comes_holds_its_sender_back(wire: Wire) -> None:
     connection = connected(wire)
     reply = await begun(connection, OK + b"Transfer-Encoding: chunked\r\n\r\n")

@@ -23,7 +23,7 @@ from prisma_mgmt.core.clock import Clock, Patience
 from tests.conftest import FakeClock
 from tests.kit.engines import anyio_backend as anyio_backend
 from tests.kit.rig import Drop, Gate, Reply, Request, serve, until
-from tests.kit.script import CONNECTION, Script, answer
+from tests.kit.script import CONNECTION, Renewing, Script, answer
 from tests.kit.tls import certificate
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +114,29 @@ async def test_idle_connections_past_their_time_are_closed_one_at_a_time() -> No
             await client.connections.get("con_1")
             await until(lambda left=left: server.open_connections == left)
         assert server.connections == 5, "one that has waited too long is not used again"
+
+
+async def test_a_connection_past_its_time_is_not_kept_by_a_call_that_sends_nothing() -> None:
+    class Revocable(Renewing):
+        revoked = False
+
+        def outdated(self, token: str) -> bool:
+            return self.revoked
+
+        async def renew(self, rejected: str) -> str | None:
+            raise LookupError("logged out")
+
+    clock, auth = FakeClock(), Revocable("token")
+    ticking = Clock(monotonic=clock.monotonic)
+    async with serve(reply) as server, ManagementClient(auth, base_url=server.url, _clock=ticking) as client:
+        await client.connections.get("con_1")
+        auth.revoked = True
+        for later, left in ((29, 1), (31, 0)):
+            clock.time += later
+            with pytest.raises(LookupError, match="logged out"):
+                await client.connections.get("con_1")
+            await until(lambda left=left: server.open_connections == left)
+        assert len(server.requests) == 1
 
 
 # Death and time

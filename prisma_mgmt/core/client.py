@@ -43,7 +43,6 @@ T = TypeVar("T")
 Headers: TypeAlias = Mapping[str, str]
 Query: TypeAlias = Mapping[str, Any]
 AuthArgument: TypeAlias = str | Credentials | None
-Exchange: TypeAlias = Callable[[Call], Awaitable[Answer]]
 
 _DEFAULT_HEADERS = {
     "Accept": "application/json",
@@ -134,7 +133,8 @@ class BaseClient:
             self.base_url = self._options.base_url
             engine = engine_for(transport, http_client, ssl_context, idle=patience.idle)
             self._pipeline = Pipeline(Pool(engine, clock, patience, places=max_connections), clock)
-            self.exchange: Exchange = self._pipeline.send  # the unread answer to a call; resources build on this
+            # The unread answer to a call; resources build on this.
+            self.exchange: Callable[[Call], Awaitable[Answer]] = self._pipeline.send
             self._tracked: WeakValueDictionary[int, TrackedCredentials] = WeakValueDictionary()  # of views
 
     def _changed(self, options: Options, **given: Any) -> Options:

@@ -4,45 +4,44 @@ import anyio
 
 from prisma_mgmt.core.bodies import Readable, body_of, read_whole
 from prisma_mgmt.core.call import Answer, Outcome
-from prisma_mgmt.core.connection import Reply, Request
+from prisma_mgmt.core.connection import Reply
 from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.core.pool import Place
 from prisma_mgmt.errors import NetworkError, RequestTimeoutError
 from prisma_mgmt.faults import network_error
 
 
-async def exchange(place: Place, request: Request, timeout: float | None, opens: bool) -> Outcome:
-    """Send once. The answer, whole, or with its body still `open` if it is a success and that is wished for.
+async def exchange(place: Place, timeout: float | None, opens: bool) -> Outcome:
+    """Send the request of a place once. The answer, whole, or with its body still `open` if a success is to be so.
 
     A fault of the network is returned, and so is a RequestTimeoutError after `timeout` seconds. Raises OutdatedError if
     the token was replaced meanwhile, DecodeError for a body that is too long, and what no second try can mend.
     """
     try:
         with anyio.move_on_after(timeout):
-            connection = place.connection
+            request, connection = place.request, place.connection
             if connection is None or place.late or not connection.reusable:
                 connection = await place.connect()
                 request.check()
             place.reply = reply = await connection.send(request)
             if opens and (200 <= reply.status < 300 or reply.status == 101):
-                body = _Open(place, request, reply)
+                body = _Open(place, reply)
                 place.open = True
                 return Answer(reply.status, reply.headers, b"", open=body, engine=connection.engine)
-            content = await read_whole(reply, place.longest)
+            content = await read_whole(reply, place.pool.patience.answer)
             return Answer(reply.status, reply.headers, content, engine=connection.engine)
-        return _fault(RequestTimeoutError(f"no answer within {timeout} s"), request, place)
+        return _fault(RequestTimeoutError(f"no answer within {timeout} s"), place)
     except Exception as error:  # not all that goes wrong below has a name
         if isinstance(error, NetworkError) and place.connection is None:
             raise
-        return _fault(error, request, place)
+        return _fault(error, place)
 
 
 class _Open:
     """The body of a log, which keeps the connection of its place; after a 101 it is the bare connection."""
 
-    def __init__(self, place: Place, request: Request, reply: Reply) -> None:
+    def __init__(self, place: Place, reply: Reply) -> None:
         self._place = place
-        self._request = request
         self._network = reply.network if reply.status == 101 else None
         if reply.status == 101 and self._network is None:
             raise RuntimeError("this transport cannot follow a log: it gives no `network_stream`, as httpx's own does")
@@ -53,7 +52,7 @@ class _Open:
         try:
             return await self._body.read()
         except Exception as error:  # as in `exchange`
-            failed = _fault(error, self._request, self._place)
+            failed = _fault(error, self._place)
         raise failed  # out here, so that what went wrong is not its context
 
     async def write(self, data: bytes) -> None:
@@ -66,13 +65,14 @@ class _Open:
         await self._place.give_back()
 
 
-def _fault(error: Exception, request: Request, place: Place) -> NetworkError:
+def _fault(error: Exception, place: Place) -> NetworkError:
     """What an error of sending or reading amounts to; it says of what answer. Raises one that is not the network's."""
     place.broken = True
-    connection, reply = place.connection, place.reply
-    ours = connection is None or connection.ours
+    request, connection, reply = place.request, place.connection, place.reply
     found = error if isinstance(error, NetworkError) else None
-    found = found or network_error(error, method=request.method, url=request.url, ours=ours)
+    if found is None:
+        ours = connection is None or connection.ours
+        found = network_error(error, method=request.method, url=request.url, ours=ours)
     if found is None:
         raise error
     found.unsent = found.unsent or connection is None or not connection.made

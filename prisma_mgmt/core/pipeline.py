@@ -41,7 +41,11 @@ class Pipeline:
             attempt += 1
             if self.gates.closed:
                 await self._pass_gate(call)
-            outcome = await self._with_a_good_token(call)
+            try:
+                outcome = await self._with_a_good_token(call)
+            except AuthError as lacking:
+                call.named(lacking)  # an object of this caller's own
+                raise
             if isinstance(outcome, Answer) and (200 <= outcome.status < 300 or _is_success(call, outcome)):
                 if self.budget.left < FULL:
                     self.budget.give()
@@ -94,34 +98,31 @@ class Pipeline:
         """Send with a token; with another one, if there is another, when that is refused or known to be outdated."""
         token = None
         if call.wants_token:
-            try:
-                token = await call.options.auth.credentials.access_token()
-            except AuthError as error:
-                call.named(error)  # an object of this caller's own
-                raise
+            token = await call.options.auth.credentials.access_token()
             if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
                 checked_token(token, "the token of the credentials")
         asks, taken_back = True, 0
         while taken_back < _RENEWALS:
+            refusal: Answer | None = None
             try:
                 outcome = await self._in_a_place(call, token, asks)
             except OutdatedError:
                 taken_back += 1
-                another = await self._renewed(call, token)
             else:
                 if not isinstance(outcome, Answer) or outcome.status != 401 or token is None or call.renewed:
                     return outcome
-                call.renewed = True
-                try:
-                    another = await self._renewed(call, token)
-                except PrismaError as error:
-                    _give_cause(error, api_error(outcome, self.clock.now()))
-                    raise
-                if another is None:
-                    return outcome
+                refusal, call.renewed = outcome, True
+            try:
+                another = await self._renewed(call, token)
+            except PrismaError as error:
+                if refusal is not None:
+                    _give_cause(error, api_error(refusal, self.clock.now()))
+                raise
+            if another is None and refusal is not None:
+                return refusal
             asks = another is not None  # else the API's own 401 says more than we could
             token = token if another is None else another
-        raise call.named(AuthError("the credentials take back every token that they give, before it is sent"))
+        raise AuthError("the credentials take back every token that they give, before it is sent")
 
     async def _in_a_place(self, call: Call, token: str | None, asks: bool) -> Outcome:
         """Wait for a place, and send. Raises OutdatedError if the credentials know by then that `token` is.
@@ -141,9 +142,9 @@ class Pipeline:
             call.sent, call.token = call.sent + 1, token
             try:
                 if options.observer is None:
-                    outcome = await exchange(place, request, options.timeout, call.opens)
+                    outcome = await exchange(place, options.timeout, call.opens)
                 else:
-                    send = partial(exchange, place, request, options.timeout, call.opens)
+                    send = partial(exchange, place, options.timeout, call.opens)
                     outcome = await options.observer.watched(call.about, send, self.clock)
             except PrismaError as error:
                 call.named(error)
@@ -161,9 +162,6 @@ class Pipeline:
         observer, began, renewed = call.options.observer, self.clock.monotonic(), None
         try:
             renewed = await call.options.auth.credentials.renew(token)
-        except AuthError as error:
-            call.named(error)
-            raise
         finally:
             if observer is not None:
                 observer.renewed(call.about, self.clock.monotonic() - began, renewed is not None)

@@ -24,12 +24,11 @@ class Place:
     however many logs are open, no other call waits for them.
     """
 
-    __slots__ = ("_pool", "_request", "broken", "connection", "late", "longest", "open", "reply")
+    __slots__ = ("broken", "connection", "late", "open", "pool", "reply", "request")
 
     def __init__(self, pool: "Pool", request: Request) -> None:
-        self._pool = pool
-        self._request = request
-        self.longest: int = pool.patience.answer  # bytes of an answer
+        self.pool: Pool = pool
+        self.request: Request = request
         self.connection: Connection | None = None
         self.late: bool = False  # it has waited too long for its next call
         self.broken: bool = False  # if something went wrong, nobody is asked again over this connection
@@ -37,7 +36,7 @@ class Place:
         self.open: bool = False  # its body, which keeps the connection
 
     async def __aenter__(self) -> "Place":
-        pool = self._pool
+        pool = self.pool
         pool.loop.check()
         if pool.slots is None:
             pool.slots = anyio.Semaphore(pool.places, fast_acquire=True)
@@ -47,7 +46,7 @@ class Place:
             await pool.slots.acquire()
         for i in range(len(pool.idle) - 1, -1, -1):  # the last one, unless views have other origins
             since, origin, connection = pool.idle[i]
-            if origin.url == self._request.origin.url and not self._request.fields.upgrade:
+            if origin.url == self.request.origin.url and not self.request.fields.upgrade:
                 del pool.idle[i]
                 self.connection, self.late = connection, since + pool.patience.idle < pool.clock.monotonic()
                 break
@@ -60,15 +59,15 @@ class Place:
             if error is not None or not self.open:
                 await self.give_back()
         finally:
-            assert self._pool.slots is not None  # it was acquired
-            self._pool.slots.release()
+            assert self.pool.slots is not None  # it was acquired
+            self.pool.slots.release()
 
     async def connect(self) -> Connection:
         """A new connection, in place of one that is late or turned out to be over, or of none.
 
         The others that are idle have waited longer still, so that they are probably over as well.
         """
-        pool, request, spent = self._pool, self._request, self.connection
+        pool, request, spent = self.pool, self.request, self.connection
         if pool.closed:
             raise RuntimeError("the client is closed")
         self.connection, self.late = None, False
@@ -83,7 +82,7 @@ class Place:
         One that is left may take the room of one that calls to other origins left, or that has waited too long. To
         close one at a time keeps the number of idle ones in bounds.
         """
-        pool, reply, spent = self._pool, self.reply, self.connection
+        pool, reply, spent = self.pool, self.reply, self.connection
         self.connection = None
         if spent is None:
             return
@@ -95,7 +94,7 @@ class Place:
             surplus: Connection | None = spent
             if spent.idle and not (self.late or self.broken or pool.closed):
                 now = pool.clock.monotonic()
-                pool.idle.append((now, self._request.origin, spent))
+                pool.idle.append((now, self.request.origin, spent))
                 too_many = len(pool.idle) > pool.places or pool.idle[0][0] + pool.patience.idle < now
                 surplus = pool.idle.pop(0)[2] if too_many else None
             if surplus is not None:

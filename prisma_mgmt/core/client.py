@@ -112,7 +112,7 @@ class BaseClient:
         transport, http_client: an httpx transport or AsyncClient of yours to send with instead; it is not closed here.
             Without one, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count as they do for httpx.
 
-        Raises TypeError or ValueError for arguments that cannot be right.
+        Raises TypeError or ValueError for wrong arguments.
         """
         with bare:
             if not isinstance(allow_http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
@@ -137,7 +137,7 @@ class BaseClient:
     def _changed(self, options: Options, **given: Any) -> Options:
         """`options` with what is given in their place, unless it is UNSET; headers are added to those that are there.
 
-        Raises TypeError or ValueError for what cannot be right.
+        Raises TypeError or ValueError for a wrong one.
         """
         checks: dict[str, Callable[[Any], Any]] = {
             "auth": _auth,
@@ -337,7 +337,7 @@ def _auth(auth: Auth | str | Credentials) -> Auth:
         return Auth(given, "given as auth=", who=given)
     if type(auth).__name__ == "SessionManager":  # which this layer does not know
         raise TypeError("auth must be the session of one user, such as sessions[user], not a SessionManager")
-    checked_methods(auth, "auth, if it is no token,", "access_token", "renew")
+    checked_methods(auth, "auth, unless it is a token,", "access_token", "renew")
     tracked = None
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
         checked_methods(auth, "auth", "accepted", "outdated", "drain")

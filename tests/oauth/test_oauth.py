@@ -125,7 +125,7 @@ def test_the_environment_must_name_the_client(monkeypatch: pytest.MonkeyPatch, n
     monkeypatch.setenv("PRISMA_CLIENT_SECRET", "")
     assert OAuthClient.from_environment(), "a blank secret is none"
     monkeypatch.delenv(name) if blank is None else monkeypatch.setenv(name, blank)
-    with pytest.raises(ValueError, match=f"{name} is not set"):
+    with pytest.raises(ValueError, match=f"set {name} in the environment"):
         OAuthClient.from_environment()
 
 

@@ -44,10 +44,11 @@ class OAuthClient(Closing):
     timeout: seconds for one exchange or refresh as a whole; under ten, in which the server forgives a reuse.
     ssl_context: the certificates to trust, in place of those that the environment names.
     transport: an httpx transport to use instead of a connection to the server.
+    allow_http: let `auth_base_url` be plain http to other machines than this one.
     now: gives Unix seconds; what expiry is measured by.
     new_secret: gives states and verifiers, 43 to 128 characters each.
 
-    Raises ValueError for arguments that cannot be right, TypeError for those of a wrong type.
+    Raises ValueError for wrong values, and TypeError for wrong types.
     """
 
     def __init__(
@@ -85,10 +86,11 @@ class OAuthClient(Closing):
 
     @classmethod
     def from_environment(cls, redirect_uri: str | None = None, **options: Any) -> Self:
-        """A client by PRISMA_CLIENT_ID, PRISMA_CLIENT_SECRET, PRISMA_REDIRECT_URI and PRISMA_AUTH_URL.
+        """A client made of PRISMA_CLIENT_ID, PRISMA_CLIENT_SECRET, PRISMA_REDIRECT_URI and PRISMA_AUTH_URL.
 
-        The first has to be set, and so has the third unless `redirect_uri` is given; a blank one counts as not set.
-        `options` are those of the class, and win. Raises ValueError, naming the variable that is missing.
+        PRISMA_CLIENT_ID has to be set, and PRISMA_REDIRECT_URI unless `redirect_uri` is given. A blank one counts as
+        not set. `options` are arguments of the class, used in place of the variables. Raises ValueError, naming the
+        variable that is missing.
         """
         found = {
             "client_id": variable(_REQUIRED["client_id"]),
@@ -98,7 +100,7 @@ class OAuthClient(Closing):
         }
         options = {**{key: value for key, value in found.items() if value}, **options}
         if missing := [name for key, name in _REQUIRED.items() if key not in options]:
-            raise ValueError(f"{' and '.join(f'{name} is not set' for name in missing)} in the environment")
+            raise ValueError(f"set {' and '.join(missing)} in the environment, or pass it as an argument")
         return cls(**options)
 
     def login_url(
@@ -150,8 +152,8 @@ class OAuthClient(Closing):
     ) -> Tokens:
         """The tokens of a login, from its callback and what was kept: `login`, or `verifier` and `expected_state`.
 
-        `callback_url` may be relative. A callback is exchanged once, and never retried (RFC 6749 §4.1.2); it is as good
-        as before if nothing of it was sent. Raises CallbackError, AuthError or NetworkError.
+        `callback_url` may be relative. A callback is exchanged once, and never retried (RFC 6749 §4.1.2). You may use
+        it again only if nothing was sent (`error.unsent`). Raises CallbackError, AuthError or NetworkError.
         """
         with bare:
             callback_url = Secret(checked_text(callback_url, "callback_url"))
@@ -193,8 +195,8 @@ class OAuthClient(Closing):
     async def refresh(self, tokens: Tokens) -> Tokens:
         """New tokens for old (RFC 6749 §6), keeping what the answer leaves out; a lost answer is asked for again.
 
-        A rotated pair is never judged here, since it has to be stored first: an access token of another scheme than
-        Bearer comes with its scheme before it, and bearer() refuses to have it sent.
+        The new tokens are given back whatever they look like, since they have to be stored first. If an access token is
+        of another scheme than Bearer, the scheme stands before it, and bearer() raises when it is to be sent.
 
         Raises LoginRequiredError if there is no refresh token or it was refused, AuthError, or NetworkError.
         """

@@ -39,7 +39,7 @@ class OAuthClient(Closing):
 
     client_id, client_secret: as registered; a secret is sent in the form body, and PKCE is used with it too.
     redirect_uri: where the login server sends the user back, exactly as registered.
-    auth_base_url: the login server.
+    auth_base_url: the login server; https://auth.prisma.io by default.
     issuer: what the login server calls itself in callbacks, if that is not `auth_base_url` without a slash at its end.
     timeout: seconds for one exchange or refresh as a whole; under ten, in which the server forgives a reuse.
     ssl_context: the certificates to trust, in place of those that the environment names.
@@ -112,10 +112,10 @@ class OAuthClient(Closing):
     ) -> LoginRequest:
         """A new login: its URL, and the state and verifier to keep until the callback (RFC 6749 §4.1.1, RFC 7636).
 
-        scope: the scopes, separated by spaces, or one by one.
+        scope: the scopes, separated by spaces, or as a sequence; by default `workspace:admin offline_access`.
         redirect_uri: where to send the user back this time, if the application has registered more than one place.
 
-        Raises ValueError for extra parameters that would replace the protocol's own, TypeError for what is no text.
+        Raises ValueError for extra parameters that would replace the protocol's own, TypeError for wrong types.
         """
         if isinstance(scope, Sequence) and not isinstance(scope, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
             scope = " ".join(checked_text(one, "each of scope") for one in scope)

@@ -104,7 +104,7 @@ class BaseClient:
         base_url: where the API is; https, or http to this machine (anything with `allow_http`). None means
             PRISMA_MANAGEMENT_API_URL in the environment, else the API's own.
         headers: sent with every request; an `Authorization` among them wins over `auth`.
-        timeout: seconds for one attempt as a whole, from when a connection is free; None for no limit.
+        timeout: seconds for one attempt as a whole, once a connection is free; None for no limit.
         retry: when to try again; RetryPolicy(attempts=1) turns it off.
         max_connections: how many requests travel at once; the others wait their turn. Open logs do not count.
         ssl_context: the certificates to trust, instead of those that SSL_CERT_FILE names or certifi has.
@@ -171,7 +171,7 @@ class BaseClient:
         """A view on this client with other options: the same connections, closed with this client and not before.
 
         It is of the same class and has the same attributes. `headers` are added to the client's own. With `auth=None`
-        its calls are LoginRequiredErrors: a view for somebody without a token never takes the one in the environment.
+        its calls raise LoginRequiredError: a view for somebody without a token never takes the one in the environment.
         """
         with bare:
             view = type(self).__new__(type(self))
@@ -218,7 +218,7 @@ class BaseClient:
             return Response(answer.status, answer.headers, read_any(answer))
 
     def record(self) -> AbstractContextManager[list[Answered]]:
-        """`with client.record() as calls:` what the calls of this task were answered, which models do not tell.
+        """`with client.record() as calls:` collects what the calls of this task were answered, beside their models.
 
         Each has `status`, `headers`, `request_id` and `attempts`. Calls of views count too.
         """

@@ -35,7 +35,7 @@ class FileTokenStorage:
     cipher: seals the tokens, for this absolute path only. Without one, Node programs that use the keys `workspaceId`,
         `accessToken` and `refreshToken` can read the file. Some file systems keep no modes (Windows' drives in WSL,
         vfat, CIFS), so every user of the machine could read it there: without a cipher the first write is an AuthError.
-    patience: seconds to wait for the lock.
+    patience: seconds to wait for the lock; 25 by default.
 
     Raises AuthError, and leaves the file as it is, if it holds no tokens or is a symbolic link, or if every user can
     read it and there is no cipher.

@@ -29,18 +29,18 @@ _TRIES = 10
 class PostgresTokenStorage(ServedStorage, Unpickled):
     """Keeps tokens in a row of a PostgreSQL table, for all processes that use it.
 
-    pool_or_dsn: an `asyncpg.Pool`, whose closing is the caller's, or a URL. What Prisma writes into one is understood:
+    pool_or_dsn: an `asyncpg.Pool`, which you close, or a URL. It may have the settings that Prisma writes into one:
         `schema`, `connection_limit`, `pgbouncer` and the like.
     key: names the user's tokens.
-    table: call `create_table()` once to have it created, and beside it one of the same name with `_locks`.
-    lease: seconds after which the lock of a process that died is free again, and so is that of one whose event loop
-        stalls for so long. It is extended seven times in them.
-    patience: seconds to wait for the lock.
+    table: the name of the table. `create_table()` makes it, and beside it one of the same name with `_locks`.
+    lease: seconds after which the lock of a process is free again, if the process has died or its event loop has stood
+        still for so long; 7 by default. A living process extends its lock seven times in a lease.
+    patience: seconds to wait for the lock; 25 by default.
 
-    A connection of a pool is held for one statement at a time, and never over a refresh. Of a pool, half is used at
-    most, or five connections. By a URL, five are made at most, or what it says in `connection_limit`; they are closed
-    when no statement and no refresh needs them. A pooler may stand before the server. If that hands out transactions,
-    give an asyncpg pool `statement_cache_size=0`.
+    A connection of a pool is held for one statement at a time, and never over a refresh. At most half of a pool is
+    used, or five connections. With a URL at most five are made, or as many as its `connection_limit` says. They are
+    closed when no statement and no refresh needs them. A pooler such as pgbouncer may stand before the server. If it
+    pools transactions, give an asyncpg pool `statement_cache_size=0`.
     """
 
     def __init__(

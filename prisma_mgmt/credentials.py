@@ -53,6 +53,7 @@ class ServiceToken:
         self._token = checked_token(token, name)
 
     async def access_token(self) -> str:
+        """The token, which is always the same."""
         return self._token
 
     async def renew(self, rejected: str) -> None:  # the seam's signature

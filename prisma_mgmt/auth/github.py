@@ -121,7 +121,7 @@ class GitHubActionsCredentials(Unpickled):
         token = Secret(token or "")
         if not url or not token:
             raise AuthError(
-                "there is no ACTIONS_ID_TOKEN_REQUEST_URL: this is no GitHub Actions workflow, "
+                "there is no ACTIONS_ID_TOKEN_REQUEST_URL: this is not a GitHub Actions workflow, "
                 "or it lacks `permissions: id-token: write`"
             )
         checked_origin(url.partition("?")[0], "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)

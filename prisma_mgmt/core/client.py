@@ -63,6 +63,7 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
+        """What the API calls this request in its own log, if it says so."""
         return request_id(self.headers)
 
 

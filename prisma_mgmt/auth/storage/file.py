@@ -46,7 +46,7 @@ class FileTokenStorage:
     ) -> None:
         self.path: Path = checked_path(path, "path").absolute()
         if not self.path.name or _BESIDE.fullmatch(self.path.name):
-            raise ValueError("path must name a file, and none of those that are kept beside one")
+            raise ValueError("path must name a file, and not one of those that a storage keeps beside its own")
         self._staging = self.path.with_name(f".{self.path.name}.next")
         self._writing = self.path.with_name(f".{self.path.name}.tmp")
         self._form = Form(str(self.path), cipher)

@@ -103,7 +103,7 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
             with suppress(_GaveWayError):
                 async with self._connection() as connection:
                     return str(await connection.execute(statement, self._key, *values)).endswith(" 1")
-        raise AuthError(f"PostgreSQL had a statement give way to others {_TRIES} times: too many write {self._name}")
+        raise AuthError(f"PostgreSQL undid a statement {_TRIES} times: too many others write {self._name}")
 
     async def _text(self) -> Secret | None:
         async with self._connection() as connection:
@@ -171,7 +171,7 @@ def _size(pool: Any) -> int:
 def _tables(table: str, schema: str | None) -> tuple[str, str]:
     """Quote the names of the two tables, of tokens and of locks. They are in `schema` if `table` names none."""
     if not _TABLE.fullmatch(table) or any(len(part) + len(_LOCKS) > _LONGEST_NAME for part in table.split(".")):
-        raise ValueError("table must be a plain name of at most 57 characters, with its schema before a dot or without")
+        raise ValueError("table must be a plain name of at most 57 characters, or such a name after schema and dot")
     own, _, name = table.rpartition(".")
     where = own or schema
     before = f"{_quoted(where)}." if where else ""

@@ -140,7 +140,7 @@ def _checked_client(redis: Any) -> Any:
         raise TypeError("redis must be a client, such as redis.asyncio.Redis.from_url(…), not its URL")
     checked_methods(redis, "redis", "get", "set", "delete", "eval")
     if hasattr(redis, "execute"):
-        raise TypeError("redis must be a client, and no pipeline of one, which answers later")
+        raise TypeError("redis must be a client, and no pipeline: that answers later")
     if hasattr(redis, "__enter__") and not hasattr(redis, "__aenter__"):
         raise TypeError("redis must be an asyncio client, such as redis.asyncio.Redis; this one is synchronous")
     return redis

@@ -86,8 +86,8 @@ class LogStream(Generic[R, T]):
     """A log as it comes: `async for` gives its records; the terminal record ends it and stays as `.terminal`.
 
     Nothing is sent before the first record is asked for. A stream that is left early should be closed: use it as
-    `async with`, or call `aclose()`. If the network cuts a log, it goes on after the last record (`.cursor`). It is
-    tried as often in a row as the retry policy has attempts. If the records do not say where they are, the cut is a
+    `async with`, or call `aclose()`. A log that the network cuts is taken up again after its last record (`.cursor`),
+    as often in a row as the retry policy has attempts; if the records do not say where they are, the cut is a
     NetworkError. A log that is followed is taken up in the same way after a terminal record that is `retryable`, with
     which the API ends each segment. A record of a kind that this version does not know is a dict. Raises StreamError
     for a log that ends with an error record.

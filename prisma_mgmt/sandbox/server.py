@@ -138,7 +138,7 @@ class LocalPrisma:
         """The sandbox as an ASGI application, to serve in this process; `api_url` is then http://localhost."""
         if not self._origin:
             if self._postgres is not None:
-                raise RuntimeError("a sandbox with postgres= must be entered (`with Sandbox(…)`), to clean up there")
+                raise RuntimeError("a sandbox with a PostgreSQL must be entered, so that it can leave that clean")
             self._name(f"http://{IN_PROCESS_HOST}")
         return self._door
 

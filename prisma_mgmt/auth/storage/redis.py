@@ -43,10 +43,10 @@ return 1
 class RedisTokenStorage(ServedStorage):
     """Keeps tokens under a key of a Redis server, for all processes that use it.
 
-    redis: a `redis.asyncio.Redis`, or a client with the same methods such as valkey's. You close it. Give all storages
-        the same one: they make at most ten calls on it at once, or half as many as its pool has connections.
+    redis: a `redis.asyncio.Redis`, or a client of the same methods such as valkey's; closing it is the caller's. Give
+        every storage the same one: at most ten calls are made on it at once, or half of what its pool has.
     key: names the user's tokens; a second key, for the lock, is kept in the same slot of a cluster.
-    ttl: tokens are forgotten if nobody renews them for so many seconds; None keeps them.
+    ttl: seconds after the last write in which tokens that nobody renews are forgotten; None keeps them.
     lease: seconds after which the lock of a process is free again, if the process has died or its event loop has stood
         still for so long; 7 by default. A living process extends its lock seven times in a lease.
     patience: seconds to wait for the lock; 25 by default.

@@ -5,6 +5,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, cast
+from urllib.parse import urlencode
 
 import anyio
 import httpx
@@ -22,6 +23,7 @@ TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
 
 LARGEST = 64 * 1024  # bytes of an answer; what is longer is no answer
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"prisma_mgmt/{__version__}"}
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @frozen
@@ -70,10 +72,10 @@ class Exchange:
         Raises NetworkError.
         """
         within = self.timeout if within is None else within
-        headers = {**_HEADERS, **({"Authorization": f"Bearer {token}"} if token else {})}
+        headers = {**_HEADERS, **(_FORM if form else {}), **({"Authorization": f"Bearer {token}"} if token else {})}
         trail = _Trail(on_sent)
-        extensions = {"trace": trail}
-        request = httpx.Request(method, url, data=form, json=json, headers=headers, extensions=extensions)
+        content, extensions = _encoded(form) if form else None, {"trace": trail}
+        request = httpx.Request(method, url, content=content, json=json, headers=headers, extensions=extensions)
         late = f"no answer within {self.timeout:g} s"
         failed: NetworkError = RequestTimeoutError(late, method=method, url=url)
         with anyio.move_on_after(within):
@@ -166,6 +168,11 @@ class _Trail:
         with anyio.CancelScope(shield=True):
             for stream in self._streams:
                 await stream.aclose()
+
+
+def _encoded(form: Mapping[str, str]) -> SecretBytes:
+    """A form as it is sent. Half of a surrogate pair goes along: an error about it would hold the whole text."""
+    return SecretBytes(urlencode(form, errors="surrogatepass").encode())
 
 
 def fields_of(answer: Answer) -> dict[str, Any]:

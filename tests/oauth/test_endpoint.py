@@ -360,6 +360,27 @@ async def test_an_issuer_may_end_in_a_slash() -> None:
                 await oauth.revoke(OLD)
 
 
+HALF = "canary-" * 3 + "\ud800"  # JSON can carry half of a surrogate pair, and UTF-8 cannot
+
+
+async def test_a_token_that_is_no_utf_8_is_sent_and_refused_like_any_other() -> None:
+    """An error that said which character cannot be encoded would hold the whole token."""
+    async with answering(Reply(body={**GRANT, "refresh_token": HALF}), Reply(400, {"error": "invalid_grant"})) as (
+        server,
+        oauth,
+    ):
+        session = OAuthSession(oauth, CountingStorage(OLD))
+        assert await session.renew(OLD.access_token) == ACCESS
+        session.accepted(ACCESS)
+        with pytest.raises(LoginRequiredError) as caught:
+            await session.renew(ACCESS)
+        await session.aclose()
+    assert caught.value.refresh_token_invalid
+    assert "canary" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    assert server.requests[-1].headers["content-type"] == "application/x-www-form-urlencoded"
+    assert server.requests[-1].body.endswith(b"-%ED%A0%80&client_id=client")
+
+
 # Which way it goes
 
 

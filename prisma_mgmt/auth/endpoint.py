@@ -76,11 +76,16 @@ class TokenEndpoint:
         answer = await self._exchange.send("GET", url)
         return fields_of(answer) if answer.status == 200 else {}
 
-    async def revoke(self, url: str, form: Mapping[str, str]) -> None:
-        """Post a token to be revoked (RFC 7009); AuthError if that is refused."""
+    async def revoke(self, url: str, form: Mapping[str, str]) -> bool:
+        """Post a token to be revoked (RFC 7009); False for an access token if the server revokes none, as it may.
+
+        Raises AuthError if that is refused for another reason.
+        """
         answer = await self._exchange.send("POST", url, form=form)
-        if not 200 <= answer.status < 300:
-            raise self._refusal(answer, fields_of(answer), form)
+        done, fields = 200 <= answer.status < 300, fields_of(answer)
+        if not done and (fields.get("error"), form["token_type_hint"]) != ("unsupported_token_type", "access_token"):
+            raise self._refusal(answer, fields, form)
+        return done
 
     def _granted(self, answer: Answer, form: Mapping[str, str]) -> Grant:
         """The grant (RFC 6749 §5.1); anything else is an error that leaves the session as it is.

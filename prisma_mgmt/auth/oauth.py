@@ -213,8 +213,9 @@ class OAuthClient(Closing):
             )
 
     async def revoke(self, tokens: Tokens) -> bool:
-        """Have the login server forget a login (RFC 7009); False if it publishes no way to (RFC 8414).
+        """Have the login server forget a login (RFC 7009); False if it has no way to.
 
+        It then publishes none (RFC 8414), or there is no refresh token and it revokes no access tokens (RFC 7009 §2).
         Raises AuthError or NetworkError.
         """
         with bare:
@@ -229,8 +230,7 @@ class OAuthClient(Closing):
                 raise AuthError("the login server's metadata is another server's: nothing was sent there")
             kind = "refresh_token" if tokens.refresh_token else "access_token"
             form = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": kind}
-            await self._endpoint.revoke(str(url), self._form(form))
-            return True
+            return await self._endpoint.revoke(str(url), self._form(form))
 
     def _form(self, grant: Mapping[str, str]) -> dict[str, str]:
         secret = {"client_secret": self._client_secret} if self._client_secret else {}

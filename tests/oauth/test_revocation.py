@@ -65,3 +65,23 @@ async def test_the_metadata_of_a_server_under_a_path_stands_before_that_path() -
     async with serve(handle) as server:
         base = f"{server.url}/realms/x"
         assert await oauth_at(base).revoke(Tokens("w", "a", "r"))
+
+
+@pytest.mark.parametrize("error", ["unsupported_token_type", "invalid_request"])
+@pytest.mark.parametrize("refresh_token", ["r", None])
+async def test_a_server_may_revoke_no_access_tokens(refresh_token: str | None, error: str) -> None:
+    """RFC 7009 §2 asks it to revoke refresh tokens only, and those that are JWTs outlive a revocation."""
+
+    async def handle(request: Request) -> Reply:
+        if request.method == "GET":
+            return Reply(body={"issuer": server.url, "revocation_endpoint": f"{server.url}/revoke"})
+        return Reply(400, {"error": error})
+
+    async with serve(handle) as server:
+        oauth, tokens = oauth_at(server.url), Tokens("w", "a", refresh_token)
+        if refresh_token is None and error == "unsupported_token_type":
+            assert not await oauth.revoke(tokens)
+        else:
+            with pytest.raises(AuthError, match=error):
+                await oauth.revoke(tokens)
+        assert len(server.requests) == 2

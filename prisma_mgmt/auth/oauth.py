@@ -201,7 +201,7 @@ class OAuthClient(Closing):
         with bare:
             checked_kind(tokens, Tokens, "tokens", "Tokens")
             if not tokens.refresh_token:
-                raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
+                raise LoginRequiredError("there is no refresh token: offline_access was not asked for, or not granted")
             form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
             grant = await self._endpoint.post(self._form(form), again=True)
             return evolve(

@@ -22,7 +22,7 @@ class Tokens:
     """What a login or a refresh gives.
 
     workspace_id: the workspace that the user chose.
-    refresh_token: None if the login did not ask for `offline_access`.
+    refresh_token: None if the login did not ask for `offline_access`, or was not granted it.
     expires_at: when the access token expires, in Unix seconds; None if that is not known.
     scope: the scopes granted, separated by spaces; None if the server did not say.
     extra: the other keys that stood beside these in a stored form, which other programs wrote. They are kept through

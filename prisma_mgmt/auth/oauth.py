@@ -161,8 +161,7 @@ class OAuthClient(Closing):
             form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
             grant = await self._once(kept.state, {**form, "redirect_uri": kept.redirect_uri or self.redirect_uri})
             access_token = bearer(grant.access_token)
-            workspace_id = workspace_of(access_token)
-            if workspace_id is None:
+            if (workspace_id := workspace_of(access_token)) is None:
                 raise AuthError("the access token names no workspace: no workspace_id claim, or no JWT at all")
             expires_at = expiry(grant.expires_in, access_token, self.now())
             return Tokens(workspace_id, access_token, grant.refresh_token, expires_at, grant.scope)
@@ -223,8 +222,9 @@ class OAuthClient(Closing):
             origin = "/".join(self._base.split("/")[:3])
             known = f"{origin}/.well-known/oauth-authorization-server{self._base.removeprefix(origin)}"  # RFC 8414 §3.1
             metadata = await self._endpoint.metadata(known)
-            url = metadata.get("revocation_endpoint")
-            if not isinstance(url, str):
+            if not metadata:  # most servers have it there, and those under a path often have it nowhere else
+                metadata = await self._endpoint.metadata(f"{self._base}/.well-known/openid-configuration")
+            if not isinstance(url := metadata.get("revocation_endpoint"), str):
                 return False
             if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/") or not url.isprintable():
                 raise AuthError("the login server's metadata is another server's: nothing was sent there")

@@ -67,6 +67,21 @@ async def test_the_metadata_of_a_server_under_a_path_stands_before_that_path() -
         assert await oauth_at(base).revoke(Tokens("w", "a", "r"))
 
 
+@pytest.mark.parametrize("path", ["", "/realms/x"])
+async def test_metadata_may_be_where_openid_has_it(path: str) -> None:
+    async def handle(request: Request) -> Reply:
+        if request.path == f"{path}/.well-known/openid-configuration":
+            return Reply(body={"issuer": issuer, "revocation_endpoint": f"{base}/revoke"})
+        return Reply(200 if request.path == f"{path}/revoke" else 404, content=b"")
+
+    async with serve(handle) as server:
+        base = issuer = f"{server.url}{path}"
+        assert await oauth_at(base).revoke(Tokens("w", "a", "r"))
+        issuer = server.url + "/elsewhere"
+        with pytest.raises(AuthError, match="another server's"):
+            await oauth_at(base).revoke(Tokens("w", "a", "r"))
+
+
 @pytest.mark.parametrize("error", ["unsupported_token_type", "invalid_request"])
 @pytest.mark.parametrize("refresh_token", ["r", None])
 async def test_a_server_may_revoke_no_access_tokens(refresh_token: str | None, error: str) -> None:

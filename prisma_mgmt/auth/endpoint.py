@@ -72,8 +72,10 @@ class TokenEndpoint:
             raise
 
     async def metadata(self, url: str) -> dict[str, Any]:
-        """What the server says of itself at `url` (RFC 8414); empty if it says nothing."""
+        """What the server says of itself at `url` (RFC 8414); empty if it says nothing, AuthError if it cannot now."""
         answer = await self._exchange.send("GET", url)
+        if answer.status == 429 or answer.status >= 500:
+            raise self._refusal(answer, fields_of(answer), {})
         return fields_of(answer) if answer.status == 200 else {}
 
     async def revoke(self, url: str, form: Mapping[str, str]) -> bool:

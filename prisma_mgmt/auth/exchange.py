@@ -4,6 +4,7 @@ import json
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlencode
 
@@ -151,13 +152,10 @@ class _Trail:
 
         To lose it would be to send a refresh token again that the server has spent.
         """
-        if self._response is None:
-            return None
-        try:
-            answer = self._answer(self._response)
-        except httpx.DecodingError:
-            return None
-        return answer if fields_of(answer) else None
+        with suppress(httpx.DecodingError):
+            if self._response is not None and fields_of(answer := self._answer(self._response)):
+                return answer
+        return None
 
     def _answer(self, response: httpx.Response) -> Answer:
         body = _unpacked(bytes(self._body), response.headers)

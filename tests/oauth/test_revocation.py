@@ -82,6 +82,18 @@ async def test_metadata_may_be_where_openid_has_it(path: str) -> None:
             await oauth_at(base).revoke(Tokens("w", "a", "r"))
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_server_that_cannot_tell_now_is_none_without_a_way(status: int) -> None:
+    async def handle(_: Request) -> Reply:
+        return Reply(status, content=b"", headers={"retry-after": "7"})
+
+    async with serve(handle) as server:
+        with pytest.raises(AuthError, match=str(status)) as caught:
+            await oauth_at(server.url).revoke(Tokens("w", "a", "r"))
+        assert caught.value.retry_after == 7
+        assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize("error", ["unsupported_token_type", "invalid_request"])
 @pytest.mark.parametrize("refresh_token", ["r", None])
 async def test_a_server_may_revoke_no_access_tokens(refresh_token: str | None, error: str) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import unquote, unquote_plus
 
@@ -117,8 +118,9 @@ class TokenEndpoint:
         name = str(error) if isinstance(error, str) and error in _CODES else _shown(error, form)
         kind = LoginRequiredError if refused else AuthError
         message = "the refresh token was refused: log in again" if refused else "the login server refused"
+        redirect = ": no redirect is followed" if 300 <= answer.status < 400 else ""
         return kind(
-            f"{message} ({answer.status} {name or 'without an error code'})",
+            f"{message} ({answer.status} {name or 'without an error code'}{redirect})",
             refresh_token_invalid=refused,
             error=name,
             error_description=_shown(description, form),
@@ -128,10 +130,8 @@ class TokenEndpoint:
 
 def bearer(access_token: str) -> Secret:
     """`access_token`; AuthError if it cannot be sent: it is of another scheme than Bearer, or fits into no header."""
-    try:
+    with suppress(ValueError):
         return checked_token(access_token, "the access token")
-    except ValueError:
-        pass
     raise AuthError("the access token is no bearer token, or holds characters that no header can carry: log in again")
 
 

@@ -192,6 +192,14 @@ async def test_a_refused_code_signs_nobody_out() -> None:
     assert type(caught.value) is AuthError
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_token_follows_a_redirect_and_the_error_says_so(status: int) -> None:
+    async with answering(Reply(status, GRANT, headers={"location": "/elsewhere"})) as (server, oauth):
+        with pytest.raises(AuthError, match=f"{status} without an error code: no redirect is followed"):
+            await oauth.refresh(OLD)
+        assert [request.path for request in server.requests] == ["/token"]
+
+
 @pytest.mark.parametrize("empty", [None, ""])
 async def test_an_empty_refresh_token_is_none(empty: str | None) -> None:
     async with answering(Reply(body=GRANT)) as (server, oauth):

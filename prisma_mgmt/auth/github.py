@@ -100,7 +100,7 @@ class GitHubActionsCredentials(Unpickled):
     async def _mint(self) -> _Minted:
         url, token = self._asked()
         shown = await self._granted("GET", url, "GitHub gave no OIDC token", token=token)
-        wanted = {"token": shown["value"]} | ({"expiresInSeconds": self._lifetime} if self._lifetime else {})
+        wanted = {"token": bearer(shown["value"])} | ({"expiresInSeconds": self._lifetime} if self._lifetime else {})
         refusal = "the API gave no token for this repository's workflow: is the repository linked?"
         minted = await self._granted("POST", f"{self._base}/v1/auth/github-actions/token", refusal, json=wanted)
         return _Minted(bearer(minted["value"]), self._renew_at(minted.get("expiresAt")))

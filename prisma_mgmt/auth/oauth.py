@@ -100,7 +100,7 @@ class OAuthClient(Closing):
         }
         options = {**{key: value for key, value in found.items() if value}, **options}
         if missing := [name for key, name in _REQUIRED.items() if key not in options]:
-            raise ValueError(f"set {' and '.join(missing)} in the environment, or pass it as an argument")
+            raise ValueError(f"set {' and '.join(missing)} in the environment, or pass values as arguments")
         return cls(**options)
 
     def login_url(
@@ -163,8 +163,7 @@ class OAuthClient(Closing):
             form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
             grant = await self._once(kept.state, {**form, "redirect_uri": kept.redirect_uri or self.redirect_uri})
             access_token = bearer(grant.access_token)
-            workspace_id = workspace_of(access_token)
-            if workspace_id is None:
+            if (workspace_id := workspace_of(access_token)) is None:
                 raise AuthError("the access token names no workspace: no workspace_id claim, or no JWT at all")
             expires_at = expiry(grant.expires_in, access_token, self.now())
             return Tokens(workspace_id, access_token, grant.refresh_token, expires_at, grant.scope)
@@ -203,7 +202,7 @@ class OAuthClient(Closing):
         with bare:
             checked_kind(tokens, Tokens, "tokens", "Tokens")
             if not tokens.refresh_token:
-                raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
+                raise LoginRequiredError("there is no refresh token: offline_access was not asked for, or not granted")
             form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
             grant = await self._endpoint.post(self._form(form), again=True)
             return evolve(
@@ -215,8 +214,9 @@ class OAuthClient(Closing):
             )
 
     async def revoke(self, tokens: Tokens) -> bool:
-        """Have the login server forget a login (RFC 7009); False if it publishes no way to (RFC 8414).
+        """Have the login server forget a login (RFC 7009); False if it has no way to.
 
+        It then publishes none (RFC 8414), or there is no refresh token and it revokes no access tokens (RFC 7009 §2).
         Raises AuthError or NetworkError.
         """
         with bare:
@@ -224,15 +224,15 @@ class OAuthClient(Closing):
             origin = "/".join(self._base.split("/")[:3])
             known = f"{origin}/.well-known/oauth-authorization-server{self._base.removeprefix(origin)}"  # RFC 8414 §3.1
             metadata = await self._endpoint.metadata(known)
-            url = metadata.get("revocation_endpoint")
-            if not isinstance(url, str):
+            if not metadata:  # most servers have it there, and those under a path often have it nowhere else
+                metadata = await self._endpoint.metadata(f"{self._base}/.well-known/openid-configuration")
+            if not isinstance(url := metadata.get("revocation_endpoint"), str):
                 return False
             if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/") or not url.isprintable():
                 raise AuthError("the login server's metadata is another server's: nothing was sent there")
             kind = "refresh_token" if tokens.refresh_token else "access_token"
             form = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": kind}
-            await self._endpoint.revoke(str(url), self._form(form))
-            return True
+            return await self._endpoint.revoke(str(url), self._form(form))
 
     def _form(self, grant: Mapping[str, str]) -> dict[str, str]:
         secret = {"client_secret": self._client_secret} if self._client_secret else {}

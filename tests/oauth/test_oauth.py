@@ -420,5 +420,5 @@ async def test_a_login_without_offline_access() -> None:
         login = oauth.login_url(scope="workspace:admin")
         tokens = await oauth.exchange_callback(callback_of(login), login)
         assert (tokens.refresh_token, tokens.expires_at, tokens.scope) == (None, None, None)
-        with pytest.raises(LoginRequiredError, match="offline_access"):
+        with pytest.raises(LoginRequiredError, match="not asked for, or not granted"):
             await oauth.refresh(tokens)

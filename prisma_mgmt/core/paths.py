@@ -63,7 +63,7 @@ def _segment(value: str, template: str = "the path") -> str:
     if _PLAIN.fullmatch(value):  # as ids are
         return value
     if value in ("", ".", ".."):
-        raise ValueError(f"an id must not be {value!r} (in {template})")
+        raise ValueError(f"{value!r} is no id (in {template})")
     if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):
         raise ValueError(f"the id {value!r} holds control characters")
     return quote(value, safe="")

@@ -123,7 +123,7 @@ class AuthenticationError(APIError):
 
 
 class PermissionDeniedError(APIError):
-    """403: the token is good, but not for this."""
+    """403: the token is valid, but it may not do this."""
 
 
 class NotFoundError(APIError):
@@ -131,7 +131,7 @@ class NotFoundError(APIError):
 
 
 class ConflictError(APIError):
-    """409: the present state of the resource stands in the way."""
+    """409: the thing exists already, or its state does not allow this."""
 
 
 class PayloadTooLargeError(APIError):
@@ -139,7 +139,7 @@ class PayloadTooLargeError(APIError):
 
 
 class UnprocessableEntityError(APIError):
-    """422: the request is well formed, but a value in it will not do."""
+    """422: the request is well formed, but the API does not accept a value in it."""
 
 
 class RateLimitError(APIError):

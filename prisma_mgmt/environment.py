@@ -1,19 +1,17 @@
 """What the environment says of the network: read tolerantly, once for the client and for the login.
 
-An entry that means nothing is skipped. What cannot be used is a NetworkError that names the variable.
+An entry that means nothing is skipped. What cannot be used is a NetworkError that names the variable. What takes long
+to import is imported where it is used: a program may need nothing of it.
 """
 
 import os
 import ssl
 import threading
 from contextlib import suppress
-from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
-import httpx
 from anyio import to_thread
 
 from prisma_mgmt.checks import address_of
@@ -36,6 +34,8 @@ def proxy_for(url: str) -> str | None:
 
     Raises NetworkError, naming the variable, for a proxy that cannot be used.
     """
+    from urllib.request import getproxies
+
     target, found = urlsplit(url), getproxies()
     host = (target.hostname or "").removesuffix(".")
     for kind in (target.scheme, "all"):
@@ -49,6 +49,10 @@ def proxy_for(url: str) -> str | None:
 def _checked_proxy(proxy: str, kind: str) -> str:
     name = next((one for one in (f"{kind}_proxy", f"{kind}_PROXY".upper()) if one in os.environ), f"the {kind} proxy")
     proxy = proxy if "://" in proxy else f"http://{proxy}"
+    from importlib.util import find_spec
+
+    import httpx
+
     try:
         parts = urlsplit(proxy)
         scheme, known = parts.scheme.lower(), bool(parts.hostname) and parts.port != 0
@@ -104,6 +108,8 @@ def _read(named: tuple[str, str]) -> ssl.SSLContext:
 
 
 def _fresh(file: str, folders: str) -> ssl.SSLContext:
+    import certifi
+
     if folders and not any(Path(one).is_dir() for one in folders.split(os.pathsep)):
         raise NetworkError(f"SSL_CERT_DIR names no folder that is there: {folders!r}", unsent=True)
     log = os.environ.get("SSLKEYLOGFILE")
@@ -112,8 +118,7 @@ def _fresh(file: str, folders: str) -> ssl.SSLContext:
         if log:
             Path(log).open("a").close()  # as Python does for every context
         problem = f"SSL_CERT_FILE names no file of certificates: {file!r}" if file else "there are no certificates"
-        if not (file or folders):
-            return httpx.create_ssl_context(trust_env=False)
-        return ssl.create_default_context(cafile=file or None, capath=folders or None)
+        cafile = file or (None if folders else certifi.where())
+        return ssl.create_default_context(cafile=cafile, capath=folders or None)
     except OSError as error:  # an ssl.SSLError is one
         raise NetworkError(problem, unsent=True) from error.with_traceback(None)

@@ -1,13 +1,13 @@
 """What httpx, ssl and the libraries below them raise, as a NetworkError."""
 
 import re
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from prisma_mgmt.errors import NetworkError, PrismaError, RequestTimeoutError
 
-_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+if TYPE_CHECKING:  # it takes long, and a program whose network has no faults may need nothing of it
+    import httpx
+
 _LIBRARIES = ("h2.", "h11", "hpack.", "httpcore", "httptools")
 
 
@@ -18,6 +18,8 @@ def network_error(error: Exception, *, method: str, url: str, ours: bool = True)
     httpx error: ssl.SSLError after the handshake, h2's errors, a status that is no number. Over a transport of the
     user's only httpx's own errors count. The cause keeps the kind and the words of `error`, without frames or requests.
     """
+    import httpx
+
     if not isinstance(error, httpx.RequestError):
         if not ours or isinstance(error, PrismaError | RuntimeError | MemoryError):
             return None
@@ -26,7 +28,8 @@ def network_error(error: Exception, *, method: str, url: str, ours: bool = True)
         error = httpx.RemoteProtocolError(type(error).__name__ + (f": {error}" if quotable else ""))
     kind = RequestTimeoutError if isinstance(error, httpx.TimeoutException) else NetworkError
     message = f"{type(error).__name__}: {_told(error)}".removesuffix(": ")
-    failed = kind(message, method=method, url=url, unsent=isinstance(error, _UNSENT))
+    unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError)
+    failed = kind(message, method=method, url=url, unsent=unsent)
     failed.__cause__ = _clean(error, httpx.Request(method, url))
     return failed
 
@@ -51,7 +54,7 @@ def _text(error: BaseException) -> str:
     return re.sub(r"\W*\b(bytearray\()?b['\"].*| \(\d+ sub-exceptions?\)$", "", str(error), flags=re.DOTALL)
 
 
-def _clean(error: httpx.RequestError, request: httpx.Request) -> httpx.RequestError:
+def _clean(error: "httpx.RequestError", request: "httpx.Request") -> "httpx.RequestError":
     """`error` to be a cause: without the frames below us and its own request, secrets and all."""
     error.args = (_text(error),)
     error.request = request

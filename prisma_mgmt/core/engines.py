@@ -3,19 +3,22 @@
 import ssl
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
-
-import httpx
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prisma_mgmt.core.connection import Connection, Engine, Origin
 from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.loops import running_loop
 
-if TYPE_CHECKING:  # asyncio, httpcore and each way of sending are imported when they are needed: that takes long
+if TYPE_CHECKING:  # asyncio, httpx and each way of sending are imported when they are needed: that takes long
+    import httpx
+
     from prisma_mgmt.core.http1 import Http1
 
-TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
-ClientArgument: TypeAlias = httpx.AsyncClient | None
+    TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
+    ClientArgument: TypeAlias = httpx.AsyncClient | None
+else:  # so that annotations can be evaluated
+    TransportArgument: TypeAlias = Any
+    ClientArgument: TypeAlias = Any
 
 
 class OwnEngine:
@@ -23,7 +26,7 @@ class OwnEngine:
 
     def __init__(self, certificates: ssl.SSLContext | None, idle: float | None) -> None:
         self._certificates = certificates
-        self._limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=idle)
+        self._idle = idle
         self._proxies: dict[Origin, str | None] = {}
 
     async def connect(self, origin: Origin, *, upgrade: bool) -> Connection:
@@ -36,11 +39,14 @@ class OwnEngine:
             trusted = self._certificates or await ssl_context()
         if proxy is None and not upgrade and (http1 := _http1()) is not None:
             return await http1.connect(origin, trusted)
+        import httpx
+
         from prisma_mgmt.core.over_httpx import OwnConnection
 
         via = None if proxy is None else httpx.Proxy(proxy, ssl_context=trusted if proxy_is_sealed else None)
         verify = trusted or _trusting_nobody()
-        return OwnConnection(httpx.AsyncHTTPTransport(verify=verify, limits=self._limits, proxy=via))
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._idle)
+        return OwnConnection(httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=via))
 
 
 def _http1() -> "type[Http1] | None":
@@ -50,8 +56,10 @@ def _http1() -> "type[Http1] | None":
     """
     import asyncio
 
-    sends = [httpx.AsyncHTTPTransport.handle_async_request]
-    if (httpcore := sys.modules.get("httpcore")) is not None:  # else nobody has changed it either
+    sends: list[Any] = []
+    if (httpx := sys.modules.get("httpx")) is not None:  # else nobody has changed it either
+        sends.append(httpx.AsyncHTTPTransport.handle_async_request)
+    if (httpcore := sys.modules.get("httpcore")) is not None:
         sends.append(httpcore.AsyncConnectionPool.handle_async_request)
     mocked = any(one.__module__.partition(".")[0] not in ("httpx", "httpcore") for one in sends)
     if mocked or not isinstance(running_loop(), asyncio.AbstractEventLoop):
@@ -71,22 +79,20 @@ def _trusting_nobody() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def engine_for(transport: object, http_client: object, certificates: object, *, idle: float | None) -> Engine:
+def engine_for(transport: Any, http_client: Any, certificates: Any, *, idle: float | None) -> Engine:
     """What to send with; TypeError or ValueError for wrong arguments."""
+    _check("ssl_context", certificates, ssl.SSLContext)
+    if transport is None and http_client is None:
+        return OwnEngine(certificates, idle)
+    import httpx
+
+    from prisma_mgmt.core.over_httpx import TheirClient, TheirTransport
+
     _check("transport", transport, httpx.AsyncBaseTransport)
     _check("http_client", http_client, httpx.AsyncClient)
-    _check("ssl_context", certificates, ssl.SSLContext)
     if (transport is not None) + (http_client is not None) + (certificates is not None) > 1:
         raise ValueError("give one of transport=, http_client= and ssl_context=, not both or all: each has its own")
-    if isinstance(transport, httpx.AsyncBaseTransport):
-        from prisma_mgmt.core.over_httpx import TheirTransport
-
-        return TheirTransport(transport)
-    if isinstance(http_client, httpx.AsyncClient):
-        from prisma_mgmt.core.over_httpx import TheirClient
-
-        return TheirClient(http_client)
-    return OwnEngine(certificates if isinstance(certificates, ssl.SSLContext) else None, idle)
+    return TheirTransport(transport) if transport is not None else TheirClient(http_client)
 
 
 def _check(name: str, value: object, wanted: type) -> None:

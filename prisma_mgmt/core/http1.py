@@ -16,9 +16,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from select import POLLIN, poll  # not there on Windows, which therefore sends over httpx
-from typing import Any, cast
-
-import httpx
+from typing import Any, Literal, TypeAlias, cast
 
 from prisma_mgmt.core.connection import Network, Origin, Request
 from prisma_mgmt.core.dialing import dial
@@ -28,6 +26,8 @@ from prisma_mgmt.masks import SecretBytes
 _HIGH_WATER = 262_144  # bytes that are read ahead of whoever reads
 _WRITTEN_AT_ONCE = 262_144  # bytes
 _BODIED = frozenset({"POST", "PUT", "PATCH"})  # which tell the length of their body, though they have none
+
+_Kind: TypeAlias = Literal["ConnectError", "ReadError", "RemoteProtocolError"]
 
 
 class Http1(asyncio.Protocol):
@@ -65,7 +65,7 @@ class Http1(asyncio.Protocol):
             connected = await dial(loop, origin.host, origin.port)
             _, made = await loop.create_connection(lambda: cls(loop), sock=connected, **sealed)
         except OSError as error:  # an ssl.SSLError is one
-            raise httpx.ConnectError(str(error) or type(error).__name__) from error
+            raise _fault("ConnectError", str(error) or type(error).__name__) from error
         return made
 
     @property
@@ -173,12 +173,12 @@ class Http1(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         answer = self._answer
         if not self.busy:
-            self._fail(httpx.RemoteProtocolError("the server said something that it was not asked"))
+            self._fail(_fault("RemoteProtocolError", "the server said something that it was not asked"))
             return
         try:
             answer.feed(data)
         except NoAnswer as told:
-            self._fail(httpx.RemoteProtocolError(str(told)))
+            self._fail(_fault("RemoteProtocolError", str(told)))
         if answer.unread > _HIGH_WATER and not (self._paused or answer.ended or self._fault):
             self._paused = True
             self._transport.pause_reading()
@@ -194,7 +194,7 @@ class Http1(asyncio.Protocol):
         if not self._gone.done():
             self._gone.set_result(None)
         if exc is not None:
-            self._fail(httpx.ReadError(str(exc) or type(exc).__name__))
+            self._fail(_fault("ReadError", str(exc) or type(exc).__name__))
         self.eof_received()
 
     def pause_writing(self) -> None:
@@ -251,3 +251,11 @@ def _written(request: Request) -> list[memoryview]:
     view = memoryview(body)
     parts = [view[i : i + _WRITTEN_AT_ONCE] for i in range(0, len(view), _WRITTEN_AT_ONCE)]
     return [memoryview(b"".join(head)), *parts]
+
+
+def _fault(kind: _Kind, told: str) -> Exception:
+    """An error of httpx, which is imported only now: a program whose network has no faults may need nothing of it."""
+    import httpx
+
+    made: Exception = getattr(httpx, kind)(told)
+    return made

@@ -21,7 +21,7 @@ class Readable(Protocol):
 
 async def read_whole(reply: Reply, most: int) -> bytes:
     """The body, read whole and unpacked; DecodeError if it is longer than `most` bytes."""
-    if reply.content is not None and "content-encoding" not in reply.headers:  # as most bodies come
+    if reply.content is not None and "content-encoding" not in reply.headers:
         if len(reply.content) > most:
             raise refused(f"an answer longer than {most:,} bytes", reply)
         return reply.content

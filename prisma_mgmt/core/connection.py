@@ -80,7 +80,7 @@ class Reply(Protocol):
 
     status: int
     headers: Mapping[str, str]  # by names in any case; those that came more than once are joined by commas
-    content: bytes | None  # the body as it came, if nothing of it was still to come when the head was read
+    content: bytes | None  # the whole body as it came, if it came together with the head
     done: bool  # nothing of the body is still to come
 
     @property
@@ -118,7 +118,7 @@ class Connection(Protocol):
 
     @property
     def reusable(self) -> bool:
-        """It is idle still, and nothing has come meanwhile; whoever is about to send asks."""
+        """It is still idle, and nothing has come since; this is asked right before something is sent."""
         ...
 
     async def send(self, request: Request) -> Reply:

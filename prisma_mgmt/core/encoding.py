@@ -26,7 +26,7 @@ else:  # it is imported by the first who needs it, and yet the annotations can b
     BaseConverter = Any
 
 MASK = "**********"
-_AS_IT_IS: frozenset[type] = frozenset({type(None), bool, int, str})  # what has no subclass's way of showing itself
+_AS_IT_IS: frozenset[type] = frozenset({type(None), bool, int, str})  # JSON has them; a subclass may be a Secret
 _DEEPEST = 250  # levels; orjson writes few more, and a body that holds itself has no end
 
 

@@ -12,7 +12,7 @@ from prisma_mgmt.faults import network_error
 
 
 async def exchange(place: Place, timeout: float | None, opens: bool) -> Outcome:
-    """Send the request of a place once. The answer, whole, or with its body still `open` if a success is to be so.
+    """Send the request of a place once, and give the answer: whole, or of a log that it `opens` only the head.
 
     A fault of the network is returned, and so is a RequestTimeoutError after `timeout` seconds. Raises OutdatedError if
     the token was replaced meanwhile, DecodeError for a body that is too long, and what no second try can mend.

@@ -1,4 +1,4 @@
-"""What a view of a client may change, and what it makes of a call: a request, with headers that are made once."""
+"""The options of a client or a view, and the requests that are made with them."""
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Protocol, TypeAlias, TypeVar
@@ -61,9 +61,10 @@ class Options:
     def request(
         self, method: str, path: str, token: str | None, headers: Mapping[str, str] | None, body: SecretBytes | None
     ) -> Request:
-        """What is to be sent to a path, whose query is in it. Raises TypeError or ValueError for what is no token.
+        """The request to a path, which ends with the query. Raises TypeError or ValueError for what is no token.
 
-        The headers are those of the view, made anew if the token is not the last one, unless the call has its own.
+        Its headers are those of the view, unless the call has `headers` of its own. Those of the view are made once for
+        each token.
         """
         has_body = body is not None
         if headers is not None:

@@ -97,9 +97,12 @@ def _base(origin: str) -> httpx.URL | None:
 
 
 def _request(request: Request, beside: httpx.Headers | None = None) -> httpx.Request:
-    """The request as httpx has it, with headers `beside` its own. What needs no reading is put together unread."""
+    """The request as httpx has it, with the headers `beside` its own.
+
+    To read a whole URL is what costs httpx most in a call. A plain path is put into the URL of the origin instead.
+    """
     base, fields = _base(request.origin.url), request.fields
-    if base is not None and _PLAIN.fullmatch(request.target):  # to read a whole URL is what costs httpx most in a call
+    if base is not None and _PLAIN.fullmatch(request.target):
         url = httpx.URL(base)
         setattr(url, _PARTS, getattr(url, _PARTS)._replace(path=request.target))
     else:
@@ -120,9 +123,9 @@ def _request(request: Request, beside: httpx.Headers | None = None) -> httpx.Req
 
 
 def _watch(made: httpx.Request, request: Request, own: "OwnConnection | None" = None) -> None:
-    """Check `request` once more when it is about to be sent: a client may have a pool, where requests wait.
+    """Check `request` once more right before it is sent: it may wait in the pool of a user's client.
 
-    A connection of our `own` is told of its socket, and that a request is sent over it.
+    If the connection is our `own`, it also learns its socket, and that a request is sent.
     """
 
     async def watch(event: str, info: Mapping[str, Any]) -> None:

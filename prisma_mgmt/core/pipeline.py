@@ -95,7 +95,7 @@ class Pipeline:
         return True
 
     async def _with_a_good_token(self, call: Call) -> Outcome:
-        """Send with a token; with another one, if there is another, when that is refused or known to be outdated."""
+        """Send with a token. If it is refused, or known to be outdated, send with another one, if there is another."""
         token = None
         if call.wants_token:
             token = await call.options.auth.credentials.access_token()
@@ -125,10 +125,10 @@ class Pipeline:
         raise AuthError("the credentials take back every token that they give, before it is sent")
 
     async def _in_a_place(self, call: Call, token: str | None, asks: bool) -> Outcome:
-        """Wait for a place, and send. Raises OutdatedError if the credentials know by then that `token` is.
+        """Wait for a place, and send. Raises OutdatedError if the credentials say by then that `token` is outdated.
 
         Nothing is sent then, and the place is given back, so that nobody waits while this call renews. The credentials
-        are asked again once a connection is made, unless nobody `asks` them any more.
+        are asked when the place is there, and again when a connection is made, but only if `asks` is true.
         """
         options, tracked = call.options, call.options.auth.tracked
         headers = call.headers if call.upgrade is None else {**(call.headers or {}), **call.upgrade.headers()}

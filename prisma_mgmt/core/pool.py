@@ -18,10 +18,10 @@ from prisma_mgmt.loops import LoopGuard
 class Place:
     """One place in the pool, from `async with Place(pool, request)` to its end, and the connection that is used in it.
 
-    To enter it is to wait for it; in an event loop other than the pool's it is a RuntimeError. The place is given back
-    when the block is left. The connection goes back to the pool, if it would go on, or is closed; but if the block is
-    left normally while the body of a log is `open`, the connection stays with that, until it calls `give_back`. So
-    however many logs are open, no other call waits for them.
+    Entering waits for it, and raises RuntimeError in an event loop other than the pool's. The place is given back when
+    the block is left. The connection goes back to the pool, if it would go on, or is closed. But if the block is left
+    normally while the body of a log is `open`, the connection stays with that, until it calls `give_back`. So however
+    many logs are open, no other call waits for them.
     """
 
     __slots__ = ("broken", "connection", "late", "open", "pool", "reply", "request")
@@ -33,7 +33,7 @@ class Place:
         self.late: bool = False  # it has waited too long for its next call
         self.broken: bool = False  # if something went wrong, nobody is asked again over this connection
         self.reply: Reply | None = None
-        self.open: bool = False  # its body, which keeps the connection
+        self.open: bool = False  # the body of the reply is read later, and keeps the connection
 
     async def __aenter__(self) -> "Place":
         pool = self.pool
@@ -63,9 +63,9 @@ class Place:
             self.pool.slots.release()
 
     async def connect(self) -> Connection:
-        """A new connection, in place of one that is late or turned out to be over, or of none.
+        """Make a connection, and close the one that was taken: it is late, or the server has closed it.
 
-        The others that are idle have waited longer still, so that they are probably over as well.
+        The others have waited longer, and are probably closed as well. Raises RuntimeError if the client is closed.
         """
         pool, request, spent = self.pool, self.request, self.connection
         if pool.closed:

@@ -342,12 +342,8 @@ def _auth(auth: Auth | str | Credentials) -> Auth:
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
         checked_methods(auth, "auth", "accepted", "outdated", "drain")
         tracked = auth if isinstance(auth, TrackedCredentials) else None
-    return Auth(
-        auth,
-        f"given by {type(auth).__name__}",
-        tracked=tracked,
-        who=auth if isinstance(auth, ServiceToken) else id(auth),
-    )
+    who = auth if isinstance(auth, ServiceToken) else id(auth)
+    return Auth(auth, f"given by {type(auth).__name__}", tracked=tracked, who=who)
 
 
 def _handshake() -> "type[Handshake]":

@@ -75,6 +75,8 @@ def engine_for(transport: object, http_client: object, certificates: object, *, 
     _check("transport", transport, httpx.AsyncBaseTransport)
     _check("http_client", http_client, httpx.AsyncClient)
     _check("ssl_context", certificates, ssl.SSLContext)
+    if isinstance(certificates, ssl.SSLContext) and certificates.protocol is ssl.PROTOCOL_TLS_SERVER:
+        raise ValueError("ssl_context is one for servers: give a client's, such as ssl.create_default_context()")
     if (transport is not None) + (http_client is not None) + (certificates is not None) > 1:
         raise ValueError("give one of transport=, http_client= and ssl_context=, not both or all: each has its own")
     if isinstance(transport, httpx.AsyncBaseTransport):

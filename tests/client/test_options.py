@@ -57,6 +57,7 @@ OPTIONS: list[tuple[str, Any, type[Exception], str]] = [
     ("transport", httpx.AsyncClient, TypeError, r"httpx\.AsyncBaseTransport, not the class httpx\.AsyncClient"),
     ("transport", httpx.HTTPTransport(), TypeError, r"httpx\.AsyncBaseTransport, not httpx\.HTTPTransport"),
     ("ssl_context", True, TypeError, r"ssl\.SSLContext, not bool"),
+    ("ssl_context", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ValueError, "ssl_context is one for servers"),
     ("max_connections", 1.5, TypeError, "whole number, not float"),
     ("max_connections", True, TypeError, "whole number, not bool"),
     ("max_connections", "5", TypeError, "whole number, not str"),

@@ -74,6 +74,7 @@ SHARED: list[tuple[str, Any, type[Exception], str]] = [
     ("headers", {"Accept-Encoding": "gzip, deflate"}, ValueError, "Accept-Encoding must be gzip or identity"),
     ("timeout", "5", TypeError, "timeout must be a number of seconds, not str"),
     ("timeout", True, TypeError, "timeout"),
+    ("timeout", float("inf"), ValueError, "timeout must be at least 0 seconds and finite, not inf"),
     ("timeout", httpx.Timeout(5), TypeError, "timeout must be a number of seconds, not Timeout"),
     ("auth", b"token", TypeError, "auth.* methods access_token, renew, not bytes"),
     ("auth", Renewing, TypeError, "auth.* methods access_token, renew, not the class Renewing"),
@@ -112,7 +113,7 @@ def test_a_synchronous_client_is_refused() -> None:
     "bad",
     [
         *({"attempts": "3"}, {"attempts": 1.5}, {"attempts": True}, {"attempts": 0}),
-        *({"deadline": "1"}, {"backoff": float("nan")}),
+        *({"deadline": "1"}, {"backoff": float("nan")}, {"max_backoff": 10**400}),
     ],
 )
 def test_a_policy_names_what_is_wrong(bad: dict[str, Any]) -> None:

@@ -28,7 +28,9 @@ class Reply:
         self.done: bool = False
         self._cut = False  # a read failed, or was cancelled
         self._response = response
-        self._rest: bytes | None = response.content if response.is_closed else None  # from memory
+        self._rest: bytes | None = response.content if response.is_closed else None  # from memory, or read by a hook
+        if response.is_closed and "content-encoding" in response.headers:  # httpx has unpacked it by now
+            self.headers = httpx.Headers({**response.headers, "content-encoding": "identity"})
         self._parts: AsyncIterator[bytes] | None = None
 
     @property

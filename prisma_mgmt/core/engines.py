@@ -43,14 +43,17 @@ class OwnEngine:
 
 
 def _may_pass_httpx_by() -> bool:
-    """The event loop is asyncio's, and nobody has put something in the place of httpx's sending, as mocks of it do."""
+    """The event loop is asyncio's, and nobody has put something in the place of httpx's sending, or around it.
+
+    Mocks, recorders and instruments do.
+    """
     import asyncio
 
     sends = [httpx.AsyncHTTPTransport.handle_async_request]
     if (httpcore := sys.modules.get("httpcore")) is not None:  # else nobody has changed it either
         sends.append(httpcore.AsyncConnectionPool.handle_async_request)
-    mocked = any(one.__module__.partition(".")[0] not in ("httpx", "httpcore") for one in sends)
-    return not mocked and isinstance(running_loop(), asyncio.AbstractEventLoop)
+    plain = [one.__module__.startswith(("httpx.", "httpcore.")) and not hasattr(one, "__wrapped__") for one in sends]
+    return all(plain) and isinstance(running_loop(), asyncio.AbstractEventLoop)
 
 
 def _http1() -> "type[Http1] | None":

@@ -57,12 +57,12 @@ def _may_pass_httpx_by() -> bool:
 
 
 def _http1() -> "type[Http1] | None":
-    """The connection of our own; None if httptools, of the extra `speed`, is not installed."""
+    """The connection of our own; None without httptools, of the extra `speed`, and on Windows, which has no poll."""
     try:
         import httptools as httptools  # first: to find out by importing what needs it takes long, for each connection
 
         from prisma_mgmt.core.http1 import Http1
-    except ModuleNotFoundError:
+    except ImportError:
         return None
     return Http1
 

@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from prisma_mgmt import ManagementClient
+from prisma_mgmt import ManagementClient, NotFoundError, RetryPolicy
 from prisma_mgmt.core.connection import Fields, Origin, Request
 from prisma_mgmt.core.over_httpx import _base, _request
 from tests.kit.rig import Reply, serve
@@ -47,6 +47,33 @@ async def test_an_answer_that_a_hook_of_the_users_has_read_is_not_unpacked_twice
         ManagementClient("token", base_url=server.url, http_client=theirs) as client,
     ):
         assert (await client.connections.get("con_1")).id == "con_1"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("read", [False, True])
+async def test_a_hook_of_the_users_that_raises_for_a_status_takes_no_answer_from_us(read: bool) -> None:
+    answers = [Reply(status=503), Reply(content=PACKED, headers={"content-encoding": "gzip"})]
+    gone = gzip.compress(b'{"error": {"code": "gone", "message": "it is gone"}}')
+    answers.append(Reply(status=404, content=gone, headers={"content-encoding": "gzip", "x-request-id": "req_1"}))
+
+    async def handler(request: Asked) -> Reply:
+        return answers.pop(0)
+
+    async def raises(response: httpx.Response) -> None:
+        if read:
+            await response.aread()
+        response.raise_for_status()
+
+    async with (
+        serve(handler) as server,
+        httpx.AsyncClient(event_hooks={"response": [raises]}) as theirs,
+        ManagementClient("token", base_url=server.url, http_client=theirs, retry=RetryPolicy(backoff=0)) as client,
+    ):
+        assert (await client.connections.get("con_1")).id == "con_1"
+        with pytest.raises(NotFoundError) as caught:
+            await client.connections.get("con_1")
+    assert caught.value.request_id == "req_1"
+    assert caught.value.code == ("gone" if read else None)
 
 
 @pytest.mark.anyio

@@ -127,7 +127,7 @@ class OAuthSession(Closing):
         checked_text(rejected, "rejected")
         while True:
             flight = self._joined(rejected, rejected=True)
-            tokens = await flight.tokens()
+            tokens = await flight.wait()
             if tokens is None:
                 continue
             if tokens.access_token != rejected:
@@ -226,7 +226,7 @@ class OAuthSession(Closing):
                 except AuthError as error:
                     faults.append(error)
             try:
-                await self._vault.clear(tokens)
+                await self._vault.put(None, tokens)
             except AuthError as error:
                 faults.append(error)
             self._switch(None, revoke=revoke)
@@ -316,11 +316,9 @@ class OAuthSession(Closing):
             return tokens.access_token
         flight = self._joined(tokens.access_token, rejected=not usable)
         try:
-            found = await flight.tokens()
-        except LoginRequiredError:
-            raise
-        except (AuthError, NetworkError):
-            if not usable:
+            found = await flight.wait()
+        except (AuthError, NetworkError) as error:
+            if not usable or isinstance(error, LoginRequiredError):
                 raise
             if same(tokens, self._held.tokens):  # or another process has stored since, or logged out
                 pause = self._renewal.paused(tokens) or _COOL_DOWN

@@ -151,23 +151,16 @@ class Vault:
         except AuthError as error:
             self._report_unsaved(error)
             return True
-        self.ledger.settle(new if replaced else stored)
-        return replaced
 
     def _overtaken(self, tokens: Tokens) -> bool:
         """Return True if a login or a logout in another event loop replaced `tokens`, and is still to be stored."""
         return self.ledger.unsaved is not None and not same(self.ledger.unsaved.wanted, tokens)
 
-    async def put(self, tokens: Tokens, known: Tokens | None = None) -> None:
-        """Store a login's tokens in place of those `known`. If that fails it is remembered, and it is an AuthError."""
-        await self._overwrite(tokens, known)
+    async def put(self, wanted: Tokens | None, known: Tokens | None = None) -> None:
+        """Store a login's tokens, or none after a logout, whatever the storage holds; `known` is what was in use.
 
-    async def clear(self, known: Tokens | None = None) -> None:
-        """Forget the tokens. If that fails it is remembered, and it is an AuthError; `known` is what was in use."""
-        await self._overwrite(None, known)
-
-    async def _overwrite(self, wanted: Tokens | None, known: Tokens | None) -> None:
-        """Bring the storage to `wanted`, whatever it holds."""
+        If that fails it is remembered, and it is an AuthError.
+        """
         try:
             stored, blind = await self._get(), False
         except AuthError:

@@ -66,6 +66,13 @@ def fresh(error: E) -> E:
     return mine
 
 
+def ended(name: str, error: BaseException) -> AuthError:
+    """What to tell of an error that is none of ours."""
+    told = AuthError(f"{name} ended with {type(error).__name__}")
+    told.__cause__ = error
+    return told
+
+
 def closed(loop: object) -> bool:
     """Return True if an event loop was closed, and so will never run again."""
     return bool(getattr(loop, "is_closed", bool)())
@@ -153,31 +160,27 @@ class Work(Generic[T]):
 
     async def wait(self) -> T:
         """The result. A failure is raised as an exception of the caller's own."""
-        self.refuse_owner()
+        if self.owner is not None:
+            _refuse(self.owner)
         await self.told.wait()
+        return self.outcome()
+
+    def outcome(self) -> T:
+        """The result for one of those who were told to wait no longer."""
         if self._error is None:
             return self._result[0]
         if isinstance(self._error, self._passing):
             raise fresh(self._error) from self._error.__cause__
-        raise AuthError(f"{self._name} ended with {type(self._error).__name__}") from self._error
-
-    def refuse_owner(self) -> None:
-        """Raise RuntimeError if it is work of the same owner that is about to wait for this."""
-        if self.owner is not None:
-            _refuse(self.owner)
-
-    def end(self) -> None:
-        """Run what `finally` says in the middle of work whose event loop was closed, since nothing else will."""
-        if self.task is not None and isinstance(coroutine := self.task.get_coro(), Coroutine):
-            with suppress(Exception):  # whatever it meets without its loop, it is over
-                coroutine.close()
+        raise ended(self._name, self._error)
 
 
 def _let_go() -> None:
-    """End the work of event loops that were closed in the middle of it."""
+    """Run what `finally` says in the middle of work whose event loop was closed, since nothing else will."""
     for loop in [one for one in list(_running) if closed(one)]:
         for work in _running.pop(loop, set()):
-            work.end()
+            if work.task is not None and isinstance(coroutine := work.task.get_coro(), Coroutine):
+                with suppress(Exception):  # whatever it meets without its loop, it is over
+                    coroutine.close()
 
 
 class _LastingTask(asyncio.Task[None]):

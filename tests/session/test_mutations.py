@@ -28,7 +28,7 @@ MUTATIONS = [  # promise, file, what stands there, what is put there, the test t
         "True for",
         "trouble.py -k another_processs_login",
     ),
-    ("S3", "renewal", "await self.told.wait()", "await self.task", "single_flight.py -k that_started"),
+    ("S3", "work", "await self.told.wait()", "await self.task", "single_flight.py -k that_started"),
     ("S4", "renewal", "if trouble is not None and self.monotonic() < trouble.until:", "if False:",
      "trouble.py -k hundred_calls"),
     ("S4 cause", "work", "raise fresh(self._error) from self._error.__cause__", "raise fresh(self._error) from None",

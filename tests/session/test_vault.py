@@ -81,7 +81,7 @@ async def test_a_storages_fault_is_an_auth_error_that_names_its_kind(kept: Vault
     storage.down = True
     calls: list[Callable[[], Awaitable[Any]]] = [
         kept.read,
-        kept.clear,
+        lambda: kept.put(None),
         lambda: kept.put(NEW),
         lambda: kept.clear_refused(OLD),
     ]
@@ -157,7 +157,7 @@ async def test_a_login_that_cannot_be_stored_is_an_error_and_serves(
     assert storage.current == NEW
 
 
-@pytest.mark.parametrize("forget", [lambda kept: kept.clear(), lambda kept: kept.clear_refused(NEW)])
+@pytest.mark.parametrize("forget", [lambda kept: kept.put(None), lambda kept: kept.clear_refused(NEW)])
 async def test_forgetting_forgets_a_pair_in_memory_too(kept: Vault, storage: FaultyStorage, forget: Any) -> None:
     storage.failures = 1
     await replace(kept, OLD, NEW)
@@ -172,7 +172,7 @@ async def test_a_logout_beats_a_read_that_would_store_the_pair_in_memory(kept: V
     async with anyio.create_task_group() as group, kept.writing():
         group.start_soon(kept.read)
         await anyio.wait_all_tasks_blocked()
-        await kept.clear()
+        await kept.put(None)
     assert storage.current is None
 
 

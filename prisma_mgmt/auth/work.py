@@ -190,28 +190,59 @@ class _LastingTask(asyncio.Task[None]):
     """
 
     timed: bool = False  # True in a call of the user's code, whose timers may cancel it
-
-    def __init__(
-        self, coro: Coroutine[Any, Any, None], *, loop: asyncio.AbstractEventLoop, context: Context
-    ) -> None:  # typeshed's signature differs between releases
-        super().__init__(coro, loop=loop, context=context)
+    refused: int = 0  # cancellations that came to nothing
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Do nothing, unless a scope of anyio's cancels it, or a timer in the user's code, which no task runs."""
-        if not self.get_loop().is_running():
-            return False
+        loop = self.get_loop()
         scoped = isinstance(msg, str) and msg.startswith("Cancelled ")  # via a cancel scope, as anyio says
-        return (
-            super().cancel(msg) if scoped or (self.timed and asyncio.current_task(self.get_loop()) is None) else False
-        )
+        if loop.is_running() and (scoped or (self.timed and asyncio.current_task(loop) is None)):
+            return super().cancel(msg)
+        self.refused += 1
+        return False
+
+    def disturbed(self, refused: int) -> bool:
+        """Return True if anybody has cancelled it since it had refused so often, and make nothing of that.
+
+        A timer does not count, since it has taken its cancellation back by the time that its code ends.
+        """
+        disturbed = bool(self.cancelling()) or self.refused > refused
+        while self.cancelling():
+            self.uncancel()
+        return disturbed
+
+
+def _lasting_task() -> _LastingTask | None:
+    """The task of the work that runs here, if only that ends it."""
+    work = _current.get()
+    return work.task if work is not None and isinstance(work.task, _LastingTask) else None
+
+
+async def uncut(call: Callable[[], Awaitable[T]], scope: anyio.CancelScope) -> T:
+    """What a call of the user's code in `scope` gives; it is made again if somebody cancels all tasks meanwhile.
+
+    asyncio.run() does so at the program's end. That spares the work, and not the tasks that the user's code has started
+    in it; a group of tasks then ends as if they had done what they were for. The handler of a signal does not even
+    spare the work, since it looks like a timer.
+    """
+    task = _lasting_task()
+    while True:
+        refused = 0 if task is None else task.refused
+        try:
+            result = await call()
+        except (Exception, asyncio.CancelledError):
+            if task is None or scope.cancel_called or not task.disturbed(refused):
+                raise
+        else:
+            if task is None or scope.cancel_called or not task.disturbed(refused):
+                return result
 
 
 @contextmanager
 def timed(allowed: bool = True) -> Generator[None]:
     """Let timers cancel what is inside, as drivers of databases have them; or let none, inside of that."""
-    work = _current.get()
-    task = None if work is None else work.task
-    if not isinstance(task, _LastingTask):
+    task = _lasting_task()
+    if task is None:
         yield
         return
     before, task.timed = task.timed, allowed

@@ -119,12 +119,19 @@ class TokenEndpoint:
         )
 
 
-def bearer(access_token: str) -> Secret:
-    """`access_token`; AuthError if it cannot be sent: it is of another scheme than Bearer, or fits into no header."""
+def sendable(access_token: str) -> bool:
+    """Return True if an access token can stand in a header: it is of no other scheme than Bearer, and fits there."""
     try:
-        return checked_token(access_token, "the access token")
+        checked_token(access_token, "the access token")
     except ValueError:
-        pass
+        return False
+    return True
+
+
+def bearer(access_token: str) -> Secret:
+    """`access_token`; AuthError if it cannot be sent."""
+    if sendable(access_token):
+        return Secret(access_token.strip())
     raise AuthError("the access token is no bearer token, or holds characters that no header can carry: log in again")
 
 

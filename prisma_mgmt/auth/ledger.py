@@ -164,11 +164,9 @@ def ledger_of(
 def _sweep(keep: OrderedDict[Ledger, None], now: float) -> None:
     """Let go of the ledgers that nobody needs any longer, the oldest first."""
     while keep and now - (oldest := next(iter(keep))).used > _LAG:
-        if oldest.unsaved is None:
-            del keep[oldest]
-        else:
-            oldest.used = now
-            keep.move_to_end(oldest)
+        del keep[oldest]
+        if oldest.unsaved is not None:
+            oldest.used, keep[oldest] = now, None
 
 
 def _renew_guard() -> None:

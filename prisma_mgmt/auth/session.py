@@ -89,7 +89,7 @@ class OAuthSession(Closing):
         self._renewal = Renewal(oauth, self._vault, monotonic, on_refreshed, on_signed_out)
         self._leeway = checked_seconds(leeway, "leeway")
         self._snapshot_ttl = checked_seconds(snapshot_ttl, "snapshot_ttl")
-        self._loop = LoopGuard("session")
+        self.loop: LoopGuard = LoopGuard("session")
         self._held = Held()
         self._written: object = None  # the write by this process that is known here
         self._reading: Work[None] | None = None
@@ -102,7 +102,7 @@ class OAuthSession(Closing):
 
         Raises LoginRequiredError if nobody is logged in, and what a refresh raises.
         """
-        self._loop.check()
+        self.loop.check()
         while True:
             if not self._is_fresh():
                 await self._read()
@@ -123,7 +123,7 @@ class OAuthSession(Closing):
         Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if a refresh fails.
         """
         rejected = masked(rejected)
-        self._loop.check()
+        self.loop.check()
         checked_text(rejected, "rejected")
         while True:
             flight = self._joined(rejected, rejected=True)
@@ -149,14 +149,6 @@ class OAuthSession(Closing):
             return ledger.ours is None or ledger.ours.access_token != token
         return self._held.outdates(token)
 
-    def bind(self, loop: object) -> bool:
-        """Bind a session that no event loop has used yet to this one; False if it serves another one already."""
-        return self._loop.bind(loop)
-
-    def serves(self, loop: object) -> bool:
-        """Return True if the session is bound to this event loop."""
-        return self._loop.serves(loop)
-
     async def drain(self) -> None:
         """Wait for a refresh under way, and for what else must not be lost; clients call this when they close."""
         with anyio.move_on_after(self._patience.drain):
@@ -173,7 +165,7 @@ class OAuthSession(Closing):
 
     async def tokens(self) -> Tokens | None:
         """The user's tokens, None if nobody is logged in."""
-        self._loop.check()
+        self.loop.check()
         await self._read()
         return self._held.tokens
 
@@ -192,7 +184,7 @@ class OAuthSession(Closing):
         """
         callback_url = masked(callback_url)  # before anything is raised: a traceback would show them
         verifier, expected_state = masked(verifier), masked(expected_state)
-        self._loop.check()
+        self.loop.check()
 
         async def log_in() -> Tokens:
             tokens = await self._oauth.exchange_callback(
@@ -214,7 +206,7 @@ class OAuthSession(Closing):
         With `revoke` the login server is asked to forget them too, if it publishes a way to. The tokens are gone
         here even if that fails, with AuthError or NetworkError.
         """
-        self._loop.check()
+        self.loop.check()
         known = self._held.tokens
         self._switch(None, revoke=revoke)
         await Work(self, lambda: self._forget(known, revoke), name="the logout").wait()

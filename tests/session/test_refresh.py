@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -21,6 +22,7 @@ from prisma_mgmt.auth.endpoint import TokenEndpoint
 from prisma_mgmt.auth.exchange import Exchange
 from tests.kit.login import Prisma, jwt, oauth_at
 from tests.kit.rig import Drop, Gate, Reply, Request, Server, serve
+from tests.kit.world import rounds
 
 pytestmark = pytest.mark.anyio
 
@@ -179,6 +181,28 @@ async def test_a_server_that_never_answers_costs_the_timeout_and_no_more(again: 
         assert 0.5 < time.monotonic() - started < 5
     assert caught.value.url.endswith("/token")
     assert prisma.refreshes == (2 if again else 1)
+
+
+async def test_an_event_loop_that_stalls_until_time_is_up_sends_nothing() -> None:
+    class Stall(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "connect_tcp.complete" in record.getMessage():
+                time.sleep(0.4)  # it is the stall itself
+
+    prisma, logger = Prisma("strict"), logging.getLogger("httpcore.connection")
+    stall, level = Stall(), logger.level
+    logger.addHandler(stall)
+    logger.setLevel(logging.DEBUG)
+    try:
+        async with login_server(prisma, timeout=0.3) as oauth:
+            with pytest.raises(RequestTimeoutError) as caught:
+                await oauth.refresh(prisma.tokens())
+            await rounds()
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(stall)
+    assert prisma.refreshes == 0
+    assert caught.value.unsent
 
 
 async def test_a_server_that_dribbles_meets_the_same_deadline() -> None:

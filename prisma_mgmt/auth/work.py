@@ -140,8 +140,10 @@ class Work(Generic[T]):
             del function
             self._finish()
 
-    def _finish(self, _: object = None) -> None:
+    def _finish(self, task: asyncio.Task[None] | None = None) -> None:
         """Let all go on who wait. A task that was cancelled before its first step comes here, too."""
+        if task is not None and not task.cancelled():
+            task.exception()  # what ends the program has been raised by the loop, and asyncio need not warn of it
         if self.done.is_set():
             return
         if self._error is None and not self._result:

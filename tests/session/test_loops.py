@@ -317,7 +317,7 @@ ENDS = [("asyncio", SystemExit), ("asyncio", KeyboardInterrupt), ("asyncio", Gen
 
 @pytest.mark.parametrize(("backend", "error"), ENDS)
 def test_a_pair_outlives_a_program_that_ends_while_its_storage_writes(
-    backend: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    backend: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     oauth = Rotating()
     manager = manager_of(oauth)
@@ -335,6 +335,7 @@ def test_a_pair_outlives_a_program_that_ends_while_its_storage_writes(
     token = anyio.run(next_job, backend=backend)
     assert [tokens.access_token for tokens in oauth.storage.writes] == [token]
     assert len(oauth.spent) == 1
+    assert "never retrieved" not in caplog.text
 
 
 PROGRAM = """

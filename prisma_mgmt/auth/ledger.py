@@ -62,8 +62,8 @@ class Ledger:
     ours: what the storage was last brought to hold from here, as far as is known.
     spent: the marks of the pairs that were replaced from here, the latest last. They are never used again.
     unsaved: what the storage is being brought to hold, or could not take yet.
-    unproven: when the latest refreshes were, on the monotonic clock, and hashes of what they gave, if the API has
-        accepted nothing since.
+    unproven: when the latest refreshes were, on the monotonic clock, and hashes of the tokens that they gave, without
+        those that the API has accepted.
     refreshes: when the latest refreshes were, accepted or not.
     keep: where a ledger is kept that others need though no session does: see ledger_of().
     used: when something was last to be stored, on the monotonic clock.

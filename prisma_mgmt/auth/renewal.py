@@ -163,9 +163,10 @@ class Renewal:
         trouble = _troubles.get(mark(tokens))
         return 0.0 if trouble is None else max(0.0, trouble.until - self.monotonic())
 
-    def accepted(self) -> None:
-        """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
-        self.vault.ledger.unproven = ()
+    def accepted(self, token: str) -> None:
+        """Note that the API accepted a token: should it reject that later, a refresh is worth while."""
+        ledger = self.vault.ledger
+        ledger.unproven = tuple(one for one in ledger.unproven if one[1] != hash(token))
 
 
 def _remember(key: bytes, trouble: Trouble) -> None:

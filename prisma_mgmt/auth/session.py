@@ -135,9 +135,9 @@ class OAuthSession(Closing):
             if flight.token == rejected:
                 return None
 
-    def accepted(self, token: str) -> None:  # noqa: ARG002  # the signature of the seam
+    def accepted(self, token: str) -> None:
         """Note that the API accepted `token`; should it reject one later, a refresh is worth while again."""
-        self._renewal.accepted()
+        self._renewal.accepted(token)
 
     def outdated(self, token: str) -> bool:
         """Return True if `token` would only cost a 401: it is not the one in use, or the API has rejected it."""

@@ -57,6 +57,16 @@ async def test_one_route_that_answers_401_for_ever_costs_no_refresh_for_each_of_
             assert world.prisma.refreshes == refreshes
 
 
+async def test_a_late_success_of_an_old_token_proves_nothing_of_the_one_after_it(world: World) -> None:
+    old = await world.session.access_token()
+    new = str(await world.session.renew(old))
+    world.session.accepted(old)
+    assert await world.session.renew(new) is None
+    world.session.accepted(new)
+    assert await world.session.renew(new) not in (None, new)
+    assert world.prisma.refreshes == 2
+
+
 async def test_a_401_for_another_processs_login_is_renewed_though_we_have_just_refreshed(world: World) -> None:
     await world.session.renew(await world.session.access_token())
     elsewhere = world.prisma.tokens()

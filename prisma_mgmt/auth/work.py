@@ -203,15 +203,16 @@ class _LastingTask(asyncio.Task[None]):
         self.refused += 1
         return False
 
-    def disturbed(self, refused: int) -> bool:
+    def disturbed(self, refused: int, *, cut: bool = False) -> bool:
         """Return True if anybody has cancelled it since it had refused so often, and make nothing of that.
 
-        A timer does not count, since it has taken its cancellation back by the time that its code ends.
+        A cancellation that it did not refuse counts if the call was `cut` by it. Timers and groups of tasks make
+        another error of theirs.
         """
-        disturbed = bool(self.cancelling()) or self.refused > refused
+        cut = cut and self.cancelling() > 0
         while self.cancelling():
             self.uncancel()
-        return disturbed
+        return cut or self.refused > refused
 
 
 def _lasting_task() -> _LastingTask | None:
@@ -232,8 +233,9 @@ async def uncut(call: Callable[[], Awaitable[T]], scope: anyio.CancelScope) -> T
         refused = 0 if task is None else task.refused
         try:
             result = await call()
-        except (Exception, asyncio.CancelledError):
-            if task is None or scope.cancel_called or not task.disturbed(refused):
+        except (Exception, asyncio.CancelledError) as error:
+            cut = isinstance(error, asyncio.CancelledError)
+            if task is None or scope.cancel_called or not task.disturbed(refused, cut=cut):
                 raise
         else:
             if task is None or scope.cancel_called or not task.disturbed(refused):

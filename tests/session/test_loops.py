@@ -250,6 +250,23 @@ def test_who_cancels_every_task_cuts_no_write_of_a_rotated_pair(kind: type[Count
     assert len(oauth.spent) == len(set(oauth.storage.writes)) == 1
 
 
+def test_a_write_whose_group_of_tasks_fails_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    oauth, tried = Rotating(), list[Tokens]()
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise OSError("no space left on device")
+
+    async def write(tokens: Tokens) -> None:
+        tried.append(tokens)
+        async with asyncio.TaskGroup() as group:  # which cancels whoever waits for it
+            group.create_task(fail())
+
+    monkeypatch.setattr(oauth.storage, "set_tokens", write)
+    asyncio.run(renewed(manager_of(oauth)))
+    assert len(tried) == 1
+
+
 class SlowToAnswer(SharedStorage):
     """Has replaced the tokens before it says so."""
 

@@ -132,8 +132,7 @@ class Vault:
         return wanted if done else await self._get()
 
     async def _set(self, wanted: Tokens | None) -> None:
-        storage = self._storage
-        await self._asked(storage.clear_tokens if wanted is None else lambda: storage.set_tokens(wanted))
+        await self._asked(self._storage.clear_tokens if wanted is None else lambda: self._storage.set_tokens(wanted))
 
     async def replace(self, old: Tokens, new: Tokens) -> bool:
         """Store a rotated pair in place of `old`; False if somebody else has stored since, or logged out.

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
+from traceback import clear_frames
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -133,6 +134,7 @@ class Work(Generic[T]):
                 self._result.append(await function())
         except BaseException as error:  # whatever it is, those who wait are to have it
             self._error = error
+            clear_frames(error.__traceback__)  # those of the user's code, which stay, know their callers
             strip(error)  # our frames hold tokens, and would keep the session alive
             if isinstance(error, anyio.get_cancelled_exc_class()) or (self.task and isinstance(error, _ENDS)):
                 raise  # the event loop is shutting down; in trio only a cancellation may leave its tasks
@@ -203,13 +205,13 @@ class _LastingTask(asyncio.Task[None]):
         self.refused += 1
         return False
 
-    def disturbed(self, refused: int, *, cut: bool = False) -> bool:
+    def disturbed(self, refused: int, error: BaseException | None = None) -> bool:
         """Return True if anybody has cancelled it since it had refused so often, and make nothing of that.
 
-        A cancellation that it did not refuse counts if the call was `cut` by it. Timers and groups of tasks make
-        another error of theirs.
+        A cancellation that it did not refuse counts if it is the `error` that a call has ended with. Timers and groups
+        of tasks make another one of theirs.
         """
-        cut = cut and self.cancelling() > 0
+        cut = isinstance(error, asyncio.CancelledError) and self.cancelling() > 0
         while self.cancelling():
             self.uncancel()
         return cut or self.refused > refused
@@ -234,8 +236,7 @@ async def uncut(call: Callable[[], Awaitable[T]], scope: anyio.CancelScope) -> T
         try:
             result = await call()
         except (Exception, asyncio.CancelledError) as error:
-            cut = isinstance(error, asyncio.CancelledError)
-            if task is None or scope.cancel_called or not task.disturbed(refused, cut=cut):
+            if task is None or scope.cancel_called or not task.disturbed(refused, error):
                 raise
         else:
             if task is None or scope.cancel_called or not task.disturbed(refused):

@@ -46,7 +46,7 @@ MUTATIONS = [  # promise, file, what stands there, what is put there, the test t
      "storage_faults.py -k leaves_nobody"),
     ("S11", "ledger work", "not closed(self.loop) and self.process; if self._loop not in _running:",
      "self.process; if False:",
-     "loops.py -k was_closed_in_the_middle"),
+     "loops.py -k closed"),
     ("S11 cycles", "work", "self.owner = self.task = None", "pass", "loops.py -k no_cycle"),
     ("S11 handed on", "manager", "ledger_of(user, self._ledgers, self._kept, time.monotonic())", "None",
      "loops.py -k handed_on"),

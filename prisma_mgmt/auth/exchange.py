@@ -72,8 +72,7 @@ class Exchange:
         within = self.timeout if within is None else within
         headers = {**_HEADERS, **({"Authorization": f"Bearer {token}"} if token else {})}
         trail = _Trail(on_sent)
-        extensions = {"trace": trail}
-        request = httpx.Request(method, url, data=form, json=json, headers=headers, extensions=extensions)
+        request = httpx.Request(method, url, data=form, json=json, headers=headers, extensions={"trace": trail})
         late = f"no answer within {self.timeout:g} s"
         failed: NetworkError = RequestTimeoutError(late, method=method, url=url)
         with anyio.move_on_after(within):

@@ -134,7 +134,8 @@ class Work(Generic[T]):
                 self._result.append(await function())
         except BaseException as error:  # whatever it is, those who wait are to have it
             self._error = error
-            clear_frames(error.__traceback__)  # those of the user's code, which stay, know their callers
+            if isinstance(error, PrismaError):  # its cause may keep frames of the user's code, which know their callers
+                clear_frames(error.__traceback__)
             strip(error)  # our frames hold tokens, and would keep the session alive
             if isinstance(error, anyio.get_cancelled_exc_class()) or (self.task and isinstance(error, _ENDS)):
                 raise  # the event loop is shutting down; in trio only a cancellation may leave its tasks

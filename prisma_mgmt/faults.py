@@ -1,12 +1,9 @@
 """What httpx, ssl and the libraries below them raise, as a NetworkError."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prisma_mgmt.errors import NetworkError, PrismaError, RequestTimeoutError
-
-if TYPE_CHECKING:  # it takes long, and a program whose network has no faults may need nothing of it
-    import httpx
 
 _LIBRARIES = ("h2.", "h11", "hpack.", "httpcore", "httptools")
 
@@ -18,7 +15,7 @@ def network_error(error: Exception, *, method: str, url: str, ours: bool = True)
     httpx error: ssl.SSLError after the handshake, h2's errors, a status that is no number. Over a transport of the
     user's only httpx's own errors count. The cause keeps the kind and the words of `error`, without frames or requests.
     """
-    import httpx
+    import httpx  # here: a program whose network has no faults may need nothing of it, and it takes long
 
     if not isinstance(error, httpx.RequestError):
         if not ours or isinstance(error, PrismaError | RuntimeError | MemoryError):
@@ -54,7 +51,7 @@ def _text(error: BaseException) -> str:
     return re.sub(r"\W*\b(bytearray\()?b['\"].*| \(\d+ sub-exceptions?\)$", "", str(error), flags=re.DOTALL)
 
 
-def _clean(error: "httpx.RequestError", request: "httpx.Request") -> "httpx.RequestError":
+def _clean(error: Any, request: object) -> Any:
     """`error` to be a cause: without the frames below us and its own request, secrets and all."""
     error.args = (_text(error),)
     error.request = request

@@ -50,9 +50,10 @@ class OwnEngine:
 
 
 def _http1() -> "type[Http1] | None":
-    """The connection of our own, if httptools, of the extra `speed`, is installed, and the event loop is asyncio's.
+    """The connection of our own. It needs httptools, of the extra `speed`, asyncio's event loop, and poll.
 
-    None too if somebody has put something in the place of httpx's sending, as mocks of it do.
+    None too if somebody has put something in the place of httpx's sending, or around it: mocks, recorders and
+    instruments do. Windows has no poll.
     """
     import asyncio
 
@@ -61,14 +62,14 @@ def _http1() -> "type[Http1] | None":
         sends.append(httpx.AsyncHTTPTransport.handle_async_request)
     if (httpcore := sys.modules.get("httpcore")) is not None:
         sends.append(httpcore.AsyncConnectionPool.handle_async_request)
-    mocked = any(one.__module__.partition(".")[0] not in ("httpx", "httpcore") for one in sends)
-    if mocked or not isinstance(running_loop(), asyncio.AbstractEventLoop):
+    plain = [one.__module__.startswith(("httpx.", "httpcore.")) and not hasattr(one, "__wrapped__") for one in sends]
+    if not all(plain) or not isinstance(running_loop(), asyncio.AbstractEventLoop):
         return None
     try:
         import httptools as httptools  # first: to find out by importing what needs it takes long, for each connection
 
         from prisma_mgmt.core.http1 import Http1
-    except ModuleNotFoundError:
+    except ImportError:
         return None
     return Http1
 
@@ -82,6 +83,8 @@ def _trusting_nobody() -> ssl.SSLContext:
 def engine_for(transport: Any, http_client: Any, certificates: Any, *, idle: float | None) -> Engine:
     """What to send with; TypeError or ValueError for wrong arguments."""
     _check("ssl_context", certificates, ssl.SSLContext)
+    if certificates is not None and certificates.protocol is ssl.PROTOCOL_TLS_SERVER:
+        raise ValueError("ssl_context is one for servers: give a client's, such as ssl.create_default_context()")
     if transport is None and http_client is None:
         return OwnEngine(certificates, idle)
     import httpx

@@ -25,11 +25,15 @@ class Reply:
     def __init__(self, response: httpx.Response) -> None:
         self.status: int = response.status_code
         self.headers: Mapping[str, str] = response.headers
-        self.content: bytes | None = response.content if response.is_closed else None  # from memory
+        self.content: bytes | None = None
+        if response.is_closed:  # it is from memory, or a hook has read it, or has not and raised
+            self.content = response.content if hasattr(response, "_content") else b""
+            if "content-encoding" in response.headers:  # it is unpacked by now
+                self.headers = httpx.Headers({**response.headers, "content-encoding": "identity"})
         self.done: bool = self.content is not None
         self._cut = False  # a read failed, or was cancelled
         self._response = response
-        self._rest = self.content or b""
+        self._rest: bytes = self.content or b""
         self._parts: AsyncIterator[bytes] | None = None
 
     @property
@@ -261,4 +265,7 @@ class TheirClient(TheirTransport):
         made.extensions["timeout"] = {}  # or the client's own would cut in before ours
         if request.outdated is not None:
             _watch(made, request)
-        return Reply(await self._client.send(made, stream=True, auth=None, follow_redirects=False))
+        try:
+            return Reply(await self._client.send(made, stream=True, auth=None, follow_redirects=False))
+        except httpx.HTTPStatusError as error:  # of a hook that calls `raise_for_status`, as httpx's documents show it
+            return Reply(error.response)

@@ -231,6 +231,31 @@ async def raised(call: Any) -> BaseException:
     pytest.fail("no error")
 
 
+async def test_a_pair_that_could_not_be_stored_is_not_outrun(place: Place) -> None:
+    """Whoever gets the lock next would send the refresh token again that the pair which is not stored yet replaced."""
+    prisma = Prisma("strict", token_gate=Gate())
+    await place.storage().set_tokens(prisma.tokens())
+    async with serve(prisma.handle) as server:
+        one, other = (session_at(server.url, place.storage(patience=patience)) for patience in (25, 0.01))
+        old = await one.access_token()
+        renewed: list[str | None] = []
+
+        async def renew() -> None:
+            renewed.append(await one.renew(old))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(renew)
+            await prisma.token_gate.arrived.wait()
+            await place.refuse(True)
+            prisma.token_gate.release()
+        await place.refuse(False)
+        with pytest.raises(AuthError, match="another process has held the refresh lock"):
+            await other.renew(old)
+        await one.aclose()  # which stores the pair
+        assert await other.renew(old) == renewed[0] != old
+    assert (prisma.refreshes, prisma.refused) == (1, 0)
+
+
 async def test_sessions_of_several_processes_spend_the_refresh_token_once(place: Place) -> None:
     prisma = Prisma("strict")
     async with serve(prisma.handle) as server:

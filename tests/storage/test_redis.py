@@ -11,7 +11,9 @@ from prisma_mgmt import AuthError
 from prisma_mgmt.auth import Tokens
 from prisma_mgmt.auth.storage import RedisTokenStorage
 from prisma_mgmt.auth.storage.redis import lock_name
-from tests.kit.canaries import leaks
+from tests.kit.canaries import (
+    leaks,
+)
 from tests.kit.servers import Process, redis_server
 from tests.storage.places import NEWER, TOKENS, client, redis_place
 
@@ -65,6 +67,18 @@ async def test_keys_that_look_like_locks_do_not_meet(redis_process: Process) -> 
         async with ada.refresh_lock(), other.refresh_lock():
             await ada.set_tokens(TOKENS)
         assert (await ada.get_tokens(), await other.get_tokens()) == (TOKENS, NEWER)
+
+
+async def test_a_user_who_may_use_nothing_but_a_prefix_has_the_lock_too(redis_process: Process) -> None:
+    rules = ["reset", "on", ">pass", "~prisma:*", "+@all"]
+    async with client(redis_process) as one, client(redis_process, username="app", password="pass") as restricted:
+        await one.execute_command("ACL SETUSER", "app", *rules)
+        for key in ("prisma:ada", "prisma:a}b", "prisma:{ada}:t", "prisma:{", "prisma:{}"):
+            storage = RedisTokenStorage(restricted, key=key)
+            async with storage.refresh_lock():
+                await storage.set_tokens(TOKENS)
+                assert await storage.get_tokens() == TOKENS
+        await one.execute_command("ACL DELUSER", "app")
 
 
 class Wrapped:

@@ -1,17 +1,27 @@
 """Redis: what the storage accepts, where its keys are kept, and how many calls it makes at once."""
 
+import signal
 from typing import Any
 
 import anyio
 import pytest
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from prisma_mgmt import AuthError
 from prisma_mgmt.auth import Tokens
 from prisma_mgmt.auth.storage import RedisTokenStorage
 from prisma_mgmt.auth.storage.redis import lock_name
 from tests.kit.canaries import (
+    MARK,
+    by_loguru,
+    by_rich,
+    by_sentry,
+    by_structlog,
+    by_the_standard_library,
+    canary,
     leaks,
 )
 from tests.kit.servers import Process, redis_server
@@ -79,6 +89,26 @@ async def test_a_user_who_may_use_nothing_but_a_prefix_has_the_lock_too(redis_pr
                 await storage.set_tokens(TOKENS)
                 assert await storage.get_tokens() == TOKENS
         await one.execute_command("ACL DELUSER", "app")
+
+
+@pytest.mark.parametrize("name", ["set_tokens", "set_tokens_if_current", "clear_tokens_if_current"])
+async def test_a_client_whose_server_hangs_shows_no_token(redis_process: Process, name: str) -> None:
+    """It looks after the server before it sends what it has packed by then: plain bytes, in a frame of its own."""
+    looking: Any = {"health_check_interval": 1e-9, "lib_name": None, "lib_version": None}
+    tokens = Tokens("wksp_1", canary(100), canary(2000))
+    async with client(redis_process, socket_timeout=0.05, retry=Retry(NoBackoff(), 0), **looking) as one:
+        storage = RedisTokenStorage(one, key="ada")
+        await storage.set_tokens(tokens)
+        await storage.get_tokens()
+        assert redis_process.running is not None
+        redis_process.running.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(redis.TimeoutError) as caught:
+                await getattr(storage, name)(*[tokens] * (1 + name.startswith("set_tokens_if")))
+        finally:
+            redis_process.running.send_signal(signal.SIGCONT)
+    for told in (by_the_standard_library, by_rich, by_structlog, by_sentry, by_loguru):
+        assert MARK not in told(caught.value), told.__name__
 
 
 class Wrapped:

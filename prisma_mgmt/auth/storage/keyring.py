@@ -22,7 +22,7 @@ from prisma_mgmt.auth.storage.threads import Alone
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.masks import Secret, bare
 
 T = TypeVar("T")
 
@@ -130,7 +130,8 @@ class KeyringTokenStorage:
             if self._backend is None:
                 self._backend = keyring.get_keyring()
                 self._refuse_plain_text()
-            return function()
+            with bare:  # the frames of a keyring hold what it keeps as plain bytes
+                return function()
         except errors.NoKeyringError as error:
             raise AuthError("this machine has no keyring: set one up, or use FileTokenStorage") from error
 

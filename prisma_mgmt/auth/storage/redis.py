@@ -17,7 +17,7 @@ from prisma_mgmt.auth.storage.served import ServedStorage
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret, bare
+from prisma_mgmt.masks import Secret, bare, masked
 
 _AT_ONCE = 10  # calls on a client: its pool raises an error for the first connection too many
 _LONGEST = 10**15  # milliseconds: Redis refuses what is much longer
@@ -86,19 +86,19 @@ class RedisTokenStorage(ServedStorage):
         return await self._call("eval", script, 1, key, *arguments)
 
     async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        async with place("redis", self._size):
-            answer = getattr(self._redis, name)(*arguments, **options)
-            if not isawaitable(answer):
-                raise AuthError(f"redis must be an asyncio client; {name}() of this one gives nothing to wait for")
-            return await answer
+        with bare:  # the frames of a client hold what it sends as plain bytes
+            async with place("redis", self._size):
+                answer = getattr(self._redis, name)(*arguments, **options)
+                if not isawaitable(answer):
+                    raise AuthError(f"redis must be an asyncio client; {name}() of this one gives nothing to wait for")
+                return await answer
 
     async def _text(self) -> Secret | None:
-        with bare:
-            try:
-                found = await self._call("get", self._key)
-            except UnicodeDecodeError:  # of a client that decodes; it holds what could not be decoded
-                found = b"\xff"
-            return None if found is None else self._form.decoded(found)
+        try:
+            found = masked(await self._call("get", self._key))
+        except UnicodeDecodeError:  # of a client that decodes; it holds what could not be decoded
+            found = b"\xff"
+        return None if found is None else self._form.decoded(found)
 
     async def _replaced(self, seen: Secret, text: Secret | None) -> bool:
         if text is None:

@@ -370,6 +370,41 @@ async def test_a_very_long_number_of_another_program_costs_nothing_and_keeps_its
     assert digits in path.read_text()
 
 
+def nested(depth: int) -> str:
+    """JSON of so many levels, with brackets in its text and not in its text."""
+    return '{"[{": ' * (depth - 1) + '["\\"]}"]' + "}" * (depth - 1)
+
+
+@pytest.mark.parametrize("depth", [985, 5000, 20_000])
+@ciphers
+async def test_what_another_program_nested_too_deep_costs_nobody_the_login(
+    path: Path, depth: int, cipher: TokenCipher | None
+) -> None:
+    """It may be read and yet be too deep to be written, which would lose the pair of a refresh."""
+    text = f'{{"workspaceId": "w", "accessToken": "a", "theirs": [{nested(depth)}, {nested(depth)}, 7]}}'
+    path.write_text(text if cipher is None else cipher.seal(text, str(path)))
+    path.chmod(0o600)
+    kept = FileTokenStorage(path, cipher=cipher)
+    found = await kept.get_tokens()
+    assert found == Tokens("w", "a")
+    assert await kept.set_tokens_if_current(evolve(found, access_token="b"), found)
+    again = await kept.get_tokens()
+    assert again is not None
+    assert again.access_token == "b"
+    assert again.extra == found.extra
+    assert again.extra["theirs"][2] == 7
+
+
+async def test_what_another_program_nested_a_hundred_levels_deep_is_kept(path: Path) -> None:
+    path.write_text(f'{{"workspaceId": "w", "accessToken": "a", "theirs": [{nested(98)}, {nested(98)}]}}')
+    path.chmod(0o600)
+    kept = FileTokenStorage(path)
+    found = await kept.get_tokens()
+    assert found is not None
+    await kept.set_tokens(found)
+    assert json.loads(path.read_text())["theirs"] == [json.loads(nested(98))] * 2
+
+
 async def test_what_other_programs_kept_stays_json(path: Path) -> None:
     path.write_text('{"workspaceId": "w", "accessToken": "a", "limit": 1e999, "rates": [NaN, -Infinity, 0.5]}')
     path.chmod(0o600)

@@ -38,12 +38,11 @@ _AGAIN = 0.1  # seconds between two pasted texts
 
 def open_browser(url: str) -> bool:
     """Open `url` in the user's browser; False if there is none but those that draw in the terminal."""
-    try:
+    with suppress(webbrowser.Error):
         browser = webbrowser.get()
-    except webbrowser.Error:
-        return False
-    words = [getattr(browser, "name", ""), *getattr(browser, "args", ())]  # such as those of `env w3m %s`
-    return _CONSOLE.isdisjoint(PurePath(word).name for word in words) and browser.open(url)
+        words = [getattr(browser, "name", ""), *getattr(browser, "args", ())]  # such as those of `env w3m %s`
+        return _CONSOLE.isdisjoint(PurePath(word).name for word in words) and browser.open(url)
+    return False
 
 
 async def log_in_with_browser(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import unquote, unquote_plus
 
@@ -121,10 +122,8 @@ class TokenEndpoint:
 
 def bearer(access_token: str) -> Secret:
     """`access_token`; AuthError if it cannot be sent: it is of another scheme than Bearer, or fits into no header."""
-    try:
+    with suppress(ValueError):
         return checked_token(access_token, "the access token")
-    except ValueError:
-        pass
     raise AuthError("the access token is no bearer token, or holds characters that no header can carry: log in again")
 
 

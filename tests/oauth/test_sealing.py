@@ -299,11 +299,13 @@ def test_what_is_no_login_is_not_sealed(call: Any, problem: str) -> None:
 
 
 SAFE = ["/", "/x", "/x/y?z=1&w=%2F#f", "/x//y", "/~ada", "/a:b@c", "/[x]", "/" + "x" * 499]
+SAFE += ["/a%20b", "/%C3%A9", "/a%2Fb", "/x?next=%2F%2Fy&z=%5C%09", "/x#%2F..%2Fy", "/...", "/a..b/.c"]
 UNSAFE = [
     *("", "x", "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example"),
     *("https://evil.example", "javascript:alert(1)", " /x", "/x\r\nSet-Cookie: a=b", "/x\n", "/\x00", "/x y", "/é"),
     *("/x\\..\\\\evil.example", "\t//evil.example", "/\x7f", "/\u2028", "/\ud800", "/" + "x" * 500, "%2f%2fevil", "?x"),
     *("/.//evil.example/x", "/..//evil.example/x", "/%2e%2E//evil.example", "/a/../b"),
+    *("/%2fevil.example", "/%5Cevil.example", "/x%5c..%5c%5cevil.example", "/%09/evil.example", "/x%0d%0aSet-Cookie:y"),
 ]
 
 

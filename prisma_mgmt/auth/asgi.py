@@ -234,7 +234,7 @@ class LoginApp:
         to = await _call(self._on_error, error)
         if isinstance(to, str) and to:
             return _Answer(303, to=to, cookies=cookies)
-        if isinstance(error, CallbackError) and error.error is None and await self._is_logged_in(request):
+        if _is_over(error) and await self._is_logged_in(request):
             links = {"Go on": return_to or self._after_login, "Log in again": self._login_at(next=return_to)}
             text = "This login is over: it was finished before, or it has expired. You are still logged in."
             return _page(400, "You are logged in already", text, links, cookies=cookies)
@@ -278,10 +278,16 @@ def _words(error: PrismaError, host: str) -> tuple[int, str, str]:
         return 502, "The login server did not answer", "Try again in a moment."
     if isinstance(error, AuthError) and error.error == "access_denied":
         return 403, "You said no", "The application got no access. You can log in whenever you like."
-    if isinstance(error, CallbackError) and error.error is None:
+    if _is_over(error):
         text = f"It expired, was finished before, or began in another browser or under another name than {host}."
         return 400, "This login is over", text
     return 502, "This login did not work", "The login server, or the application, could not finish it. Try again."
+
+
+def _is_over(error: PrismaError) -> bool:
+    """Return True for a login that nobody can finish any more, perhaps since another process has just done it."""
+    refused = isinstance(error, AuthError) and error.error == "invalid_grant"
+    return refused or (isinstance(error, CallbackError) and error.error is None)
 
 
 def _origin(url: str) -> str:

@@ -438,9 +438,28 @@ async def test_a_refused_code_is_a_page(sandbox: Sandbox) -> None:
     async with site_at(sandbox) as site:
         query = urlsplit(await site.begin()).query
         answer = await site.browser.get(f"/prisma/callback?{query.replace('code=', 'code=x')}")
-    assert answer.status_code == 502
-    assert "This login did not work" in answer.text
+    assert answer.status_code == 400
+    assert "This login is over" in answer.text
     assert await site.stored() == []
+
+
+async def test_a_callback_that_comes_to_two_processes_is_finished_by_one_and_a_page_of_the_other(
+    sandbox: Sandbox,
+) -> None:
+    """The other process knows nothing of it: it is the login server that refuses the code."""
+    async with site_at(sandbox) as one, site_at(sandbox) as other:
+        callback = await one.begin()
+        kept = dict(one.browser.cookies)
+        await one.browser.get(callback)
+        other.browser.cookies.update(kept)
+        before = await other.browser.get(callback)
+        other.storages.update(one.storages)
+        other.browser.cookies.update({**kept, **one.browser.cookies})
+        after = await other.browser.get(callback)
+        assert len(await other.stored()) == 1
+    assert [answer.status_code for answer in (before, after)] == [400, 400]
+    assert "This login is over" in before.text
+    assert "You are logged in already" in after.text
 
 
 # Logging out

@@ -35,7 +35,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class _Request:
     """What this app looks at in a request."""
 
-    method: str
+    method: str  # empty for a WebSocket
     route: str  # the last segment of the path, as frameworks disagree on what comes before it
     query: Secret
     headers: dict[str, list[str]] = field(repr=False)
@@ -48,7 +48,7 @@ class _Request:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         route = scope["path"].rstrip("/").rpartition("/")[2]
         query = Secret(scope.get("query_string", b"").decode("latin-1"))
-        return cls(scope["method"], route, query, headers, sent(headers.get("cookie", [])))
+        return cls(scope.get("method", ""), route, query, headers, sent(headers.get("cookie", [])))
 
 
 @frozen
@@ -127,12 +127,13 @@ class LoginApp:
 
         `request` is one of Starlette, FastAPI, Litestar or Django, an ASGI scope, or a mapping of cookies.
         """
-        text = _cookies_of(request).get(self._name)
-        try:
-            session_id, begun = self._box.open_json(text if isinstance(text, str) else "", self._purpose)
-        except ValueError:  # nobody's, or of a key that is gone
-            return None
-        return self._sessions[str(session_id)] if self._oauth.now() - begun < self._max_age else None
+        with bare:  # what `storage_for` raises leaves without the cookie
+            text = _cookies_of(request).get(self._name)
+            try:
+                session_id, begun = self._box.open_json(text if isinstance(text, str) else "", self._purpose)
+            except ValueError:  # nobody's, or of a key that is gone
+                return None
+            return self._sessions[str(session_id)] if self._oauth.now() - begun < self._max_age else None
 
     # Routes
 
@@ -301,9 +302,10 @@ def _cookies_of(request: object) -> Mapping[str, object]:
     found: object = getattr(request, "cookies", getattr(request, "COOKIES", request))
     if not isinstance(found, Mapping):
         raise TypeError(f"session() takes a request, or a mapping of cookies, not {type(request).__name__}")
-    if found is request and "asgi" in found:
+    cookies = cast("Mapping[str, object]", found)
+    if found is request and isinstance(cookies.get("asgi"), Mapping):
         return _Request.of(cast("Scope", found)).cookies
-    return cast("Mapping[str, object]", found)
+    return cookies
 
 
 async def _call(hook: Callable[..., object] | None, *arguments: object) -> object:

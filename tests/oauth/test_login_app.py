@@ -1,6 +1,7 @@
 """LoginApp: what a browser meets at /login, /callback and /logout, with the sandbox as the login server."""
 
 import re
+import traceback
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from attrs import define
 
 from prisma_mgmt import AuthError, CallbackError, ManagementClient, PrismaError
 from prisma_mgmt.auth import LoginApp, OAuthClient, OAuthSession, SessionManager, Tokens
+from prisma_mgmt.auth.sealing import Box
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.sandbox import Sandbox
 from tests.conftest import FakeClock
@@ -727,3 +729,26 @@ async def test_a_session_may_be_asked_for_with_an_asgi_scope(site: Site) -> None
     cookie = f"a=b; prisma_session={site.browser.cookies['prisma_session']}"
     scope = {"type": "http", "asgi": {}, "method": "GET", "path": "/", "headers": [(b"cookie", cookie.encode())]}
     assert site.login.session(scope) is site.session is not None
+    del scope["method"]
+    assert site.login.session({**scope, "type": "websocket"}) is site.session
+
+
+async def test_a_cookie_may_have_any_name(site: Site) -> None:
+    await site.log_in()
+    assert site.login.session({"asgi": "x", **site.browser.cookies}) is site.session is not None
+
+
+def test_a_session_that_cannot_be_had_shows_no_cookie() -> None:
+    """Whoever has it is this user, for weeks."""
+    oauth = OAuthClient("client", f"{HOME}/callback")
+
+    def storage_for(user: str) -> MemoryTokenStorage:
+        raise LookupError("no such tenant")
+
+    login = LoginApp(oauth, SessionManager(oauth, storage_for), [KEY])
+    cookies = {"prisma_session": Box([KEY]).seal_json(["canary-id", oauth.now()], "prisma-mgmt session client")}
+    with pytest.raises(LookupError) as caught:
+        login.session(cookies)
+    assert leaks(caught.value) == []
+    ours = traceback.StackSummary.extract(traceback.walk_tb(caught.value.__traceback__))
+    assert {frame.filename for frame in ours} == {__file__}

@@ -149,11 +149,8 @@ class _Waiting:
 
     def _accept(self, target: Secret) -> bool:
         """Keep the first callback that carries this login's state, whatever else it says; False for others."""
-        if (
-            self.callback is not None
-            or not is_state(target, self.login.state)
-            or urlsplit(target).path != (self.path or "/")
-        ):
+        mine = is_state(target, self.login.state) and urlsplit(target).path == (self.path or "/")
+        if self.callback is not None or not mine:
             return False
         self.callback = target
         return True

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import unquote, unquote_plus
 
@@ -122,8 +121,10 @@ class TokenEndpoint:
 
 def bearer(access_token: str) -> Secret:
     """`access_token`; AuthError if it cannot be sent: it is of another scheme than Bearer, or fits into no header."""
-    with suppress(ValueError):
+    try:
         return checked_token(access_token, "the access token")
+    except ValueError:
+        pass
     raise AuthError("the access token is no bearer token, or holds characters that no header can carry: log in again")
 
 

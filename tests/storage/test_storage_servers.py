@@ -256,6 +256,29 @@ async def test_a_pair_that_could_not_be_stored_is_not_outrun(place: Place) -> No
     assert (prisma.refreshes, prisma.refused) == (1, 0)
 
 
+async def test_whoever_left_a_lock_goes_on_with_it_before_all_others(place: Place) -> None:
+    """It is they who have the pair that is still to be stored."""
+    storage, other = (place.storage(patience=0.01, lease=60) for _ in range(2))
+    await storage.set_tokens(TOKENS)
+    async with storage.refresh_lock():
+        assert await storage.get_tokens() == TOKENS
+        await place.refuse(True)
+        await raised(lambda: storage.set_tokens_if_current(NEWER, TOKENS))
+        await place.refuse(False)
+    with pytest.raises(AuthError, match="another process has held the refresh lock"):
+        async with other.refresh_lock():
+            pytest.fail("held")
+    place.process.kill()
+    try:
+        await raised(storage.refresh_lock().__aenter__)
+    finally:
+        await place.start()
+    async with storage.refresh_lock():
+        assert await storage.set_tokens_if_current(NEWER, TOKENS)
+    async with other.refresh_lock():
+        assert await other.get_tokens() == NEWER
+
+
 async def test_sessions_of_several_processes_spend_the_refresh_token_once(place: Place) -> None:
     prisma = Prisma("strict")
     async with serve(prisma.handle) as server:

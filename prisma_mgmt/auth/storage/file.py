@@ -227,15 +227,12 @@ def _mark(tokens: Tokens) -> Secret:
 
 def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callable[[float], None] = time.sleep) -> None:
     """Give a file the name of another, which Windows refuses for as long as somebody reads that."""
-    for left in reversed(range(times)):
-        try:
+    for _ in range(times - 1):
+        with suppress(PermissionError):
             source.replace(target)
-        except PermissionError:
-            if not left:
-                raise
-            pause(0.05)
-        else:
             return
+        pause(0.05)
+    source.replace(target)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -47,8 +47,7 @@ async def until(
     """
     with anyio.move_on_after(patience):
         for pause in pauses(jitter):
-            held = await attempt()
-            if held is not None:
+            if (held := await attempt()) is not None:
                 return held
             await anyio.sleep(pause)
     raise AuthError(f"another process has held the refresh lock of {place} for {patience:g} s")
@@ -62,7 +61,7 @@ class _Holder:
     """One who wants a lock, or has it: until `ends` at least, by the clock of the event loop."""
 
     lock: "LeaseLock"
-    owner: str = Factory(lambda: secrets.token_hex(16))
+    owner: str
     done: anyio.Event = Factory(anyio.Event)
     ends: float = 0.0
     left: bool = False  # and not to be released
@@ -89,18 +88,23 @@ class LeaseLock:
     extend: Callable[[str], Awaitable[Any]]
     release: Callable[[str], Awaitable[Any]]
     jitter: Callable[[], float] = field(default=random.random, kw_only=True)
+    _left: str | None = field(default=None, init=False)  # the owner, if it was not released
 
     @asynccontextmanager
     async def held(self) -> AsyncGenerator[None]:
-        holder, before = _Holder(self), holding.get()
+        holder, before = _Holder(self, self._left or secrets.token_hex(16)), holding.get()
+        holder.left, self._left = self._left is not None, None
         holding.set(holder)
         try:
             await self._take(holder)
+            holder.left = False
             yield
         finally:
             holder.done.set()
             try:
-                if not holder.left:
+                if holder.left:
+                    self._left = holder.owner  # whoever asks for it here goes on with it, before all others
+                else:
                     with anyio.move_on_after(self.seconds, shield=True):  # by then it has ended by itself
                         # also after a cancellation that may have come between asking and knowing
                         await self.release(holder.owner)

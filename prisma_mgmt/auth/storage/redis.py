@@ -117,8 +117,7 @@ def lock_name(key: str) -> str:
     nothing but what begins with a certain text.
     """
     names = (f"{key}{_LOCK_OF}{tag}}}" for tag in chain([key], count()))
-    wanted = _slot(key)
-    return next(name for name in names if _slot(name) == wanted)
+    return next(name for name in names if _slot(name) == _slot(key))
 
 
 def _slot(key: str) -> int:

@@ -8,40 +8,33 @@ import socket
 from itertools import chain, zip_longest
 from typing import Any
 
-import anyio
-
 _HEAD_START = 0.25  # seconds that an address has before the next one is tried beside it
 
 
 async def dial(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
     """A connected socket. Raises OSError, of the first address if none answers."""
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    failures = [] if found else [OSError(f"{host} has no address")]
-    won: list[socket.socket] = []
-
-    async def attempt(address: tuple[Any, ...], over: anyio.Event) -> None:
-        try:
-            won.append(await _connected(loop, *address))
-            group.cancel_scope.cancel()
-        except OSError as error:
-            failures.append(error)
-        finally:
-            over.set()
-
+    failures: list[BaseException] = [] if found else [OSError(f"{host} has no address")]
+    addresses = _interleaved(found)
+    attempts: set[asyncio.Task[socket.socket]] = set()
     try:
-        async with anyio.create_task_group() as group:
-            for address in _interleaved(found):
-                over = anyio.Event()
-                group.start_soon(attempt, address, over)
-                with anyio.move_on_after(_HEAD_START):
-                    await over.wait()
-    except BaseException:
-        _close(won)
-        raise
-    if not won:
+        while addresses or attempts:
+            if addresses:
+                attempts.add(loop.create_task(_connected(loop, *addresses.pop(0))))
+            patience = _HEAD_START if addresses else None
+            over, others = await asyncio.wait(attempts, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in over:
+                failure = attempt.exception()
+                if failure is None:
+                    attempts.remove(attempt)
+                    return attempt.result()
+                failures.append(failure)
+            attempts = others
         raise failures[0]
-    _close(won[1:])
-    return won[0]
+    finally:
+        for attempt in attempts:
+            attempt.cancel()
+            attempt.add_done_callback(_close)
 
 
 def _interleaved(found: list[Any]) -> list[tuple[Any, ...]]:
@@ -63,6 +56,7 @@ async def _connected(loop: asyncio.AbstractEventLoop, family: int, address: Any)
     return made
 
 
-def _close(sockets: list[socket.socket]) -> None:
-    for one in sockets:
-        one.close()
+def _close(attempt: asyncio.Task[socket.socket]) -> None:
+    """Close the socket of an attempt that nobody waits for any more."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()

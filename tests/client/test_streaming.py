@@ -27,6 +27,7 @@ from prisma_mgmt.core.clock import Patience
 from prisma_mgmt.core.logs import Lines
 from tests.conftest import FakeClock
 from tests.kit.engines import anyio_backend as anyio_backend
+from tests.kit.engines import needs_new_anyio
 from tests.kit.rig import Drop, Gate, Reply, Request, Server, serve, until
 from tests.kit.script import CONNECTION, Renewing, scripted
 
@@ -197,6 +198,7 @@ async def test_a_packed_log_comes_as_it_is_written(clock: FakeClock) -> None:
         gate.release()
 
 
+@needs_new_anyio
 async def test_a_log_that_is_dropped_says_so_and_leaves_nothing_open(clock: FakeClock) -> None:
     gate = Gate(open_=True)
     log = Log(*(Reply(chunks=Chunks(lines(record("a")), gate=gate)) for _ in range(3)), Reply(content=lines(end())))

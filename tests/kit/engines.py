@@ -8,7 +8,7 @@ import pytest
 _ANYIO = tuple(int(part) for part in version("anyio").split(".")[:2])
 needs_new_anyio = pytest.mark.skipif(
     _ANYIO < (4, 16),
-    reason="anyio before 4.16 ends a connection before it resets it, and leaves one that was cancelled open",
+    reason="anyio before 4.16 ends a connection before it resets it, and leaves one that was cancelled or dropped open",
 )
 
 

@@ -20,6 +20,7 @@ from prisma_mgmt import AuthError, CallbackError, LoginRequiredError, NetworkErr
 from prisma_mgmt._version import __version__
 from prisma_mgmt.auth import OAuthClient, OAuthSession, Tokens
 from tests.conftest import FakeClock
+from tests.kit.engines import needs_new_anyio
 from tests.kit.login import CountingStorage, jwt, oauth_at
 from tests.kit.rig import Gate, Reply, Request, Server, serve
 from tests.kit.tls import certificate
@@ -531,6 +532,7 @@ async def test_a_callback_is_as_good_as_before_if_time_ran_out_before_anything_w
             assert caught.value.unsent
 
 
+@needs_new_anyio
 async def test_a_callback_is_as_good_as_before_if_its_caller_left_before_anything_was_sent() -> None:
     async with handshaking_for_ever() as (url, connected):
         oauth = oauth_at(url, timeout=0.3, ssl_context=ssl.create_default_context())

@@ -5,10 +5,10 @@ has gone as far as it goes by itself: from then on only what waits for the refre
 """
 
 import asyncio
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from signal import SIGTERM
 from typing import Any
 
 import anyio
@@ -91,7 +91,7 @@ async def sibling(session: OAuthSession) -> None:
         say("over")
 
 
-async def signal(session: OAuthSession) -> None:
+async def interrupted(session: OAuthSession) -> None:
     try:
         await renew(session)
     finally:
@@ -119,7 +119,7 @@ async def cancelling_all(session: OAuthSession, *, within: bool) -> None:
             kept.append(loop.create_task(shut_down()))
 
     kept: list[asyncio.Task[None]] = []
-    loop.add_signal_handler(SIGTERM, handle)
+    loop.add_signal_handler(signal.SIGTERM, handle)
     await renew(session)
 
 
@@ -166,6 +166,9 @@ def serve(tokens: str, url: str, *, closing: bool) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell has those that it starts in the background ignore it
     ending, backend, *place = sys.argv[1:]
     if ending.startswith("uvicorn"):
         serve(place[0], place[1], closing=ending == "uvicorn")
@@ -178,6 +181,6 @@ if __name__ == "__main__":
         }
         for name, within in (("all tasks", False), ("all tasks at once", True)):
             endings[name] = partial(cancelling_all, within=within)
-        work = {**endings, "sibling": sibling, "signal": signal}[ending]
+        work = {**endings, "sibling": sibling, "signal": interrupted}[ending]
         storage = Plain if ending.startswith("plain") else FileTokenStorage
         anyio.run(work, session_of(place[0], place[1], storage), backend=backend)

@@ -101,11 +101,9 @@ async def postgres_place(
 
         await looking.execute("DROP TABLE IF EXISTS prisma_tokens, prisma_tokens_locks")
         await storage().create_table()
-        yield Place(
-            process,
-            storage,
-            lambda: looking.fetchval("SELECT tokens FROM prisma_tokens"),
-            lambda text: looking.execute("UPDATE prisma_tokens SET tokens = $1", text),
-            steal,
-            refuse,
-        )
+        read = partial(looking.fetchval, "SELECT tokens FROM prisma_tokens")
+        write = partial(looking.execute, "UPDATE prisma_tokens SET tokens = $1")
+        try:
+            yield Place(process, storage, read, write, steal, refuse)
+        finally:
+            pool.terminate()  # asyncpg before 0.32 waits for ever for a connection whose server was killed

@@ -11,7 +11,7 @@ from prisma_mgmt.errors import AuthError
 
 holding: ContextVar[object] = ContextVar("holding", default=None)  # the lock that the running code holds, or asks for
 
-_rooms: RunVar[dict[tuple[Hashable, int], anyio.CapacityLimiter]] = RunVar("prisma_mgmt.auth.rooms")
+_rooms: RunVar[dict[tuple[Hashable, int], anyio.Semaphore]] = RunVar("prisma_mgmt.auth.rooms")
 
 
 @asynccontextmanager
@@ -29,17 +29,17 @@ async def place(of: Hashable, size: int) -> AsyncGenerator[None]:
         raise AuthError("the clients of Redis and PostgreSQL are for asyncio, and for no other event loop") from error
 
 
-def turn(of: Hashable, size: int) -> anyio.CapacityLimiter:
+def turn(of: Hashable, size: int) -> anyio.Semaphore:
     """Where all wait who hold no lock: they have one place less than there are, if there are several."""
     return room((of, "without a lock"), max(1, size - 1))
 
 
-def room(of: Hashable, size: int) -> anyio.CapacityLimiter:
+def room(of: Hashable, size: int) -> anyio.Semaphore:
     """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
-    rooms = _rooms.get(dict[tuple[Hashable, int], anyio.CapacityLimiter]())
+    rooms = _rooms.get(dict[tuple[Hashable, int], anyio.Semaphore]())
     _rooms.set(rooms)
     if (of, size) not in rooms:
-        rooms[of, size] = anyio.CapacityLimiter(size)
+        rooms[of, size] = anyio.Semaphore(size)
     return rooms[of, size]
 
 

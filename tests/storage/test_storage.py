@@ -15,14 +15,18 @@ from typing import Any
 import anyio
 import pytest
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prisma_mgmt import AuthError
 from prisma_mgmt.auth import SharedTokenStorage, TokenCipher, Tokens, TokenStorage
 from prisma_mgmt.auth.storage import FileTokenStorage, MemoryTokenStorage
 from prisma_mgmt.auth.storage import file as file_module
+from prisma_mgmt.auth.storage.form import shallow
 from prisma_mgmt.auth.storage.testing import check_storage
 from prisma_mgmt.auth.storage.threads import Alone
 from prisma_mgmt.auth.tokens import same
+from prisma_mgmt.masks import Secret
 from tests.kit.canaries import leaks
 
 pytestmark = pytest.mark.anyio
@@ -393,6 +397,12 @@ async def test_what_another_program_nested_too_deep_costs_nobody_the_login(
     assert again.access_token == "b"
     assert again.extra == found.extra
     assert again.extra["theirs"][2] == 7
+
+
+@given(st.text(alphabet='[]{}"\\,:a1 \n\0', max_size=80))
+def test_no_text_at_all_is_changed_that_is_not_too_deep(text: str) -> None:
+    wide = "[]" * 101 + text
+    assert shallow(Secret(wide)) == wide
 
 
 async def test_what_another_program_nested_a_hundred_levels_deep_is_kept(path: Path) -> None:

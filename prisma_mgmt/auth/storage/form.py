@@ -13,7 +13,7 @@ from prisma_mgmt.masks import Secret, bare, secret
 
 _LONGEST = 1_000_000  # characters
 _DEEPEST = 100  # levels
-_BITS = re.compile(r'"(?:[^"\\]|\\.)*"|[^"\[\]{}]+|.', re.DOTALL)  # of JSON: texts, brackets, and what is between
+_BITS = re.compile(r'"(?:[^"\\]|\\.)*"?|[^"\[\]{}]+|.', re.DOTALL)  # of JSON: texts, brackets, and what is between
 
 
 class Cipher(Protocol):
@@ -82,10 +82,10 @@ class Form:
             text = secret(self.cipher.open(text, self.place))
         elif text.startswith("v1."):
             raise ValueError("it is sealed; give the storage its cipher")
-        return Tokens.from_json(loads(_shallow(text), keep=True))
+        return Tokens.from_json(loads(shallow(text), keep=True))
 
 
-def _shallow(text: Secret) -> Secret:
+def shallow(text: Secret) -> Secret:
     """`text` with null for what other programs nested deeper than it could be read, and surely be written again."""
     if text.count("[") + text.count("{") <= _DEEPEST:
         return text

@@ -78,7 +78,7 @@ class LoginApp:
     on_login: called with the new session, before the browser is told; a function or a coroutine function. If it raises,
         the user is logged out again, and a PrismaError is treated as any failed login.
     on_error: called with the error of a failed login; it may return a path or a URL to send the browser to. Without one
-        the app shows a page of its own.
+        the app shows a page of its own, and logs the error.
     """
 
     def __init__(
@@ -240,6 +240,7 @@ class LoginApp:
             text = "This login is over: it was finished before, or it has expired. You are still logged in."
             return _page(400, "You are logged in already", text, links, cookies=cookies)
         status, title, text = _words(error, urlsplit(self._base).netloc)
+        logger.log(logging.ERROR if status >= 500 else logging.INFO, "a login failed: %s", error)
         return _page(status, title, text, {"Log in": self._login_at(next=return_to)}, cookies=cookies)
 
     def _login_at(self, **query: str | None) -> str:

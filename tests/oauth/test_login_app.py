@@ -436,6 +436,18 @@ async def test_a_callback_that_never_reached_the_login_server_can_be_tried_again
         assert (await site.browser.get(callback)).status_code == 303
 
 
+async def test_what_the_application_or_the_login_server_does_wrong_is_in_the_log(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "prisma_mgmt.auth.asgi")
+    async with site_at(sandbox, client={"client_secret": "canary-secret"}) as site:
+        assert (await site.log_in()).status_code == 502
+        await site.browser.get("/prisma/callback?state=x&error=access_denied")
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert "invalid_client" in caplog.messages[0]
+    assert "canary" not in caplog.text
+
+
 async def test_a_refused_code_is_a_page(sandbox: Sandbox) -> None:
     async with site_at(sandbox) as site:
         query = urlsplit(await site.begin()).query

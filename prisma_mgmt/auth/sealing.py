@@ -9,8 +9,9 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
+from string import punctuation
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,7 +30,7 @@ _NONCE = 12  # bytes
 _AHEAD = 60.0  # seconds by which another machine's clock may be ahead
 _RETURN_PATH = re.compile(r"/(?!/)[!-\[\]-~]{0,499}")  # printable ASCII without backslashes, and no second slash
 
-_ELSEWHERE = re.compile(r"//|.*[\\\0-\x1f]|.*/\.\.?(/|$)", re.DOTALL)  # of what is no longer quoted
+_ELSEWHERE = re.compile(r"//|.*[\\\0-\x1f\x7f]|.*/\.\.?(/|$)", re.DOTALL)  # of what is no longer quoted
 
 
 def new_key() -> Secret:
@@ -207,7 +208,6 @@ def _key_bytes(key: bytes | str) -> bytes:
 
 
 def _safe_path(path: str | None) -> str | None:
-    """`path` if it is one in this application, and leads nowhere else in any browser, nor behind a second redirect."""
-    if not path or not _RETURN_PATH.fullmatch(path) or _ELSEWHERE.match(unquote(re.split(r"[?#]", path)[0])):
-        return None
-    return path
+    """`path`, quoted, if it is one in this application, and leads nowhere else in any browser nor behind a server."""
+    path = quote(path or "", safe=punctuation, errors="backslashreplace")
+    return path if _RETURN_PATH.fullmatch(path) and not _ELSEWHERE.match(unquote(re.split("[?#]", path)[0])) else None

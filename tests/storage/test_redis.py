@@ -94,9 +94,9 @@ async def test_a_user_who_may_use_nothing_but_a_prefix_has_the_lock_too(redis_pr
 @pytest.mark.parametrize("name", ["set_tokens", "set_tokens_if_current", "clear_tokens_if_current"])
 async def test_a_client_whose_server_hangs_shows_no_token(redis_process: Process, name: str) -> None:
     """It looks after the server before it sends what it has packed by then: plain bytes, in a frame of its own."""
-    looking: Any = {"health_check_interval": 1e-9, "lib_name": None, "lib_version": None}
+    looking: Any = {"health_check_interval": 1e-9, "lib_name": None, "lib_version": None, "socket_connect_timeout": 5}
     tokens = Tokens("wksp_1", canary(100), canary(2000))
-    async with client(redis_process, socket_timeout=0.05, retry=Retry(NoBackoff(), 0), **looking) as one:
+    async with client(redis_process, socket_timeout=1, retry=Retry(NoBackoff(), 0), **looking) as one:
         storage = RedisTokenStorage(one, key="ada")
         await storage.set_tokens(tokens)
         await storage.get_tokens()

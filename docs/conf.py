@@ -9,6 +9,7 @@ from prisma_mgmt import __version__  # the path has to be set first
 
 project = "prisma_mgmt"
 version = release = __version__
+html_show_copyright = False
 html_title = f"prisma_mgmt {release}"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "docstrings", "sequence"]

@@ -10,7 +10,8 @@ LOGIN_KEYS             seal the cookies: `python -c "from prisma_mgmt.auth impor
 REDIS_URL              or POSTGRES_URL: where the tokens are. Without either they are in memory, for one process only.
 PORT                   8000, if you run it as a program
 
-The user of the sandbox says yes at once, so that a click on "Log in" ends at the projects.
+It needs `pip install 'prisma-mgmt[sandbox]' fastapi`, and the extra `redis` or `postgres` for a storage there. The user
+of the sandbox says yes at once, so that a click on "Log in" ends at the projects.
 """
 
 import html
@@ -38,7 +39,7 @@ from prisma_mgmt import (
 )
 from prisma_mgmt.auth import LoginApp, OAuthClient, SessionManager, TokenStorage, new_key
 from prisma_mgmt.auth.storage import MemoryTokenStorage, PostgresTokenStorage, RedisTokenStorage
-from prisma_mgmt.management.projects import Project
+from prisma_mgmt.management.models import Project
 
 PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Shop</title>
 <h1>{title}</h1>{content}"""

@@ -2,6 +2,8 @@
 
 python litestar_app.py                              in a sandbox, at http://127.0.0.1:8000
 uvicorn --factory litestar_app:create_app
+
+It needs `pip install 'prisma-mgmt[sandbox]' litestar`, and shows http://127.0.0.1:8000/projects.
 """
 
 import logging
@@ -30,7 +32,7 @@ from prisma_mgmt import (
 from prisma_mgmt.auth import LoginApp, OAuthClient, SessionManager, new_key
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.litestar import ModelPlugin
-from prisma_mgmt.management.projects import Project
+from prisma_mgmt.management.models import Project
 
 LATER = (RateLimitError, ServerError, NetworkError, AuthError)  # the last one is the login server's, or the storage's
 

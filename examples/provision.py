@@ -2,7 +2,12 @@
 
     python provision.py [--name shop] [--region us-east-1] [--env FILE]
 
-It works in the workspace of PRISMA_SERVICE_TOKEN, or in a sandbox without it. `pip install rich` for a spinner.
+It works in the workspace of PRISMA_SERVICE_TOKEN. Without it each run has a sandbox of its own, and writes to
+.env.sandbox. To see that a second run changes nothing, run both in one sandbox:
+
+    python -m prisma_mgmt.sandbox -- sh -c 'python provision.py --env new.env; python provision.py --env new.env'
+
+`pip install rich` for a spinner.
 """
 
 import argparse

@@ -8,7 +8,7 @@ from prisma_mgmt.masks import Secret
 
 @runtime_checkable
 class Credentials(Protocol):
-    """What the client asks for a token: any object with these two methods will do.
+    """Gives tokens to a client. Any object with these two methods can be passed as `auth=`.
 
     The client asks for a token, sends, and on a 401 calls `renew` once and sends again.
     """
@@ -18,7 +18,7 @@ class Credentials(Protocol):
         ...
 
     async def renew(self, rejected: str) -> str | None:
-        """A token other than `rejected`, or None when there is none to be had."""
+        """A token other than `rejected`, or None if there is no other one."""
 
 
 @runtime_checkable
@@ -37,11 +37,11 @@ class TrackedCredentials(Credentials, Protocol):
 
 
 class ServiceToken:
-    """A workspace's service token: it does not expire, and there is nothing to renew it with.
+    """A workspace's service token. It cannot be renewed.
 
     name: what an error calls it.
 
-    Raises ValueError for a token that is blank or could not stand in a header, TypeError for what is no string.
+    Raises ValueError for a token that is blank or cannot be sent in a header, TypeError for one that is not a string.
     """
 
     __slots__ = ("_token", "name")
@@ -53,10 +53,11 @@ class ServiceToken:
         self._token = checked_token(token, name)
 
     async def access_token(self) -> str:
+        """The token, which is always the same."""
         return self._token
 
     async def renew(self, rejected: str) -> None:  # the seam's signature
-        """There is no other."""
+        """None: there is no other token."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ServiceToken) and other._token == self._token

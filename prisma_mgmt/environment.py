@@ -56,7 +56,7 @@ def _checked_proxy(proxy: str, kind: str) -> str:
     except (ValueError, httpx.InvalidURL):
         scheme, known = "", False
     if scheme not in ("http", "https", "socks5", "socks5h") or not known:  # its text may hold a password
-        raise NetworkError(f"{name} is no proxy that can be used: it must be such as http://host:port", unsent=True)
+        raise NetworkError(f"{name} is not a proxy that can be used: it must look like http://host:port", unsent=True)
     if scheme.startswith("socks") and find_spec("socksio") is None:
         raise NetworkError(f"{name} names a SOCKS proxy: install httpx[socks] for it", unsent=True)
     return proxy

@@ -59,10 +59,10 @@ def _revive(cls: type[PrismaError], args: tuple[Any, ...]) -> PrismaError:
 
 
 class APIError(PrismaError):
-    """An answer of the API that is neither a success nor anything to go on with.
+    """An answer of the API that says that the call has failed.
 
     `status` is the HTTP status. `code`, `message`, `hint` and `details` are the API's own words, if it gave any.
-    `body` is the parsed answer; it is kept off the message, since it may hold more than a log should.
+    `body` is the parsed answer. The error's text leaves it out, since it may hold more than a log should.
     `retry_after` is the wait the API asked for, in seconds, or None.
     """
 
@@ -114,7 +114,7 @@ class BadRequestError(APIError):
 
 
 class AuthenticationError(APIError):
-    """401: the token was refused, and no other was to be had. `token_from` says where it came from."""
+    """401: the API refused the token, and there was no other one to try. `token_from` says where it came from."""
 
     token_from: str = ""
 
@@ -123,7 +123,7 @@ class AuthenticationError(APIError):
 
 
 class PermissionDeniedError(APIError):
-    """403: the token is good, but not for this."""
+    """403: the token is valid, but it may not do this."""
 
 
 class NotFoundError(APIError):
@@ -131,7 +131,7 @@ class NotFoundError(APIError):
 
 
 class ConflictError(APIError):
-    """409: the present state of the resource stands in the way."""
+    """409: the thing exists already, or its state does not allow this."""
 
 
 class PayloadTooLargeError(APIError):
@@ -139,7 +139,7 @@ class PayloadTooLargeError(APIError):
 
 
 class UnprocessableEntityError(APIError):
-    """422: the request is well formed, but a value in it will not do."""
+    """422: the request is well formed, but the API does not accept a value in it."""
 
 
 class RateLimitError(APIError):

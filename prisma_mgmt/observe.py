@@ -36,7 +36,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0
 
 
 def log_events(logger: logging.Logger | None = None) -> Hook:
-    """A hook that logs to `logger` (`prisma_mgmt`): sending as DEBUG, answers as INFO, trouble as WARNING."""
+    """A hook that logs to `logger` (`prisma_mgmt`): sent as DEBUG, answers as INFO, failures and retries as WARNING."""
     log = logger or logging.getLogger("prisma_mgmt")
     checked_methods(log, "the logger of log_events(), which gives a hook,", "debug", "info", "warning")
 
@@ -64,7 +64,7 @@ def opentelemetry_events(
 ) -> Hook:
     """A hook that makes a client span of every attempt, under the span it happens in, and measures its duration.
 
-    Names and attributes follow OpenTelemetry's conventions for HTTP clients, but for `url.full`, which would tell ids.
+    Names and attributes follow OpenTelemetry's conventions for HTTP clients, except `url.full`, which would show ids.
     The providers are the global ones unless given.
     """
     try:

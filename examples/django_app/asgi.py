@@ -2,6 +2,8 @@
 
 python django_app                                   in a sandbox, at http://127.0.0.1:8000
 DJANGO_SETTINGS_MODULE=settings uvicorn --app-dir django_app asgi:application
+
+It needs `pip install 'prisma-mgmt[sandbox]' django`, and shows http://127.0.0.1:8000/projects.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false

@@ -1,4 +1,4 @@
-"""What callers give, checked where it is given, since they need not check types."""
+"""Checks of arguments. They are made at the call itself, since callers may use no type checker."""
 
 from collections.abc import Callable
 from typing import Any

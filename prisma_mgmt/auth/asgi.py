@@ -71,8 +71,8 @@ class LoginApp:
     oauth: its `redirect_uri` is where the browser finds this app's /callback.
     sessions: its keys are the session ids.
     keys: as those of TokenCipher: the first seals, all open.
-    scope: what to ask for.
-    after_login, after_logout: where to go on to.
+    scope: the scopes to ask for, by default `workspace:admin offline_access`.
+    after_login, after_logout: the path or URL to which the browser goes then; the `next` of a login wins.
     cookie: the name of the session's cookie; one that begins with `__Host-` cannot be set by other hosts of a domain.
     max_age: seconds for which a login lasts in the browser.
     on_login: called with the new session, before the browser is told; a function or a coroutine function. If it raises,

@@ -24,7 +24,7 @@ def read_callback(callback_url: str, expected_state: str | None, issuer: str) ->
     if not is_state(callback_url, expected_state):
         raise CallbackError("the callback's state is not the one that this login was started with")
     if "iss" in found and found["iss"] != issuer:
-        raise CallbackError("the callback comes from another issuer than the configured login server")
+        raise CallbackError(f"the callback is of another issuer than {issuer}; see issuer= if it has another name")
     if "error" in found:
         error, description = clean(found["error"]), clean(found.get("error_description", ""))
         raise CallbackError(f"the login was refused: {error}", error=error, error_description=description or None)

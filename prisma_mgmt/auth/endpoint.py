@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import unquote, unquote_plus
 
@@ -72,15 +73,22 @@ class TokenEndpoint:
             raise
 
     async def metadata(self, url: str) -> dict[str, Any]:
-        """What the server says of itself at `url` (RFC 8414); empty if it says nothing."""
+        """What the server says of itself at `url` (RFC 8414); empty if it says nothing, AuthError if it cannot now."""
         answer = await self._exchange.send("GET", url)
+        if answer.status == 429 or answer.status >= 500:
+            raise self._refusal(answer, fields_of(answer), {})
         return fields_of(answer) if answer.status == 200 else {}
 
-    async def revoke(self, url: str, form: Mapping[str, str]) -> None:
-        """Post a token to be revoked (RFC 7009); AuthError if that is refused."""
+    async def revoke(self, url: str, form: Mapping[str, str]) -> bool:
+        """Post a token to be revoked (RFC 7009); False for an access token if the server revokes none, as it may.
+
+        Raises AuthError if that is refused for another reason.
+        """
         answer = await self._exchange.send("POST", url, form=form)
-        if not 200 <= answer.status < 300:
-            raise self._refusal(answer, fields_of(answer), form)
+        done, fields = 200 <= answer.status < 300, fields_of(answer)
+        if not done and (fields.get("error"), form["token_type_hint"]) != ("unsupported_token_type", "access_token"):
+            raise self._refusal(answer, fields, form)
+        return done
 
     def _granted(self, answer: Answer, form: Mapping[str, str]) -> Grant:
         """The grant (RFC 6749 §5.1); anything else is an error that leaves the session as it is.
@@ -110,8 +118,9 @@ class TokenEndpoint:
         name = str(error) if isinstance(error, str) and error in _CODES else _shown(error, form)
         kind = LoginRequiredError if refused else AuthError
         message = "the refresh token was refused: log in again" if refused else "the login server refused"
+        redirect = ": no redirect is followed" if 300 <= answer.status < 400 else ""
         return kind(
-            f"{message} ({answer.status} {name or 'without an error code'})",
+            f"{message} ({answer.status} {name or 'without an error code'}{redirect})",
             refresh_token_invalid=refused,
             error=name,
             error_description=_shown(description, form),
@@ -121,10 +130,8 @@ class TokenEndpoint:
 
 def bearer(access_token: str) -> Secret:
     """`access_token`; AuthError if it cannot be sent: it is of another scheme than Bearer, or fits into no header."""
-    try:
+    with suppress(ValueError):
         return checked_token(access_token, "the access token")
-    except ValueError:
-        pass
     raise AuthError("the access token is no bearer token, or holds characters that no header can carry: log in again")
 
 

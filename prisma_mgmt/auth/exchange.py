@@ -4,7 +4,9 @@ import json
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias, cast
+from urllib.parse import urlencode
 
 import anyio
 import httpx
@@ -22,6 +24,7 @@ TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
 
 LARGEST = 64 * 1024  # bytes of an answer; what is longer is no answer
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"prisma_mgmt/{__version__}"}
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @frozen
@@ -70,10 +73,10 @@ class Exchange:
         Raises NetworkError.
         """
         within = self.timeout if within is None else within
-        headers = {**_HEADERS, **({"Authorization": f"Bearer {token}"} if token else {})}
+        headers = {**_HEADERS, **(_FORM if form else {}), **({"Authorization": f"Bearer {token}"} if token else {})}
         trail = _Trail(on_sent)
-        extensions = {"trace": trail}
-        request = httpx.Request(method, url, data=form, json=json, headers=headers, extensions=extensions)
+        content, extensions = _encoded(form) if form else None, {"trace": trail}
+        request = httpx.Request(method, url, content=content, json=json, headers=headers, extensions=extensions)
         late = f"no answer within {self.timeout:g} s"
         failed: NetworkError = RequestTimeoutError(late, method=method, url=url)
         with anyio.move_on_after(within):
@@ -149,13 +152,10 @@ class _Trail:
 
         To lose it would be to send a refresh token again that the server has spent.
         """
-        if self._response is None:
-            return None
-        try:
-            answer = self._answer(self._response)
-        except httpx.DecodingError:
-            return None
-        return answer if fields_of(answer) else None
+        with suppress(httpx.DecodingError):
+            if self._response is not None and fields_of(answer := self._answer(self._response)):
+                return answer
+        return None
 
     def _answer(self, response: httpx.Response) -> Answer:
         body = _unpacked(bytes(self._body), response.headers)
@@ -166,6 +166,11 @@ class _Trail:
         with anyio.CancelScope(shield=True):
             for stream in self._streams:
                 await stream.aclose()
+
+
+def _encoded(form: Mapping[str, str]) -> SecretBytes:
+    """A form as it is sent. Half of a surrogate pair goes along: an error about it would hold the whole text."""
+    return SecretBytes(urlencode(form, errors="surrogatepass").encode())
 
 
 def fields_of(answer: Answer) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class GitHubActionsCredentials(Unpickled):
     async def _mint(self) -> _Minted:
         url, token = self._asked()
         shown = await self._granted("GET", url, "GitHub gave no OIDC token", token=token)
-        wanted = {"token": shown["value"]} | ({"expiresInSeconds": self._lifetime} if self._lifetime else {})
+        wanted = {"token": bearer(shown["value"])} | ({"expiresInSeconds": self._lifetime} if self._lifetime else {})
         refusal = "the API gave no token for this repository's workflow: is the repository linked?"
         minted = await self._granted("POST", f"{self._base}/v1/auth/github-actions/token", refusal, json=wanted)
         self._minted = _Minted(bearer(minted["value"]), self._renew_at(minted.get("expiresAt")))
@@ -123,7 +123,7 @@ class GitHubActionsCredentials(Unpickled):
         token = Secret(token or "")
         if not url or not token:
             raise AuthError(
-                "there is no ACTIONS_ID_TOKEN_REQUEST_URL: this is no GitHub Actions workflow, "
+                "there is no ACTIONS_ID_TOKEN_REQUEST_URL: this is not a GitHub Actions workflow, "
                 "or it lacks `permissions: id-token: write`"
             )
         checked_origin(url.partition("?")[0], "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)

@@ -26,9 +26,7 @@ class SessionAuth(httpx.Auth):
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         if (origin := _origin(request.url)) != self._origin:
-            raise ValueError(
-                f"the session's token goes to {_told(self._origin)} only, not to {_told(origin)}: see origin="
-            )
+            raise ValueError(f"the session's token goes to {self._origin} only, not to {origin}: see origin=")
         token = await self._authorize(request, None)
         response = yield request
         if response.status_code == 401:
@@ -52,10 +50,6 @@ class SessionAuth(httpx.Auth):
         raise RuntimeError(f"a session is asynchronous: send this {request.method} with httpx.AsyncClient")
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
-
-
-def _told(origin: tuple[str, str, int | None]) -> str:
-    scheme, host, port = origin
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+def _origin(url: httpx.URL) -> str:
+    """The origin of a URL in its normal form: no user, and no port that goes without saying."""
+    return f"{url.scheme}://{url.netloc.decode()}"

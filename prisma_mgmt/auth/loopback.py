@@ -170,7 +170,7 @@ def _loopback(redirect_uri: str) -> tuple[str, int, str]:
     """The host, the port (0 for a free one) and the path of a redirect_uri on this machine."""
     parts = urlsplit(redirect_uri)
     if parts.scheme != "http" or parts.hostname not in _HOSTS or parts.query:
-        raise ValueError("to log in with a browser, redirect_uri must be such as http://127.0.0.1/callback")
+        raise ValueError("to log in with a browser, redirect_uri must look like http://127.0.0.1/callback")
     if quote(parts.path, safe="%/!$&'()*+,:;=@~") != parts.path or {".", ".."} & set(unquote(parts.path).split("/")):
         raise ValueError("redirect_uri must have a path as browsers send it: quoted, without dots for folders")
     return parts.hostname, parts.port or 0, parts.path

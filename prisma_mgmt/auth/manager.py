@@ -69,7 +69,7 @@ class SessionManager(Closing, Generic[K]):
     def __getitem__(self, user: K) -> OAuthSession:
         """The session of `user` for the event loop that asks; ValueError for a key that stands for nobody."""
         if user is None or (isinstance(user, Sized) and not len(user)):
-            raise ValueError(f"a key must name a user, and {user!r} would stand for everybody who has none")
+            raise ValueError(f"a key must name one user, and {user!r} would be the key of everybody who has none")
         loop = _loop()
         for key in ((user, id(loop)), (user, id(None))):  # the latter was asked for before any loop ran
             session = self._live.get(key)

@@ -39,15 +39,16 @@ class OAuthClient(Closing):
 
     client_id, client_secret: as registered; a secret is sent in the form body, and PKCE is used with it too.
     redirect_uri: where the login server sends the user back, exactly as registered.
-    auth_base_url: the login server.
+    auth_base_url: the login server; https://auth.prisma.io by default.
     issuer: what the login server calls itself in callbacks, if that is not `auth_base_url` without a slash at its end.
     timeout: seconds for one exchange or refresh as a whole; under ten, in which the server forgives a reuse.
     ssl_context: the certificates to trust, in place of those that the environment names.
     transport: an httpx transport to use instead of a connection to the server.
+    allow_http: let `auth_base_url` be plain http to other machines than this one.
     now: gives Unix seconds; what expiry is measured by.
     new_secret: gives states and verifiers, 43 to 128 characters each.
 
-    Raises ValueError for arguments that cannot be right, TypeError for those of a wrong type.
+    Raises ValueError for wrong values, and TypeError for wrong types.
     """
 
     def __init__(
@@ -85,10 +86,11 @@ class OAuthClient(Closing):
 
     @classmethod
     def from_environment(cls, redirect_uri: str | None = None, **options: Any) -> Self:
-        """A client by PRISMA_CLIENT_ID, PRISMA_CLIENT_SECRET, PRISMA_REDIRECT_URI and PRISMA_AUTH_URL.
+        """A client made of PRISMA_CLIENT_ID, PRISMA_CLIENT_SECRET, PRISMA_REDIRECT_URI and PRISMA_AUTH_URL.
 
-        The first has to be set, and so has the third unless `redirect_uri` is given; a blank one counts as not set.
-        `options` are those of the class, and win. Raises ValueError, naming the variable that is missing.
+        PRISMA_CLIENT_ID has to be set, and PRISMA_REDIRECT_URI unless `redirect_uri` is given. A blank one counts as
+        not set. `options` are arguments of the class, used in place of the variables. Raises ValueError, naming the
+        variable that is missing.
         """
         found = {
             "client_id": variable(_REQUIRED["client_id"]),
@@ -98,7 +100,7 @@ class OAuthClient(Closing):
         }
         options = {**{key: value for key, value in found.items() if value}, **options}
         if missing := [name for key, name in _REQUIRED.items() if key not in options]:
-            raise ValueError(f"{' and '.join(f'{name} is not set' for name in missing)} in the environment")
+            raise ValueError(f"set {' and '.join(missing)} in the environment, or pass values as arguments")
         return cls(**options)
 
     def login_url(
@@ -110,10 +112,10 @@ class OAuthClient(Closing):
     ) -> LoginRequest:
         """A new login: its URL, and the state and verifier to keep until the callback (RFC 6749 §4.1.1, RFC 7636).
 
-        scope: the scopes, separated by spaces, or one by one.
+        scope: the scopes, separated by spaces, or as a sequence; by default `workspace:admin offline_access`.
         redirect_uri: where to send the user back this time, if the application has registered more than one place.
 
-        Raises ValueError for extra parameters that would replace the protocol's own, TypeError for what is no text.
+        Raises ValueError for extra parameters that would replace the protocol's own, TypeError for wrong types.
         """
         if isinstance(scope, Sequence) and not isinstance(scope, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
             scope = " ".join(checked_text(one, "each of scope") for one in scope)
@@ -150,8 +152,8 @@ class OAuthClient(Closing):
     ) -> Tokens:
         """The tokens of a login, from its callback and what was kept: `login`, or `verifier` and `expected_state`.
 
-        `callback_url` may be relative. A callback is exchanged once, and never retried (RFC 6749 §4.1.2); it is as good
-        as before if nothing of it was sent. Raises CallbackError, AuthError or NetworkError.
+        `callback_url` may be relative. A callback is exchanged once, and never retried (RFC 6749 §4.1.2). You may use
+        it again only if nothing was sent (`error.unsent`). Raises CallbackError, AuthError or NetworkError.
         """
         with bare:
             callback_url = Secret(checked_text(callback_url, "callback_url"))
@@ -161,8 +163,7 @@ class OAuthClient(Closing):
             form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
             grant = await self._once(kept.state, {**form, "redirect_uri": kept.redirect_uri or self.redirect_uri})
             access_token = bearer(grant.access_token)
-            workspace_id = workspace_of(access_token)
-            if workspace_id is None:
+            if (workspace_id := workspace_of(access_token)) is None:
                 raise AuthError("the access token names no workspace: no workspace_id claim, or no JWT at all")
             expires_at = expiry(grant.expires_in, access_token, self.now())
             return Tokens(workspace_id, access_token, grant.refresh_token, expires_at, grant.scope)
@@ -193,15 +194,15 @@ class OAuthClient(Closing):
     async def refresh(self, tokens: Tokens) -> Tokens:
         """New tokens for old (RFC 6749 §6), keeping what the answer leaves out; a lost answer is asked for again.
 
-        A rotated pair is never judged here, since it has to be stored first: an access token of another scheme than
-        Bearer comes with its scheme before it, and bearer() refuses to have it sent.
+        The new tokens are given back whatever they look like, since they have to be stored first. If an access token is
+        of another scheme than Bearer, the scheme stands before it, and bearer() raises when it is to be sent.
 
         Raises LoginRequiredError if there is no refresh token or it was refused, AuthError, or NetworkError.
         """
         with bare:
             checked_kind(tokens, Tokens, "tokens", "Tokens")
             if not tokens.refresh_token:
-                raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
+                raise LoginRequiredError("there is no refresh token: offline_access was not asked for, or not granted")
             form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
             grant = await self._endpoint.post(self._form(form), again=True)
             return evolve(
@@ -213,8 +214,9 @@ class OAuthClient(Closing):
             )
 
     async def revoke(self, tokens: Tokens) -> bool:
-        """Have the login server forget a login (RFC 7009); False if it publishes no way to (RFC 8414).
+        """Have the login server forget a login (RFC 7009); False if it has no way to.
 
+        It then publishes none (RFC 8414), or there is no refresh token and it revokes no access tokens (RFC 7009 §2).
         Raises AuthError or NetworkError.
         """
         with bare:
@@ -222,15 +224,15 @@ class OAuthClient(Closing):
             origin = "/".join(self._base.split("/")[:3])
             known = f"{origin}/.well-known/oauth-authorization-server{self._base.removeprefix(origin)}"  # RFC 8414 §3.1
             metadata = await self._endpoint.metadata(known)
-            url = metadata.get("revocation_endpoint")
-            if not isinstance(url, str):
+            if not metadata:  # most servers have it there, and those under a path often have it nowhere else
+                metadata = await self._endpoint.metadata(f"{self._base}/.well-known/openid-configuration")
+            if not isinstance(url := metadata.get("revocation_endpoint"), str):
                 return False
             if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/") or not url.isprintable():
                 raise AuthError("the login server's metadata is another server's: nothing was sent there")
             kind = "refresh_token" if tokens.refresh_token else "access_token"
             form = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": kind}
-            await self._endpoint.revoke(str(url), self._form(form))
-            return True
+            return await self._endpoint.revoke(str(url), self._form(form))
 
     def _form(self, grant: Mapping[str, str]) -> dict[str, str]:
         secret = {"client_secret": self._client_secret} if self._client_secret else {}

@@ -87,6 +87,7 @@ class TokenCipher:
         self._box = Box(keys)
 
     def seal(self, text: str, place: str) -> str:
+        """The text, sealed for `place`: open() needs the same place, and one of the keys."""
         return self._box.seal(text, f"prisma-mgmt tokens {place}")
 
     def open(self, sealed: str, place: str) -> str:

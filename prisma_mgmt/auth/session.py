@@ -29,9 +29,9 @@ _COOL_DOWN = 1.0  # seconds after a renewal ahead of expiry that failed before t
 class OAuthSession(Closing):
     """One user's session: a Credentials for any client, over tokens in a storage.
 
-    leeway: seconds before its expiry from which a token is renewed ahead of a call, at most a tenth of what it had
-        left when it was first seen; 0 leaves renewing to the 401.
-    snapshot_ttl: seconds for which the tokens read from the storage serve without another read.
+    leeway: a token that expires within so many seconds is renewed before a call, but never earlier than in the last
+        tenth of the time that it had when it was first seen. With 0 it is renewed after a 401 only.
+    snapshot_ttl: seconds for which tokens are used that were read from the storage, before it is read again.
     on_refreshed, on_signed_out: called with the new tokens, and when the server has ended the session; plain functions
         or coroutine functions, run apart from the refresh. What they raise is logged.
     monotonic: the clock that snapshots and pauses are measured by; expiry is measured by the OAuthClient's.
@@ -42,17 +42,18 @@ class OAuthSession(Closing):
     or with several event loops, gets its sessions from a SessionManager, which sees to both. An OAuthSession for each
     request would not: ten of them over a storage with the three methods only spend the same refresh token ten times.
 
-    What is done with the tokens that are stored when a call needs others:
+    What happens when a call needs another token than its own:
 
-        they are                                what happens
+        the stored tokens are                   what happens
         ------------------------------------    ------------------------------------------------------------------
-        none, or of another access token        nothing is refreshed: that is the answer
-        given by a refresh, never accepted      nothing, for ten seconds: the API's own 401 reaches the caller
-        the fifth ones within ten seconds       nothing, until those are over: one route may answer 401 for ever
-        in trouble at the token endpoint        it is not asked again before Retry-After, or 1, 2, 4 … 30 seconds
-        any other                               the refresh token is spent, once for all who wait
+        none                                    no refresh: the call raises LoginRequiredError
+        newer than the call's own               no refresh: the call goes on with them
+        refreshed, and never accepted yet       no refresh for ten seconds: the caller gets the API's own 401
+        the fifth from refreshes in 10 s        no refresh until those are over: a route may answer 401 for ever
+        those whose last refresh failed         no refresh before Retry-After is over, or else 1, 2, 4 … 30 seconds
+        any others                              one refresh, for all who wait
 
-    And with what a refresh brings, once its answer is back:
+    What happens to the tokens that a refresh brings:
 
         meanwhile                               the new pair is
         ------------------------------------    ------------------------------------------------------------------
@@ -119,7 +120,7 @@ class OAuthSession(Closing):
     async def renew(self, rejected: str) -> str | None:
         """A token other than `rejected`: the stored one if that is another, else a refreshed one.
 
-        None if a refresh has just given `rejected` and the API has never accepted it: another would fare no better.
+        None if a refresh has just given `rejected` and the API has never accepted it: one more would not help.
         Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if a refresh fails.
         """
         rejected = masked(rejected)

@@ -22,7 +22,7 @@ class Tokens:
     """What a login or a refresh gives.
 
     workspace_id: the workspace that the user chose.
-    refresh_token: None if the login did not ask for `offline_access`.
+    refresh_token: None if the login did not ask for `offline_access`, or was not granted it.
     expires_at: when the access token expires, in Unix seconds; None if that is not known.
     scope: the scopes granted, separated by spaces; None if the server did not say.
     extra: the other keys that stood beside these in a stored form, which other programs wrote. They are kept through
@@ -137,10 +137,10 @@ def workspace_of(access_token: str) -> str | None:
 def expiry(expires_in: object, access_token: str, now: float) -> float | None:
     """When an access token that was given `now` (Unix seconds) expires; None if nothing believable says so.
 
-    `expires_in` counts first, then the lifetime between the token's own `iat` and `exp`: both hold on a clock that
-    is wrong.
+    `expires_in` counts first, also as a text of digits, then the lifetime between the token's own `iat` and `exp`: both
+    hold on a clock that is wrong.
     """
-    lifetime = _seconds(expires_in)
+    lifetime = _seconds(float(expires_in) if isinstance(expires_in, str) and expires_in.isdecimal() else expires_in)
     if lifetime is None:
         found = claims(access_token)
         issued, expires = _seconds(found.get("iat"), _LATEST), _seconds(found.get("exp"), _LATEST)

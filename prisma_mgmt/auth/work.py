@@ -88,11 +88,11 @@ class Work(Generic[T]):
         hook: bool = False,
         lasting: bool = True,
     ) -> None:
-        """`hook` is True for the application's own code, which may take for ever: it ends with the program.
+        """`hook` is True for the application's own code. It may never end, so the program's end does not wait for it.
 
-        It may wait for the owner's other work, since nothing of that waits for it. What is not `lasting` ends with the
-        program, too.
-        Those who wait get our own errors and those of `passing` as they are; any other is an AuthError about `name`.
+        A hook may wait for the owner's other work, because that never waits for a hook. The program's end does not wait
+        for a work that is not `lasting`, either.
+        Whoever waits gets our own errors and those of `passing` as they are. Others become an AuthError about `name`.
         """
         self.owner: object = owner
         self.hook: bool = hook

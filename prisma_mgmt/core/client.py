@@ -63,6 +63,7 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
+        """What the API calls this request in its own log, if it says so."""
         return request_id(self.headers)
 
 
@@ -104,7 +105,7 @@ class BaseClient:
         base_url: where the API is; https, or http to this machine (anything with `allow_http`). None means
             PRISMA_MANAGEMENT_API_URL in the environment, else the API's own.
         headers: sent with every request; an `Authorization` among them wins over `auth`.
-        timeout: seconds for one attempt as a whole, from when a connection is free; None for no limit.
+        timeout: seconds for one attempt as a whole, once a connection is free; None for no limit.
         retry: when to try again; RetryPolicy(attempts=1) turns it off.
         max_connections: how many requests travel at once; the others wait their turn. Open logs do not count.
         ssl_context: the certificates to trust, instead of those that SSL_CERT_FILE names or certifi has.
@@ -112,7 +113,7 @@ class BaseClient:
         transport, http_client: an httpx transport or AsyncClient of yours to send with instead; it is not closed here.
             Without one, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count as they do for httpx.
 
-        Raises TypeError or ValueError for arguments that cannot be right.
+        Raises TypeError or ValueError for wrong arguments.
         """
         with bare:
             if not isinstance(allow_http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
@@ -137,7 +138,7 @@ class BaseClient:
     def _changed(self, options: Options, **given: Any) -> Options:
         """`options` with what is given in their place, unless it is UNSET; headers are added to those that are there.
 
-        Raises TypeError or ValueError for what cannot be right.
+        Raises TypeError or ValueError for a wrong one.
         """
         checks: dict[str, Callable[[Any], Any]] = {
             "auth": _auth,
@@ -171,7 +172,7 @@ class BaseClient:
         """A view on this client with other options: the same connections, closed with this client and not before.
 
         It is of the same class and has the same attributes. `headers` are added to the client's own. With `auth=None`
-        its calls are LoginRequiredErrors: a view for somebody without a token never takes the one in the environment.
+        its calls raise LoginRequiredError: a view for somebody without a token never takes the one in the environment.
         """
         with bare:
             view = type(self).__new__(type(self))
@@ -218,7 +219,7 @@ class BaseClient:
             return Response(answer.status, answer.headers, read_any(answer))
 
     def record(self) -> AbstractContextManager[list[Answered]]:
-        """`with client.record() as calls:` what the calls of this task were answered, which models do not tell.
+        """`with client.record() as calls:` collects what the calls of this task were answered, beside their models.
 
         Each has `status`, `headers`, `request_id` and `attempts`. Calls of views count too.
         """
@@ -337,7 +338,7 @@ def _auth(auth: Auth | str | Credentials) -> Auth:
         return Auth(given, "given as auth=", who=given)
     if type(auth).__name__ == "SessionManager":  # which this layer does not know
         raise TypeError("auth must be the session of one user, such as sessions[user], not a SessionManager")
-    checked_methods(auth, "auth, if it is no token,", "access_token", "renew")
+    checked_methods(auth, "auth, unless it is a token,", "access_token", "renew")
     tracked = None
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
         checked_methods(auth, "auth", "accepted", "outdated", "drain")

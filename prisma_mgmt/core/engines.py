@@ -71,7 +71,7 @@ def _trusting_nobody() -> ssl.SSLContext:
 
 
 def engine_for(transport: object, http_client: object, certificates: object, *, idle: float | None) -> Engine:
-    """What to send with; TypeError or ValueError for arguments that cannot be right."""
+    """What to send with; TypeError or ValueError for wrong arguments."""
     _check("transport", transport, httpx.AsyncBaseTransport)
     _check("http_client", http_client, httpx.AsyncClient)
     _check("ssl_context", certificates, ssl.SSLContext)

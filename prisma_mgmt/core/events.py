@@ -39,7 +39,7 @@ class RequestSent(Event):
 
 @frozen
 class AnswerReceived(Event):
-    """An answer has come, whole; of a log, its head. `duration` is in seconds since the request was sent.
+    """A whole answer has come, or the head of a log. `duration` is in seconds since the request was sent.
 
     `engine` is what carried it: "asyncio" for a connection of our own, "httpx", or "transport" or "http_client" for one
     of yours.

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """What the API tells of a thing, or is told: attributes in Python's spelling, equal if they hold the same.
+    """A thing as the API describes it. Its attributes have Python's spelling. Models with the same values are equal.
 
-    `to_dict`, `to_json` and `from_dict` speak the API's own keys. pydantic takes models as fields, FastAPI as bodies
+    `to_dict`, `to_json` and `from_dict` use the API's own keys. pydantic takes models as fields, FastAPI as bodies
     and return values. For orjson and the standard library `default=Model.to_dict` says how a model is written; msgspec
     knows attrs, and would write Python's spelling: give it `to_dict()`.
     """

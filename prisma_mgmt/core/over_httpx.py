@@ -198,8 +198,8 @@ class OwnConnection:
     def reusable(self) -> bool:
         """Return False if something came after the last answer: it would be taken for the next call's answer.
 
-        httpcore asks the socket, before it sends, whether there is more to read, but forgets what it has read already,
-        and has no public name for that. The tests of hostile servers fail if its private names change.
+        Before httpcore sends, it looks if the socket holds more to read. It does not look at bytes that it has read
+        already, and no public name leads to them. If its private names change, the tests of hostile servers fail.
         """
         if self._reply is None or not self._reply.done:
             return False

@@ -195,7 +195,7 @@ class Pager(Generic[T]):
 
 
 class _Coming(Generic[T]):
-    """A page on its way, for one walk."""
+    """The next page, fetched in the background. One walk takes it."""
 
     def __init__(self, cursor: str) -> None:
         self.cursor = cursor

@@ -60,7 +60,7 @@ class Pipeline:
         retry, who = call.options.retry, call.who
         while (seconds := self.gates.open_at(who) - self.clock.monotonic()) > 0 and retry.attempts > 1:
             if self.clock.monotonic() + seconds >= call.until or seconds > retry.max_retry_after:
-                told = "not sent: an earlier answer asked for a longer pause than this call has time for"
+                told = f"not sent: the API asked for a pause, and its last {seconds:.0f} s are too long for this call"
                 error = call.named(RateLimitError(told, status=429))
                 error.retry_after = seconds
                 raise error

@@ -11,7 +11,7 @@ JSONObject: TypeAlias = dict[str, Any]
 
 @frozen
 class Factory:
-    """Gives an object of one model, with the fields that a test names, by their Python names, as it wants them.
+    """Makes the JSON of one model. A test sets the fields that it is about, by their Python names.
 
     Calling it raises TypeError for a field that the model does not have.
     """

@@ -1,8 +1,8 @@
-"""The jobs that people write by hand around an API, as functions over a client and its models.
+"""Jobs that many programs need: wait, ensure that a thing exists, deploy, claim. They are functions over a client.
 
-Wherever a thing is named, its id will do, or a model of it. `timeout` and `interval` are in seconds, and `on_change` is
-called with each new state, for progress. What ran out of time is a TimeoutError that names the last state, and what
-failed is a PrismaError that names it.
+Wherever a thing is asked for, you may give its id or its model. `timeout` and `interval` are in seconds. `on_change` is
+called with each new state, so that you can show progress. A job that runs out of time raises a TimeoutError, and a
+thing that fails raises a PrismaError. Both name the last state.
 """
 
 from prisma_mgmt.recipes.claiming import claim

@@ -25,9 +25,9 @@ async def claim(
     prisma: a client of the workspace that the project is in.
     oauth, callback_url, login: the user's login, as for `OAuthClient.exchange_callback`.
 
-    A project that is in the user's workspace already, or got there although the answer was lost, is claimed just so.
-    Raises CallbackError or AuthError for the login, before anything is transferred, and what the API answers; the login
-    is used up then, and the user logs in once more.
+    If the project is in the user's workspace already, that is a success, too. Raises CallbackError or AuthError for the
+    login, before anything is transferred. Raises an APIError or a NetworkError if the transfer fails. The login is used
+    up then, and the user has to log in once more.
 
     POST /v1/projects/{id}/transfer
     """

@@ -41,7 +41,8 @@ async def deploy(
 
     archive: the code as the API takes it, as bytes or as a file's path.
     port: what the program listens on for HTTP.
-    promote: point the service at it. stop_old: then stop those of the 20 deployments before it that still run.
+    promote: point the service at it.
+    stop_old: then stop those of the 20 deployments before it that still run.
     timeout: seconds for it to come up.
 
     Raises TimeoutError, and PrismaError for a deployment that does not come up (it is left as it is, for its log);

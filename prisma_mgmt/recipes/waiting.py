@@ -31,7 +31,8 @@ async def wait_until(
 
     fetch: gives the thing as it is now, such as `lambda: prisma.databases.get(id)`.
     done, failed: judge it.
-    timeout: seconds for all of it. interval: seconds between two fetches.
+    timeout: seconds for all of it.
+    interval: seconds between two fetches.
     on_change: is called with the first state and with each new one.
 
     Raises TimeoutError, naming the last state; PrismaError if `failed` says so; and what `fetch` raises.

@@ -16,14 +16,15 @@ REDIRECT_URI = "http://127.0.0.1/callback"
 
 
 class Sandbox(LocalPrisma):
-    """A local Prisma: its three APIs and its login server on one port, from entering to leaving.
+    """A local Prisma: its three APIs and its login server on one port, for as long as the `with` block runs.
 
     `with Sandbox() as sandbox:` and `async with Sandbox() as sandbox:` serve it from a thread, on a loopback socket;
     `sandbox.app` serves it in this process without one, through `httpx.ASGITransport(sandbox.app)`.
 
     host, port: where it listens; port 0 is a free one.
-    users: the names of those who may log in, each with a workspace.
-    redirect_uris: where apps may send them back to; a loopback address may have any port.
+    users: the names of those who may log in, each with a workspace; by default there is one.
+    redirect_uris: where apps may send them back to; a loopback address may have any port. By default `/callback` and
+        `/auth/callback` of this machine.
     personality: `strict` revokes a whole login if one of its refresh tokens is used twice; `grace` forgives one reuse
         within ten seconds.
     auto_approve: log in without the consent page.

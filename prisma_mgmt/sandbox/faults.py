@@ -36,7 +36,7 @@ class Fault:
         check(self.code is None or is_text(self.code), "code is text", self.code)
         route = self.route if is_text(self.route) else ""
         good = route == "*" or re.fullmatch("(GET|POST|PUT|PATCH|DELETE) /.*", route) is not None
-        check(good, 'route is "*" or such as "GET /v1/projects"', self.route)
+        check(good, 'route must be "*", or a method and a path such as "GET /v1/projects"', self.route)
         self.left = self.times
 
     def describe(self) -> dict[str, object]:

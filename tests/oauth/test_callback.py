@@ -133,6 +133,13 @@ def test_another_issuer_is_refused_by_plain_comparison(issuer: str) -> None:
     assert "issuer" in str(refusal(callback(code="c", state=STATE, iss=issuer)))
 
 
+def test_the_error_about_another_issuer_names_the_configured_one_only() -> None:
+    """The difference may be a slash, which the argument `issuer` can mend; what came may be anything."""
+    error = refusal(callback(code="c", state=STATE, iss=f"{ISSUER}/canary"))
+    assert f"another issuer than {ISSUER}; see issuer=" in str(error)
+    assert "canary" not in str(error)
+
+
 def test_the_issuer_comes_before_the_error() -> None:
     assert "issuer" in str(refusal(callback(error="access_denied", state=STATE, iss="https://evil.example")))
 

@@ -192,6 +192,14 @@ async def test_a_refused_code_signs_nobody_out() -> None:
     assert type(caught.value) is AuthError
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_token_follows_a_redirect_and_the_error_says_so(status: int) -> None:
+    async with answering(Reply(status, GRANT, headers={"location": "/elsewhere"})) as (server, oauth):
+        with pytest.raises(AuthError, match=f"{status} without an error code: no redirect is followed"):
+            await oauth.refresh(OLD)
+        assert [request.path for request in server.requests] == ["/token"]
+
+
 @pytest.mark.parametrize("empty", [None, ""])
 async def test_an_empty_refresh_token_is_none(empty: str | None) -> None:
     async with answering(Reply(body=GRANT)) as (server, oauth):
@@ -358,6 +366,27 @@ async def test_an_issuer_may_end_in_a_slash() -> None:
                 await oauth.exchange_callback(callback, login)
             with pytest.raises(AuthError, match="another server's"):
                 await oauth.revoke(OLD)
+
+
+HALF = "canary-" * 3 + "\ud800"  # JSON can carry half of a surrogate pair, and UTF-8 cannot
+
+
+async def test_a_token_that_is_no_utf_8_is_sent_and_refused_like_any_other() -> None:
+    """An error that said which character cannot be encoded would hold the whole token."""
+    async with answering(Reply(body={**GRANT, "refresh_token": HALF}), Reply(400, {"error": "invalid_grant"})) as (
+        server,
+        oauth,
+    ):
+        session = OAuthSession(oauth, CountingStorage(OLD))
+        assert await session.renew(OLD.access_token) == ACCESS
+        session.accepted(ACCESS)
+        with pytest.raises(LoginRequiredError) as caught:
+            await session.renew(ACCESS)
+        await session.aclose()
+    assert caught.value.refresh_token_invalid
+    assert "canary" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    assert server.requests[-1].headers["content-type"] == "application/x-www-form-urlencoded"
+    assert server.requests[-1].body.endswith(b"-%ED%A0%80&client_id=client")
 
 
 # Which way it goes

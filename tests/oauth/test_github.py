@@ -179,6 +179,10 @@ async def test_no_refusal_shows_a_secret(monkeypatch: pytest.MonkeyPatch, clock:
                 await credentials.access_token()
             assert leaks(caught.value) == []
             assert caught.value.retry_after == (7 if reply.status == 503 else None)
+        world.github = Reply(body={"value": "canary-\ud800"})  # UTF-8 cannot carry it to the API
+        with pytest.raises(AuthError, match="no bearer token") as caught:
+            await credentials.access_token()
+        assert leaks(caught.value) == []
         world.github = Reply(body={"value": "canary-proof"})
         for reply in (
             Reply(401, {"error": {"message": "canary"}}),

@@ -67,7 +67,7 @@ async def test_another_origin_may_be_given() -> None:
 )
 async def test_to_any_other_origin_it_goes_never(url: str) -> None:
     credentials = Fixed()
-    with pytest.raises(ValueError, match=r"goes to https://api\.prisma\.io:443 only, not to"):
+    with pytest.raises(ValueError, match=r"goes to https://api\.prisma\.io only, not to"):
         await get(url, SessionAuth(credentials))
 
 

@@ -65,3 +65,50 @@ async def test_the_metadata_of_a_server_under_a_path_stands_before_that_path() -
     async with serve(handle) as server:
         base = f"{server.url}/realms/x"
         assert await oauth_at(base).revoke(Tokens("w", "a", "r"))
+
+
+@pytest.mark.parametrize("path", ["", "/realms/x"])
+async def test_metadata_may_be_where_openid_has_it(path: str) -> None:
+    async def handle(request: Request) -> Reply:
+        if request.path == f"{path}/.well-known/openid-configuration":
+            return Reply(body={"issuer": issuer, "revocation_endpoint": f"{base}/revoke"})
+        return Reply(200 if request.path == f"{path}/revoke" else 404, content=b"")
+
+    async with serve(handle) as server:
+        base = issuer = f"{server.url}{path}"
+        assert await oauth_at(base).revoke(Tokens("w", "a", "r"))
+        issuer = server.url + "/elsewhere"
+        with pytest.raises(AuthError, match="another server's"):
+            await oauth_at(base).revoke(Tokens("w", "a", "r"))
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_server_that_cannot_tell_now_is_none_without_a_way(status: int) -> None:
+    async def handle(_: Request) -> Reply:
+        return Reply(status, content=b"", headers={"retry-after": "7"})
+
+    async with serve(handle) as server:
+        with pytest.raises(AuthError, match=str(status)) as caught:
+            await oauth_at(server.url).revoke(Tokens("w", "a", "r"))
+        assert caught.value.retry_after == 7
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("error", ["unsupported_token_type", "invalid_request"])
+@pytest.mark.parametrize("refresh_token", ["r", None])
+async def test_a_server_may_revoke_no_access_tokens(refresh_token: str | None, error: str) -> None:
+    """RFC 7009 §2 asks it to revoke refresh tokens only, and those that are JWTs outlive a revocation."""
+
+    async def handle(request: Request) -> Reply:
+        if request.method == "GET":
+            return Reply(body={"issuer": server.url, "revocation_endpoint": f"{server.url}/revoke"})
+        return Reply(400, {"error": error})
+
+    async with serve(handle) as server:
+        oauth, tokens = oauth_at(server.url), Tokens("w", "a", refresh_token)
+        if refresh_token is None and error == "unsupported_token_type":
+            assert not await oauth.revoke(tokens)
+        else:
+            with pytest.raises(AuthError, match=error):
+                await oauth.revoke(tokens)
+        assert len(server.requests) == 2

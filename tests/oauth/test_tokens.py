@@ -250,7 +250,12 @@ def test_expires_in_counts_from_now(expires_in: float) -> None:
     assert expiry(expires_in, jwt(iat=0, exp=5), NOW) == NOW + expires_in
 
 
-UNBELIEVABLE = [None, "", "3600", "soon", 0, -1, 0.5, 1e12, 10**400, math.nan, math.inf, -math.inf, True, False, [], {}]
+def test_expires_in_may_be_a_text_of_digits() -> None:
+    assert expiry("3600", jwt(iat=0, exp=5), NOW) == NOW + 3600
+
+
+UNBELIEVABLE = [None, "", "soon", 0, -1, 0.5, 1e12, 10**400, math.nan, math.inf, -math.inf, True, False, [], {}]
+UNBELIEVABLE += ["0", "-3600", "+3600", "1e3", " 3600", "3_600", "²", "9" * 10, "9" * 400]
 
 
 @pytest.mark.parametrize("expires_in", UNBELIEVABLE, ids=repr)

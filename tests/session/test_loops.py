@@ -464,7 +464,7 @@ def test_what_holds_secrets_is_neither_pickled_nor_copied(thing: Any, how: Any) 
 
 @pytest.mark.parametrize("key", [None, "", b"", ()])
 def test_a_key_must_name_a_user(key: Any) -> None:
-    with pytest.raises(ValueError, match="a key must name a user"):
+    with pytest.raises(ValueError, match="a key must name one user"):
         manager_of(Rotating())[key]
 
 

@@ -1,4 +1,4 @@
-"""The operations of a document in the form of a description, but for names: every shape stands where it is used."""
+"""Reads the operations of a document into the form of a description. They have no names yet, and no references."""
 
 import json
 import re

@@ -31,13 +31,13 @@ class FileTokenStorage:
     """Keeps tokens in a JSON file that only its owner can read and that is never half written; processes may share it.
 
     path: the file; `~` is the user's home. Two lock files stay beside it.
-    cipher: seals the tokens, bound to the absolute path. Without one, Node programs that keep `workspaceId`,
-        `accessToken` and `refreshToken` can read the file, and every user of the machine could if its file system keeps
-        no modes (Windows' drives in WSL, vfat, CIFS): the first write there is an AuthError.
-    patience: seconds to wait for the lock.
+    cipher: seals the tokens, for this absolute path only. Without one, Node programs that use the keys `workspaceId`,
+        `accessToken` and `refreshToken` can read the file. Some file systems keep no modes (Windows' drives in WSL,
+        vfat, CIFS), so every user of the machine could read it there: without a cipher the first write is an AuthError.
+    patience: seconds to wait for the lock; 25 by default.
 
-    Raises AuthError for a file that holds no tokens, is a symbolic link or, without a cipher, can be read by every
-    user, and leaves it as it is.
+    Raises AuthError, and leaves the file as it is, if it holds no tokens or is a symbolic link, or if every user can
+    read it and there is no cipher.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class FileTokenStorage:
     ) -> None:
         self.path: Path = checked_path(path, "path").absolute()
         if not self.path.name or _BESIDE.fullmatch(self.path.name):
-            raise ValueError("path must name a file, and none of those that are kept beside one")
+            raise ValueError("path must name a file, and not one of those that a storage keeps beside its own")
         self._staging = self.path.with_name(f".{self.path.name}.next")
         self._writing = self.path.with_name(f".{self.path.name}.tmp")
         self._form = Form(str(self.path), cipher)

@@ -58,7 +58,7 @@ class KeyringTokenStorage:
     lock_folder: where the lock files go that keep two processes apart; by default a folder in the user's cache.
     backend: a keyring backend to use instead of the one that the keyring package chooses.
     allow_plain_text: keep tokens in a backend that keeps plain text, such as keyrings.alt's, even without a cipher.
-    patience: seconds to wait for the lock.
+    patience: seconds to wait for the lock; 25 by default.
 
     The tokens count as stored when an entry that lists the parts is written, after they have been read back. Raises
     AuthError if there is no keyring, or one that keeps plain text; nothing is ever written elsewhere instead.

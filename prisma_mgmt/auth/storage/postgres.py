@@ -30,18 +30,18 @@ _TRIES = 10
 class PostgresTokenStorage(ServedStorage, Unpickled):
     """Keeps tokens in a row of a PostgreSQL table, for all processes that use it.
 
-    pool_or_dsn: an `asyncpg.Pool`, whose closing is the caller's, or a URL. What Prisma writes into one is understood:
+    pool_or_dsn: an `asyncpg.Pool`, which you close, or a URL. It may have the settings that Prisma writes into one:
         `schema`, `connection_limit`, `pgbouncer` and the like.
     key: names the user's tokens.
-    table: call `create_table()` once to have it created, and beside it one of the same name with `_locks`.
-    lease: seconds after which the lock of a process that died is free again, and so is that of one whose event loop
-        stalls for so long. It is extended seven times in them.
-    patience: seconds to wait for the lock.
+    table: the name of the table. `create_table()` makes it, and beside it one of the same name with `_locks`.
+    lease: seconds after which the lock of a process is free again, if the process has died or its event loop has stood
+        still for so long; 7 by default. A living process extends its lock seven times in a lease.
+    patience: seconds to wait for the lock; 25 by default.
 
-    A connection of a pool is held for one statement at a time, and never over a refresh. Of a pool, half is used at
-    most, or five connections. By a URL, five are made at most, or what it says in `connection_limit`; they are closed
-    when no statement and no refresh needs them. A pooler may stand before the server. If that hands out transactions,
-    give an asyncpg pool `statement_cache_size=0`.
+    A connection of a pool is held for one statement at a time, and never over a refresh. At most half of a pool is
+    used, or five connections. With a URL at most five are made, or as many as its `connection_limit` says. They are
+    closed when no statement and no refresh needs them. A pooler such as pgbouncer may stand before the server. If it
+    pools transactions, give an asyncpg pool `statement_cache_size=0`.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
             with suppress(_GaveWayError):
                 async with self._connection() as connection:
                     return str(await connection.execute(statement, self._key, *values)).endswith(" 1")
-        raise AuthError(f"PostgreSQL had a statement give way to others {_TRIES} times: too many write {self._name}")
+        raise AuthError(f"PostgreSQL undid a statement {_TRIES} times: too many others write {self._name}")
 
     async def _text(self) -> Secret | None:
         async with self._connection() as connection:
@@ -173,7 +173,7 @@ def _size(pool: Any) -> int:
 def _tables(table: str, schema: str | None) -> tuple[str, str]:
     """Quote the names of the two tables, of tokens and of locks. They are in `schema` if `table` names none."""
     if not _TABLE.fullmatch(table) or any(len(part) + len(_LOCKS) > _LONGEST_NAME for part in table.split(".")):
-        raise ValueError("table must be a plain name of at most 57 characters, with its schema before a dot or without")
+        raise ValueError("table must be a plain name of at most 57 characters, or such a name after schema and dot")
     own, _, name = table.rpartition(".")
     where = own or schema
     before = f"{_quoted(where)}." if where else ""

@@ -47,9 +47,9 @@ class RedisTokenStorage(ServedStorage):
         every storage the same one: at most ten calls are made on it at once, or half of what its pool has.
     key: names the user's tokens; a second key that begins with it, for the lock, is in the same slot of a cluster.
     ttl: seconds after the last write in which tokens that nobody renews are forgotten; None keeps them.
-    lease: seconds after which the lock of a process that died is free again, and so is that of one whose event loop
-        stalls for so long. It is extended seven times in them.
-    patience: seconds to wait for the lock.
+    lease: seconds after which the lock of a process is free again, if the process has died or its event loop has stood
+        still for so long; 7 by default. A living process extends its lock seven times in a lease.
+    patience: seconds to wait for the lock; 25 by default.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ def _checked_client(redis: Any) -> Any:
         raise TypeError("redis must be a client, such as redis.asyncio.Redis.from_url(…), not its URL")
     checked_methods(redis, "redis", "get", "set", "delete", "eval")
     if hasattr(redis, "execute"):
-        raise TypeError("redis must be a client, and no pipeline of one, which answers later")
+        raise TypeError("redis must be a client, and no pipeline: that answers later")
     if hasattr(redis, "__enter__") and not hasattr(redis, "__aenter__"):
         raise TypeError("redis must be an asyncio client, such as redis.asyncio.Redis; this one is synchronous")
     return redis

@@ -80,8 +80,7 @@ class FileTokenStorage:
         self._make_folder()
         if self._staging.exists():
             with self._writing_alone():
-                found = self._read()
-                if found is not None:
+                if (found := self._read()) is not None:
                     self._put(found)
                 self._staging.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """Waiting for a lock that another process may hold, without blocking anybody else."""
 
 import logging
+import os
 import random
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -55,6 +56,9 @@ async def until(
 
 # Locks that a server keeps
 
+# The owners of those that were not released, by place and process: storages come and go with the requests they serve.
+_left: dict[tuple[str, int], str] = {}
+
 
 @define(eq=False)
 class _Holder:
@@ -88,12 +92,11 @@ class LeaseLock:
     extend: Callable[[str], Awaitable[Any]]
     release: Callable[[str], Awaitable[Any]]
     jitter: Callable[[], float] = field(default=random.random, kw_only=True)
-    _left: str | None = field(default=None, init=False)  # the owner, if it was not released
 
     @asynccontextmanager
     async def held(self) -> AsyncGenerator[None]:
-        holder, before = _Holder(self, self._left or secrets.token_hex(16)), holding.get()
-        holder.left, self._left = self._left is not None, None
+        left = _left.pop((self.place, os.getpid()), None)
+        holder, before = _Holder(self, left or secrets.token_hex(16), left=left is not None), holding.get()
         holding.set(holder)
         try:
             await self._take(holder)
@@ -103,7 +106,7 @@ class LeaseLock:
             holder.done.set()
             try:
                 if holder.left:
-                    self._left = holder.owner  # whoever asks for it here goes on with it, before all others
+                    _left[self.place, os.getpid()] = holder.owner  # this process goes on with it before all others
                 else:
                     with anyio.move_on_after(self.seconds, shield=True):  # by then it has ended by itself
                         # also after a cancellation that may have come between asking and knowing

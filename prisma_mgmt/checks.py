@@ -93,12 +93,12 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     return checked
 
 
-def checked_seconds(value: Any, name: str, *, least: float = 0.0, most: float = 1e300) -> float:
+def checked_seconds(value: Any, name: str, *, least: float = 0.0) -> float:
     """`value`, a number of seconds of at least `least`; TypeError or ValueError, naming `name`, for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not least <= value <= most:
-        raise ValueError(f"{name} must be at least {least:g} seconds, not {value!r}")
+    if not least <= value <= 1e300:
+        raise ValueError(f"{name} must be at least {least:g} seconds and finite, not {value!r}")
     return float(value)
 
 

@@ -32,20 +32,23 @@ class PrismaError(Exception):
     """Base of every exception of this package.
 
     `method` and `url` name the call that it is about, if there was one, and `attempts` says how often it was sent.
+    `request_id` is that of its answer, to quote to Prisma's support. The text is one line, whatever a server said.
     """
 
     method: str = ""
     url: str = ""
     attempts: int = 1
+    request_id: str | None = None
 
     @property
     def _call(self) -> str:
-        """The call, for the error's text."""
+        """The call and its answer, for the error's text."""
         call = f": {self.method} {self.url}" if self.url else ""
-        return f"{call} (tried {self.attempts} times)" if self.attempts > 1 else call
+        tried = f" (tried {self.attempts} times)" if self.attempts > 1 else ""
+        return call + tried + (f" [request {_line(self.request_id)}]" if self.request_id else "")
 
     def __str__(self) -> str:
-        return f"{super().__str__()}{self._call}"
+        return f"{_line(super().__str__())}{self._call}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Most subclasses take keyword-only arguments, which Exception's own pickling cannot give back.
@@ -97,8 +100,7 @@ class APIError(PrismaError):
     def __str__(self) -> str:
         code = f" {_line(self.code)}" if self.code else ""
         hint = f" ({_line(self.hint)})" if self.hint else ""
-        request_id = f" [request {self.request_id}]" if self.request_id else ""
-        return f"{self.status}{code}: {_line(self.message)}{hint}{self._call}{request_id}"
+        return f"{self.status}{code}: {_line(self.message)}{hint}{self._call}"
 
 
 def _line(said: str) -> str:
@@ -174,10 +176,6 @@ class NetworkError(PrismaError):
         self.status = status
         self.request_id = request_id
 
-    def __str__(self) -> str:
-        request_id = f" [request {self.request_id}]" if self.request_id else ""
-        return f"{super().__str__()}{request_id}"
-
 
 class RequestTimeoutError(NetworkError):
     """No whole answer within the time allowed."""
@@ -205,10 +203,6 @@ class DecodeError(PrismaError):
         self.status = status
         self.request_id = request_id
         self.path = path
-
-    def __str__(self) -> str:
-        request_id = f" [request {self.request_id}]" if self.request_id else ""
-        return f"{super().__str__()}{request_id}"
 
 
 class StreamError(PrismaError):

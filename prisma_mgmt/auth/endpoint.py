@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import unquote, unquote_plus
 
@@ -40,8 +39,9 @@ class Grant:
 class TokenEndpoint:
     """Posts grants to one URL.
 
-    A grant that may be asked for again after a lost answer gets two thirds of the timeout for the first try, so that
-    the second still falls into the ten seconds in which the server forgives it.
+    A grant that may be asked for again after a lost answer gets five sixths of the timeout for the first try. The
+    second still falls into the ten seconds in which the server forgives it. A slow server is left in peace for as long
+    as that allows: if it forgives nothing, it takes the second try for a theft.
     """
 
     def __init__(self, url: str, exchange: Exchange, *, now: Callable[[], float] = time.time) -> None:
@@ -63,7 +63,7 @@ class TokenEndpoint:
         if not again:
             return await ask(timeout)
         try:
-            return await ask(timeout * 2 / 3)
+            return await ask(timeout * 5 / 6)
         except NetworkError as error:
             first = error  # the answer is lost, and the refresh token may be spent: ask for its successor at once
         try:
@@ -128,10 +128,19 @@ class TokenEndpoint:
         )
 
 
+def sendable(access_token: str) -> bool:
+    """Return True if an access token can stand in a header: it is of no other scheme than Bearer, and fits there."""
+    try:
+        checked_token(access_token, "the access token")
+    except ValueError:
+        return False
+    return True
+
+
 def bearer(access_token: str) -> Secret:
-    """`access_token`; AuthError if it cannot be sent: it is of another scheme than Bearer, or fits into no header."""
-    with suppress(ValueError):
-        return checked_token(access_token, "the access token")
+    """`access_token`; AuthError if it cannot be sent."""
+    if sendable(access_token):
+        return Secret(access_token.strip())
     raise AuthError("the access token is no bearer token, or holds characters that no header can carry: log in again")
 
 

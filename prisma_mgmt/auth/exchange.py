@@ -127,9 +127,11 @@ class _Trail:
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         if event == "connection.connect_tcp.complete":
             self._streams.append(info["return_value"])
-        # a proxy's CONNECT is not yet the request
-        elif event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
-            self.note()
+        elif event.endswith((".send_request_headers.started", ".send_request_body.started")):
+            if anyio.current_time() >= anyio.current_effective_deadline():
+                await anyio.sleep_forever()  # until that is noticed: the event loop has stalled, and it is too late
+            if info["request"].method != b"CONNECT":  # a proxy's, which is not yet the request
+                self.note()
 
     def note(self) -> None:
         self.sent = True

@@ -5,8 +5,8 @@ from typing import Self
 
 from attrs import evolve, frozen
 
+from prisma_mgmt.auth.endpoint import sendable
 from prisma_mgmt.auth.tokens import Tokens, same, workspace_of
-from prisma_mgmt.checks import checked_token
 from prisma_mgmt.errors import AuthError
 
 
@@ -38,7 +38,7 @@ class Held:
         if same(tokens, self.tokens) and (tokens is None or tokens.expires_at in (None, self.expires_at)):
             return evolve(self, read_at=read_at)
         renew_at = math.inf
-        if tokens is not None and not sendable(tokens):
+        if tokens is not None and not sendable(tokens.access_token):
             renew_at = -math.inf  # the API will never have a 401 for it
         elif tokens is not None and tokens.expires_at is not None and leeway:
             renew_at = tokens.expires_at - min(leeway, max(0.0, tokens.expires_at - now) / 10)
@@ -65,16 +65,7 @@ class Held:
 
 def good(tokens: Tokens, now: float) -> bool:
     """Return True unless the access token is known to have expired, or cannot be sent."""
-    return (tokens.expires_at is None or now < tokens.expires_at) and sendable(tokens)
-
-
-def sendable(tokens: Tokens) -> bool:
-    """Return True if the access token can stand in a header as a bearer token."""
-    try:
-        checked_token(tokens.access_token, "the access token")
-    except ValueError:
-        return False
-    return True
+    return (tokens.expires_at is None or now < tokens.expires_at) and sendable(tokens.access_token)
 
 
 def switched(tokens: Tokens) -> bool:

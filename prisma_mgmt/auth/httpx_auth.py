@@ -36,7 +36,9 @@ class SessionAuth(httpx.Auth):
                 return
             token = await self._authorize(request, renewed)
             response = yield request
-        if response.status_code != 401 and isinstance(self._session, TrackedCredentials):
+        # a gateway may give the others before anybody has looked at the token
+        looked = response.status_code < 500 and response.status_code not in (400, 401, 408, 429)
+        if looked and isinstance(self._session, TrackedCredentials):
             self._session.accepted(token)
 
     async def _authorize(self, request: httpx.Request, token: str | None) -> Secret:

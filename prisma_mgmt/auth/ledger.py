@@ -62,8 +62,8 @@ class Ledger:
     ours: what the storage was last brought to hold from here, as far as is known.
     spent: the marks of the pairs that were replaced from here, the latest last. They are never used again.
     unsaved: what the storage is being brought to hold, or could not take yet.
-    unproven: when the latest refreshes were, on the monotonic clock, and hashes of what they gave, if the API has
-        accepted nothing since.
+    unproven: when the latest refreshes were, on the monotonic clock, and hashes of the tokens that they gave, without
+        those that the API has accepted.
     refreshes: when the latest refreshes were, accepted or not.
     keep: where a ledger is kept that others need though no session does: see ledger_of().
     used: when something was last to be stored, on the monotonic clock.
@@ -164,11 +164,9 @@ def ledger_of(
 def _sweep(keep: OrderedDict[Ledger, None], now: float) -> None:
     """Let go of the ledgers that nobody needs any longer, the oldest first."""
     while keep and now - (oldest := next(iter(keep))).used > _LAG:
-        if oldest.unsaved is None:
-            del keep[oldest]
-        else:
-            oldest.used = now
-            keep.move_to_end(oldest)
+        del keep[oldest]
+        if oldest.unsaved is not None:
+            oldest.used, keep[oldest] = now, None
 
 
 def _renew_guard() -> None:

@@ -73,11 +73,11 @@ class SessionManager(Closing, Generic[K]):
         loop = _loop()
         for key in ((user, id(loop)), (user, id(None))):  # the latter was asked for before any loop ran
             session = self._live.get(key)
-            if session is not None and session.bind(loop):
+            if session is not None and session.loop.bind(loop):
                 break
         else:
             session = self._new(user)
-            session.bind(loop)
+            session.loop.bind(loop)
         self._live[user, id(loop)] = session
         return session
 
@@ -94,8 +94,11 @@ class SessionManager(Closing, Generic[K]):
         could not be closed.
         """
         loop, failures = _loop(), list[Exception]()
-        live = [(ref.key[0], session) for ref in self._live.valuerefs() if (session := ref()) and session.serves(loop)]
         unsaved = [ref.key for ref in self._ledgers.valuerefs() if (ledger := ref()) and ledger.unsaved]
+        closing: dict[K, OAuthSession | None] = dict.fromkeys(unsaved)
+        for ref in self._live.valuerefs():
+            if (session := ref()) and session.loop.serves(loop):
+                closing[ref.key[0]] = session
 
         async def close(user: K, session: OAuthSession | None) -> None:
             try:
@@ -103,10 +106,9 @@ class SessionManager(Closing, Generic[K]):
             except Exception as error:  # storage_for is user code, and may raise anything
                 failures.append(error)
 
-        named = {user for user, _ in live}
         async with anyio.create_task_group() as group:
-            for user, session in dict.fromkeys([*live, *((user, None) for user in unsaved if user not in named)]):
-                group.start_soon(close, user, session)
+            for one in closing.items():
+                group.start_soon(close, *one)
         if failures:
             raise failures[0]
 

@@ -13,7 +13,7 @@ from prisma_mgmt.auth.ledger import mark
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.auth.vault import Vault
-from prisma_mgmt.auth.work import Work, fresh, tell
+from prisma_mgmt.auth.work import Work, ended, fresh, tell
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.masks import strip
 
@@ -25,7 +25,7 @@ _PATIENT = 3600.0  # seconds that a server may ask for; a session that waits for
 _REMEMBERED = 10_000  # troubles, of all users together
 
 
-class Flight(Work[Tokens]):
+class Flight(Work[Tokens | None]):
     """A refresh under way. It carries its own fences: login and logout mark it, and nobody compares numbers.
 
     token: the access token that it is to replace.
@@ -47,19 +47,9 @@ class Flight(Work[Tokens]):
         self.revoke = self.revoke or revoke
         self.told.set()
 
-    async def tokens(self) -> Tokens | None:
+    def outcome(self) -> Tokens | None:
         """What the refresh brought, None if it was overtaken. What it raised is raised as an error of one's own."""
-        self.refuse_owner()
-        await self.told.wait()
-        if self.overtaken:
-            return None
-        try:
-            tokens = await self.wait()
-        except (AuthError, NetworkError):
-            if self.overtaken:
-                return None
-            raise
-        return None if self.overtaken else tokens
+        return None if self.overtaken else super().outcome()
 
 
 @frozen
@@ -158,7 +148,7 @@ class Renewal:
         except LoginRequiredError:
             raise
         except Exception as error:  # a client or a transport of the user's may raise anything
-            failure = error if isinstance(error, AuthError | NetworkError) else _ended_with(error)
+            failure = error if isinstance(error, AuthError | NetworkError) else ended("the refresh", error)
             _remember(key, Trouble.after(failure, trouble, self.monotonic()))
             raise fresh(failure) from failure.__cause__
         _troubles.pop(key, None)
@@ -173,15 +163,10 @@ class Renewal:
         trouble = _troubles.get(mark(tokens))
         return 0.0 if trouble is None else max(0.0, trouble.until - self.monotonic())
 
-    def accepted(self) -> None:
-        """Note that the API accepted a token: should it reject it later, a refresh is worth while."""
-        self.vault.ledger.unproven = ()
-
-
-def _ended_with(error: Exception) -> AuthError:
-    failure = AuthError(f"the refresh ended with {type(error).__name__}")
-    failure.__cause__ = error
-    return failure
+    def accepted(self, token: str) -> None:
+        """Note that the API accepted a token: should it reject that later, a refresh is worth while."""
+        ledger = self.vault.ledger
+        ledger.unproven = tuple(one for one in ledger.unproven if one[1] != hash(token))
 
 
 def _remember(key: bytes, trouble: Trouble) -> None:

@@ -90,7 +90,7 @@ class OAuthSession(Closing):
         self._renewal = Renewal(oauth, self._vault, monotonic, on_refreshed, on_signed_out)
         self._leeway = checked_seconds(leeway, "leeway")
         self._snapshot_ttl = checked_seconds(snapshot_ttl, "snapshot_ttl")
-        self._loop = LoopGuard("session")
+        self.loop: LoopGuard = LoopGuard("session")
         self._held = Held()
         self._written: object = None  # the write by this process that is known here
         self._reading: Work[None] | None = None
@@ -103,7 +103,7 @@ class OAuthSession(Closing):
 
         Raises LoginRequiredError if nobody is logged in, and what a refresh raises.
         """
-        self._loop.check()
+        self.loop.check()
         while True:
             if not self._is_fresh():
                 await self._read()
@@ -124,11 +124,11 @@ class OAuthSession(Closing):
         Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if a refresh fails.
         """
         rejected = masked(rejected)
-        self._loop.check()
+        self.loop.check()
         checked_text(rejected, "rejected")
         while True:
             flight = self._joined(rejected, rejected=True)
-            tokens = await flight.tokens()
+            tokens = await flight.wait()
             if tokens is None:
                 continue
             if tokens.access_token != rejected:
@@ -136,24 +136,19 @@ class OAuthSession(Closing):
             if flight.token == rejected:
                 return None
 
-    def accepted(self, token: str) -> None:  # noqa: ARG002  # the signature of the seam
+    def accepted(self, token: str) -> None:
         """Note that the API accepted `token`; should it reject one later, a refresh is worth while again."""
-        self._renewal.accepted()
+        self._renewal.accepted(token)
 
     def outdated(self, token: str) -> bool:
         """Return True if `token` would only cost a 401: it is not the one in use, or the API has rejected it."""
-        flight = self._flight
-        if flight is not None and flight.under_way and flight.rejected and flight.token == token:
-            return True
+        flight, ledger = self._flight, self._vault.ledger
+        if flight is not None and flight.under_way:
+            if flight.rejected and flight.token == token:
+                return True
+        elif self._written is not ledger.written:  # another event loop has stored since, or logged out
+            return ledger.ours is None or ledger.ours.access_token != token
         return self._held.outdates(token)
-
-    def bind(self, loop: object) -> bool:
-        """Bind a session that no event loop has used yet to this one; False if it serves another one already."""
-        return self._loop.bind(loop)
-
-    def serves(self, loop: object) -> bool:
-        """Return True if the session is bound to this event loop."""
-        return self._loop.serves(loop)
 
     async def drain(self) -> None:
         """Wait for a refresh under way, and for what else must not be lost; clients call this when they close."""
@@ -171,7 +166,7 @@ class OAuthSession(Closing):
 
     async def tokens(self) -> Tokens | None:
         """The user's tokens, None if nobody is logged in."""
-        self._loop.check()
+        self.loop.check()
         await self._read()
         return self._held.tokens
 
@@ -190,7 +185,7 @@ class OAuthSession(Closing):
         """
         callback_url = masked(callback_url)  # before anything is raised: a traceback would show them
         verifier, expected_state = masked(verifier), masked(expected_state)
-        self._loop.check()
+        self.loop.check()
 
         async def log_in() -> Tokens:
             tokens = await self._oauth.exchange_callback(
@@ -212,7 +207,7 @@ class OAuthSession(Closing):
         With `revoke` the login server is asked to forget them too, if it publishes a way to. The tokens are gone
         here even if that fails, with AuthError or NetworkError.
         """
-        self._loop.check()
+        self.loop.check()
         known = self._held.tokens
         self._switch(None, revoke=revoke)
         await Work(self, lambda: self._forget(known, revoke), name="the logout").wait()
@@ -227,7 +222,7 @@ class OAuthSession(Closing):
                 except AuthError as error:
                     faults.append(error)
             try:
-                await self._vault.clear(tokens)
+                await self._vault.put(None, tokens)
             except AuthError as error:
                 faults.append(error)
             self._switch(None, revoke=revoke)
@@ -317,11 +312,9 @@ class OAuthSession(Closing):
             return tokens.access_token
         flight = self._joined(tokens.access_token, rejected=not usable)
         try:
-            found = await flight.tokens()
-        except LoginRequiredError:
-            raise
-        except (AuthError, NetworkError):
-            if not usable:
+            found = await flight.wait()
+        except (AuthError, NetworkError) as error:
+            if not usable or isinstance(error, LoginRequiredError):
                 raise
             if same(tokens, self._held.tokens):  # or another process has stored since, or logged out
                 pause = self._renewal.paused(tokens) or _COOL_DOWN

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 from prisma_mgmt.auth.ledger import Ledger, mark
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
 from prisma_mgmt.auth.tokens import Tokens, same
-from prisma_mgmt.auth.work import timed
+from prisma_mgmt.auth.work import timed, uncut
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, PrismaError
 
@@ -76,7 +76,7 @@ class Vault:
     async def latest(self) -> Tokens | None:
         """As read(), for whoever holds `writing()`."""
         try:
-            return await self._settle()
+            return await self._settle(await self._get())
         except AuthError as error:
             if self.ledger.unsaved is None:
                 raise
@@ -102,25 +102,24 @@ class Vault:
 
     # Writing
 
-    async def _settle(self) -> Tokens | None:
-        """Bring the storage to what it should hold, if that is still due; gives what it holds then."""
-        stored, unsaved = await self._get(), self.ledger.unsaved
+    async def _settle(self, stored: Tokens | None) -> Tokens | None:
+        """Bring the storage from `stored` to what it should hold, if that is still due; give what it holds then."""
+        unsaved = self.ledger.unsaved
         if unsaved is None:
             return self._believed(stored)
         if unsaved.due(stored):
             self.ledger.spend(stored, keep=unsaved.wanted)  # a storage that lags may give it again
-            written = await self._bring(unsaved.wanted, stored)
-            stored = unsaved.wanted if written else await self._get()
-            if not written and evolve(unsaved, blind=False).due(stored):  # it lags behind; another chance will come
-                return unsaved.wanted
+            stored = await self._bring(unsaved.wanted, stored)
+            if not same(stored, unsaved.wanted) and evolve(unsaved, blind=False).due(stored):
+                return unsaved.wanted  # it lags behind; another chance will come
         self.ledger.settle(stored)
         return stored
 
-    async def _bring(self, wanted: Tokens | None, stored: Tokens | None) -> bool:
-        """Bring the storage from `stored` to `wanted`; False if somebody else was faster."""
+    async def _bring(self, wanted: Tokens | None, stored: Tokens | None) -> Tokens | None:
+        """Bring the storage from `stored` to `wanted`, and give what it holds then: somebody else may be faster."""
         if self._shared is None or stored is None or same(stored, wanted):
             await self._set(wanted)
-            return True
+            return wanted
         shared = self._shared
         if wanted is None:
             done = await self._asked(lambda: shared.clear_tokens_if_current(stored))
@@ -130,11 +129,10 @@ class Vault:
             kind = type(done).__name__
             del done  # a traceback would show it
             raise AuthError(f"a token storage must say True if it has replaced the tokens, else False, not {kind}")
-        return bool(done)
+        return wanted if done else await self._get()
 
     async def _set(self, wanted: Tokens | None) -> None:
-        storage = self._storage
-        await self._asked(storage.clear_tokens if wanted is None else lambda: storage.set_tokens(wanted))
+        await self._asked(self._storage.clear_tokens if wanted is None else lambda: self._storage.set_tokens(wanted))
 
     async def replace(self, old: Tokens, new: Tokens) -> bool:
         """Store a rotated pair in place of `old`; False if somebody else has stored since, or logged out.
@@ -144,30 +142,23 @@ class Vault:
         if self._overtaken(old):
             return False
         pending = self.ledger.unsaved
-        unsaved = self.ledger.want(new, old)
+        self.ledger.want(new, old)
         try:
             stored = await self._get() if self._shared is None or pending else old
-            replaced = unsaved.due(stored) and await self._bring(new, stored)
+            return same(await self._settle(stored), new)
         except AuthError as error:
             self._report_unsaved(error)
             return True
-        self.ledger.settle(new if replaced else stored)
-        return replaced
 
     def _overtaken(self, tokens: Tokens) -> bool:
         """Return True if a login or a logout in another event loop replaced `tokens`, and is still to be stored."""
         return self.ledger.unsaved is not None and not same(self.ledger.unsaved.wanted, tokens)
 
-    async def put(self, tokens: Tokens, known: Tokens | None = None) -> None:
-        """Store a login's tokens in place of those `known`. If that fails it is remembered, and it is an AuthError."""
-        await self._overwrite(tokens, known)
+    async def put(self, wanted: Tokens | None, known: Tokens | None = None) -> None:
+        """Store a login's tokens, or none after a logout, whatever the storage holds; `known` is what was in use.
 
-    async def clear(self, known: Tokens | None = None) -> None:
-        """Forget the tokens. If that fails it is remembered, and it is an AuthError; `known` is what was in use."""
-        await self._overwrite(None, known)
-
-    async def _overwrite(self, wanted: Tokens | None, known: Tokens | None) -> None:
-        """Bring the storage to `wanted`, whatever it holds."""
+        If that fails it is remembered, and it is an AuthError.
+        """
         try:
             stored, blind = await self._get(), False
         except AuthError:
@@ -195,7 +186,7 @@ class Vault:
             with anyio.fail_after(patience):
                 async with self.writing():
                     if self.ledger.unsaved is not None:
-                        await self._settle()
+                        await self._settle(await self._get())
         except TimeoutError as error:
             name = type(self._storage).__name__
             raise AuthError(f"the token storage {name} did not take the tokens within {patience:g} s") from error
@@ -241,8 +232,8 @@ class Vault:
     async def _asked(self, call: Callable[[], Awaitable[T]]) -> T:
         """What one call of the storage gives. Whatever it raises, and its silence, is an AuthError with the cause."""
         try:
-            with timed(), anyio.fail_after(self._patience.storage):
-                return await call()
+            with timed(), anyio.fail_after(self._patience.storage) as scope:
+                return await uncut(call, scope)
         except AuthError:
             raise
         except BaseException as error:  # a storage is user code, and may raise anything

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
+from traceback import clear_frames
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -64,6 +65,13 @@ def fresh(error: E) -> E:
     if notes := getattr(mine, "__notes__", None):
         mine.__notes__ = list(notes)
     return mine
+
+
+def ended(name: str, error: BaseException) -> AuthError:
+    """What to tell of an error that is none of ours."""
+    told = AuthError(f"{name} ended with {type(error).__name__}")
+    told.__cause__ = error
+    return told
 
 
 def closed(loop: object) -> bool:
@@ -126,6 +134,8 @@ class Work(Generic[T]):
                 self._result.append(await function())
         except BaseException as error:  # whatever it is, those who wait are to have it
             self._error = error
+            if isinstance(error, PrismaError):  # its cause may keep frames of the user's code, which know their callers
+                clear_frames(error.__traceback__)
             strip(error)  # our frames hold tokens, and would keep the session alive
             if isinstance(error, anyio.get_cancelled_exc_class()) or (self.task and isinstance(error, _ENDS)):
                 raise  # the event loop is shutting down; in trio only a cancellation may leave its tasks
@@ -133,8 +143,10 @@ class Work(Generic[T]):
             del function
             self._finish()
 
-    def _finish(self, _: object = None) -> None:
+    def _finish(self, task: asyncio.Task[None] | None = None) -> None:
         """Let all go on who wait. A task that was cancelled before its first step comes here, too."""
+        if task is not None and not task.cancelled():
+            task.exception()  # what ends the program has been raised by the loop, and asyncio need not warn of it
         if self.done.is_set():
             return
         if self._error is None and not self._result:
@@ -153,31 +165,27 @@ class Work(Generic[T]):
 
     async def wait(self) -> T:
         """The result. A failure is raised as an exception of the caller's own."""
-        self.refuse_owner()
+        if self.owner is not None:
+            _refuse(self.owner)
         await self.told.wait()
+        return self.outcome()
+
+    def outcome(self) -> T:
+        """The result for one of those who were told to wait no longer."""
         if self._error is None:
             return self._result[0]
         if isinstance(self._error, self._passing):
             raise fresh(self._error) from self._error.__cause__
-        raise AuthError(f"{self._name} ended with {type(self._error).__name__}") from self._error
-
-    def refuse_owner(self) -> None:
-        """Raise RuntimeError if it is work of the same owner that is about to wait for this."""
-        if self.owner is not None:
-            _refuse(self.owner)
-
-    def end(self) -> None:
-        """Run what `finally` says in the middle of work whose event loop was closed, since nothing else will."""
-        if self.task is not None and isinstance(coroutine := self.task.get_coro(), Coroutine):
-            with suppress(Exception):  # whatever it meets without its loop, it is over
-                coroutine.close()
+        raise ended(self._name, self._error)
 
 
 def _let_go() -> None:
-    """End the work of event loops that were closed in the middle of it."""
+    """Run what `finally` says in the middle of work whose event loop was closed, since nothing else will."""
     for loop in [one for one in list(_running) if closed(one)]:
         for work in _running.pop(loop, set()):
-            work.end()
+            if work.task is not None and isinstance(coroutine := work.task.get_coro(), Coroutine):
+                with suppress(Exception):  # whatever it meets without its loop, it is over
+                    coroutine.close()
 
 
 class _LastingTask(asyncio.Task[None]):
@@ -187,28 +195,60 @@ class _LastingTask(asyncio.Task[None]):
     """
 
     timed: bool = False  # True in a call of the user's code, whose timers may cancel it
-
-    def __init__(
-        self, coro: Coroutine[Any, Any, None], *, loop: asyncio.AbstractEventLoop, context: Context
-    ) -> None:  # typeshed's signature differs between releases
-        super().__init__(coro, loop=loop, context=context)
+    refused: int = 0  # cancellations that came to nothing
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Do nothing, unless a scope of anyio's cancels it, or a timer in the user's code, which no task runs."""
-        if not self.get_loop().is_running():
-            return False
+        loop = self.get_loop()
         scoped = isinstance(msg, str) and msg.startswith("Cancelled ")  # via a cancel scope, as anyio says
-        return (
-            super().cancel(msg) if scoped or (self.timed and asyncio.current_task(self.get_loop()) is None) else False
-        )
+        if loop.is_running() and (scoped or (self.timed and asyncio.current_task(loop) is None)):
+            return super().cancel(msg)
+        self.refused += 1
+        return False
+
+    def disturbed(self, refused: int, error: BaseException | None = None) -> bool:
+        """Return True if anybody has cancelled it since it had refused so often, and make nothing of that.
+
+        A cancellation that it did not refuse counts if it is the `error` that a call has ended with. Timers and groups
+        of tasks make another one of theirs.
+        """
+        cut = isinstance(error, asyncio.CancelledError) and self.cancelling() > 0
+        while self.cancelling():
+            self.uncancel()
+        return cut or self.refused > refused
+
+
+def _lasting_task() -> _LastingTask | None:
+    """The task of the work that runs here, if only that ends it."""
+    work = _current.get()
+    return work.task if work is not None and isinstance(work.task, _LastingTask) else None
+
+
+async def uncut(call: Callable[[], Awaitable[T]], scope: anyio.CancelScope) -> T:
+    """What a call of the user's code in `scope` gives; it is made again if somebody cancels all tasks meanwhile.
+
+    asyncio.run() does so at the program's end. That spares the work, and not the tasks that the user's code has started
+    in it; a group of tasks then ends as if they had done what they were for. The handler of a signal does not even
+    spare the work, since it looks like a timer.
+    """
+    task = _lasting_task()
+    while True:
+        refused = 0 if task is None else task.refused
+        try:
+            result = await call()
+        except (Exception, asyncio.CancelledError) as error:
+            if task is None or scope.cancel_called or not task.disturbed(refused, error):
+                raise
+        else:
+            if task is None or scope.cancel_called or not task.disturbed(refused):
+                return result
 
 
 @contextmanager
 def timed(allowed: bool = True) -> Generator[None]:
     """Let timers cancel what is inside, as drivers of databases have them; or let none, inside of that."""
-    work = _current.get()
-    task = None if work is None else work.task
-    if not isinstance(task, _LastingTask):
+    task = _lasting_task()
+    if task is None:
         yield
         return
     before, task.timed = task.timed, allowed

@@ -26,7 +26,8 @@ _BOM = b"\xef\xbb\xbf"
 _JSON_TYPE = r"(?i)[\w.+-]+/([\w.-]+\+)?json\b"  # compiled when it is needed
 _FIRST_WORDS = 100  # characters of an error that is text
 _LOOKED_AT = 4_000  # characters of it in which they are looked for: what is longer may take long
-_MESSAGES = ("message", "errorDescription", "error_description", "detail", "title")
+_MESSAGES = ("message", "errorDescription", "error_description", "detail", "errors", "issues", "title")
+_DETAILS = ("details", "errors", "issues")
 _CHARSETS = r"utf-?8|utf-?16|us-ascii|ascii|latin-?1|iso-8859-\d+|windows-125\d"  # Python's own ones may take for ever
 
 _ERRORS: dict[int, type[APIError]] = {
@@ -114,7 +115,7 @@ def api_error(answer: Answer, now: float) -> APIError:
     problem = _problem(body)
     kind = _ERRORS.get(status) or (ServerError if status >= 500 else APIError)
     error = kind(
-        next(filter(None, (_text(problem.get(name)) for name in _MESSAGES)), None) or _described(answer, body),
+        next(filter(None, (_said(problem.get(name)) for name in _MESSAGES)), None) or _described(answer, body),
         status=status,
         code=_text(problem.get("code")),
         hint=_text(problem.get("hint")),
@@ -139,15 +140,16 @@ def _problem(body: JSON) -> dict[str, Any]:
     problem = {key: value for key, value in body.items() if key not in ("error", "statusCode")}
     if said.__class__ is dict:
         return {**problem, **said}
-    if "code" not in problem and "statusCode" not in body:  # beside which it is only the status in words
-        problem["code"] = said
+    if "statusCode" not in body:  # beside which it is only the status in words
+        problem.setdefault("message" if isinstance(said, str) and " " in said else "code", said)
     return problem
 
 
 def _details(status: int, problem: dict[str, Any]) -> Any:
     """What the API gives as details; of a conflict also what stands beside its message, such as `existingAppId`."""
-    if status != 409 or problem.get("details") is not None:
-        return problem.get("details")
+    given = next((problem[name] for name in _DETAILS if problem.get(name) is not None), None)
+    if status != 409 or given is not None:
+        return given
     known = ("code", "message", "hint", "details")
     return {key: value for key, value in problem.items() if key not in known} or None
 
@@ -173,6 +175,14 @@ def _text_of(answer: Answer) -> str:
     """The body as text, in the charset that its content type names, if that is one of the web's."""
     charset = re.search(rf"charset=\"?({_CHARSETS})\b", answer.headers.get("content-type", ""), re.IGNORECASE)
     return answer.content.removeprefix(_BOM).decode(charset[1] if charset else "utf-8", "replace")
+
+
+def _said(value: Any) -> str | None:
+    """A text, or those of a list of faults, each of which is a text or has a message."""
+    if value.__class__ is not list:
+        return _text(value)
+    each = [_text(one.get("message") if one.__class__ is dict else one) for one in value]
+    return "; ".join(filter(None, each)) or None
 
 
 def _text(value: Any) -> str | None:

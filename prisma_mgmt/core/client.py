@@ -43,11 +43,7 @@ Headers: TypeAlias = Mapping[str, str]
 Query: TypeAlias = Mapping[str, Any]
 AuthArgument: TypeAlias = str | Credentials | None
 
-_DEFAULT_HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "gzip",
-    "User-Agent": f"prisma_mgmt/{__version__}",
-}
+_DEFAULT_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"prisma_mgmt/{__version__}"}
 _LOG_HEADERS = {"Accept": "application/x-ndjson", "Accept-Encoding": "identity"}  # what is packed may come late
 _DEFAULT_RETRY = RetryPolicy()
 _LONGEST_URL = 65_536  # characters; httpx takes no more
@@ -343,12 +339,8 @@ def _auth(auth: Auth | str | Credentials) -> Auth:
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
         checked_methods(auth, "auth", "accepted", "outdated", "drain")
         tracked = auth if isinstance(auth, TrackedCredentials) else None
-    return Auth(
-        auth,
-        f"given by {type(auth).__name__}",
-        tracked=tracked,
-        who=auth if isinstance(auth, ServiceToken) else id(auth),
-    )
+    who = auth if isinstance(auth, ServiceToken) else id(auth)
+    return Auth(auth, f"given by {type(auth).__name__}", tracked=tracked, who=who)
 
 
 def _handshake() -> "type[Handshake]":

@@ -182,19 +182,13 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-def _scalar(kind: type, wanted: str) -> Hook:
+def _scalar(wanted: str, *kinds: type) -> Hook:
     def hook(value: Any) -> Any:
-        if value.__class__ is not kind:
+        if value.__class__ not in kinds:
             raise wrong(wanted, value)
         return value
 
     return hook
-
-
-def _number(value: Any) -> float:
-    if value.__class__ is not float and value.__class__ is not int:
-        raise wrong("a number", value)
-    return value  # as it is: an int counts as a float (PEP 484)
 
 
 def _secret(value: Any) -> Secret:
@@ -231,14 +225,14 @@ def _datetime(value: Any) -> datetime:
 _SCALARS: dict[Any, Hook] = {
     Any: _as_it_is,
     object: _as_it_is,
-    str: _scalar(str, "a string"),
-    int: _scalar(int, "a whole number"),
-    bool: _scalar(bool, "a boolean"),
-    float: _number,
+    str: _scalar("a string", str),
+    int: _scalar("a whole number", int),
+    bool: _scalar("a boolean", bool),
+    float: _scalar("a number", float, int),  # as it is: an int counts as a float (PEP 484)
     Secret: _secret,
     datetime: _datetime,
-    None: _scalar(type(None), "null"),
-    type(None): _scalar(type(None), "null"),
+    None: _scalar("null", type(None)),
+    type(None): _scalar("null", type(None)),
 }
 
 

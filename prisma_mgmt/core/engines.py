@@ -43,23 +43,26 @@ class OwnEngine:
 
 
 def _may_pass_httpx_by() -> bool:
-    """The event loop is asyncio's, and nobody has put something in the place of httpx's sending, as mocks of it do."""
+    """The event loop is asyncio's, and nobody has put something in the place of httpx's sending, or around it.
+
+    Mocks, recorders and instruments do.
+    """
     import asyncio
 
     sends = [httpx.AsyncHTTPTransport.handle_async_request]
     if (httpcore := sys.modules.get("httpcore")) is not None:  # else nobody has changed it either
         sends.append(httpcore.AsyncConnectionPool.handle_async_request)
-    mocked = any(one.__module__.partition(".")[0] not in ("httpx", "httpcore") for one in sends)
-    return not mocked and isinstance(running_loop(), asyncio.AbstractEventLoop)
+    plain = [one.__module__.startswith(("httpx.", "httpcore.")) and not hasattr(one, "__wrapped__") for one in sends]
+    return all(plain) and isinstance(running_loop(), asyncio.AbstractEventLoop)
 
 
 def _http1() -> "type[Http1] | None":
-    """The connection of our own; None if httptools, of the extra `speed`, is not installed."""
+    """The connection of our own; None without httptools, of the extra `speed`, and on Windows, which has no poll."""
     try:
         import httptools as httptools  # first: to find out by importing what needs it takes long, for each connection
 
         from prisma_mgmt.core.http1 import Http1
-    except ModuleNotFoundError:
+    except ImportError:
         return None
     return Http1
 
@@ -75,6 +78,8 @@ def engine_for(transport: object, http_client: object, certificates: object, *, 
     _check("transport", transport, httpx.AsyncBaseTransport)
     _check("http_client", http_client, httpx.AsyncClient)
     _check("ssl_context", certificates, ssl.SSLContext)
+    if isinstance(certificates, ssl.SSLContext) and certificates.protocol is ssl.PROTOCOL_TLS_SERVER:
+        raise ValueError("ssl_context is one for servers: give a client's, such as ssl.create_default_context()")
     if (transport is not None) + (http_client is not None) + (certificates is not None) > 1:
         raise ValueError("give one of transport=, http_client= and ssl_context=, not both or all: each has its own")
     if isinstance(transport, httpx.AsyncBaseTransport):

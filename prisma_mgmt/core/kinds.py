@@ -49,8 +49,7 @@ def default_of(attribute: "attrs.Attribute[Any]") -> Any:
 
 def is_made(default: Any) -> bool:
     """If a default is a factory."""
-    kind: Any = attrs.Factory
-    return isinstance(default, kind)
+    return isinstance(default, type(attrs.Factory(str)))
 
 
 def is_union(kind: Any) -> bool:

@@ -85,12 +85,12 @@ class Segment:
 class LogStream(Generic[R, T]):
     """A log as it comes: `async for` gives its records; the terminal record ends it and stays as `.terminal`.
 
-    Nothing is sent before the first record is asked for. A stream that is left early should be closed: use it as
-    `async with`, or call `aclose()`. A log that the network cuts is taken up again after its last record (`.cursor`),
-    as often in a row as the retry policy has attempts; if the records do not say where they are, the cut is a
-    NetworkError. A log that is followed is taken up in the same way after a terminal record that is `retryable`, with
-    which the API ends each segment. A record of a kind that this version does not know is a dict. Raises StreamError
-    for a log that ends with an error record.
+    Nothing is sent before the first record is asked for. A stream that is left early should be closed, by `async with`
+    or by `aclose()`. A log that the network cuts is taken up again after its last record (`.cursor`), as often in a row
+    as the retry policy has attempts, and one that is cut before its first record begins again. If the records do not
+    say where they are, the cut is a NetworkError. A log that is followed is taken up in the same way after a terminal
+    record that is `retryable`, with which the API ends each segment. A record of a kind that this version does not know
+    is a dict. Raises StreamError for a log that ends with an error record.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class LogStream(Generic[R, T]):
         self._terminal = terminal
         self._followed = followed
         self._segment: Segment | None = None
+        self._resumable = True  # from the start, or from the cursor
         self._busy = False
 
     def __aiter__(self) -> "LogStream[R, T]":
@@ -135,7 +136,7 @@ class LogStream(Generic[R, T]):
             try:
                 found = self._structured(await segment.line(), segment)
             except NetworkError as error:
-                resumable = self.cursor is not None and self._segment is segment  # not closed meanwhile
+                resumable = self._resumable and self._segment is segment  # not closed meanwhile
                 await self.aclose()
                 cuts = await self._again(segment.call, error, cuts, began) if resumable else 0
                 if not cuts:
@@ -151,6 +152,7 @@ class LogStream(Generic[R, T]):
             if cuts:
                 self._pipeline.budget.give()
             self.cursor = _cursor(found) or self.cursor
+            self._resumable = self.cursor is not None
             return found  # type: ignore[no-any-return]  # a record: the only other thing that _structured gives
         raise StopAsyncIteration
 

@@ -28,7 +28,10 @@ class Reply:
         self.done: bool = False
         self._cut = False  # a read failed, or was cancelled
         self._response = response
-        self._rest: bytes | None = response.content if response.is_closed else None  # from memory
+        self._rest: bytes | None = None
+        if response.is_closed:  # it is from memory, or a hook has read it, or has not and raised
+            self._rest = response.content if hasattr(response, "_content") else b""
+            self.headers = httpx.Headers({**response.headers, "content-encoding": "identity"})  # it is unpacked by now
         self._parts: AsyncIterator[bytes] | None = None
 
     @property
@@ -38,8 +41,7 @@ class Reply:
 
     async def read(self) -> bytes:
         if self._rest is not None:
-            part, self._rest = self._rest, b""
-            self.done = True
+            part, self._rest, self.done = self._rest, b"", True
             return part
         if self._parts is None:
             self._parts = aiter(cast("httpx.AsyncByteStream", self._response.stream))
@@ -48,10 +50,8 @@ class Reply:
             if part:
                 self._cut = False
                 return part
-        if not self.done:
-            await self._response.aclose()
-            self.done = True
-        self._cut = False
+        await self._response.aclose()
+        self.done, self._cut = True, False
         return b""
 
     async def aclose(self) -> None:
@@ -265,7 +265,9 @@ class TheirClient(TheirTransport):
         headers = httpx.Headers(self._client.headers)
         headers.pop("Authorization", None)  # a route that needs no token is sent none
         headers.update(_headers(request.fields))
-        made = _request(request, headers)
+        made = _checked_late(request, _request(request, headers))
         made.extensions["timeout"] = {}  # or the client's own would cut in before ours
-        made = _checked_late(request, made)
-        return Reply(await self._client.send(made, stream=True, auth=None, follow_redirects=False))
+        try:
+            return Reply(await self._client.send(made, stream=True, auth=None, follow_redirects=False))
+        except httpx.HTTPStatusError as error:  # of a hook that calls `raise_for_status`, as httpx's documents show it
+            return Reply(error.response)

@@ -43,5 +43,4 @@ def record_answer(whose: object, answer: Answer) -> None:
     call = answer.call
     for owner, calls in records.get():
         if owner is whose and call is not None:
-            told = call.method, call.url, answer.status, answer.headers, answer.request_id, call.sent
-            calls.append(Answered(*told))
+            calls.append(Answered(call.method, call.url, answer.status, answer.headers, answer.request_id, call.sent))

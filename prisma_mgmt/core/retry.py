@@ -15,7 +15,8 @@ FULL = 100.0
 
 
 def _seconds(_: object, attribute: Any, value: object) -> None:
-    checked_seconds(value, attribute.name, most=float("inf"))
+    if value != float("inf"):  # which is no limit
+        checked_seconds(value, attribute.name)
 
 
 @frozen

@@ -1,14 +1,16 @@
 """Answers as the API and its documents give them: facts, and what the clients make of them."""
 
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from attrs import frozen
 
-from prisma_mgmt import DecodeError, ManagementClient
+from prisma_mgmt import APIError, DecodeError, ManagementClient, RetryPolicy
 from prisma_mgmt.core import codec
 from prisma_mgmt.core.codec import Mismatch, structure_record
 from prisma_mgmt.management.builds import BuildLogRecord
@@ -36,6 +38,184 @@ DATABASE: dict[str, Any] = {
     "project": REF,
     "region": {"id": "us-east-1", "name": "US East (N. Virginia)"},
 }  # as documented: without source, branchId and logicalId, which came later and may be null
+
+
+NOON = "2026-01-01T12:00:00Z"
+STATE = "proj_1", "br_1", "stack", "stage"
+PROJECT = {**REF, "type": "project", "createdAt": NOON, "defaultRegion": "us-east-1", "workspace": REF}
+DIRECT = {"direct": {"host": "db.prisma.io", "port": 5432, "connectionString": "postgres://canary"}}
+MADE = {**CONNECTION, "endpoints": DIRECT}  # with its secrets, and with nothing of what is deprecated
+FAILED = {**DATABASE, "status": "failure", "region": None, "source": None, "defaultConnectionId": None}
+BACKUP = {"id": "bkp_1", "backupType": "full", "status": "completed", "createdAt": NOON}
+USED = {"operations": {"used": 12500, "unit": "ops"}, "storage": {"used": 1.25, "unit": "GiB"}}
+DOMAIN = {
+    "id": "dom_1",
+    "type": "custom-domain",
+    "url": "u",
+    "hostname": "shop.example",
+    "appId": "app_1",
+    "status": "pending_dns",
+    "foundryStatus": "pending",
+    "failureReason": None,
+    "failureCategory": None,
+    "certExpiresAt": None,
+    "createdAt": NOON,
+    "updatedAt": NOON,
+    "dnsRecords": [{"type": "CNAME", "name": "shop.example", "value": "x.prisma.build", "ttl": None}],
+}
+INSTALLATION = {
+    "id": "scm_1",
+    "type": "scm-installation",
+    "url": "u",
+    "provider": "github",
+    "installationId": 7,
+    "accountId": 9,
+    "accountLogin": "acme",
+    "accountType": "organization",
+    "suspended": False,
+    "connected": False,
+    "connectedAt": None,
+    "createdAt": NOON,
+    "updatedAt": NOON,
+}
+
+
+@frozen
+class Given:
+    """What is called, what the API answers, and what `part` of it is read as."""
+
+    call: Callable[[ManagementClient], Awaitable[Any]]
+    body: Any
+    part: Callable[[Any], Any]
+    value: Any
+    status: int = 200
+
+
+# The forms are those of Prisma's documents, and of the recordings and stand-ins of its clients; the values are ours.
+GIVEN = {
+    "a new project with its database": Given(
+        lambda client: client.projects.create(name="shop"),
+        {"data": {**PROJECT, "database": {**DATABASE, "connections": [MADE]}}},
+        lambda made: made.database.connections[0].endpoints.direct.connection_string,
+        "postgres://canary",
+        status=201,
+    ),
+    "a new project without a database": Given(
+        lambda client: client.projects.create(create_database=False),
+        {"data": {**PROJECT, "database": None}},
+        lambda made: made.database,
+        None,
+        status=201,
+    ),
+    "a new connection": Given(
+        lambda client: client.databases.create_connection("db_1", name="dev"),
+        {"data": MADE},
+        lambda made: (made.connection_string, made.endpoints.direct.port, made.endpoints.pooled),
+        (None, 5432, None),
+    ),
+    "a rotated connection": Given(
+        lambda client: client.connections.rotate("con_1"),
+        {"data": MADE},
+        lambda made: made.endpoints.direct.connection_string,
+        "postgres://canary",
+    ),
+    "a database that failed": Given(
+        lambda client: client.databases.create(project_id="proj_1"),
+        {"data": FAILED},
+        lambda made: (made.status, made.region, made.source, made.default_connection_id),
+        ("failure", None, None, None),
+        status=201,
+    ),
+    "backups, which give no cursor": Given(
+        lambda client: client.databases.list_backups("db_1"),
+        {"data": [BACKUP], "meta": {"backupRetentionDays": 7}, "pagination": {"hasMore": True, "limit": None}},
+        lambda page: (page[0].size, page.has_more, page.next_cursor, page.extras["meta"]),
+        (None, True, None, {"backupRetentionDays": 7}),
+    ),
+    "usage, without an envelope": Given(
+        lambda client: client.databases.usage("db_1"),
+        {"period": {"start": NOON, "end": NOON}, "metrics": USED, "generatedAt": NOON},
+        lambda usage: (usage.metrics.operations.used, usage.metrics.storage.used),
+        (12500, 1.25),
+    ),
+    "a domain without the id that is deprecated": Given(
+        lambda client: client.domains.get("dom_1"),
+        {"data": DOMAIN},
+        lambda domain: (domain.compute_service_id, domain.dns_records[0].ttl),
+        (None, None),
+    ),
+    "a domain that was there": Given(
+        lambda client: client.services.create_domain("app_1", hostname="shop.example"),
+        {"data": {**DOMAIN, "computeServiceId": "app_1"}},
+        lambda domain: domain.compute_service_id,
+        "app_1",
+    ),
+    "a token of nobody": Given(
+        lambda client: client.me.get(),
+        {"data": {"user": None, "workspace": None, "credential": {"type": "oauth", "id": None, "name": None}}},
+        lambda me: (me.user, me.workspace, me.credential.type),
+        (None, None, "oauth"),
+    ),
+    "a deployment whose code is reused": Given(
+        lambda client: client.services.create_deployment("app_1", skip_code_upload=True),
+        {"data": {"id": "d", "type": "deployment", "url": "u", "foundryVersionId": "f", "uploadUrl": None}},
+        lambda made: made.upload_url,
+        None,
+        status=201,
+    ),
+    "installations, with a hint and fields that nobody knows yet": Given(
+        lambda client: client.scm_installations.list(workspace_id="wksp_1"),
+        {"data": [INSTALLATION], "pagination": {"nextCursor": None, "hasMore": False}, "hint": "h"},
+        lambda page: (page[0].installation_id, page.extras),
+        (7, {"hint": "h"}),
+    ),
+    "state that is not there": Given(
+        lambda client: client.state.get_resource(*STATE, "fqn", lease_id="l"), None, lambda state: state, None
+    ),
+    "state, whatever it is": Given(
+        lambda client: client.state.set_resource(*STATE, "fqn", value={"a": [1]}, lease_id="l"),
+        {"a": [1]},
+        lambda state: state,
+        {"a": [1]},
+    ),
+    "names, without an envelope": Given(
+        lambda client: client.state.list_resources(*STATE, lease_id="l"), ["a/b", "c"], list, ["a/b", "c"]
+    ),
+    "nothing, with a body": Given(lambda client: client.projects.delete("proj_1"), {"data": {}}, bool, False),
+    "nothing, with a status that says more": Given(
+        lambda client: client.projects.transfer("proj_1", recipient_access_token="t"), b"", bool, False
+    ),
+}
+
+
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+async def test_an_answer_as_it_is_given(given: Given) -> None:
+    body = given.body if isinstance(given.body, bytes) else json.dumps(given.body).encode()
+    client, script = scripted(answer(given.status, body))
+    assert given.part(await given.call(client)) == given.value
+    assert len(script.requests) == 1
+
+
+JSON, TEXT, HTML = "application/json", "text/plain", "text/html"
+ERRORS: list[tuple[int, str, Any, str]] = [
+    (404, JSON, {"error": {"code": "P6006", "message": "no database", "hint": "see"}}, "P6006: no database (see)"),
+    (404, JSON, {"error": {"message": "no route"}}, ": no route"),
+    (400, JSON, {"error": {"code": "planLimitReached", "message": "m"}}, "planLimitReached: m"),
+    (409, JSON, {"error": {"code": "lease_held", "message": "m"}}, "lease_held: m"),
+    (429, JSON, {"error": "rate_limited", "message": "m", "path": "/x"}, "rate_limited: m"),
+    (403, TEXT, b"error code: 1010", ": error code: 1010 (text/plain)"),
+    (404, HTML, b"<h1>There is no service here</h1>", ": There is no service here (text/html)"),
+    (504, TEXT, b"", ": an error without a message (text/plain)"),
+]
+
+
+@pytest.mark.parametrize(("status", "kind", "body", "said"), ERRORS)
+async def test_an_error_as_it_is_given(status: int, kind: str, body: Any, said: str) -> None:
+    given = body if isinstance(body, bytes) else json.dumps(body).encode()
+    client, _ = scripted(answer(status, given, content_type=kind), retry=RetryPolicy(attempts=1))
+    with pytest.raises(APIError) as caught:
+        await client.projects.get("proj_1")
+    assert str(caught.value).removeprefix(str(status)).strip().startswith(f"{said}: GET https://")
 
 
 async def get_database(body: Any) -> Any:

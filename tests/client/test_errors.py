@@ -77,6 +77,27 @@ async def test_what_the_api_says_stands_in_the_text_of_an_error_without_its_full
     assert (caught.value.message, caught.value.hint) == (told["message"], told["hint"])
 
 
+FORGED = "why\r\n2026 INFO paid \x1b[0m\x85 \u2028" + "m" * 10_000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NetworkError(FORGED, request_id=FORGED),
+        DecodeError(f"data.{FORGED}: missing", request_id=FORGED),
+        StreamError(FORGED, code=FORGED, retryable=False),
+        AuthError(FORGED),
+        APIError("m", status=400, request_id=FORGED),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_a_server_says_forges_no_line_of_a_log(error: PrismaError) -> None:
+    error.method, error.url, error.attempts = "GET", "https://api.prisma.io/v1/x", 2
+    assert str(error).isprintable()
+    assert len(str(error)) < 1200
+    assert "GET https://api.prisma.io/v1/x (tried 2 times)" in str(error)
+
+
 # Secrets
 
 

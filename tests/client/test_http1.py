@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import select
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,10 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from prisma_mgmt import ManagementClient
 from prisma_mgmt.core.connection import Fields, Origin, Request
 from prisma_mgmt.core.dialing import dial
 from prisma_mgmt.core.http1 import Http1
 from prisma_mgmt.masks import SecretBytes
+from prisma_mgmt.observe import AnswerReceived
+from tests.kit.rig import Reply, serve
+from tests.kit.rig import Request as Asked
+from tests.kit.script import CONNECTION
 
 pytestmark = pytest.mark.anyio
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -59,6 +66,28 @@ class Wire(asyncio.Transport):
     def end(self) -> None:
         self.ours.close()
         self.theirs.close()
+
+
+async def engine() -> str:
+    """What carries a call."""
+    told: list[Any] = []
+
+    async def handler(request: Asked) -> Reply:
+        return Reply(body={"data": CONNECTION})
+
+    async with serve(handler) as server, ManagementClient("t", base_url=server.url, on_event=told.append) as client:
+        await client.connections.get("con_1")
+    return next(one.engine for one in told if isinstance(one, AnswerReceived))
+
+
+async def test_it_is_taken_if_it_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await engine() == "asyncio"
+    monkeypatch.delitem(sys.modules, "prisma_mgmt.core.http1")
+    monkeypatch.delattr(select, "poll")  # as on Windows
+    assert await engine() == "httpx"
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "httptools", None)  # as without the extra
+    assert await engine() == "httpx"
 
 
 @pytest.fixture

@@ -1,5 +1,9 @@
 """The libraries that users of httpx mock it with see our requests too: nothing of ours has to be told."""
 
+from functools import wraps
+from typing import Any
+
+import httpcore
 import httpx
 import pytest
 import respx
@@ -33,6 +37,45 @@ async def test_pytest_httpx(httpx_mock: HTTPXMock) -> None:
             await client.connections.get("none")
     first, _ = httpx_mock.get_requests()
     assert first.headers["authorization"] == "Bearer token"
+
+
+class Wrapper:
+    """What stands for a function as wrapt's wrappers do: whoever looks at it sees the function."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self.__wrapped__ = wrapped
+        self.__module__ = wrapped.__module__
+        self.urls: list[str] = []
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        return self if instance is None else self.__call__
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.urls.append(str(request.url))
+        return httpx.Response(200, json={"data": CONNECTION})
+
+
+async def test_what_instruments_httpx_sees_our_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapper = Wrapper(httpx.AsyncHTTPTransport.handle_async_request)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", wrapper)
+    async with ManagementClient("token") as client:
+        assert (await client.connections.get("con_1")).name == "n"
+    assert wrapper.urls == [URL]
+
+
+async def test_what_plays_recordings_to_httpcore_sees_our_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = httpx.Response(200, json={"data": CONNECTION})
+    urls: list[bytes] = []
+
+    @wraps(httpcore.AsyncConnectionPool.handle_async_request)  # as vcrpy does
+    async def play(pool: Any, request: httpcore.Request) -> httpcore.Response:
+        urls.append(bytes(request.url))
+        return httpcore.Response(200, headers=recorded.headers.raw, content=recorded.content)
+
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "handle_async_request", play)
+    async with ManagementClient("token") as client:
+        assert (await client.connections.get("con_1")).name == "n"
+    assert urls == [URL.encode()]
 
 
 async def test_a_mock_transport() -> None:

@@ -57,6 +57,7 @@ OPTIONS: list[tuple[str, Any, type[Exception], str]] = [
     ("transport", httpx.AsyncClient, TypeError, r"httpx\.AsyncBaseTransport, not the class httpx\.AsyncClient"),
     ("transport", httpx.HTTPTransport(), TypeError, r"httpx\.AsyncBaseTransport, not httpx\.HTTPTransport"),
     ("ssl_context", True, TypeError, r"ssl\.SSLContext, not bool"),
+    ("ssl_context", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ValueError, "ssl_context is one for servers"),
     ("max_connections", 1.5, TypeError, "whole number, not float"),
     ("max_connections", True, TypeError, "whole number, not bool"),
     ("max_connections", "5", TypeError, "whole number, not str"),
@@ -73,6 +74,7 @@ SHARED: list[tuple[str, Any, type[Exception], str]] = [
     ("headers", {"Accept-Encoding": "gzip, deflate"}, ValueError, "Accept-Encoding must be gzip or identity"),
     ("timeout", "5", TypeError, "timeout must be a number of seconds, not str"),
     ("timeout", True, TypeError, "timeout"),
+    ("timeout", float("inf"), ValueError, "timeout must be at least 0 seconds and finite, not inf"),
     ("timeout", httpx.Timeout(5), TypeError, "timeout must be a number of seconds, not Timeout"),
     ("auth", b"token", TypeError, "auth.* methods access_token, renew, not bytes"),
     ("auth", Renewing, TypeError, "auth.* methods access_token, renew, not the class Renewing"),
@@ -111,7 +113,7 @@ def test_a_synchronous_client_is_refused() -> None:
     "bad",
     [
         *({"attempts": "3"}, {"attempts": 1.5}, {"attempts": True}, {"attempts": 0}),
-        *({"deadline": "1"}, {"backoff": float("nan")}),
+        *({"deadline": "1"}, {"backoff": float("nan")}, {"max_backoff": 10**400}),
     ],
 )
 def test_a_policy_names_what_is_wrong(bad: dict[str, Any]) -> None:

@@ -242,6 +242,13 @@ async def test_a_success_that_cannot_be_read(content: bytes, said: str) -> None:
         (b'{"type": "about:blank", "title": "Bad", "status": 400, "detail": "why"}', None, "why"),
         (b'{"title": "Bad"}', None, "Bad"),
         (b'{"data": "secr', None, "an error without a message (text/html)"),
+        (b'{"error": "Too many requests"}', None, "Too many requests"),
+        (b'{"error": "Slow down", "message": "why"}', None, "why"),
+        (b'{"errors": [{"code": "c", "message": "one"}, "two", {}, 3, {"message": 4}]}', None, "one; two"),
+        (b'{"errors": {"name": ["too short"]}}', None, "an error without a message (text/html)"),
+        (b'{"success": false, "error": {"name": "ZodError", "issues": [{"message": "one"}]}}', None, "one"),
+        (b'{"statusCode": 400, "error": "Bad Request", "message": ["one", "two"]}', None, "one; two"),
+        (b'{"message": [], "title": "Bad"}', None, "Bad"),
     ],
 )
 async def test_errors_of_any_shape(body: bytes, code: str | None, message: str) -> None:
@@ -251,6 +258,15 @@ async def test_errors_of_any_shape(body: bytes, code: str | None, message: str) 
     assert (caught.value.code, caught.value.message) == (code, message)
     if body.startswith(b"<"):
         assert caught.value.body == body.decode()
+
+
+@pytest.mark.parametrize("body", [{"errors": [{"path": ["name"], "message": "m"}]}, {"error": {"issues": ["m"]}}])
+@pytest.mark.parametrize("status", [400, 409])
+async def test_a_list_of_faults_is_the_details_of_an_error(status: int, body: Any) -> None:
+    client, _ = scripted(answer(status, body))
+    with pytest.raises(APIError, match=f"{status}: m: ") as caught:
+        await client.connections.get("con_1")
+    assert caught.value.details == body.get("errors", ["m"])
 
 
 @pytest.mark.parametrize(

@@ -373,6 +373,24 @@ async def test_a_record_of_an_unknown_kind_passes_as_a_dict(clock: FakeClock) ->
         assert server.requests[1].query == {"cursor": "c7"}
 
 
+@pytest.mark.parametrize("first", [b"", b"\n", lines(record("a"))[:-20]])
+async def test_a_log_that_is_cut_before_its_first_record_is_asked_for_again(first: bytes, clock: FakeClock) -> None:
+    whole = lines(record("a"), end())
+    steps = Reply(content=first), cut(), Reply(content=whole)
+    async with serve(Log(*steps)) as server, client_of(server, clock) as client:
+        assert await texts(client.builds.logs("bld_1", cursor="c0")) == ["a"]
+        assert [request.query for request in server.requests] == [{"cursor": "c0"}] * 3
+
+
+async def test_a_log_that_is_always_cut_before_its_first_record_is_an_error(clock: FakeClock) -> None:
+    steps = [Reply(content=b"")] * 5
+    retry = RetryPolicy(attempts=3)
+    async with serve(Log(*steps)) as server, client_of(server, clock, retry=retry) as client:
+        with pytest.raises(NetworkError, match="cut off before its terminal record"):
+            await texts(client.builds.logs("bld_1"))
+        assert len(server.requests) == 3
+
+
 async def test_records_without_cursors_are_not_asked_for_twice(clock: FakeClock) -> None:
     one = {"type": "later", "text": "a"}
     async with serve(Log(Reply(content=lines(one)))) as server, client_of(server, clock) as client:

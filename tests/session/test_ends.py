@@ -26,11 +26,13 @@ class LoginServer:
 
     def __init__(self) -> None:
         self.asked, self.released = threading.Event(), threading.Event()
+        self.requests = 0
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["content-length"]))
+                server.requests += 1
                 server.asked.set()
                 server.released.wait(60)
                 grant = {"access_token": jwt(workspace_id="wksp_1", jti="new"), "refresh_token": "refresh-new"}
@@ -48,8 +50,8 @@ class LoginServer:
         self.url = f"http://127.0.0.1:{self.http.server_port}"
 
 
-@pytest.fixture
-def server() -> Iterator[LoginServer]:
+@contextmanager
+def login_server() -> Iterator[LoginServer]:
     server = LoginServer()
     thread = threading.Thread(target=server.http.serve_forever, args=(0.05,))
     thread.start()
@@ -61,8 +63,17 @@ def server() -> Iterator[LoginServer]:
 
 
 @pytest.fixture
+def server() -> Iterator[LoginServer]:
+    with login_server() as server:
+        yield server
+
+
+@pytest.fixture
 def tokens(tmp_path: Path) -> Path:
-    path = tmp_path / "tokens.json"
+    return old_tokens(tmp_path / "tokens.json")
+
+
+def old_tokens(path: Path) -> Path:
     old = {"workspaceId": "wksp_1", "accessToken": jwt(workspace_id="wksp_1", jti="old"), "refreshToken": "refresh-old"}
     path.write_text(json.dumps(old))
     path.chmod(0o600)
@@ -117,27 +128,35 @@ ENDINGS = [
 SIGNALS = {"signal": signal.SIGINT, "all tasks": signal.SIGTERM, "all tasks at once": signal.SIGTERM}
 
 
-@pytest.mark.parametrize(("ending", "backend", "complaint"), ENDINGS)
-def test_a_program_that_ends_in_the_middle_of_a_refresh_keeps_the_pair(
-    ending: str, backend: str, complaint: str | None, server: LoginServer, tokens: Path
-) -> None:
+def ended(ending: str, backend: str, tokens: Path, server: LoginServer) -> tuple[str, str]:
+    """The refresh token that is stored after a program has come to this end, and what it complained of."""
     with program(ending, backend, tokens, server) as process:
         if ending == "at once":
             assert line(process) == "over"
             assert server.asked.wait(40)
-            server.released.set()
-            assert ended_with(process, tokens) == ("refresh-new", "")
-            return
-        assert server.asked.wait(40)
-        if ending in SIGNALS:
-            process.send_signal(SIGNALS[ending])
         else:
-            tell(process)
-        assert line(process) == "over"
+            assert server.asked.wait(40)
+            if ending in SIGNALS:
+                process.send_signal(SIGNALS[ending])
+            else:
+                tell(process)
+            assert line(process) == "over"
         server.released.set()
-        stored, said = ended_with(process, tokens)
-    assert stored == "refresh-new"
+        return ended_with(process, tokens)
+
+
+@pytest.mark.parametrize(("ending", "backend", "complaint"), ENDINGS)
+def test_a_program_that_ends_in_the_middle_of_a_refresh_keeps_the_pair(
+    ending: str, backend: str, complaint: str | None, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        with login_server() as server:
+            stored, said = ended(ending, backend, old_tokens(tmp_path / "tokens.json"), server)
+        if server.requests == 1:  # or the machine stood still until the refresh gave up: that shows nothing
+            break
+    assert (server.requests, stored) == (1, "refresh-new")
     assert said.strip().splitlines()[-1:] == [complaint] if ending == "signal" else (complaint or "") in said
+    assert said == "" or ending != "at once"
     assert "never retrieved" not in said
     assert "was destroyed" not in said
 

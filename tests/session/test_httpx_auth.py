@@ -68,6 +68,14 @@ async def test_a_token_that_was_taken_is_worth_a_refresh_when_it_is_rejected_lat
         assert world.prisma.refreshes == count
 
 
+@pytest.mark.parametrize("status", [400, 408, 429, 503])
+async def test_what_a_gateway_may_say_before_anybody_has_looked_proves_no_token(world: World, status: int) -> None:
+    for answer in (401, status, 401):
+        world.prisma.api_status = answer
+        assert (await world.get()).status_code == answer
+    assert world.prisma.refreshes == 1
+
+
 async def test_a_401_for_ever_surfaces_after_one_refresh(world: World) -> None:
     world.prisma.api_status = 401
     for _ in range(3):

@@ -203,6 +203,101 @@ def test_who_cancels_every_task_cuts_no_refresh(begun: bool, from_a_task: bool) 
     asyncio.run(job())
 
 
+class InATask(CountingStorage):
+    """Writes in a task of its own, as drivers do that limit their time."""
+
+    async def set_tokens(self, tokens: Tokens) -> None:
+        await asyncio.gather(super().set_tokens(tokens))
+
+
+class InAGroup(CountingStorage):
+    """Writes in a group of tasks, which does not mind if one of them is cancelled."""
+
+    async def set_tokens(self, tokens: Tokens) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(super().set_tokens(tokens))
+
+
+@pytest.mark.parametrize("kind", [CountingStorage, InATask, InAGroup])
+@pytest.mark.parametrize("who", ["a task", "a signal's handler", "the end of the program"])
+def test_who_cancels_every_task_cuts_no_write_of_a_rotated_pair(kind: type[CountingStorage], who: str) -> None:
+    oauth, gate = Rotating(), Gate()
+    oauth.storage = kind(oauth.storage.current)
+    oauth.storage.writing = gate
+    manager = manager_of(oauth)
+
+    def cancel(mine: asyncio.Task[Any] | None) -> None:
+        for task in asyncio.all_tasks() - {mine}:
+            task.cancel()
+        gate.release()
+
+    async def job() -> None:
+        loop, waiting = asyncio.get_running_loop(), asyncio.ensure_future(renewed(manager))
+        await gate.arrived.wait()
+        if who == "the end of the program":
+            loop.call_soon(gate.release)
+            return
+        if who == "a task":
+            cancel(asyncio.current_task())
+        else:
+            loop.call_soon(cancel, asyncio.current_task())
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        await manager["ada"].drain()
+        assert oauth.storage.writes
+
+    asyncio.run(job())
+    assert len(oauth.spent) == len(set(oauth.storage.writes)) == 1
+
+
+def test_a_write_whose_group_of_tasks_fails_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    oauth, tried = Rotating(), list[Tokens]()
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise OSError("no space left on device")
+
+    async def write(tokens: Tokens) -> None:
+        tried.append(tokens)
+        async with asyncio.TaskGroup() as group:  # which cancels whoever waits for it
+            group.create_task(fail())
+
+    monkeypatch.setattr(oauth.storage, "set_tokens", write)
+    asyncio.run(renewed(manager_of(oauth)))
+    assert len(tried) == 1
+
+
+class SlowToAnswer(SharedStorage):
+    """Has replaced the tokens before it says so."""
+
+    answering: Gate
+
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        replaced = await super().set_tokens_if_current(tokens, current)
+        await self.answering()
+        return replaced
+
+
+def test_a_write_that_is_made_again_is_still_the_sessions_own() -> None:
+    oauth = Rotating()
+    storage = oauth.storage = SlowToAnswer(oauth.storage.current)
+    told: list[Tokens] = []
+    manager = manager_of(oauth, on_refreshed=told.append)
+
+    async def job() -> None:
+        storage.answering = Gate()
+        refresh = asyncio.ensure_future(renewed(manager))
+        await storage.answering.arrived.wait()
+        for task in asyncio.all_tasks() - {asyncio.current_task(), refresh}:
+            task.cancel()
+        storage.answering.release()
+        assert await refresh == str(storage.current and storage.current.access_token)
+
+    asyncio.run(job())
+    assert told == storage.writes
+    assert len(told) == 1
+
+
 def test_a_loop_that_stopped_in_the_middle_of_a_refresh_is_waited_for_no_longer_than_a_refresh_may_take() -> None:
     oauth = Rotating()
     manager = manager_of(oauth)
@@ -239,7 +334,7 @@ ENDS = [("asyncio", SystemExit), ("asyncio", KeyboardInterrupt), ("asyncio", Gen
 
 @pytest.mark.parametrize(("backend", "error"), ENDS)
 def test_a_pair_outlives_a_program_that_ends_while_its_storage_writes(
-    backend: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    backend: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     oauth = Rotating()
     manager = manager_of(oauth)
@@ -257,6 +352,7 @@ def test_a_pair_outlives_a_program_that_ends_while_its_storage_writes(
     token = anyio.run(next_job, backend=backend)
     assert [tokens.access_token for tokens in oauth.storage.writes] == [token]
     assert len(oauth.spent) == 1
+    assert "never retrieved" not in caplog.text
 
 
 PROGRAM = """

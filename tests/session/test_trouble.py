@@ -57,6 +57,16 @@ async def test_one_route_that_answers_401_for_ever_costs_no_refresh_for_each_of_
             assert world.prisma.refreshes == refreshes
 
 
+async def test_a_late_success_of_an_old_token_proves_nothing_of_the_one_after_it(world: World) -> None:
+    old = await world.session.access_token()
+    new = str(await world.session.renew(old))
+    world.session.accepted(old)
+    assert await world.session.renew(new) is None
+    world.session.accepted(new)
+    assert await world.session.renew(new) not in (None, new)
+    assert world.prisma.refreshes == 2
+
+
 async def test_a_401_for_another_processs_login_is_renewed_though_we_have_just_refreshed(world: World) -> None:
     await world.session.renew(await world.session.access_token())
     elsewhere = world.prisma.tokens()
@@ -292,11 +302,12 @@ async def test_a_logout_in_one_event_loop_counts_in_another_at_once(world: World
         await mine.access_token()
 
 
-async def test_calls_that_wait_for_a_place_when_a_logout_returns_are_not_sent(world: World) -> None:
-    gate = world.prisma.api_gate = Gate()
-    client = ManagementClient(
-        world.session, base_url=world.server.url, retry=RetryPolicy(attempts=1), max_connections=1
-    )
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another event loop"])
+async def test_calls_that_wait_for_a_place_when_a_logout_returns_are_not_sent(world: World, elsewhere: bool) -> None:
+    gate, ledger = Gate(), Ledger()
+    world.prisma.api_gate = gate
+    mine, other = (session_at(world.server.url, world.storage, ledger=ledger) for _ in range(2))
+    client = ManagementClient(mine, base_url=world.server.url, retry=RetryPolicy(attempts=1), max_connections=1)
     results: list[Any] = []
 
     async def call() -> None:
@@ -306,7 +317,7 @@ async def test_calls_that_wait_for_a_place_when_a_logout_returns_are_not_sent(wo
         group.start_soon(call)
         await gate.arrived.wait()
         await rounds()
-        await world.session.logout()
+        await (other if elsewhere else mine).logout()
         gate.release()
     assert len(world.prisma.seen) == 1
     assert sorted(type(result).__name__ for result in results) == ["LoginRequiredError"] * 3 + ["Response"]

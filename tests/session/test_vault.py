@@ -23,7 +23,9 @@ from tests.kit.login import CountingStorage, SharedStorage
 
 pytestmark = pytest.mark.anyio
 
-OLD, NEW, OTHER = (Tokens("wksp_1", f"access-{name}", f"refresh-{name}") for name in ("old", "new", "other"))
+OLD, NEW, OTHER, THEIRS = (
+    Tokens("wksp_1", f"access-{name}", f"refresh-{name}") for name in ("old", "new", "other", "theirs")
+)
 
 
 class FaultyStorage(CountingStorage):
@@ -81,7 +83,7 @@ async def test_a_storages_fault_is_an_auth_error_that_names_its_kind(kept: Vault
     storage.down = True
     calls: list[Callable[[], Awaitable[Any]]] = [
         kept.read,
-        kept.clear,
+        lambda: kept.put(None),
         lambda: kept.put(NEW),
         lambda: kept.clear_refused(OLD),
     ]
@@ -157,7 +159,7 @@ async def test_a_login_that_cannot_be_stored_is_an_error_and_serves(
     assert storage.current == NEW
 
 
-@pytest.mark.parametrize("forget", [lambda kept: kept.clear(), lambda kept: kept.clear_refused(NEW)])
+@pytest.mark.parametrize("forget", [lambda kept: kept.put(None), lambda kept: kept.clear_refused(NEW)])
 async def test_forgetting_forgets_a_pair_in_memory_too(kept: Vault, storage: FaultyStorage, forget: Any) -> None:
     storage.failures = 1
     await replace(kept, OLD, NEW)
@@ -172,7 +174,7 @@ async def test_a_logout_beats_a_read_that_would_store_the_pair_in_memory(kept: V
     async with anyio.create_task_group() as group, kept.writing():
         group.start_soon(kept.read)
         await anyio.wait_all_tasks_blocked()
-        await kept.clear()
+        await kept.put(None)
     assert storage.current is None
 
 
@@ -357,8 +359,7 @@ async def test_a_storage_that_swaps_in_one_step_is_asked_to() -> None:
             swaps.append((tokens, current))
             if self.answer is None:
                 raise OSError("down")
-            if self.answer:
-                await self.set_tokens(tokens)
+            await self.set_tokens(tokens if self.answer else THEIRS)
             return self.answer
 
     storage = Swapping(OLD)
@@ -366,9 +367,26 @@ async def test_a_storage_that_swaps_in_one_step_is_asked_to() -> None:
     assert await replace(vault, OLD, NEW)
     storage.answer = False
     assert not await replace(vault, NEW, OTHER)
+    await storage.set_tokens(NEW)
     storage.answer = None
     assert await replace(vault, NEW, OTHER), "the pair is kept"
     assert swaps == [(NEW, OLD), (OTHER, NEW), (OTHER, NEW)]
     storage.answer = True
     assert await vault.read() == OTHER, "and stored at the next chance"
     assert await storage.get_tokens() == OTHER
+
+
+async def test_a_pair_that_a_storage_refuses_though_nobody_has_stored_another_is_kept() -> None:
+    class Behind(SharedStorage):
+        behind = True
+
+        async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+            return not self.behind and await super().set_tokens_if_current(tokens, current)
+
+    storage = Behind(OLD)
+    vault = Vault(storage)
+    assert await replace(vault, OLD, NEW)
+    assert await vault.read() == NEW
+    storage.behind = False
+    assert await vault.read() == NEW
+    assert await storage.get_tokens() == NEW

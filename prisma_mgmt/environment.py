@@ -110,11 +110,11 @@ def _read(named: tuple[str, str]) -> ssl.SSLContext:
 def _fresh(file: str, folders: str) -> ssl.SSLContext:
     import certifi
 
-    if folders and not any(Path(one).is_dir() for one in folders.split(os.pathsep)):
-        raise NetworkError(f"SSL_CERT_DIR names no folder that is there: {folders!r}", unsent=True)
-    log = os.environ.get("SSLKEYLOGFILE")
-    problem = f"SSLKEYLOGFILE names no file that can be written: {log!r}"
+    problem, log = f"SSL_CERT_DIR names no folder that is there: {folders!r}", os.environ.get("SSLKEYLOGFILE")
     try:
+        if folders and not any(Path(one).is_dir() for one in folders.split(os.pathsep)):
+            raise NotADirectoryError
+        problem = f"SSLKEYLOGFILE names no file that can be written: {log!r}"
         if log:
             Path(log).open("a").close()  # as Python does for every context
         problem = f"SSL_CERT_FILE names no file of certificates: {file!r}" if file else "there are no certificates"

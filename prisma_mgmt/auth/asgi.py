@@ -35,7 +35,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class _Request:
     """What this app looks at in a request."""
 
-    method: str
+    method: str  # empty for a WebSocket
     route: str  # the last segment of the path, as frameworks disagree on what comes before it
     query: Secret
     headers: dict[str, list[str]] = field(repr=False)
@@ -48,7 +48,7 @@ class _Request:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         route = scope["path"].rstrip("/").rpartition("/")[2]
         query = Secret(scope.get("query_string", b"").decode("latin-1"))
-        return cls(scope["method"], route, query, headers, sent(headers.get("cookie", [])))
+        return cls(scope.get("method", ""), route, query, headers, sent(headers.get("cookie", [])))
 
 
 @frozen
@@ -78,7 +78,7 @@ class LoginApp:
     on_login: called with the new session, before the browser is told; a function or a coroutine function. If it raises,
         the user is logged out again, and a PrismaError is treated as any failed login.
     on_error: called with the error of a failed login; it may return a path or a URL to send the browser to. Without one
-        the app shows a page of its own.
+        the app shows a page of its own, and logs the error.
     """
 
     def __init__(
@@ -127,12 +127,13 @@ class LoginApp:
 
         `request` is one of Starlette, FastAPI, Litestar or Django, an ASGI scope, or a mapping of cookies.
         """
-        text = _cookies_of(request).get(self._name)
-        try:
-            session_id, begun = self._box.open_json(text if isinstance(text, str) else "", self._purpose)
-        except ValueError:  # nobody's, or of a key that is gone
-            return None
-        return self._sessions[str(session_id)] if self._oauth.now() - begun < self._max_age else None
+        with bare:  # what `storage_for` raises leaves without the cookie
+            text = _cookies_of(request).get(self._name)
+            try:
+                session_id, begun = self._box.open_json(text if isinstance(text, str) else "", self._purpose)
+            except ValueError:  # nobody's, or of a key that is gone
+                return None
+            return self._sessions[str(session_id)] if self._oauth.now() - begun < self._max_age else None
 
     # Routes
 
@@ -234,11 +235,12 @@ class LoginApp:
         to = await _call(self._on_error, error)
         if isinstance(to, str) and to:
             return _Answer(303, to=to, cookies=cookies)
-        if isinstance(error, CallbackError) and error.error is None and await self._is_logged_in(request):
+        if _is_over(error) and await self._is_logged_in(request):
             links = {"Go on": return_to or self._after_login, "Log in again": self._login_at(next=return_to)}
             text = "This login is over: it was finished before, or it has expired. You are still logged in."
             return _page(400, "You are logged in already", text, links, cookies=cookies)
         status, title, text = _words(error, urlsplit(self._base).netloc)
+        logger.log(logging.ERROR if status >= 500 else logging.INFO, "a login failed: %s", error)
         return _page(status, title, text, {"Log in": self._login_at(next=return_to)}, cookies=cookies)
 
     def _login_at(self, **query: str | None) -> str:
@@ -278,10 +280,16 @@ def _words(error: PrismaError, host: str) -> tuple[int, str, str]:
         return 502, "The login server did not answer", "Try again in a moment."
     if isinstance(error, AuthError) and error.error == "access_denied":
         return 403, "You said no", "The application got no access. You can log in whenever you like."
-    if isinstance(error, CallbackError) and error.error is None:
+    if _is_over(error):
         text = f"It expired, was finished before, or began in another browser or under another name than {host}."
         return 400, "This login is over", text
     return 502, "This login did not work", "The login server, or the application, could not finish it. Try again."
+
+
+def _is_over(error: PrismaError) -> bool:
+    """Return True for a login that nobody can finish any more, perhaps since another process has just done it."""
+    refused = isinstance(error, AuthError) and error.error == "invalid_grant"
+    return refused or (isinstance(error, CallbackError) and error.error is None)
 
 
 def _origin(url: str) -> str:
@@ -295,9 +303,10 @@ def _cookies_of(request: object) -> Mapping[str, object]:
     found: object = getattr(request, "cookies", getattr(request, "COOKIES", request))
     if not isinstance(found, Mapping):
         raise TypeError(f"session() takes a request, or a mapping of cookies, not {type(request).__name__}")
-    if found is request and "asgi" in found:
+    cookies = cast("Mapping[str, object]", found)
+    if found is request and isinstance(cookies.get("asgi"), Mapping):
         return _Request.of(cast("Scope", found)).cookies
-    return cast("Mapping[str, object]", found)
+    return cookies
 
 
 async def _call(hook: Callable[..., object] | None, *arguments: object) -> object:

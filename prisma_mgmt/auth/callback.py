@@ -1,6 +1,7 @@
 """What a login callback says, believed only after its state (pure)."""
 
 import hmac
+from contextlib import suppress
 from urllib.parse import parse_qsl, urlsplit
 
 from prisma_mgmt.errors import CallbackError
@@ -55,11 +56,9 @@ def parameters(callback_url: str) -> dict[str, Secret]:
 def _pairs(callback_url: str) -> list[tuple[str, Secret]]:
     if len(callback_url) > _LONGEST:
         raise CallbackError(f"the callback is longer than {_LONGEST} characters")
-    try:
+    with suppress(ValueError):
         query = Secret(urlsplit(callback_url).query)
         return [(name, Secret(value)) for name, value in parse_qsl(query, True, max_num_fields=100, errors="strict")]
-    except ValueError:
-        pass
     raise CallbackError("the callback is no URL with a query")
 
 

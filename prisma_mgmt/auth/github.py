@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import anyio
 from attrs import frozen
 
 from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.exchange import Exchange, TransportArgument, fields_of
+from prisma_mgmt.auth.work import Work
 from prisma_mgmt.checks import checked_count, checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.errors import AuthError
@@ -64,7 +64,7 @@ class GitHubActionsCredentials(Unpickled):
         self._allow_http = allow_http
         self._now = now
         self._minted: _Minted | None = None
-        self._minting = anyio.Lock()
+        self._minting: Work[_Minted] | None = None
         self._fruitless_until = 0.0
         self._loop = LoopGuard("GitHubActionsCredentials")
 
@@ -91,11 +91,12 @@ class GitHubActionsCredentials(Unpickled):
             return token if token != rejected else None
 
     async def _other(self, known: _Minted | None) -> Secret:
-        """A token minted since `known`; callers at the same time share it."""
-        async with self._minting:
-            if self._minted is None or self._minted is known:
-                self._minted = await self._mint()
+        """A token minted since `known`; callers at the same time share it, or what went wrong."""
+        if self._minted is not None and self._minted is not known:
             return self._minted.token
+        if self._minting is None or not self._minting.under_way:
+            self._minting = Work(self, self._mint, name="the exchange", passing=(ValueError,), lasting=False)
+        return (await self._minting.wait()).token
 
     async def _mint(self) -> _Minted:
         url, token = self._asked()
@@ -103,7 +104,8 @@ class GitHubActionsCredentials(Unpickled):
         wanted = {"token": bearer(shown["value"])} | ({"expiresInSeconds": self._lifetime} if self._lifetime else {})
         refusal = "the API gave no token for this repository's workflow: is the repository linked?"
         minted = await self._granted("POST", f"{self._base}/v1/auth/github-actions/token", refusal, json=wanted)
-        return _Minted(bearer(minted["value"]), self._renew_at(minted.get("expiresAt")))
+        self._minted = _Minted(bearer(minted["value"]), self._renew_at(minted.get("expiresAt")))
+        return self._minted
 
     async def _granted(self, method: str, url: str, refusal: str, **options: Any) -> dict[str, Any]:
         """What an answer holds, itself or under `data`; AuthError, saying `refusal`, if there is no `value` in it."""

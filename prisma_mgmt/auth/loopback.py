@@ -38,12 +38,11 @@ _AGAIN = 0.1  # seconds between two pasted texts
 
 def open_browser(url: str) -> bool:
     """Open `url` in the user's browser; False if there is none but those that draw in the terminal."""
-    try:
+    with suppress(webbrowser.Error):
         browser = webbrowser.get()
-    except webbrowser.Error:
-        return False
-    words = [getattr(browser, "name", ""), *getattr(browser, "args", ())]  # such as those of `env w3m %s`
-    return _CONSOLE.isdisjoint(PurePath(word).name for word in words) and browser.open(url)
+        words = [getattr(browser, "name", ""), *getattr(browser, "args", ())]  # such as those of `env w3m %s`
+        return _CONSOLE.isdisjoint(PurePath(word).name for word in words) and browser.open(url)
+    return False
 
 
 async def log_in_with_browser(
@@ -150,11 +149,8 @@ class _Waiting:
 
     def _accept(self, target: Secret) -> bool:
         """Keep the first callback that carries this login's state, whatever else it says; False for others."""
-        if (
-            self.callback is not None
-            or not is_state(target, self.login.state)
-            or urlsplit(target).path != (self.path or "/")
-        ):
+        mine = is_state(target, self.login.state) and urlsplit(target).path == (self.path or "/")
+        if self.callback is not None or not mine:
             return False
         self.callback = target
         return True

@@ -9,8 +9,9 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
+from string import punctuation
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,6 +29,8 @@ _PREFIX = "prisma_login_"
 _NONCE = 12  # bytes
 _AHEAD = 60.0  # seconds by which another machine's clock may be ahead
 _RETURN_PATH = re.compile(r"/(?!/)[!-\[\]-~]{0,499}")  # printable ASCII without backslashes, and no second slash
+
+_ELSEWHERE = re.compile(r"//|.*[\\\0-\x1f\x7f]|.*/\.\.?(/|$)", re.DOTALL)  # of what is no longer quoted
 
 
 def new_key() -> Secret:
@@ -53,18 +56,15 @@ class Box:
         if not sealed.startswith(_VERSION):
             raise ValueError("it is not sealed, or by another version")
         text = sealed.removeprefix(_VERSION)
-        try:
+        data = b""
+        with suppress(ValueError):
             data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        except ValueError:
-            data = b""
         if urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii", "replace"):  # there is one way to write it
             data = b""
         if len(data) > _NONCE:
             for key in self._keys:
-                try:
+                with suppress(InvalidTag):
                     return Secret(key.decrypt(data[:_NONCE], data[_NONCE:], bound_to.encode()).decode())
-                except InvalidTag:
-                    pass
         raise ValueError("it was sealed with another key or for another place, or was changed since")
 
     def seal_json(self, values: list[Any], bound_to: str) -> str:
@@ -209,8 +209,6 @@ def _key_bytes(key: bytes | str) -> bytes:
 
 
 def _safe_path(path: str | None) -> str | None:
-    """`path` if it is one in this application, and leads nowhere else in any browser, nor behind a second redirect."""
-    if not path or not _RETURN_PATH.fullmatch(path):
-        return None
-    folders = unquote(re.split(r"[?#]", path)[0]).split("/")
-    return None if {".", ".."} & set(folders) else path
+    """`path`, quoted, if it is one in this application, and leads nowhere else in any browser nor behind a server."""
+    path = quote(path or "", safe=punctuation, errors="backslashreplace")
+    return path if _RETURN_PATH.fullmatch(path) and not _ELSEWHERE.match(unquote(re.split("[?#]", path)[0])) else None

@@ -151,6 +151,10 @@ async def test_certificates_that_cannot_be_read_name_their_variable(
     monkeypatch.setenv("SSL_CERT_DIR", str(path / "none"))
     with pytest.raises(NetworkError, match=r"^SSL_CERT_DIR "):
         await ssl_context()
+    monkeypatch.setenv("SSL_CERT_DIR", str(path / ("x" * 5000)))  # the system will not even look for it
+    with pytest.raises(NetworkError, match=r"^SSL_CERT_DIR ") as caught:
+        await ssl_context()
+    assert caught.value.unsent
 
 
 @pytest.mark.parametrize("certificates", ["", certifi.where()])

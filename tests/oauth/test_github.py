@@ -116,6 +116,30 @@ async def test_all_who_ask_at_once_share_one_exchange(monkeypatch: pytest.Monkey
         assert len(tokens) == 20
 
 
+async def test_all_who_ask_at_once_share_what_went_wrong(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    async with workflow(monkeypatch, clock) as (world, credentials):
+        world.gate, world.refusal = Gate(), Reply(503, headers={"retry-after": "60"})
+        failed: list[AuthError] = []
+
+        async def ask() -> None:
+            with pytest.raises(AuthError, match=r"gave no token.*503") as caught:
+                await credentials.access_token()
+            failed.append(caught.value)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(ask)
+            await world.gate.arrived.wait()
+            await anyio.wait_all_tasks_blocked()
+            world.gate.release()
+        assert world.server is not None
+        assert len(world.server.requests) == 2
+        assert len({id(error) for error in failed}) == len(failed) == 20
+        assert {error.retry_after for error in failed} == {60}
+        world.refusal = None
+        assert await credentials.access_token() == "canary-token-1"
+
+
 async def test_a_rejected_token_that_was_replaced_already_costs_nothing(
     monkeypatch: pytest.MonkeyPatch, clock: FakeClock
 ) -> None:

@@ -1,6 +1,7 @@
 """LoginApp: what a browser meets at /login, /callback and /logout, with the sandbox as the login server."""
 
 import re
+import traceback
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from attrs import define
 
 from prisma_mgmt import AuthError, CallbackError, ManagementClient, PrismaError
 from prisma_mgmt.auth import LoginApp, OAuthClient, OAuthSession, SessionManager, Tokens
+from prisma_mgmt.auth.sealing import Box
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.sandbox import Sandbox
 from tests.conftest import FakeClock
@@ -434,13 +436,44 @@ async def test_a_callback_that_never_reached_the_login_server_can_be_tried_again
         assert (await site.browser.get(callback)).status_code == 303
 
 
+async def test_what_the_application_or_the_login_server_does_wrong_is_in_the_log(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "prisma_mgmt.auth.asgi")
+    async with site_at(sandbox, client={"client_secret": "canary-secret"}) as site:
+        assert (await site.log_in()).status_code == 502
+        await site.browser.get("/prisma/callback?state=x&error=access_denied")
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert "invalid_client" in caplog.messages[0]
+    assert "canary" not in caplog.text
+
+
 async def test_a_refused_code_is_a_page(sandbox: Sandbox) -> None:
     async with site_at(sandbox) as site:
         query = urlsplit(await site.begin()).query
         answer = await site.browser.get(f"/prisma/callback?{query.replace('code=', 'code=x')}")
-    assert answer.status_code == 502
-    assert "This login did not work" in answer.text
+    assert answer.status_code == 400
+    assert "This login is over" in answer.text
     assert await site.stored() == []
+
+
+async def test_a_callback_that_comes_to_two_processes_is_finished_by_one_and_a_page_of_the_other(
+    sandbox: Sandbox,
+) -> None:
+    """The other process knows nothing of it: it is the login server that refuses the code."""
+    async with site_at(sandbox) as one, site_at(sandbox) as other:
+        callback = await one.begin()
+        kept = dict(one.browser.cookies)
+        await one.browser.get(callback)
+        other.browser.cookies.update(kept)
+        before = await other.browser.get(callback)
+        other.storages.update(one.storages)
+        other.browser.cookies.update({**kept, **one.browser.cookies})
+        after = await other.browser.get(callback)
+        assert len(await other.stored()) == 1
+    assert [answer.status_code for answer in (before, after)] == [400, 400]
+    assert "This login is over" in before.text
+    assert "You are logged in already" in after.text
 
 
 # Logging out
@@ -708,3 +741,26 @@ async def test_a_session_may_be_asked_for_with_an_asgi_scope(site: Site) -> None
     cookie = f"a=b; prisma_session={site.browser.cookies['prisma_session']}"
     scope = {"type": "http", "asgi": {}, "method": "GET", "path": "/", "headers": [(b"cookie", cookie.encode())]}
     assert site.login.session(scope) is site.session is not None
+    del scope["method"]
+    assert site.login.session({**scope, "type": "websocket"}) is site.session
+
+
+async def test_a_cookie_may_have_any_name(site: Site) -> None:
+    await site.log_in()
+    assert site.login.session({"asgi": "x", **site.browser.cookies}) is site.session is not None
+
+
+def test_a_session_that_cannot_be_had_shows_no_cookie() -> None:
+    """Whoever has it is this user, for weeks."""
+    oauth = OAuthClient("client", f"{HOME}/callback")
+
+    def storage_for(user: str) -> MemoryTokenStorage:
+        raise LookupError("no such tenant")
+
+    login = LoginApp(oauth, SessionManager(oauth, storage_for), [KEY])
+    cookies = {"prisma_session": Box([KEY]).seal_json(["canary-id", oauth.now()], "prisma-mgmt session client")}
+    with pytest.raises(LookupError) as caught:
+        login.session(cookies)
+    assert leaks(caught.value) == []
+    ours = traceback.StackSummary.extract(traceback.walk_tb(caught.value.__traceback__))
+    assert {frame.filename for frame in ours} == {__file__}

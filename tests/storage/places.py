@@ -32,6 +32,7 @@ class Place:
     read: Callable[[], Any]  # what stands there, raw
     write: Callable[[Any], Any]
     steal: Callable[..., Any]  # give the lock to somebody else, or with ends=True to nobody
+    refuse: Callable[[bool], Any]  # refuse new tokens from now on, or no longer; the lock can be released
 
     async def start(self) -> None:
         """Start the server again, and wait until a pooler has noticed."""
@@ -62,9 +63,12 @@ async def redis_place(process: Process, **options: Any) -> AsyncIterator[Place]:
             name = lock_name("prisma:ada")
             assert await (one.delete(name) if ends else one.set(name, "somebody else", xx=True))
 
+        async def refuse(refused: bool) -> None:
+            await one.config_set("maxmemory", int(refused))  # bytes; 0 is no limit
+
         await one.flushall()
         read, write = partial(one.get, "prisma:ada"), partial(one.set, "prisma:ada")
-        yield Place(process, storage, read, write, steal)
+        yield Place(process, storage, read, write, steal, refuse)
 
 
 def dsn_of(process: Process) -> str:
@@ -91,11 +95,15 @@ async def postgres_place(
             change = "DELETE FROM prisma_tokens_locks" if ends else given
             assert (await looking.execute(change)).endswith(" 1")
 
+        async def refuse(refused: bool) -> None:
+            rule = "ADD CONSTRAINT none CHECK (false) NOT VALID" if refused else "DROP CONSTRAINT none"
+            await looking.execute(f"ALTER TABLE prisma_tokens {rule}")
+
         await looking.execute("DROP TABLE IF EXISTS prisma_tokens, prisma_tokens_locks")
         await storage().create_table()
         read = partial(looking.fetchval, "SELECT tokens FROM prisma_tokens")
         write = partial(looking.execute, "UPDATE prisma_tokens SET tokens = $1")
         try:
-            yield Place(process, storage, read, write, steal)
+            yield Place(process, storage, read, write, steal, refuse)
         finally:
             pool.terminate()  # asyncpg before 0.32 waits for ever for a connection whose server was killed

@@ -19,7 +19,16 @@ from prisma_mgmt import AuthError
 from prisma_mgmt.auth import SharedTokenStorage, TokenCipher, Tokens
 from prisma_mgmt.auth.storage import KeyringTokenStorage
 from prisma_mgmt.auth.storage.testing import check_storage
-from tests.kit.canaries import leaks
+from tests.kit.canaries import (
+    MARK,
+    by_loguru,
+    by_rich,
+    by_sentry,
+    by_structlog,
+    by_the_standard_library,
+    canary,
+    leaks,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -397,6 +406,17 @@ async def test_an_error_of_a_keyring_shows_no_token(ring: Ring, tmp_path: Path) 
         with pytest.raises(OSError, match="locked") as caught:
             await storage.set_tokens(LONG)
         assert leaks(caught.value) == []
+
+
+async def test_a_keyring_that_cannot_write_shows_no_token(tmp_path: Path) -> None:
+    """Its own frames hold what it was given as plain bytes, and so do those of the libraries below it."""
+    ring = pytest.importorskip("keyrings.alt.file").PlaintextKeyring()
+    ring.file_path = str(tmp_path)  # which is a folder
+    storage = KeyringTokenStorage("prisma", key="ada", backend=ring, allow_plain_text=True, lock_folder=tmp_path)
+    with pytest.raises(OSError, match="Is a directory") as caught:
+        await storage.set_tokens(Tokens("wksp_1", canary(100), canary(2000)))
+    for told in (by_the_standard_library, by_rich, by_structlog, by_sentry, by_loguru):
+        assert MARK not in told(caught.value), told.__name__
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,12 @@ async def test_without_the_tables_the_error_says_how_to_get_them(postgres_proces
             await lock()
 
 
+async def test_what_a_pooler_says_of_a_url_is_told(pooler: Process) -> None:
+    storage = PostgresTokenStorage(f"{dsn_of(pooler)}?statement_timeout=1000", key="ada")
+    with pytest.raises(AuthError, match=r"SQLSTATE 08P01, unsupported startup parameter: statement_timeout"):
+        await storage.get_tokens()
+
+
 @pytest.mark.parametrize("rule", ["tenant text NOT NULL", "CHECK (length(tokens) < 20)"])
 async def test_a_row_that_the_server_refuses_shows_no_token(postgres_process: Process, rule: str) -> None:
     """Its error quotes the row. The tables may be of the application's own migrations."""

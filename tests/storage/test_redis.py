@@ -1,17 +1,29 @@
 """Redis: what the storage accepts, where its keys are kept, and how many calls it makes at once."""
 
+import signal
 from typing import Any
 
 import anyio
 import pytest
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from prisma_mgmt import AuthError
 from prisma_mgmt.auth import Tokens
 from prisma_mgmt.auth.storage import RedisTokenStorage
 from prisma_mgmt.auth.storage.redis import lock_name
-from tests.kit.canaries import leaks
+from tests.kit.canaries import (
+    MARK,
+    by_loguru,
+    by_rich,
+    by_sentry,
+    by_structlog,
+    by_the_standard_library,
+    canary,
+    leaks,
+)
 from tests.kit.servers import Process, redis_server
 from tests.storage.places import NEWER, TOKENS, client, redis_place
 
@@ -65,6 +77,38 @@ async def test_keys_that_look_like_locks_do_not_meet(redis_process: Process) -> 
         async with ada.refresh_lock(), other.refresh_lock():
             await ada.set_tokens(TOKENS)
         assert (await ada.get_tokens(), await other.get_tokens()) == (TOKENS, NEWER)
+
+
+async def test_a_user_who_may_use_nothing_but_a_prefix_has_the_lock_too(redis_process: Process) -> None:
+    rules = ["reset", "on", ">pass", "~prisma:*", "+@all"]
+    async with client(redis_process) as one, client(redis_process, username="app", password="pass") as restricted:
+        await one.execute_command("ACL SETUSER", "app", *rules)
+        for key in ("prisma:ada", "prisma:a}b", "prisma:{ada}:t", "prisma:{", "prisma:{}"):
+            storage = RedisTokenStorage(restricted, key=key)
+            async with storage.refresh_lock():
+                await storage.set_tokens(TOKENS)
+                assert await storage.get_tokens() == TOKENS
+        await one.execute_command("ACL DELUSER", "app")
+
+
+@pytest.mark.parametrize("name", ["set_tokens", "set_tokens_if_current", "clear_tokens_if_current"])
+async def test_a_client_whose_server_hangs_shows_no_token(redis_process: Process, name: str) -> None:
+    """It looks after the server before it sends what it has packed by then: plain bytes, in a frame of its own."""
+    looking: Any = {"health_check_interval": 1e-9, "lib_name": None, "lib_version": None, "socket_connect_timeout": 5}
+    tokens = Tokens("wksp_1", canary(100), canary(2000))
+    async with client(redis_process, socket_timeout=1, retry=Retry(NoBackoff(), 0), **looking) as one:
+        storage = RedisTokenStorage(one, key="ada")
+        await storage.set_tokens(tokens)
+        await storage.get_tokens()
+        assert redis_process.running is not None
+        redis_process.running.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(redis.TimeoutError) as caught:
+                await getattr(storage, name)(*[tokens] * (1 + name.startswith("set_tokens_if")))
+        finally:
+            redis_process.running.send_signal(signal.SIGCONT)
+    for told in (by_the_standard_library, by_rich, by_structlog, by_sentry, by_loguru):
+        assert MARK not in told(caught.value), told.__name__
 
 
 class Wrapped:

@@ -15,14 +15,18 @@ from typing import Any
 import anyio
 import pytest
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prisma_mgmt import AuthError
 from prisma_mgmt.auth import SharedTokenStorage, TokenCipher, Tokens, TokenStorage
 from prisma_mgmt.auth.storage import FileTokenStorage, MemoryTokenStorage
 from prisma_mgmt.auth.storage import file as file_module
+from prisma_mgmt.auth.storage.form import shallow
 from prisma_mgmt.auth.storage.testing import check_storage
 from prisma_mgmt.auth.storage.threads import Alone
 from prisma_mgmt.auth.tokens import same
+from prisma_mgmt.masks import Secret
 from tests.kit.canaries import leaks
 
 pytestmark = pytest.mark.anyio
@@ -368,6 +372,47 @@ async def test_a_very_long_number_of_another_program_costs_nothing_and_keeps_its
     assert found == Tokens("w", "a")
     await kept.set_tokens(found)
     assert digits in path.read_text()
+
+
+def nested(depth: int) -> str:
+    """JSON of so many levels, with brackets in its text and not in its text."""
+    return '{"[{": ' * (depth - 1) + '["\\"]}"]' + "}" * (depth - 1)
+
+
+@pytest.mark.parametrize("depth", [985, 5000, 20_000])
+@ciphers
+async def test_what_another_program_nested_too_deep_costs_nobody_the_login(
+    path: Path, depth: int, cipher: TokenCipher | None
+) -> None:
+    """It may be read and yet be too deep to be written, which would lose the pair of a refresh."""
+    text = f'{{"workspaceId": "w", "accessToken": "a", "theirs": [{nested(depth)}, {nested(depth)}, 7]}}'
+    path.write_text(text if cipher is None else cipher.seal(text, str(path)))
+    path.chmod(0o600)
+    kept = FileTokenStorage(path, cipher=cipher)
+    found = await kept.get_tokens()
+    assert found == Tokens("w", "a")
+    assert await kept.set_tokens_if_current(evolve(found, access_token="b"), found)
+    again = await kept.get_tokens()
+    assert again is not None
+    assert again.access_token == "b"
+    assert again.extra == found.extra
+    assert again.extra["theirs"][2] == 7
+
+
+@given(st.text(alphabet='[]{}"\\,:a1 \n\0', max_size=80))
+def test_no_text_at_all_is_changed_that_is_not_too_deep(text: str) -> None:
+    wide = "[]" * 101 + text
+    assert shallow(Secret(wide)) == wide
+
+
+async def test_what_another_program_nested_a_hundred_levels_deep_is_kept(path: Path) -> None:
+    path.write_text(f'{{"workspaceId": "w", "accessToken": "a", "theirs": [{nested(98)}, {nested(98)}]}}')
+    path.chmod(0o600)
+    kept = FileTokenStorage(path)
+    found = await kept.get_tokens()
+    assert found is not None
+    await kept.set_tokens(found)
+    assert json.loads(path.read_text())["theirs"] == [json.loads(nested(98))] * 2
 
 
 async def test_what_other_programs_kept_stays_json(path: Path) -> None:

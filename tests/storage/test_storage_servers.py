@@ -3,7 +3,8 @@ server is killed.
 """
 
 import json
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import anyio
@@ -229,6 +230,64 @@ async def raised(call: Any) -> BaseException:
     except Exception as error:
         return error
     pytest.fail("no error")
+
+
+@contextmanager
+def another_process() -> Iterator[None]:
+    """What is done in this is done as by a process that has left no lock."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("prisma_mgmt.auth.storage.locks._left", {})
+        yield
+
+
+async def test_a_pair_that_could_not_be_stored_is_not_outrun(place: Place) -> None:
+    """Whoever gets the lock next would send the refresh token again that the pair which is not stored yet replaced."""
+    prisma = Prisma("strict", token_gate=Gate())
+    await place.storage().set_tokens(prisma.tokens())
+    async with serve(prisma.handle) as server:
+        one, other = (session_at(server.url, place.storage(patience=patience)) for patience in (25, 0.01))
+        old = await one.access_token()
+        renewed: list[str | None] = []
+
+        async def renew() -> None:
+            renewed.append(await one.renew(old))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(renew)
+            await prisma.token_gate.arrived.wait()
+            await place.refuse(True)
+            prisma.token_gate.release()
+        await place.refuse(False)
+        with another_process(), pytest.raises(AuthError, match="another process has held the refresh lock"):
+            await other.renew(old)
+        await one.aclose()  # which stores the pair
+        assert await other.renew(old) == renewed[0] != old
+    assert (prisma.refreshes, prisma.refused) == (1, 0)
+
+
+async def test_whoever_left_a_lock_goes_on_with_it_before_all_others(place: Place) -> None:
+    """It is they who have the pair that is still to be stored."""
+    storage, other = (place.storage(patience=0.01, lease=60) for _ in range(2))
+    await storage.set_tokens(TOKENS)
+    async with storage.refresh_lock():
+        assert await storage.get_tokens() == TOKENS
+        await place.refuse(True)
+        await raised(lambda: storage.set_tokens_if_current(NEWER, TOKENS))
+        await place.refuse(False)
+    with another_process(), pytest.raises(AuthError, match="another process has held the refresh lock"):
+        async with other.refresh_lock():
+            pytest.fail("held")
+    place.process.kill()
+    try:
+        await raised(storage.refresh_lock().__aenter__)
+    finally:
+        await place.start()
+    storage = place.storage(patience=0.01, lease=60)  # as for another request
+    async with storage.refresh_lock():
+        assert await storage.get_tokens() == TOKENS
+        assert await storage.set_tokens_if_current(NEWER, TOKENS)
+    async with other.refresh_lock():
+        assert await other.get_tokens() == NEWER
 
 
 async def test_sessions_of_several_processes_spend_the_refresh_token_once(place: Place) -> None:

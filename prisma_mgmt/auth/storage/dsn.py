@@ -11,6 +11,7 @@ from prisma_mgmt.masks import Secret, bare
 AT_ONCE = 5  # connections, if the URL does not say
 _WANTED = "must be an asyncpg.Pool or a URL such as postgresql://user:password@host:5432/database"
 _SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_OTHER_MODES = {"no-verify": "require", "true": "require", "1": "require", "false": "disable", "0": "disable"}
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]+)?")
 
 # What asyncpg takes, and settings of a connection; so is a name with a dot. All else, which Prisma, node-postgres,
@@ -38,9 +39,8 @@ def address(text: str) -> Address:
         scheme, mark, _ = text.strip().partition("://")
         kinds = scheme.lower().split("+")
         if mark and "prisma" in kinds:
-            raise ValueError(
-                "a prisma:// URL is for Prisma's own engines: give the database's direct URL, postgres://…"
-            )
+            told = "give the database's direct URL, postgres://…"
+            raise ValueError(f"a prisma:// URL is for Prisma's own engines: {told}")
         if not mark or kinds[0] not in ("postgres", "postgresql"):
             raise ValueError(f"pool_or_dsn {_WANTED}")
         try:
@@ -69,16 +69,14 @@ def _cut(parts: SplitResult) -> bool:
     return "@" in parts.path + parts.fragment or "@" in parts.query.partition("=")[0]
 
 
-def _ssl_mode(given: dict[str, str]) -> str | None:
+def _ssl_mode(given: dict[str, str]) -> str:
     if given.get("sslaccept") == "strict":
         raise ValueError("sslaccept=strict is Prisma's own: for PostgreSQL it is sslmode=verify-full, with sslrootcert")
     if given.get("sslidentity"):
         raise ValueError("sslidentity is Prisma's own: for PostgreSQL it is sslcert and sslkey, in PEM files")
-    mode = given.get("sslmode") or given.get("ssl") or None
-    mode = {"no-verify": "require", "true": "require", "1": "require", "false": "disable", "0": "disable"}.get(
-        mode or "", mode
-    )
-    if mode is not None and mode not in _SSL_MODES:
+    mode = given.get("sslmode") or given.get("ssl") or ""
+    mode = _OTHER_MODES.get(mode, mode)
+    if mode and mode not in _SSL_MODES:
         raise ValueError(f"sslmode must be one of {', '.join(sorted(_SSL_MODES))}")
     return mode
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, file_lock, held_file
+from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, WRITING, file_lock, held_file
 from prisma_mgmt.auth.storage.options import checked_path
 from prisma_mgmt.auth.storage.threads import Alone
 from prisma_mgmt.auth.tokens import Tokens, same
@@ -22,7 +22,6 @@ _POSIX = os.name == "posix"
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _SAFELY: int = _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
 _LARGEST = 4_000_000  # bytes
-_WRITING = 5.0  # seconds to wait for another process to finish its write
 _READINGS, _PAUSE = 4, 0.005  # how often a file is read again, and after how many seconds
 _REPLACINGS = 1 if _POSIX else 20  # Windows refuses to replace a file that somebody is just reading
 _BESIDE = re.compile(r"\..+\.(next|tmp|refresh\.lock|write\.lock)")  # what is kept beside a file of tokens
@@ -81,8 +80,7 @@ class FileTokenStorage:
         self._make_folder()
         if self._staging.exists():
             with self._writing_alone():
-                found = self._read()
-                if found is not None:
+                if (found := self._read()) is not None:
                     self._put(found)
                 self._staging.unlink(missing_ok=True)
 
@@ -112,22 +110,20 @@ class FileTokenStorage:
 
     def _staged(self, current: Tokens) -> Tokens | None:
         """The pair that is staged to replace `current`, if it is whole."""
-        try:
+        with suppress(AuthError, OSError):
             text, mark = self._text_at(self._staging), _mark(current)
             return self._form.read(text.removeprefix(mark)) if text and text.startswith(mark) else None
-        except (AuthError, OSError):
-            return None
+        return None
 
     def _stage(self, tokens: Tokens, current: Tokens) -> bool:
         """Leave `tokens` beside the file, to count for as long as that holds `current`; False if it cannot be done."""
         text = self._form.write(tokens)
         try:
             self._create(self._staging, Secret(_mark(current) + text))
-        except FileExistsError:  # a dead writer's, which the write that follows settles
-            return False
-        except (AuthError, OSError):  # the write that follows will say it
-            with suppress(OSError):
-                self._staging.unlink()
+        except (AuthError, OSError) as error:  # the write that follows will say it
+            if not isinstance(error, FileExistsError):  # a dead writer's, which the write that follows settles
+                with suppress(OSError):
+                    self._staging.unlink()
             return False
         return True
 
@@ -189,7 +185,7 @@ class FileTokenStorage:
         _sync_folder(self.path.parent)
 
     def _writing_alone(self) -> AbstractContextManager[object]:
-        return file_lock(self._lock_path("write")).acquire(timeout=_WRITING)
+        return file_lock(self._lock_path("write")).acquire(timeout=WRITING)
 
     def _remove(self, only: Tokens | None) -> bool:
         """Remove the file; returns False, having removed nothing, if it does not hold `only`."""
@@ -230,15 +226,12 @@ def _mark(tokens: Tokens) -> Secret:
 
 def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callable[[float], None] = time.sleep) -> None:
     """Give a file the name of another, which Windows refuses for as long as somebody reads that."""
-    for left in reversed(range(times)):
-        try:
+    for _ in range(times - 1):
+        with suppress(PermissionError):
             source.replace(target)
-        except PermissionError:
-            if not left:
-                raise
-            pause(0.05)
-        else:
             return
+        pause(0.05)
+    source.replace(target)
 
 
 def _sync_folder(folder: Path) -> None:

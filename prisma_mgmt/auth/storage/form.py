@@ -1,6 +1,7 @@
 """How a storage writes tokens: as JSON, or as JSON sealed for the place it is kept in."""
 
 import json
+import re
 from typing import Any, Protocol
 
 from attrs import field, frozen
@@ -11,6 +12,8 @@ from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare, secret
 
 _LONGEST = 1_000_000  # characters
+_DEEPEST = 100  # levels
+_BITS = re.compile(r'"(?:[^"\\]|\\.)*"?|[^"\[\]{}]+|.', re.DOTALL)  # of JSON: texts, brackets, and what is between
 
 
 class Cipher(Protocol):
@@ -54,7 +57,9 @@ class Form:
         text = Secret(text)
         try:
             return self._read(text)
-        except (ValueError, RecursionError) as error:
+        except json.JSONDecodeError:
+            problem = "it is no JSON"
+        except ValueError as error:
             problem = str(error)
         raise self.empty(problem)
 
@@ -77,8 +82,19 @@ class Form:
             text = secret(self.cipher.open(text, self.place))
         elif text.startswith("v1."):
             raise ValueError("it is sealed; give the storage its cipher")
-        try:
-            return Tokens.from_json(loads(text, keep=True))
-        except json.JSONDecodeError:
-            pass
-        raise ValueError("it is no JSON")
+        return Tokens.from_json(loads(shallow(text), keep=True))
+
+
+def shallow(text: Secret) -> Secret:
+    """`text` with null for what other programs nested deeper than it could be read, and surely be written again."""
+    if text.count("[") + text.count("{") <= _DEEPEST:
+        return text
+    depth, kept = 0, list[str]()
+    for bit in _BITS.findall(text):
+        depth += bit in ("[", "{")
+        if depth <= _DEEPEST:
+            kept.append(bit)
+        elif kept[-1] != "null":
+            kept.append("null")
+        depth -= bit in ("]", "}")
+    return Secret("".join(kept))

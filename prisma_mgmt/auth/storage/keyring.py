@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from hashlib import sha256
 from importlib import import_module
 from itertools import count, takewhile
@@ -16,20 +16,19 @@ from attrs import asdict, field, frozen
 from attrs.validators import instance_of, le
 
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, file_lock, held_file
+from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, WRITING, file_lock, held_file
 from prisma_mgmt.auth.storage.options import checked_path, checked_text
 from prisma_mgmt.auth.storage.threads import Alone
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.masks import Secret, bare
 
 T = TypeVar("T")
 
 _PART = 1200  # characters; Windows takes 2,560 bytes of UTF-16 at most
 _PART_NAME = re.compile(r".* part [ab][0-9]+", re.DOTALL)
 _READINGS = 3  # while another process writes
-_WRITING = 5.0  # seconds to wait for another process to finish its write
 
 
 @frozen
@@ -131,7 +130,8 @@ class KeyringTokenStorage:
             if self._backend is None:
                 self._backend = keyring.get_keyring()
                 self._refuse_plain_text()
-            return function()
+            with bare:  # the frames of a keyring hold what it keeps as plain bytes
+                return function()
         except errors.NoKeyringError as error:
             raise AuthError("this machine has no keyring: set one up, or use FileTokenStorage") from error
 
@@ -139,10 +139,8 @@ class KeyringTokenStorage:
         plain = None if self._plain_text else _plain(self._backend)
         if plain is not None:
             self._backend = None
-            raise AuthError(
-                f"the keyring {plain} keeps plain text: set up another, or give the storage a cipher "
-                "or allow_plain_text=True"
-            )
+            told = "set up another, or give the storage a cipher or allow_plain_text=True"
+            raise AuthError(f"the keyring {plain} keeps plain text: {told}")
 
     def _read(self) -> Tokens | None:
         for _ in range(_READINGS):
@@ -192,15 +190,13 @@ class KeyringTokenStorage:
         found = self._get(self._key)
         if found is None:
             return None
-        try:
+        with suppress(ValueError, TypeError, RecursionError):
             return _Manifest(**json.loads(found))
-        except (ValueError, TypeError, RecursionError):
-            pass
         raise self._form.empty("its entry lists no parts")
 
     def _writing(self) -> AbstractContextManager[object]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return file_lock(self._folder / f"{self._lock}.write.lock").acquire(timeout=_WRITING)
+        return file_lock(self._folder / f"{self._lock}.write.lock").acquire(timeout=WRITING)
 
     def _get(self, name: str) -> Secret | None:
         found = self._backend.get_password(self._service, name)

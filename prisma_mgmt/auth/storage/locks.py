@@ -1,10 +1,11 @@
 """Waiting for a lock that another process may hold, without blocking anybody else."""
 
 import logging
+import os
 import random
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ LONGEST_WAIT = 25.0  # seconds: longer than a refresh, and than a lock outlives 
 # the longest pause between two looks, that is within the ten in which the login server forgives it.
 LEASE, LONGEST_PAUSE = 7.0, 1.0
 _FIRST_PAUSE = 0.05
+WRITING = 5.0  # seconds to wait for another process to finish its write of a file, or of a keyring
 _BEATS = 7  # times in a lease that it is extended
 
 
@@ -46,8 +48,7 @@ async def until(
     """
     with anyio.move_on_after(patience):
         for pause in pauses(jitter):
-            held = await attempt()
-            if held is not None:
+            if (held := await attempt()) is not None:
                 return held
             await anyio.sleep(pause)
     raise AuthError(f"another process has held the refresh lock of {place} for {patience:g} s")
@@ -55,15 +56,19 @@ async def until(
 
 # Locks that a server keeps
 
+# The owners of those that were not released, by place and process: storages come and go with the requests they serve.
+_left: dict[tuple[str, int], str] = {}
+
 
 @define(eq=False)
 class _Holder:
     """One who wants a lock, or has it: until `ends` at least, by the clock of the event loop."""
 
     lock: "LeaseLock"
-    owner: str = Factory(lambda: secrets.token_hex(16))
+    owner: str
     done: anyio.Event = Factory(anyio.Event)
     ends: float = 0.0
+    left: bool = False  # and not to be released
 
 
 @define(eq=False)
@@ -90,17 +95,22 @@ class LeaseLock:
 
     @asynccontextmanager
     async def held(self) -> AsyncGenerator[None]:
-        holder, before = _Holder(self), holding.get()
+        left = _left.pop((self.place, os.getpid()), None)
+        holder, before = _Holder(self, left or secrets.token_hex(16), left=left is not None), holding.get()
         holding.set(holder)
         try:
             await self._take(holder)
+            holder.left = False
             yield
         finally:
             holder.done.set()
             try:
-                with anyio.move_on_after(self.seconds, shield=True):  # by then it has ended by itself
-                    # also after a cancellation that may have come between asking and knowing
-                    await self.release(holder.owner)
+                if holder.left:
+                    _left[self.place, os.getpid()] = holder.owner  # this process goes on with it before all others
+                else:
+                    with anyio.move_on_after(self.seconds, shield=True):  # by then it has ended by itself
+                        # also after a cancellation that may have come between asking and knowing
+                        await self.release(holder.owner)
             finally:
                 holding.set(before)
 
@@ -109,13 +119,24 @@ class LeaseLock:
 
         If it may have ended, as on a machine that is too busy, it is taken again, and what was read counts no more.
         """
-        holder = holding.get()
-        if not isinstance(holder, _Holder) or holder.lock is not self or holder.done.is_set():
-            return True
-        if anyio.current_time() < holder.ends:
+        holder = self._held_here()
+        if holder is None or anyio.current_time() < holder.ends:
             return True
         await self._take(holder)
         return False
+
+    def leave(self, left: bool) -> None:
+        """From now on the lock that is held here will not be released, or will be again.
+
+        While a new pair is written it is left, to end by itself. Whoever came next, had the write failed, would read
+        the old pair, and send again a refresh token that was spent; as it is, the new one can be stored before.
+        """
+        if (holder := self._held_here()) is not None:
+            holder.left = left
+
+    def _held_here(self) -> _Holder | None:
+        holder = holding.get()
+        return holder if isinstance(holder, _Holder) and holder.lock is self and not holder.done.is_set() else None
 
     async def _take(self, holder: _Holder) -> None:
         async def attempt() -> float | None:
@@ -168,11 +189,10 @@ async def held_file(path: Path, place: str, patience: float) -> AsyncGenerator[N
     lock = file_lock(path)
 
     async def attempt() -> FileLock | None:
-        try:
+        with suppress(Timeout):
             lock.acquire(timeout=0)  # at once and not in a thread, whose lock a cancelled caller would leave held
-        except Timeout:
-            return None
-        return lock
+            return lock
+        return None
 
     await until(attempt, place, patience)
     try:

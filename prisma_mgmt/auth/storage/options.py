@@ -1,6 +1,7 @@
 """What the storages are given is checked here, where it is given."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,6 @@ def checked_text(value: Any, name: str) -> str:
 def checked_path(path: Any, name: str) -> Path:
     """`path` as a Path, `~` expanded; TypeError or ValueError, naming `name`, for what is no path."""
     checked_kind(path, str | os.PathLike, name, "a path")
-    try:
+    with suppress(RuntimeError):
         return Path(checked_text(os.fspath(path), name)).expanduser()
-    except RuntimeError:
-        problem = f"{name} begins with ~, and this user has no home folder: give an absolute path"
-    raise ValueError(problem)
+    raise ValueError(f"{name} begins with ~, and this user has no home folder: give an absolute path")

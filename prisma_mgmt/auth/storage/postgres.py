@@ -23,6 +23,7 @@ _LONGEST_NAME = 63  # bytes that PostgreSQL keeps of a name
 _LOCKS = "_locks"
 _NO_TABLE, _NO_SCHEMA = "42P01", "3F000"  # SQLSTATE of what is undefined
 _STATEMENT_IS_GONE = ("26000", "42P05")  # … of a prepared statement that is not there, or there already
+_OF_NO_ROW = ("08", "28", "3D", "53", "57")  # classes of SQLSTATE: the connection, the user, the database, the machine
 _TRIES = 10
 
 
@@ -140,6 +141,7 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
             told = "a pooler that hands out transactions stands before PostgreSQL"
             return f"{told}: create the asyncpg pool with statement_cache_size=0"
         about = getattr(error, "constraint_name", None) or getattr(error, "column_name", None)
+        about = about or (str(error) if state[:2] in _OF_NO_ROW else "")
         return f"PostgreSQL refused: {type(error).__name__}, SQLSTATE {state}" + (f", {about}" if about else "")
 
     @asynccontextmanager

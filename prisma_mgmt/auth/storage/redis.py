@@ -4,9 +4,9 @@ import re
 from binascii import crc_hqx
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from hashlib import sha256
+from functools import lru_cache
 from inspect import isawaitable
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 from prisma_mgmt.auth.storage.form import Cipher, Form
@@ -17,12 +17,12 @@ from prisma_mgmt.auth.storage.served import ServedStorage
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret, bare
+from prisma_mgmt.masks import Secret, bare, masked
 
 _AT_ONCE = 10  # calls on a client: its pool raises an error for the first connection too many
 _LONGEST = 10**15  # milliseconds: Redis refuses what is much longer
 _SLOTS = 16_384
-_LOCK_NAME = re.compile(r"\{.*\}:refresh-lock:[0-9a-f]{64}", re.DOTALL)
+_LOCK_OF = ":refresh-lock:{"
 
 # KEYS[1] is what they are about, ARGV[1] what it must hold
 _DELETE_IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -45,7 +45,7 @@ class RedisTokenStorage(ServedStorage):
 
     redis: a `redis.asyncio.Redis`, or a client of the same methods such as valkey's; closing it is the caller's. Give
         every storage the same one: at most ten calls are made on it at once, or half of what its pool has.
-    key: names the user's tokens; a second key, for the lock, is kept in the same slot of a cluster.
+    key: names the user's tokens; a second key that begins with it, for the lock, is in the same slot of a cluster.
     ttl: seconds after the last write in which tokens that nobody renews are forgotten; None keeps them.
     lease: seconds after which the lock of a process is free again, if the process has died or its event loop has stood
         still for so long; 7 by default. A living process extends its lock seven times in a lease.
@@ -64,19 +64,13 @@ class RedisTokenStorage(ServedStorage):
     ) -> None:
         self._redis = _checked_client(redis)
         self._key = checked_text(key, "key")
-        if _LOCK_NAME.fullmatch(key):
+        if _LOCK_OF in key:
             raise ValueError("key must not be the name of another key's lock")
         self._form = Form(f"redis:{key}", cipher)
         self._size = share(getattr(getattr(redis, "connection_pool", None), "max_connections", None), _AT_ONCE)
-        take, extend, release = (
-            self._asked(script, lock_name(key), lease) for script in (_LOCK, _EXTEND_IF, _DELETE_IF)
-        )
-        self._lock = LeaseLock(
-            self._form.place, lease, patience, lambda: turn("redis", self._size), take, extend, release
-        )
-        self._expiry = (
-            {} if ttl is None else {"px": min(round(checked_seconds(ttl, "ttl", least=1.0) * 1000), _LONGEST)}
-        )
+        calls = (self._asked(script, lock_name(key), lease) for script in (_LOCK, _EXTEND_IF, _DELETE_IF))
+        self._lock = LeaseLock(self._form.place, lease, patience, lambda: turn("redis", self._size), *calls)
+        self._expiry = {} if ttl is None else {"px": min(round(1000 * checked_seconds(ttl, "ttl", least=1)), _LONGEST)}
 
     async def set_tokens(self, tokens: Tokens) -> None:
         await self._call("set", self._key, self._form.write(tokens), **self._expiry)
@@ -92,19 +86,19 @@ class RedisTokenStorage(ServedStorage):
         return await self._call("eval", script, 1, key, *arguments)
 
     async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        async with place("redis", self._size):
-            answer = getattr(self._redis, name)(*arguments, **options)
-            if not isawaitable(answer):
-                raise AuthError(f"redis must be an asyncio client; {name}() of this one gives nothing to wait for")
-            return await answer
+        with bare:  # the frames of a client hold what it sends as plain bytes
+            async with place("redis", self._size):
+                answer = getattr(self._redis, name)(*arguments, **options)
+                if not isawaitable(answer):
+                    raise AuthError(f"redis must be an asyncio client; {name}() of this one gives nothing to wait for")
+                return await answer
 
     async def _text(self) -> Secret | None:
-        with bare:
-            try:
-                found = await self._call("get", self._key)
-            except UnicodeDecodeError:  # of a client that decodes; it holds what could not be decoded
-                found = b"\xff"
-            return None if found is None else self._form.decoded(found)
+        try:
+            found = masked(await self._call("get", self._key))
+        except UnicodeDecodeError:  # of a client that decodes; it holds what could not be decoded
+            found = b"\xff"
+        return None if found is None else self._form.decoded(found)
 
     async def _replaced(self, seen: Secret, text: Secret | None) -> bool:
         if text is None:
@@ -115,24 +109,21 @@ class RedisTokenStorage(ServedStorage):
         return lambda owner: self._run(script, name, owner, round(lease * 1000))
 
 
+@lru_cache(maxsize=10_000)  # a key of odd braces takes many tries
 def lock_name(key: str) -> str:
-    """The key of another key's lock: in the slot that a cluster keeps that in, and no key of anybody's tokens."""
-    return f"{{{_tag(key)}}}:refresh-lock:{sha256(key.encode()).hexdigest()}"
+    """The key of another key's lock, and no key of anybody's tokens.
+
+    It is in the slot that a cluster keeps that key in, and it begins with it, since a user of Redis may be allowed
+    nothing but what begins with a certain text.
+    """
+    names = (f"{key}{_LOCK_OF}{tag}}}" for tag in chain([key], count()))
+    return next(name for name in names if _slot(name) == _slot(key))
 
 
-def _tag(key: str) -> str:
-    """What stands between braces in another key of the same slot."""
-    own = re.match(r"[^{]*\{([^}]+)\}", key)
-    if own is not None:
-        return own[1]
-    if "}" not in key:
-        return key
-    slot = _slot(key)
-    return next(tag for tag in map(str, count()) if _slot(tag) == slot)
-
-
-def _slot(tag: str) -> int:
-    return crc_hqx(tag.encode(), 0) % _SLOTS  # the CRC that clusters use
+def _slot(key: str) -> int:
+    """The slot of a key, which is that of what first stands between braces in it, if anything does."""
+    tag = re.match(r"[^{]*\{([^}]+)\}", key)
+    return crc_hqx((tag[1] if tag else key).encode(), 0) % _SLOTS  # the CRC that clusters use
 
 
 def _checked_client(redis: Any) -> Any:

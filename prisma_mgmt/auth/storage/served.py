@@ -30,11 +30,12 @@ class ServedStorage(ABC):
         return None if found is None else self._form.read(found)
 
     async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        self._lock.leave(True)
         text = self._form.write(tokens)
-        if await self._swap(self._seen, text, current):
-            return True
         # the text read last may be another of the same tokens: sealed anew, it differs
-        return await self._swap(await self._read(), text, current)
+        done = await self._swap(self._seen, text, current) or await self._swap(await self._read(), text, current)
+        self._lock.leave(False)
+        return done
 
     async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
         return await self._swap(await self._read(), None, tokens)

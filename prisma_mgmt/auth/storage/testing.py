@@ -133,7 +133,7 @@ async def _check_lock_survives(storage: Any, other: Any, patience: float) -> Non
     """An error or a cancellation, of its holder or of one who waits, leaves the lock free."""
     with suppress(KeyError):
         async with storage.refresh_lock():
-            _fail()
+            raise KeyError
     await _check_free(other, "an error", patience)
     async with storage.refresh_lock():
         with anyio.move_on_after(0.05) as waiting:
@@ -153,10 +153,6 @@ async def _check_free(storage: Any, after: str, patience: float) -> None:
         async with storage.refresh_lock():
             pass
     _expect(not waiting.cancelled_caught, f"refresh_lock() is free again after {after}")
-
-
-def _fail() -> None:
-    raise KeyError
 
 
 def _expect(kept: bool, rule: str) -> None:

@@ -72,6 +72,7 @@ class LoginApp:
     sessions: its keys are the session ids.
     keys: as those of TokenCipher: the first seals, all open.
     scope: the scopes to ask for, by default `workspace:admin offline_access`.
+    extra_params: further parameters of the login URL, such as {"prompt": "consent"}.
     after_login, after_logout: the path or URL to which the browser goes then; the `next` of a login wins.
     cookie: the name of the session's cookie; one that begins with `__Host-` cannot be set by other hosts of a domain.
     max_age: seconds for which a login lasts in the browser.
@@ -88,6 +89,7 @@ class LoginApp:
         keys: Sequence[bytes | str],
         *,
         scope: str | Sequence[str] = DEFAULT_SCOPE,
+        extra_params: Mapping[str, str] | None = None,
         after_login: str = "/",
         after_logout: str = "/",
         cookie: str = "prisma_session",
@@ -110,8 +112,9 @@ class LoginApp:
         here = urlsplit(base)
         if here.scheme == "http" and is_secure(base) and not (here.hostname or "").endswith(".localhost"):
             raise ValueError("redirect_uri must be https, or http to this machine: no browser keeps a login otherwise")
-        oauth.login_url(scope=scope)  # or the first visitor would find out what is wrong with it
-        self._oauth, self._sessions, self._scope = oauth, sessions, scope
+        self._asked: dict[str, Any] = {"scope": scope, "extra_params": extra_params}
+        oauth.login_url(**self._asked)  # or the first visitor would find out what is wrong with it
+        self._oauth, self._sessions = oauth, sessions
         self._after_login, self._after_logout = after_login, after_logout
         self._on_login, self._on_error = on_login, on_error
         self._base, self._origin = base, _origin(base)
@@ -119,8 +122,7 @@ class LoginApp:
         self._secure = is_secure(oauth.redirect_uri) or cookie.startswith(("__Host-", "__Secure-"))
         self._aliases = _aliases(urlsplit(self._origin).netloc)
         self._sealer = LoginSealer(keys, client_id=oauth.client_id, now=oauth.now)
-        self._box = Box(keys)
-        self._purpose = f"prisma-mgmt session {oauth.client_id}"
+        self._box, self._purpose = Box(keys), f"prisma-mgmt session {oauth.client_id}"
 
     def session(self, request: object) -> OAuthSession | None:
         """The session of the browser that sent `request`; None if nobody has logged in with it.
@@ -166,7 +168,7 @@ class LoginApp:
         asked = dict(parse_qsl(request.query, errors="replace"))
         if request.headers.get("host") in self._aliases and "moved" not in asked:  # a proxy may say the same each time
             return _Answer(303, to=self._login_at(next=asked.get("next"), moved="1"))
-        login = self._oauth.login_url(scope=self._scope)
+        login = self._oauth.login_url(**self._asked)
         gone = [self._expired(name) for name in self._sealer.surplus(request.cookies)]
         return _Answer(303, to=login.url, cookies=[*gone, self._sealer.cookie(login, asked.get("next"))])
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import unquote, unquote_plus
 
@@ -130,11 +131,9 @@ class TokenEndpoint:
 
 def sendable(access_token: str) -> bool:
     """Return True if an access token can stand in a header: it is of no other scheme than Bearer, and fits there."""
-    try:
-        checked_token(access_token, "the access token")
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        return bool(checked_token(access_token, "the access token"))
+    return False
 
 
 def bearer(access_token: str) -> Secret:

@@ -114,13 +114,11 @@ class GitHubActionsCredentials(Unpickled):
         found = cast("dict[str, Any]", fields.get("data", fields))
         if 200 <= answer.status < 300 and isinstance(found, dict) and isinstance(found.get("value"), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is a server's
             return found
-        pause = retry_after(answer.headers, self._now())
-        raise AuthError(f"{refusal} ({answer.status})", retry_after=pause)
+        raise AuthError(f"{refusal} ({answer.status})", retry_after=retry_after(answer.headers, self._now()))
 
     def _asked(self) -> tuple[str, Secret]:
         """Where GitHub gives a token, and what to show there."""
-        url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
-        token = Secret(token or "")
+        url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), Secret(variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN") or "")
         if not url or not token:
             raise AuthError(
                 "there is no ACTIONS_ID_TOKEN_REQUEST_URL: this is not a GitHub Actions workflow, "

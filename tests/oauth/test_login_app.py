@@ -140,6 +140,14 @@ async def test_a_login_asks_for_the_scope_that_was_given(sandbox: Sandbox) -> No
         assert [tokens.scope for tokens in await site.stored()] == ["workspace:admin"]
 
 
+async def test_a_login_sends_the_further_parameters_that_were_given(sandbox: Sandbox) -> None:
+    async with site_at(sandbox, extra_params={"prompt": "consent"}) as site:
+        assert "prompt=consent" in (await site.browser.get("/prisma/login")).headers["location"]
+    with pytest.raises(ValueError, match="state"):
+        async with site_at(sandbox, extra_params={"state": "mine"}):
+            pass
+
+
 @pytest.mark.parametrize("prefix", ["", "/prisma", "/a/deep/prefix", "/prisma/prisma"])
 @pytest.mark.parametrize("slash", ["", "/"])
 async def test_the_app_answers_under_any_prefix_and_with_a_trailing_slash(site: Site, prefix: str, slash: str) -> None:

@@ -14,7 +14,7 @@ from attrs import Factory, define, field
 from filelock import FileLock, Timeout
 
 from prisma_mgmt.auth.storage.rooms import holding
-from prisma_mgmt.auth.work import Work, timed
+from prisma_mgmt.auth.work import Work, timed, uncut
 from prisma_mgmt.checks import checked_seconds
 from prisma_mgmt.errors import AuthError
 
@@ -160,8 +160,8 @@ class LeaseLock:
                 return
             asked = anyio.current_time()
             try:
-                with timed(), anyio.fail_after(self.seconds / 2):
-                    kept = await self.extend(holder.owner)
+                with timed(), anyio.fail_after(self.seconds / 2) as scope:
+                    kept = await uncut(lambda: self.extend(holder.owner), scope)
             except Exception as error:  # of any client: the next turn may fare better, and else the lease ends
                 self._warn(holder, "could not be extended (%s)", type(error).__name__)
                 continue

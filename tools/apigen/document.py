@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from tools.apigen.names import Names
 from tools.apigen.schemas import Schema, is_object, without
 
 OURS = "x-apigen"  # marks a description, whose words are ours
@@ -22,6 +23,7 @@ class DocumentError(ValueError):
 class Node:
     """A value in a document, and where it stands."""
 
+    names: Names
     root: Schema  # the document
     value: Any
     pointer: str

@@ -27,13 +27,13 @@ def _is_marked(raw: Schema, mark: str, *, words_too: bool) -> bool:
     return words_too and not flags and re.search(said, text) is not None
 
 
-def own_summary(raw: Schema) -> str | None:
+def own_summary(raw: Schema) -> Schema:
     """The document's summary as a sentence, if it is worth having: two words of text at least, a line at most."""
     text = raw.get("summary")
     if not isinstance(text, str):
-        return None
+        return {}
     text = re.sub(r"(?i)\W*[(\[*]\W*(deprecated|experimental|alpha|beta|preview)\W*[)\]*]\W*", " ", text)
     text = re.sub(r"(?i)^\s*(deprecated|experimental)\s*[:.!-]+", "", text)
     text = " ".join(text.split()).rstrip(".")
     sound = text.isprintable() and " " in text and len(text) <= 100 and not re.search(r'["\\`{}/]', text)
-    return f"{text[0].upper()}{text[1:]}." if sound else None
+    return {"summary": f"{text[0].upper()}{text[1:]}."} if sound else {}

@@ -17,8 +17,7 @@ from tools.apigen.description import METHODS, by_template
 from tools.apigen.document import OURS, DocumentError, Node
 from tools.apigen.names import Names, pascal, sentence, template
 from tools.apigen.naming import Committed, Shapes
-from tools.apigen.operation import Reader
-from tools.apigen.plain import Plain
+from tools.apigen.operation import read
 from tools.apigen.schemas import Schema, is_list, is_object
 
 
@@ -35,7 +34,7 @@ class Result:
 def normalise(document: Schema, names: Names, committed: Schema | None = None) -> Result:
     """The description of a document; DocumentError if there is nothing in it that is understood."""
     old, refused = committed or {}, list[str]()
-    servers = _servers(document, old)
+    servers = _servers(document, names, old)
     calls = named(_read(document, names, old, servers[0]["url"], refused))
     known = Committed(old)
     shapes = Shapes(names, known, {pascal(call.resource) for call in calls}, known.shapes)
@@ -51,7 +50,7 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     if not done:
         raise DocumentError(refused[0] if refused else "#/paths: no operations")
     done.sort(key=lambda call: (call.path, METHODS.index(call.http)))
-    info = Node(document, document.get("info", {}), "#/info").target().value
+    info = Node(names, document, document.get("info", {}), "#/info").target().value
     description: Schema = {
         "openapi": "3.1.0",
         OURS: "Normalised by tools/apigen; the words are its maintainers' own.",
@@ -86,8 +85,8 @@ def _left_out(node: Node, route: str, refused: list[str]) -> Generator[None]:
 def _read(document: Schema, names: Names, old: Schema, base: str, refused: list[str]) -> list[Call]:
     """Every operation that is understood, with the name that it has already."""
     found: list[Call] = []
-    committed, reader = by_template(old), Reader(names, Plain(names), base)
-    paths = Node(document, document.get("paths", {}), "#/paths").target()
+    committed = by_template(old)
+    paths = Node(names, document, document.get("paths", {}), "#/paths").target()
     for path in sorted(paths.value):
         with _left_out(paths.at(path), path, refused):
             item = paths.at(path).target()
@@ -97,15 +96,15 @@ def _read(document: Schema, names: Names, old: Schema, base: str, refused: list[
                 before = committed.get(template(route))
                 name = name or (before.name if before else "")
                 with _left_out(item.at(http), route, refused):
-                    one = reader.operation(path, http, item)
+                    one = read(path, http, item, base)
                     found.append(Call(path, http, one.raw, name, model, known=bool(name), node=item.at(http)))
     return found
 
 
-def _servers(document: Schema, old: Schema) -> list[Schema]:
+def _servers(document: Schema, names: Names, old: Schema) -> list[Schema]:
     """The server that the client talks to, which no document changes, and those that the document names besides."""
     servers = document.get("servers", [])
-    node = Node(document, servers, "#/servers")
+    node = Node(names, document, servers, "#/servers")
     node.check(is_list(servers), "a list is needed here")
     found = {str(one["url"]): one for one in servers if is_object(one) and "url" in one}
     base = next((one["url"] for one in old.get("servers", ())), None) or next(iter(found), "")

@@ -47,6 +47,12 @@ def tag_of(schema: Schema) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def words_of(schema: Schema) -> list[Any]:
+    """The values that a schema knows by name: its constant, its enumeration, or the constants among other strings."""
+    members: list[Schema] = [schema, *schema.get("anyOf", ())]
+    return [one["const"] for one in members if "const" in one] or list(schema.get("enum", ()))
+
+
 def split_null(schema: Schema) -> tuple[Schema, bool]:
     """A schema without its null, and True if it had one."""
     for word in ("oneOf", "anyOf"):
@@ -84,7 +90,7 @@ def python_type(schema: Schema, *, given: bool = False) -> str:
     if "oneOf" in schema:
         return " | ".join(refs(schema)) + ("" if given else " | dict[str, JSON]")  # a member unknown as yet
     if "anyOf" in schema:  # strings, some of them with a meaning of their own
-        return f"Literal[{', '.join(literal(one['const']) for one in schema['anyOf'] if 'const' in one)}] | str"
+        return f"Literal[{', '.join(map(literal, words_of(schema)))}] | str"
     if kind == "array":
         return f"{'Sequence' if given else 'list'}[{python_type(schema['items'], given=given)}]"
     if kind == "object":
@@ -146,9 +152,8 @@ def _merged(a: Schema, b: Schema, at: str) -> Schema:
         return {**a, "properties": both, "required": [key for key in a["required"] if key in b["required"]]}
     if kind == "array":
         return {"type": "array", "items": merge(a["items"], b["items"], f"{at}[]")}
-    values: list[list[Any]] = [[schema["const"]] if "const" in schema else schema.get("enum", []) for schema in (a, b)]
-    if all(values) and kind == "string":
-        return {"type": "string", "enum": list(dict.fromkeys([*values[0], *values[1]]))}
+    if kind == "string" and words_of(a) and words_of(b):
+        return {"type": "string", "enum": list(dict.fromkeys([*words_of(a), *words_of(b)]))}
     if "password" in (a.get("format"), b.get("format")):
         return {"type": kind, "format": "password"}
     return {key: value for key, value in a.items() if b.get(key) == value}

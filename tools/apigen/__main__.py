@@ -15,7 +15,6 @@ from urllib.error import HTTPError
 
 from tools.apigen.changes import changes
 from tools.apigen.document import read
-from tools.apigen.factories import factories
 from tools.apigen.names import load
 from tools.apigen.normalise import normalise
 from tools.apigen.package import Package, render
@@ -31,7 +30,7 @@ def generate(descriptions: dict[str, Schema]) -> dict[str, str]:
     files: dict[str, str] = {}
     for package in packages:
         files |= {f"prisma_mgmt/{package.api}/{name}": text for name, text in package.files().items()}
-        files[f"prisma_mgmt/factories/{package.api}.py"] = factories(package)
+        files[f"prisma_mgmt/factories/{package.api}.py"] = render("factories.py", package=package)
     files["docs/operations.md"] = render("operations.md", packages=packages)
     files = formatted(files)
     for api, description in descriptions.items():

@@ -1,22 +1,18 @@
 """A model and a method of a description, as the pieces that templates/module.py.jinja puts together."""
 
 import re
+from inspect import getfullargspec
 
 from attrs import frozen
 
+from prisma_mgmt.core.resource import Resource
 from tools.apigen.description import JSON, LINES, Operation, Part, fields
-from tools.apigen.schemas import Schema, literal, marks, python_type, refs
+from tools.apigen.schemas import Schema, marks, python_type, refs, words_of
 
 _CODE, _TEXT = 116, 108  # the widths of a statement and of words
-_ERRORS = {
-    400: "BadRequestError",
-    403: "PermissionDeniedError",
-    404: "NotFoundError",
-    409: "ConflictError",
-    422: "UnprocessableEntityError",
-}
-_USUAL = (400, 403, 422, 404)  # wrong arguments, a token that may not, and, if it takes ids, an unknown one
-_BODIES = ("_post", "_put", "_patch", "_send", "_request")  # the verbs of the core that take a body before the query
+# Of the errors that docs/operations.md does not tell of any call: 404 is of any call that has ids in its path.
+_ERRORS = {404: "NotFoundError", 409: "ConflictError"}
+_SENT = {"str": "{0}", "bool": "str({0}).lower()", "datetime": "{0}.isoformat()"}  # in a header, by type
 Typed = list[tuple[Part, str, str]]  # fields with their types and defaults
 
 
@@ -42,7 +38,7 @@ class Model:
             kind = python_type(part.bare)
             may_go = part.nullable or kind == "None" or "deprecated" in part.bare  # one day, where we only read it
             if part.key == "type" and self.is_member and "const" in part.bare:
-                tag = literal(part.bare["const"])
+                tag = repr(part.bare["const"])
                 tags.append((part, f"Literal[{tag}]", tag))
             elif part.required and (self.is_given or not may_go):
                 always.append((part, python_type(part.schema), ""))
@@ -54,19 +50,6 @@ class Model:
 
 
 @frozen
-class Verb:
-    """The verb of the core that a method calls, what comes of it, and what the verb takes first."""
-
-    name: str
-    result: str
-    first: str = ""
-
-    @property
-    def is_awaited(self) -> bool:
-        return not self.result.startswith(("Pager", "LogStream"))
-
-
-@frozen
 class Method:
     """A method of a resource."""
 
@@ -75,22 +58,26 @@ class Method:
     names: set[str]  # of all methods
 
     @property
-    def verb(self) -> Verb:
+    def verb(self) -> tuple[str, list[str], str]:
+        """The verb of the core that is called, what it takes first, and the annotation of what comes of it."""
         one, http, data = self.one, self.one.http.upper(), self.one.data
         if data is None:
             plain = http == "DELETE" and one.body is None
-            return Verb("_delete", "None") if plain else Verb("_send", "None", f'"{http}"')
+            return ("_delete", [], "None") if plain else ("_send", [f'"{http}"'], "None")
         if one.answer[0] == LINES:
-            models = ", ".join(refs(data))
-            return Verb("_stream", f"LogStream[{models}]", models)
+            return "_stream", refs(data), f"LogStream[{', '.join(refs(data))}]"
         if data.get("type") == "array" and http == "GET" and one.body is None:
-            return Verb(self._listing(), f"Pager[{python_type(data['items'])}]", self._class(data["items"]))
+            return self._listing(), [self._class(data["items"])], f"Pager[{python_type(data['items'])}]"
         result, first = python_type(data), self._class(data)
         if f"{one.resource}.list" in self.names:  # it hides the type from the annotations of its class
             result, first = (re.sub(r"\blist\[", "builtins.list[", text) for text in (result, first))
         if http in ("HEAD", "DELETE") or (http == "GET" and one.body is not None):
-            return Verb("_request", result, f'{first}, "{http}"')
-        return Verb(f"_{one.http}", result, first)
+            return "_request", [first, f'"{http}"'], result
+        return f"_{one.http}", [first], result
+
+    @property
+    def is_awaited(self) -> bool:
+        return not self.verb[2].startswith(("Pager", "LogStream"))
 
     def _listing(self) -> str:
         pagination = refs(self.one.envelope.get("pagination"))
@@ -107,8 +94,8 @@ class Method:
         is_class = " | " not in re.sub(r"\[.*\]", "", text)
         return "object" if text == "JSON" else text if is_class else f'cast("type[{text}]", {text})'
 
-    def at(self, *places: str) -> list[Part]:
-        return [part for part in self.one.arguments if part.where in places]
+    def at(self, place: str) -> list[Part]:
+        return [part for part in self.one.arguments if part.where == place]
 
     @property
     def statements(self) -> list[str]:
@@ -134,20 +121,19 @@ class Method:
             "live": live,
             "bare": "True" if one.answer[0] == JSON and not one.envelope else "",
             "token": "False" if one.raw.get("security") == [] else "",
-            "missing_ok": "missing_ok" if self.verb.name == "_delete" else "",
+            "missing_ok": "missing_ok" if self.verb[0] == "_delete" else "",
         }
 
     def _call(self, given: dict[str, str]) -> str:
         """The statement that sends."""
-        verb = self.verb
-        by_position = ("route", "body") if verb.name in _BODIES else ("route", "body", "query")
-        told = [text if name in by_position else f"{name}={text}" for name, text in given.items() if text]
-        call = f"self.{verb.name}({', '.join([verb.first, *told] if verb.first else told)})"
-        call = f"await {call}" if verb.is_awaited else call
-        return call if verb.result == "None" else f"return {call}"
+        name, first, result = self.verb
+        by_position = {"route", *getfullargspec(getattr(Resource, name)).args}
+        told = [text if key in by_position else f"{key}={text}" for key, text in given.items() if text]
+        call = f"{'await ' if self.is_awaited else ''}self.{name}({', '.join([*first, *told])})"
+        return call if result == "None" else f"return {call}"
 
     def _route(self) -> str:
-        template = literal(re.sub(r"{.*?}", "{}", self.one.path))
+        template = repr(re.sub(r"{.*?}", "{}", self.one.path))
         ids = [f"quoted({part.word})" if "x-twice" in part.raw else part.word for part in self.at("path")]
         route = ", ".join([template, *ids])
         if len(route) > _TEXT:  # on two lines, not one for each id
@@ -157,7 +143,7 @@ class Method:
     def _pairs(self, where: str) -> str:
         """What is sent in one place, as a dict; further fields first, so that those that are named win."""
         found = sorted(self.at(where), key=lambda part: part.key != "*")
-        pairs = [f"{literal(part.key)}: {self._value(part)}" for part in found]
+        pairs = [f"{part.key!r}: {self._value(part)}" for part in found]
         pairs = [f"**({found[0].word} or {{}})", *pairs[1:]] if found and found[0].key == "*" else pairs
         return "{" + ", ".join(pairs) + "}" if pairs else ""
 
@@ -167,10 +153,9 @@ class Method:
         known = self.schemas[refs(bare)[0]] if "$ref" in bare else bare
         if part.where == "header":
             kind = "str" if "enum" in known else python_type(bare, given=True)
-            ways = {"str": word, "bool": f"str({word}).lower()", "datetime": f"{word}.isoformat()"}
-            text = ways.get(kind, f"str({word})")
+            text = _SENT.get(kind, "str({0})").format(word)
             return text if part.required or text == word else f"{word} if {word} is None else {text}"
-        if "anyOf" in known or (known.get("type") == "string" and {"enum", "const"} & known.keys()):
+        if words_of(known) and known.get("type", "string") == "string":
             return f'choice("{word}", {word})'
         if "explode" in part.raw:
             return f'",".join({word})' if part.required else f'{word} and ",".join({word})'
@@ -188,7 +173,7 @@ class Method:
             for mark in marks(part.raw):
                 told = re.search(f"`{part.word}`[^.]*{mark}", about)
                 about += "" if told else f" `{part.word}` is {mark}."
-        if self.verb.name == "_pages" and any(part.word == "limit" for part in self.at("query")):
+        if self.verb[0] == "_pages" and any(part.word == "limit" for part in self.at("query")):
             about += " `limit` is the size of a page."
         return [raw["summary"], f"{about} {self._raises()}".strip(), route]
 
@@ -197,8 +182,8 @@ class Method:
         known: dict[str, str] = self.one.raw.get("x-raises", {})
         if not known and "x-raises" in self.one.raw:
             return ""  # the words say it all
-        usual = _USUAL if self.at("path") else _USUAL[:-1]
-        found = [name for status, name in _ERRORS.items() if status in self.one.raw["x-errors"] and status not in usual]
+        names = [name for status, name in _ERRORS.items() if status in self.one.raw["x-errors"]]
+        found = [name for name in names if not (name == _ERRORS[404] and self.at("path"))]
         plain = ", ".join(name for name in found if name not in known)
         told = [plain, *(f"{name}: {reason}" for name, reason in known.items())]
         return f"Raises {'; '.join(filter(None, told))}." if any(told) else ""

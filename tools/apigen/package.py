@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tools.apigen.code import Method, Model
 from tools.apigen.description import Operation, operations
-from tools.apigen.names import VERBS, camel, pascal, sentence, singular, snake
-from tools.apigen.schemas import Schema, literal, marks, python_type, refs, without
+from tools.apigen.names import FIELDS, VERBS, camel, identifier, pascal, sentence, singular, snake
+from tools.apigen.schemas import Schema, marks, python_type, refs, split_null, without, words_of
 
 _WIDTH = 108  # of words
 _TEMPLATES = Environment(
@@ -37,7 +37,14 @@ def docstring(text: str | list[str]) -> str:
     return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
 
 
-_FILTERS: list[Any] = [camel, docstring, literal, marks, pascal, python_type, sentence, snake]
+def factory(model: str) -> str:
+    """What its factory is called."""
+    return identifier(snake(model), FIELDS)
+
+
+_FILTERS: list[Any] = [
+    *(camel, docstring, factory, marks, pascal, python_type, refs, repr, sentence, snake, split_null, words_of),
+]
 _TEMPLATES.filters.update({one.__name__: one for one in _FILTERS})
 
 
@@ -48,24 +55,22 @@ class Package:
         self.api, self.client, self.info = api, client, description["info"]
         self.url: str = description["servers"][0]["url"]
         self.notes: dict[str, str] = {tag["name"]: tag["description"] for tag in description["tags"]}
-        usual = {verb: i for i, verb in enumerate(VERBS)}
         found = operations(description)
-        self.operations = sorted(found, key=lambda one: (one.resource, usual.get(one.method, len(usual))))
+        self.operations = sorted(found, key=lambda one: (one.resource, [*VERBS, one.method].index(one.method)))
         self.schemas: dict[str, Schema] = copy.deepcopy(description["components"]["schemas"])
         self._add_extras()
         self.answers = {name for one in self.operations for name in _answered(one)}
-        answered, given = self._reach(self.answers), self._reach({*refs([one.body for one in self.operations])})
-        unions = re.findall(r'"oneOf": (\[.*?\])', json.dumps(description))
-        members = {name for union in unions for name in refs(json.loads(union))}
-        self.models = {
-            name: Model(name, schema, name in given, name in members, name in answered)
-            for name, schema in self.schemas.items()
-        }
         self.uses: dict[str, set[str]] = {resource: set() for resource in self.notes}
         for one in self.operations:
             self.uses[one.resource].update(_answered(one), refs(one.raw["parameters"]), refs(one.body))
+        answered, given = self._reach(self.answers), self._reach({*refs([one.body for one in self.operations])})
+        unions = re.findall(r'"oneOf": (\[.*?\])', json.dumps(description))
+        members = {name for union in unions for name in refs(json.loads(union))}
         reached = sorted(self._reach(set[str]().union(*self.uses.values())))
-        self.reached = list(TopologicalSorter({name: refs(self.schemas[name]) for name in reached}).static_order())
+        self.models = {
+            name: Model(name, self.schemas[name], name in given, name in members, name in answered)
+            for name in TopologicalSorter({name: refs(self.schemas[name]) for name in reached}).static_order()
+        }
         self.home: dict[str, str] = {}
         self._settle(set())
 
@@ -85,7 +90,7 @@ class Package:
     def _settle(self, shared: set[str]) -> None:
         """Place answers with the resource they are named after, parts with their only user; share the others."""
         self.home = {}
-        for name in reversed(self.reached):
+        for name in reversed(self.models):
             named = [one for one in self.uses if f"_{singular(one)}_" in f"_{snake(name)}_" and name in self.answers]
             users = {one for one, names in self.uses.items() if name in names}
             users |= {home for owner, home in self.home.items() if name in refs(self.schemas[owner])}
@@ -98,9 +103,13 @@ class Package:
             cycle = error.args[1]  # of modules that would import each other: share what they would
             self._settle(shared | {name for one in cycle for name, home in graph[one].items() if home in cycle})
 
+    def known(self, schema: Schema) -> Schema:
+        """What a schema refers to, or itself."""
+        return self.schemas[refs(schema)[0]] if "$ref" in schema else schema
+
     def models_in(self, module: str) -> list[Model]:
         """The enumerations of a module, and its models, each after those it refers to."""
-        found = [self.models[name] for name in self.reached if self.home[name] == module]
+        found = [model for name, model in self.models.items() if self.home[name] == module]
         return sorted(found, key=lambda model: "enum" not in model.schema)
 
     def imports(self, module: str) -> list[tuple[str, str]]:

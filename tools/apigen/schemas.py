@@ -90,7 +90,7 @@ def python_type(schema: Schema, *, given: bool = False) -> str:
     if "oneOf" in schema:
         return " | ".join(refs(schema)) + ("" if given else " | dict[str, JSON]")  # a member unknown as yet
     if "anyOf" in schema:  # strings, some of them with a meaning of their own
-        return f"Literal[{', '.join(map(literal, words_of(schema)))}] | str"
+        return f"Literal[{', '.join(map(repr, words_of(schema)))}] | str"
     if kind == "array":
         return f"{'Sequence' if given else 'list'}[{python_type(schema['items'], given=given)}]"
     if kind == "object":
@@ -98,11 +98,6 @@ def python_type(schema: Schema, *, given: bool = False) -> str:
     if kind == "string" and (form == "date-time" or (form == "password" and not given)):
         return "datetime" if form == "date-time" else "Secret"
     return SCALARS[kind] if kind else "JSON"
-
-
-def literal(text: str) -> str:
-    """A Python string."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\x7f")
 
 
 def shape(schema: Schema, known: Schema) -> Schema:

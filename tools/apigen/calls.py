@@ -1,14 +1,12 @@
 """The operations of a document, what each is called, and each as a description has it."""
 
-import copy
-
 from attrs import evolve, field, frozen
 
 from tools.apigen.description import LINES, PARAMETERS, Operation
 from tools.apigen.document import Node
 from tools.apigen.names import default_models, default_operations, default_summary, pascal, singular
 from tools.apigen.naming import Shapes, Spot, give_words
-from tools.apigen.schemas import MARKS, Schema
+from tools.apigen.schemas import MARKS, Schema, without
 
 _RANKS = {verb: i for i, verb in enumerate(("get", "list", "update", "replace", "create", "check", "delete"))}
 
@@ -43,29 +41,25 @@ def named(calls: list[Call]) -> list[Call]:
 
 def described(call: Call, shapes: Shapes) -> Schema:
     """An operation as a description has it; the names of its shapes are made on the way."""
-    one, names = evolve(call, raw=copy.deepcopy(call.raw)), shapes.names
-    thing = pascal(singular(call.resource))
+    names, thing = shapes.names, pascal(singular(call.resource))
     base = next(default_models(call.resource, call.method, False))
-    inputs = Spot(call.name, thing, base, given=True, names=(f"{thing}Input",))
     answer = _answer(call, shapes, base)
-    for part in one.answered:
-        beside = evolve(answer, owner=call.name, field=part.key, model=None, names=(), fresh=False)
-        at = answer if part.key in ("", "data") else beside
-        part.holder[part.slot] = shapes.schema(part.schema, evolve(at, was=part.spot))
-    for part in one.arguments:
-        at = evolve(inputs, field=part.key.strip("*"), was=part.spot)
-        part.holder[part.slot] = shapes.schema(part.schema, at)
-    plain = {part.spot: names.keyword(part.key, call.path) for part in one.arguments if part.where in PARAMETERS}
-    give_words(one.arguments, plain | shapes.committed.words, call.node.pointer)
-    for schema in (one.body, one.answer[1]):
+    beside = evolve(answer, owner=call.name, model=None, names=(), fresh=False)
+    for part in call.answered:
+        shapes.name(part, answer if part.key in ("", "data") else beside)
+    for part in call.arguments:
+        shapes.name(part, Spot(call.name, thing, base, given=True, names=(f"{thing}Input",)))
+    plain = {part.spot: names.keyword(part.key, call.path) for part in call.arguments if part.where in PARAMETERS}
+    give_words(call.arguments, plain | shapes.words, call.node.pointer)
+    for schema in (call.body, call.answer[1]):
         if schema is not None:
             schema.pop("x-at", None)
-    made = {"operationId": call.name, "tags": [call.resource]}
-    made["summary"] = one.raw.pop("summary", default_summary(call.resource, call.method))
-    made |= {mark: one.raw[mark] for mark in MARKS if mark in one.raw}
+    made: Schema = {"operationId": call.name, "tags": [call.resource]}
+    made["summary"] = call.raw.get("summary", default_summary(call.resource, call.method))
+    made |= {mark: True for mark in MARKS if mark in call.raw}
     if "deprecated" in made and call.resource in names.own["replaced"]:
         made["x-replaced-by"] = f"{names.own['replaced'][call.resource]}.{call.method}"
-    return {**made, **one.raw}
+    return {**made, **without(call.raw, *made)}
 
 
 def _answer(call: Call, shapes: Shapes, base: str) -> Spot:

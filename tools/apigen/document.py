@@ -39,8 +39,7 @@ class Node:
         return evolve(self, value=value, pointer=pointer, **changes)
 
     def check(self, sound: object, message: str) -> None:
-        if not sound:
-            raise DocumentError(f"{self.pointer}: {message}")
+        check(sound, self.pointer, message)
 
     def target(self, *seen: str) -> "Node":
         """The object that is here, or that a local reference points at; what stands beside the reference counts too."""
@@ -57,6 +56,11 @@ class Node:
             self.check(is_object(found), f"nothing at {pointer}")
         beside = without(self.value, "$ref", "summary", "description")
         return evolve(self, value={**found, **beside}, pointer=pointer).target(*seen, pointer)
+
+
+def check(sound: object, pointer: str, message: str) -> None:
+    if not sound:
+        raise DocumentError(f"{pointer}: {message}")
 
 
 def _escaped(step: object) -> str:

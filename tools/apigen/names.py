@@ -4,7 +4,7 @@ import keyword
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,16 +142,6 @@ def camel(name: str) -> str:
     """The JSON key that the core gives to a Python name."""
     head, *rest = name.rstrip("_").split("_")
     return head + "".join(word[:1].upper() + word[1:] for word in rest)
-
-
-def distinct(wanted: Iterable[tuple[str, str]]) -> list[str]:
-    """These words, each with what it may end in; one that another has already gets that ending, or a number."""
-    made: list[str] = []
-    for word, ending in wanted:
-        endings = [ending or 2, *range(2, len(made) + 3)]
-        options = [word, *(f"{word.rstrip('_')}_{end}" for end in endings)]
-        made.append(next(option for option in options if option not in made))
-    return made
 
 
 def singular(noun: str) -> str:

@@ -16,7 +16,7 @@ from tools.apigen.calls import Call, described, named
 from tools.apigen.description import METHODS, by_template
 from tools.apigen.document import OURS, DocumentError, Node
 from tools.apigen.names import Names, pascal, sentence, template
-from tools.apigen.naming import Committed, Shapes
+from tools.apigen.naming import Shapes
 from tools.apigen.operation import read
 from tools.apigen.schemas import Schema, is_list, is_object
 
@@ -36,8 +36,7 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     old, refused = committed or {}, list[str]()
     servers = _servers(document, names, old)
     calls = named(_read(document, names, old, servers[0]["url"], refused))
-    known = Committed(old)
-    shapes = Shapes(names, known, {pascal(call.resource) for call in calls}, known.shapes)
+    shapes = Shapes(names, old, {pascal(call.resource) for call in calls})
     done: list[Call] = []
     for call in calls:
         with _left_out(call.node, call.route, refused):
@@ -140,5 +139,5 @@ def _unnamed(calls: list[Call], shapes: Shapes) -> Iterator[str]:
         if not call.known:
             yield f'"{call.route}" = "{call.name}" by default; another name goes into names.toml'
     for name, (kind, owner, key) in sorted(shapes.origin.items()):
-        if key not in ("", "pagination") and name in shapes.made and name not in shapes.committed.schemas:
+        if key not in ("", "pagination") and name in shapes.made and name not in shapes.committed:
             yield f'{kind}: "{owner}.{key}" = "{name}" by default; another name goes into names.toml'

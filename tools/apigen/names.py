@@ -47,8 +47,7 @@ class Names:
     def operation(self, route: str) -> tuple[str, str | None]:
         """The name of an operation that the table lists, else nothing; and of the model of its answer."""
         listed = next((key for key in self.own["operations"] if template(key) == template(route)), "")
-        self.used.add(listed)
-        name, _, model = self.own["operations"].get(listed, "").partition(" ")
+        name, _, model = (self.given("operations", [listed]) or "").partition(" ")
         return name, model or None
 
     def given(self, kind: str, keys: list[str]) -> str | None:

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from tools.apigen.description import Part, fields, parts
 from tools.apigen.document import DocumentError, check
 from tools.apigen.names import Names, pascal, singular
-from tools.apigen.schemas import MergeError, Schema, merge, refs, rewritten, shape, tag_of, without
+from tools.apigen.schemas import MergeError, Schema, merge, parted, refs, shape, tag_of, with_null, without
 
 _IMPORTED = {
     *("JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret", "Sequence", "TypeAlias"),
@@ -92,7 +92,8 @@ class Shapes:
 
     def schema(self, tree: Schema, at: Spot) -> Schema:
         """A plain schema with references to what has a name now."""
-        return rewritten(tree, lambda bare: self._bare(bare, at))
+        bare, nullable, notes = parted(tree)
+        return {**with_null(self._bare(bare, at), nullable), **notes}
 
     def _bare(self, tree: Schema, at: Spot) -> Schema:
         if "properties" in tree or "enum" in tree:

@@ -34,8 +34,9 @@ class Result:
 def normalise(document: Schema, names: Names, committed: Schema | None = None) -> Result:
     """The description of a document; DocumentError if there is nothing in it that is understood."""
     old, refused = committed or {}, list[str]()
-    servers = _servers(document, names, old)
-    calls = named(_read(document, names, old, servers[0]["url"], refused))
+    top = Node(names, document, {"info": {}, "paths": {}, "servers": [], **document}, "#")
+    servers = _servers(top.at("servers"), old)
+    calls = named(_read(top.at("paths").target(), old, servers[0]["url"], refused))
     shapes = Shapes(names, old, {pascal(call.resource) for call in calls})
     done: list[Call] = []
     for call in calls:
@@ -49,78 +50,62 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     if not done:
         raise DocumentError(refused[0] if refused else "#/paths: no operations")
     done.sort(key=lambda call: (call.path, METHODS.index(call.http)))
-    info = Node(names, document, document.get("info", {}), "#/info").target().value
+    info = top.at("info").target().value
     description: Schema = {
         "openapi": "3.1.0",
         OURS: "Normalised by tools/apigen; the words are its maintainers' own.",
         "info": {**{key: str(info.get(key, "")) for key in ("title", "version")}, **old.get("info", {})},
         "servers": servers,
-        "tags": _tags(done, old),
+        "tags": [{"name": tag, "description": sentence(tag)} for tag in sorted({call.resource for call in done})],
         "paths": {
             path: {call.http: call.raw for call in found} for path, found in groupby(done, lambda call: call.path)
         },
         "components": {"schemas": shapes.settled()},
     }
-    _keep_words(_by_template(description), _by_template(old))
+    _keep_words(_by_place(description), _by_place(old))
     return Result(description, refused, list(_unnamed(done, shapes)), names.unused())
 
 
 @contextmanager
 def _left_out(node: Node, route: str, refused: list[str]) -> Generator[None]:
     """Tell what is not understood, and go on without it."""
-    problem = ""
     try:
         yield
-    except DocumentError as error:
-        problem = str(error)
-    except RecursionError:
-        problem = f"{node.pointer}: refers to itself"
-    except (LookupError, TypeError, ValueError, AttributeError) as error:  # a list where an object belongs
-        problem = f"{node.pointer}: not as OpenAPI 3.1 has it ({error!r})"
-    if problem:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        odd = "refers to itself" if isinstance(error, RecursionError) else f"not as OpenAPI 3.1 has it ({error!r})"
+        problem = error if isinstance(error, DocumentError) else f"{node.pointer}: {odd}"
         refused.append(f"{problem}; {route} is left out")
 
 
-def _read(document: Schema, names: Names, old: Schema, base: str, refused: list[str]) -> list[Call]:
+def _read(paths: Node, old: Schema, base: str, refused: list[str]) -> list[Call]:
     """Every operation that is understood, with the name that it has already."""
-    found: list[Call] = []
-    committed = by_template(old)
-    paths = Node(names, document, document.get("paths", {}), "#/paths").target()
+    found, committed = list[Call](), {key: one.name for key, one in by_template(old).items()}
     for path in sorted(paths.value):
         with _left_out(paths.at(path), path, refused):
             item = paths.at(path).target()
             for http in [key for key in (*METHODS, "options", "trace") if key in item.value]:
-                route = f"{http.upper()} {path}"
-                name, model = names.operation(route)
-                before = committed.get(template(route))
-                name = name or (before.name if before else "")
-                with _left_out(item.at(http), route, refused):
-                    one = read(path, http, item, base)
-                    found.append(Call(path, http, one.raw, name, model, known=bool(name), node=item.at(http)))
+                route, node = f"{http.upper()} {path}", item.at(http)
+                name, model = paths.names.operation(route)
+                name = name or committed.get(template(route), "")
+                with _left_out(node, route, refused):
+                    found.append(Call(path, http, read(path, http, item, base).raw, name, model, bool(name), node=node))
     return found
 
 
-def _servers(document: Schema, names: Names, old: Schema) -> list[Schema]:
+def _servers(node: Node, old: Schema) -> list[Schema]:
     """The server that the client talks to, which no document changes, and those that the document names besides."""
-    servers = document.get("servers", [])
-    node = Node(names, document, servers, "#/servers")
-    node.check(is_list(servers), "a list is needed here")
-    found = {str(one["url"]): one for one in servers if is_object(one) and "url" in one}
+    node.check(is_list(node.value), "a list is needed here")
+    found = {str(one["url"]): one for one in node.value if is_object(one) and "url" in one}
     base = next((one["url"] for one in old.get("servers", ())), None) or next(iter(found), "")
     node.check(re.match(r"https?://\w", base), "no server among them that a client could call")
     gone = {"x-gone": True} if found and "x-gone" in found.get(base, {"x-gone": True}) else {}
     return [{"url": base, **gone}, *({"url": url} for url in found if url != base)]
 
 
-def _tags(calls: list[Call], old: Schema) -> list[Schema]:
-    words = {tag["name"]: tag["description"] for tag in old.get("tags", ())}
-    found = sorted({call.resource for call in calls})
-    return [{"name": tag, "description": words.get(tag, sentence(tag))} for tag in found]
-
-
-def _by_template(description: Schema) -> Schema:
-    """A description by whose paths another finds its own, however their parameters are named."""
-    return {**description, "paths": {template(path): item for path, item in description.get("paths", {}).items()}}
+def _by_place(description: Schema) -> Schema:
+    """A description in which another finds what it has itself, however the parameters of its paths are named."""
+    paths = {template(path): item for path, item in description.get("paths", {}).items()}
+    return {**description, "paths": paths, "tags": {tag["name"]: tag for tag in description.get("tags", ())}}
 
 
 def _keep_words(new: Schema, old: Schema) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any, TypeGuard
 
 Schema = dict[str, Any]
@@ -30,10 +29,6 @@ def without(schema: Schema, *keys: str) -> Schema:
 
 def marks(schema: Schema) -> list[str]:
     return [word for mark, word in MARKS.items() if schema.get(mark)]
-
-
-def notes(schema: Schema) -> Schema:
-    return {key: schema[key] for key in NOTES if key in schema}
 
 
 def refs(schema: Any) -> list[str]:
@@ -69,6 +64,11 @@ def split_null(schema: Schema) -> tuple[Schema, bool]:
     if values:
         rest["enum"] = [value for value in values if value is not None]
     return rest, True
+
+
+def parted(schema: Schema) -> tuple[Schema, bool, Schema]:
+    """A schema without its null and its notes, True if it had a null, and its notes."""
+    return *split_null(without(schema, *NOTES)), {key: schema[key] for key in NOTES if key in schema}
 
 
 def with_null(schema: Schema, null: bool = True) -> Schema:
@@ -114,16 +114,10 @@ def shape(schema: Schema, known: Schema) -> Schema:
     return {**made, "required": sorted(bare.get("required", ())), "null": nullable}
 
 
-def rewritten(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
-    """A schema changed, but for its null and its notes."""
-    bare, nullable = split_null(without(schema, *NOTES))
-    return {**with_null(change(bare), nullable), **notes(schema)}
-
-
 def merge(one: Schema, two: Schema, at: str) -> Schema:
     """Two variants as one: a field is optional if one of them lacks it, nullable if one allows null."""
-    (a, null_a), (b, null_b) = (split_null(without(schema, *NOTES)) for schema in (one, two))
-    return {**with_null(_merged(a, b, at), null_a or null_b), **notes(two), **notes(one)}
+    (a, null_a, notes_a), (b, null_b, notes_b) = parted(one), parted(two)
+    return {**with_null(_merged(a, b, at), null_a or null_b), **notes_b, **notes_a}
 
 
 def _merged(a: Schema, b: Schema, at: str) -> Schema:

@@ -6,13 +6,12 @@ from inspect import getfullargspec
 from attrs import frozen
 
 from prisma_mgmt.core.resource import Resource
-from tools.apigen.description import JSON, LINES, Operation, Part, fields
-from tools.apigen.schemas import Schema, marks, python_type, refs, words_of
+from tools.apigen.description import LINES, Operation, Part, fields
+from tools.apigen.schemas import Schema, marks, python_type, refs
 
 _CODE, _TEXT = 116, 108  # the widths of a statement and of words
 # Of the errors that docs/operations.md does not tell of any call: 404 is of any call that has ids in its path.
 _ERRORS = {404: "NotFoundError", 409: "ConflictError"}
-_SENT = {"str": "{0}", "bool": "str({0}).lower()", "datetime": "{0}.isoformat()"}  # in a header, by type
 Typed = list[tuple[Part, str, str]]  # fields with their types and defaults
 
 
@@ -97,32 +96,14 @@ class Method:
     def at(self, place: str) -> list[Part]:
         return [part for part in self.one.arguments if part.where == place]
 
-    @property
-    def statements(self) -> list[str]:
-        """What is too long to stand in the call, the longest first; and the call."""
-        lines, given = list[str](), self._given()
+    def statements(self, given: dict[str, str]) -> list[str]:
+        """What is too long to stand in the call, the longest first; and the call, of what the verb is given."""
+        lines = list[str]()
         for name in sorted(("route", "body", "query", "headers"), key=lambda name: -len(given[name])):
             if len(self._call(given)) > _CODE and given[name].endswith(("}", ")")):
                 lines.append(f"{name} = {given[name]}")
-                given[name] = name
+                given |= {name: name}
         return [*lines, self._call(given)]
-
-    def _given(self) -> dict[str, str]:
-        """What the verb is given, as expressions; empty if it is not."""
-        one, headers = self.one, self._pairs("header")
-        if not all(part.required for part in self.at("header")):
-            headers = f"{{key: value for key, value in {headers}.items() if value is not None}}"
-        live = "True" if [*one.raw["responses"]] == ["101"] else "".join(part.word for part in self.at("live"))
-        return {
-            "route": self._route(),
-            "body": "".join(part.word for part in self.at("body") if part.key == "") or self._pairs("body"),
-            "query": self._pairs("query"),
-            "headers": headers,
-            "live": live,
-            "bare": "True" if one.answer[0] == JSON and not one.envelope else "",
-            "token": "False" if one.raw.get("security") == [] else "",
-            "missing_ok": "missing_ok" if self.verb[0] == "_delete" else "",
-        }
 
     def _call(self, given: dict[str, str]) -> str:
         """The statement that sends."""
@@ -132,35 +113,6 @@ class Method:
         call = f"{'await ' if self.is_awaited else ''}self.{name}({', '.join([*first, *told])})"
         return call if result == "None" else f"return {call}"
 
-    def _route(self) -> str:
-        template = repr(re.sub(r"{.*?}", "{}", self.one.path))
-        ids = [f"quoted({part.word})" if "x-twice" in part.raw else part.word for part in self.at("path")]
-        route = ", ".join([template, *ids])
-        if len(route) > _TEXT:  # on two lines, not one for each id
-            route = f"{template}, *({', '.join(ids)})"
-        return f"path({route})" if ids else template
-
-    def _pairs(self, where: str) -> str:
-        """What is sent in one place, as a dict; further fields first, so that those that are named win."""
-        found = sorted(self.at(where), key=lambda part: part.key != "*")
-        pairs = [f"{part.key!r}: {self._value(part)}" for part in found]
-        pairs = [f"**({found[0].word} or {{}})", *pairs[1:]] if found and found[0].key == "*" else pairs
-        return "{" + ", ".join(pairs) + "}" if pairs else ""
-
-    def _value(self, part: Part) -> str:
-        """An argument as it is sent: as text in a header, None if that is left out."""
-        word, bare = part.word, part.bare
-        known = self.schemas[refs(bare)[0]] if "$ref" in bare else bare
-        if part.where == "header":
-            kind = "str" if "enum" in known else python_type(bare, given=True)
-            text = _SENT.get(kind, "str({0})").format(word)
-            return text if part.required or text == word else f"{word} if {word} is None else {text}"
-        if words_of(known) and known.get("type", "string") == "string":
-            return f'choice("{word}", {word})'
-        if "explode" in part.raw:
-            return f'",".join({word})' if part.required else f'{word} and ",".join({word})'
-        return word
-
     @property
     def words(self) -> list[str]:
         """The paragraphs of the docstring: the summary, the rest, the route."""
@@ -169,21 +121,19 @@ class Method:
             cut = route.rindex("/", 0, _TEXT - 16)
             route = f"{route[:cut]}\n    {route[cut:]}"
         about = str(raw.get("description", ""))
-        for part in self.one.arguments:
-            for mark in marks(part.raw):
-                told = re.search(f"`{part.word}`[^.]*{mark}", about)
-                about += "" if told else f" `{part.word}` is {mark}."
+        marked = [(part.word, mark) for part in self.one.arguments for mark in marks(part.raw)]
+        told = [f"`{word}` is {mark}." for word, mark in marked if not re.search(f"`{word}`[^.]*{mark}", about)]
         if self.verb[0] == "_pages" and any(part.word == "limit" for part in self.at("query")):
-            about += " `limit` is the size of a page."
-        return [raw["summary"], f"{about} {self._raises()}".strip(), route]
+            told.append("`limit` is the size of a page.")
+        return [raw["summary"], " ".join(filter(None, [about, *told, self._raises()])), route]
 
     def _raises(self) -> str:
         """The errors that an answer stands for, but for those that any call or any id may meet."""
         known: dict[str, str] = self.one.raw.get("x-raises", {})
         if not known and "x-raises" in self.one.raw:
             return ""  # the words say it all
-        names = [name for status, name in _ERRORS.items() if status in self.one.raw["x-errors"]]
-        found = [name for name in names if not (name == _ERRORS[404] and self.at("path"))]
+        usual = {404} if self.at("path") else set[int]()
+        found = [_ERRORS[status] for status in sorted(_ERRORS.keys() & set(self.one.raw["x-errors"]) - usual)]
         plain = ", ".join(name for name in found if name not in known)
-        told = [plain, *(f"{name}: {reason}" for name, reason in known.items())]
-        return f"Raises {'; '.join(filter(None, told))}." if any(told) else ""
+        told = "; ".join(filter(None, [plain, *(f"{name}: {reason}" for name, reason in known.items())]))
+        return f"Raises {told}." if told else ""

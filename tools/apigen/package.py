@@ -10,10 +10,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tools.apigen import names, schemas
 from tools.apigen.code import Method, Model
 from tools.apigen.description import Operation, operations
-from tools.apigen.names import FIELDS, VERBS, camel, identifier, pascal, sentence, singular, snake
-from tools.apigen.schemas import Schema, marks, python_type, refs, split_null, without, words_of
+from tools.apigen.names import FIELDS, VERBS, identifier, singular, snake
+from tools.apigen.schemas import Schema, refs, without
 
 _WIDTH = 108  # of words
 _TEMPLATES = Environment(
@@ -25,8 +26,8 @@ _TEMPLATES = Environment(
 )
 
 
-def render(template: str, **values: Any) -> str:
-    return _TEMPLATES.get_template(f"{template}.jinja").render(values)
+def render(name: str, **values: Any) -> str:
+    return _TEMPLATES.get_template(f"{name}.jinja").render(values)
 
 
 def docstring(text: str | list[str]) -> str:
@@ -42,10 +43,7 @@ def factory(model: str) -> str:
     return identifier(snake(model), FIELDS)
 
 
-_FILTERS: list[Any] = [
-    *(camel, docstring, factory, marks, pascal, python_type, refs, repr, sentence, snake, split_null, words_of),
-]
-_TEMPLATES.filters.update({one.__name__: one for one in _FILTERS})
+_TEMPLATES.filters.update(vars(names) | vars(schemas) | {one.__name__: one for one in (docstring, factory, repr)})
 
 
 class Package:

@@ -12,6 +12,8 @@ JSON, LINES = "application/json", "application/x-ndjson"
 METHODS = ("get", "post", "put", "patch", "delete", "head")
 PARAMETERS = ("path", "header", "query")
 _PLACES = (*PARAMETERS, "body", "live")
+# Of the errors that docs/operations.md does not tell of any call: 404 is of any call that has ids in its path.
+_ERRORS = {404: "NotFoundError", 409: "ConflictError"}
 _WORDS = {"*": "extra", "": "value"}  # for what has no name on the wire
 
 
@@ -112,6 +114,9 @@ class Operation:
             found.append(Part(route, "live", "follow", {"type": "boolean"}, False, {}))
         return sorted(found, key=lambda one: (_PLACES.index(one.where), one.position))
 
+    def at(self, place: str) -> list[Part]:
+        return [part for part in self.arguments if part.where == place]
+
     @property
     def answered(self) -> list[Part]:
         """The fields of the envelope, or the answer as a whole."""
@@ -119,6 +124,17 @@ class Operation:
         if self.envelope or schema is None:
             return fields(route, "answer", schema or {})
         return [Part(route, "answer", "", schema, True, schema)]
+
+    @property
+    def raises(self) -> list[str]:
+        """The errors that an answer stands for, but for those that any call or any id may meet; and their reasons."""
+        known: dict[str, str] = self.raw.get("x-raises", {})
+        if not known and "x-raises" in self.raw:
+            return []  # the words say it all
+        usual = {404} if self.at("path") else set[int]()
+        found = [_ERRORS[status] for status in sorted(_ERRORS.keys() & set(self.raw["x-errors"]) - usual)]
+        plain = ", ".join(name for name in found if name not in known)
+        return [*filter(None, [plain]), *(f"{name}: {reason}" for name, reason in known.items())]
 
 
 def envelope(schema: Schema) -> Schema:

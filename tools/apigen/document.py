@@ -81,9 +81,8 @@ def read(source: str) -> Schema:
         raise ValueError("nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"no JSON: {error}") from None
-    if not is_object(document):
-        raise DocumentError(f"#: an object is needed, not {type(document).__name__}")
+    check(is_object(document), "#", f"an object is needed, not {type(document).__name__}")
     version = str(document.get("openapi", document.get("swagger", "3.1")))
-    if not re.match(r"3\.[12]($|\.)", version):
-        raise DocumentError(f"#/openapi: version {version} is not understood; convert the document to 3.1")
-    return document
+    sound = re.match(r"3\.[12]($|\.)", version)
+    check(sound, "#/openapi", f"version {version} is not understood; convert the document to 3.1")
+    return dict(document)

@@ -34,15 +34,16 @@ class Names:
     def __init__(self, table: dict[str, Any], api: str) -> None:
         parts: dict[str, Any] = {"operations": {}, "models": {}, "enums": {}, "errors": {}, "replaced": {}}
         self.own: dict[str, Any] = {"tokenless": [], **parts, **table.get(api, {})}
-        self.client: str = self.own.get("client", pascal(api) + "Client")
+        self.api, self.client = api, str(self.own.get("client", pascal(api) + "Client"))
         self.integers, self.dates = (str(table.get(rule, "(?!)")) for rule in ("integers", "dates"))
         self.secrets, self.public, self.twice = (set(table.get(rule, ())) for rule in ("secrets", "public", "twice"))
         self.parameters: dict[str, str] = table.get("parameters", {})
         self.used: set[str] = set()
 
     def unused(self) -> list[str]:
-        """The lines that name what is not there."""
-        return sorted({key for part in ("operations", "models", "enums") for key in self.own[part]} - self.used)
+        """What is told of the lines that name what is not there."""
+        vain = {key for part in ("operations", "models", "enums") for key in self.own[part]} - self.used
+        return [f'names.toml: "{key}" of [{self.api}] matches nothing' for key in sorted(vain)]
 
     def operation(self, route: str) -> tuple[str, str | None]:
         """The name of an operation that the table lists, else nothing; and of the model of its answer."""

@@ -9,10 +9,10 @@ from copy import copy
 
 from attrs import evolve, frozen
 
-from tools.apigen.description import Part, fields, parts
+from tools.apigen.description import PARAMETERS, Operation, Part, fields, parts
 from tools.apigen.document import DocumentError, check
-from tools.apigen.names import Names, pascal, singular
-from tools.apigen.schemas import MergeError, Schema, merge, parted, refs, shape, tag_of, with_null, without
+from tools.apigen.names import Names, default_models, default_summary, pascal, singular
+from tools.apigen.schemas import MARKS, MergeError, Schema, merge, parted, refs, shape, tag_of, with_null, without
 
 _IMPORTED = {
     *("JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret", "Sequence", "TypeAlias"),
@@ -64,8 +64,8 @@ def give_words(found: list[Part], preferred: Mapping[str, str], pointer: str) ->
 class Shapes:
     """The named schemas, as they are made, and what the committed description names and says at each spot."""
 
-    def __init__(self, names: Names, committed: Schema, taken: set[str]) -> None:
-        self.names, self.taken = names, taken  # by the classes of resources
+    def __init__(self, names: Names, committed: Schema, resources: set[str]) -> None:
+        self.names, self.taken = names, _IMPORTED | {pascal(one) for one in resources}
         self.committed: Schema = committed.get("components", {}).get("schemas", {})
         self.words = {part.spot: part.word for part in parts(committed)}
         self.before: dict[str, str] = {}  # the names of committed schemas, by the spots they are used at
@@ -113,9 +113,9 @@ class Shapes:
         """A reference to what gets the name of the table or of the committed description; else a name that is free."""
         kind, tag, part = "enums" if "enum" in tree else "models", tag_of(tree), at.part
         keys = [f"{part}.{tag}", part] if tag else [part]
-        before = self.before.get(f"{at.was} {tag}") or self.before.get("" if at.member else at.was)
-        if before and ("enum" in self.committed[before]) != ("enum" in tree):
-            before = None  # which is of the other kind
+        spots = [f"{at.was} {tag}", "" if at.member else at.was]
+        known = (self.before[spot] for spot in spots if spot in self.before)
+        before = next((name for name in known if ("enum" in self.committed[name]) == ("enum" in tree)), None)
         shared = self.names.given(kind, keys)
         name = at.model or self.names.given(kind, [f"{at.owner}.{key}" for key in keys]) or before
         name = name or (shared if shared not in self.committed else None)
@@ -147,18 +147,16 @@ class Shapes:
         else:
             options += at.names
         options += [f"{options[-1]}{n}" for n in range(2, 10)]
-        yield from (f"{name}Info" if name in self.taken | _IMPORTED else name for name in options)
+        yield from (f"{name}Info" if name in self.taken else name for name in options)
 
     def _make(self, name: str, tree: Schema, at: Spot, before: str) -> None:
         pointer: str = tree["x-at"]
         check(name not in at.within, pointer, f"{name} contains itself")
         self.known[name] = shape(tree, {})
-        made = without(tree, "x-at")
-        if "properties" in tree:
-            found = fields(before, "", tree)
-            for part in found:
-                self.name(part, Spot(name, name, at.base, given=at.given, within=(*at.within, name)))
-            give_words(found, self.words, pointer)
+        made, found = without(tree, "x-at"), fields(before, "", tree)
+        for part in found:
+            self.name(part, Spot(name, name, at.base, given=at.given, within=(*at.within, name)))
+        give_words(found, self.words, pointer)
         try:
             self.made[name] = merge(self.made[name], made, name) if name in self.made else made
         except MergeError as error:
@@ -174,3 +172,38 @@ class Shapes:
                 part.schema["x-at"] = f"#/components/schemas/{name}"
                 self.name(part, Spot(name, name))
         return dict(sorted(self.made.items()))
+
+
+def described(one: Operation, model: str | None, pointer: str, shapes: Shapes) -> Schema:
+    """An operation as a description has it, with names for its shapes; its answer may be a `model` of names.toml."""
+    names, thing = shapes.names, pascal(singular(one.resource))
+    answer, *_ = whole = list(default_models(one.resource, one.method, _opens(one, names)))
+    base = next(default_models(one.resource, one.method, False))
+    # What stands beside `data` becomes fields of its model, so that no other answer may have that.
+    fresh = "properties" in (one.data or ()) and len(one.envelope) > 1
+    owner = model or answer
+    at = Spot(owner, owner, base, model=model, names=whole, fresh=fresh)
+    beside = Spot(one.name, owner, base)
+    for part in one.answered:
+        shapes.name(part, at if part.key in ("", "data") else beside)
+    for part in one.arguments:
+        shapes.name(part, Spot(one.name, thing, base, given=True, names=(f"{thing}Input",)))
+    plain = {part.spot: names.keyword(part.key, one.path) for part in one.arguments if part.where in PARAMETERS}
+    give_words(one.arguments, plain | shapes.words, pointer)
+    for schema in (one.body, one.answer[1]):
+        if schema is not None:
+            schema.pop("x-at", None)
+    made: Schema = {"operationId": one.name, "tags": [one.resource]}
+    made["summary"] = one.raw.get("summary", default_summary(one.resource, one.method))
+    made |= {mark: True for mark in MARKS if mark in one.raw}
+    if "deprecated" in made and one.resource in names.own["replaced"]:
+        made["x-replaced-by"] = f"{names.own['replaced'][one.resource]}.{one.method}"
+    return {**made, **without(one.raw, *made)}
+
+
+def _opens(one: Operation, names: Names) -> bool:
+    """Return True if an answer holds a secret."""
+    held = (one.data or {}).get("properties", {}).items()
+    return any(
+        one_.get("type") == "string" and names.is_secret(one.name, key, one_.get("format")) for key, one_ in held
+    )

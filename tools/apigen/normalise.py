@@ -10,15 +10,30 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from tools.apigen.calls import Call, described, named
-from tools.apigen.description import METHODS, by_template
+from tools.apigen.description import LINES, METHODS, Operation, by_template
 from tools.apigen.document import OURS, DocumentError, Node
-from tools.apigen.names import Names, pascal, sentence, template
-from tools.apigen.naming import Shapes
+from tools.apigen.names import Names, default_operations, sentence, template
+from tools.apigen.naming import Shapes, described
 from tools.apigen.operation import read
 from tools.apigen.schemas import Schema, is_list, is_object
+
+_RANKS = {verb: i for i, verb in enumerate(("get", "list", "update", "replace", "create", "check", "delete"))}
+
+
+@frozen
+class Call(Operation):
+    """An operation of a document, and what is known of it."""
+
+    node: Node = field(kw_only=True)
+    model: str | None = None  # of its answer, by names.toml
+    known: bool = False  # to the committed description or to names.toml
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Known operations come first and leave the names of their models to nobody; a plain `get` names the others."""
+        return not self.known, _RANKS.get(self.method.partition("_")[0], len(_RANKS))
 
 
 @frozen
@@ -28,7 +43,7 @@ class Result:
     description: Schema
     refused: list[str]
     unnamed: list[str]
-    unused: list[str]  # the lines of names.toml that match nothing
+    unused: list[str]  # by names.toml's lines that match nothing
 
 
 def normalise(document: Schema, names: Names, committed: Schema | None = None) -> Result:
@@ -36,8 +51,8 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     old, refused = committed or {}, list[str]()
     top = Node(names, document, {"info": {}, "paths": {}, "servers": [], **document}, "#")
     servers = _servers(top.at("servers"), old)
-    calls = named(_read(top.at("paths").target(), old, servers[0]["url"], refused))
-    shapes = Shapes(names, old, {pascal(call.resource) for call in calls})
+    calls = _named(_read(top.at("paths").target(), old, servers[0]["url"], refused))
+    shapes = Shapes(names, old, {call.resource for call in calls})
     done: list[Call] = []
     for call in calls:
         with _left_out(call.node, call.route, refused):
@@ -45,7 +60,7 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
             call.node.check(sound, "no name can be made of its path; name it in names.toml")
             call.node.check(once, f"two routes are named {call.name}; name this one in names.toml")
             trial = shapes.copy()
-            done.append(evolve(call, raw=described(call, trial)))
+            done.append(evolve(call, raw=described(call, call.model, call.node.pointer, trial)))
             shapes = trial
     if not done:
         raise DocumentError(refused[0] if refused else "#/paths: no operations")
@@ -63,7 +78,7 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
         "components": {"schemas": shapes.settled()},
     }
     _keep_words(_by_place(description), _by_place(old))
-    return Result(description, refused, list(_unnamed(done, shapes)), names.unused())
+    return Result(description, refused, list(_un_named(done, shapes)), names.unused())
 
 
 @contextmanager
@@ -92,6 +107,20 @@ def _read(paths: Node, old: Schema, base: str, refused: list[str]) -> list[Call]
     return found
 
 
+def _named(calls: list[Call]) -> list[Call]:
+    """All with a name, those that no other has if there are any, in the order in which they are to be described."""
+    taken = {call.name for call in calls}
+    made: list[Call] = []
+    for call in calls:
+        if not call.known:
+            many, log = (call.data or {}).get("type") == "array", call.answer[0] == LINES
+            options = [".".join(one) for one in default_operations(call.http, call.path, many, log=log)]
+            call = evolve(call, name=next((one for one in options if one not in taken), options[0]))
+            taken.add(call.name)
+        made.append(call)
+    return sorted(made, key=lambda call: call.rank)
+
+
 def _servers(node: Node, old: Schema) -> list[Schema]:
     """The server that the client talks to, which no document changes, and those that the document names besides."""
     node.check(is_list(node.value), "a list is needed here")
@@ -118,7 +147,7 @@ def _keep_words(new: Schema, old: Schema) -> None:
             _keep_words(new[key], value)
 
 
-def _unnamed(calls: list[Call], shapes: Shapes) -> Iterator[str]:
+def _un_named(calls: list[Call], shapes: Shapes) -> Iterator[str]:
     """What got a name by default for the first time, and how it gets another."""
     for call in calls:
         if not call.known:

@@ -4,19 +4,23 @@ import copy
 import json
 import re
 from graphlib import CycleError, TopologicalSorter
+from inspect import getfullargspec
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from attrs import frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from prisma_mgmt.core.resource import Resource
 from tools.apigen import names, schemas
-from tools.apigen.code import Method, Model
-from tools.apigen.description import Operation, operations
+from tools.apigen.description import LINES, Operation, Part, fields, operations
 from tools.apigen.names import FIELDS, VERBS, identifier, singular, snake
-from tools.apigen.schemas import Schema, refs, without
+from tools.apigen.schemas import Schema, python_type, refs, without
 
 _WIDTH = 108  # of words
+_CALL = 116  # of a statement
+Typed = list[tuple[Part, str, str]]  # fields with their types and defaults
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
     undefined=StrictUndefined,
@@ -27,15 +31,31 @@ _TEMPLATES = Environment(
 
 
 def render(name: str, **values: Any) -> str:
-    return _TEMPLATES.get_template(f"{name}.jinja").render(values)
+    return _TEMPLATES.get_template(f"{name}.jinja").render(values, search=re.search, statements=statements)
 
 
-def docstring(text: str | list[str]) -> str:
+def docstring(paragraphs: list[str]) -> str:
     """Paragraphs, wrapped but for those that have line breaks of their own."""
-    paragraphs = [text] if isinstance(text, str) else text
-    text = "\n\n".join(one if "\n" in one else fill(one, _WIDTH) for one in paragraphs if one)
+    text = "\n\n".join(one if "\n" in one else fill(one.strip(), _WIDTH) for one in paragraphs if one)
     text = text.replace("\\", "\\\\").replace('"""', '\\"""')
     return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
+
+
+def statements(verb: str, first: list[str], result: str, given: dict[str, str]) -> list[str]:
+    """What is too long to stand in a call, the longest first; and the call: a verb, and what it takes and is given."""
+    by_position, lines = {"route", *getfullargspec(getattr(Resource, verb)).args}, list[str]()
+
+    def call() -> str:
+        told = [text if key in by_position else f"{key}={text}" for key, text in given.items() if text]
+        start = "" if result == "None" else "return "
+        wait = "" if result.startswith(("Pager", "LogStream")) else "await "
+        return f"{start}{wait}self.{verb}({', '.join([*first, *told])})"
+
+    for name in sorted(("route", "body", "query", "headers"), key=lambda name: -len(given[name])):
+        if len(call()) > _CALL and given[name].endswith(("}", ")")):
+            lines.append(f"{name} = {given[name]}")
+            given |= {name: name}
+    return [*lines, call()]
 
 
 def factory(model: str) -> str:
@@ -44,6 +64,39 @@ def factory(model: str) -> str:
 
 
 _TEMPLATES.filters.update(vars(names) | vars(schemas) | {one.__name__: one for one in (docstring, factory, repr)})
+
+
+@frozen
+class Model:
+    """A class, or an alias of what an enumeration has."""
+
+    name: str
+    schema: Schema
+    is_given: bool  # callers fill it in
+    is_member: bool  # of a union
+    is_answered: bool
+
+    @property
+    def parts(self) -> list[Part]:
+        return fields(self.name, "", self.schema)
+
+    @property
+    def fields(self) -> tuple[Typed, Typed, Typed]:
+        """What is always there, what may be missing, and the tag of a union's member."""
+        always, maybe, tags = Typed(), Typed(), Typed()
+        for part in self.parts:
+            kind = python_type(part.bare)
+            may_go = part.nullable or kind == "None" or "deprecated" in part.bare  # one day, where we only read it
+            if part.key == "type" and self.is_member and "const" in part.bare:
+                tag = repr(part.bare["const"])
+                tags.append((part, f"Literal[{tag}]", tag))
+            elif part.required and (self.is_given or not may_go):
+                always.append((part, python_type(part.schema), ""))
+            elif self.is_given and part.nullable:
+                maybe.append((part, f"{kind} | Unset | None", "UNSET"))
+            else:
+                maybe.append((part, kind if kind == "None" else f"{kind} | None", "None"))
+        return always, maybe, tags
 
 
 class Package:
@@ -55,6 +108,7 @@ class Package:
         self.notes: dict[str, str] = {tag["name"]: tag["description"] for tag in description["tags"]}
         found = operations(description)
         self.operations = sorted(found, key=lambda one: (one.resource, [*VERBS, one.method].index(one.method)))
+        self.methods = {one.name for one in self.operations}
         self.schemas: dict[str, Schema] = copy.deepcopy(description["components"]["schemas"])
         self._add_extras()
         self.answers = {name for one in self.operations for name in _answered(one)}
@@ -115,9 +169,35 @@ class Package:
         needs = self.uses.get(module, set()).union(refs([model.schema for model in self.models_in(module)]))
         return sorted((name, self.home[name]) for name in needs if self.home[name] != module)
 
-    def methods_in(self, module: str) -> list[Method]:
-        names = {one.name for one in self.operations}
-        return [Method(one, self.schemas, names) for one in self.operations if one.resource == module]
+    def verb(self, one: Operation) -> tuple[str, list[str], str]:
+        """The verb of the core that a method calls, what it takes first, and the annotation of what comes of it."""
+        http, data, is_plain = one.http.upper(), one.data, one.body is None
+        if data is None:
+            return ("_delete", [], "None") if http == "DELETE" and is_plain else ("_send", [f'"{http}"'], "None")
+        if one.answer[0] == LINES:
+            return "_stream", refs(data), f"LogStream[{', '.join(refs(data))}]"
+        if data.get("type") == "array" and http == "GET" and is_plain:
+            return self._listing(one), [self._class(data["items"])], f"Pager[{python_type(data['items'])}]"
+        result, first = python_type(data), self._class(data)
+        if f"{one.resource}.list" in self.methods:  # it hides the type from the annotations of its class
+            result, first = (re.sub(r"\blist\[", "builtins.list[", text) for text in (result, first))
+        is_usual = http in ("POST", "PUT", "PATCH") or (http == "GET" and is_plain)
+        return (f"_{one.http}", [first], result) if is_usual else ("_request", [first, f'"{http}"'], result)
+
+    def _listing(self, one: Operation) -> str:
+        pagination = refs(one.envelope.get("pagination"))
+        if not pagination:
+            return "_list"
+        asked = any(part.key == "cursor" for part in one.at("query"))
+        return "_pages" if asked and "nextCursor" in self.schemas[pagination[0]]["properties"] else "_single_page"
+
+    def _class(self, schema: Schema) -> str:
+        """A type as an argument; what is no class, such as a union, is passed off as one."""
+        text = python_type(schema)
+        if "enum" in self.schemas.get(text, ()):
+            return "str"
+        is_class = " | " not in re.sub(r"\[.*\]", "", text)
+        return "object" if text == "JSON" else text if is_class else f'cast("type[{text}]", {text})'
 
     def files(self) -> dict[str, str]:
         """By name; unused imports are the formatter's to remove."""

@@ -5,11 +5,11 @@ import json
 import re
 from graphlib import CycleError, TopologicalSorter
 from inspect import getfullargspec
+from itertools import chain
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from attrs import frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from prisma_mgmt.core.resource import Resource
@@ -20,7 +20,6 @@ from tools.apigen.schemas import Schema, python_type, refs, without
 
 _WIDTH = 108  # of words
 _CALL = 116  # of a statement
-Typed = list[tuple[Part, str, str]]  # fields with their types and defaults
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
     undefined=StrictUndefined,
@@ -66,39 +65,6 @@ def factory(model: str) -> str:
 _TEMPLATES.filters.update(vars(names) | vars(schemas) | {one.__name__: one for one in (docstring, factory, repr)})
 
 
-@frozen
-class Model:
-    """A class, or an alias of what an enumeration has."""
-
-    name: str
-    schema: Schema
-    is_given: bool  # callers fill it in
-    is_member: bool  # of a union
-    is_answered: bool
-
-    @property
-    def parts(self) -> list[Part]:
-        return fields(self.name, "", self.schema)
-
-    @property
-    def fields(self) -> tuple[Typed, Typed, Typed]:
-        """What is always there, what may be missing, and the tag of a union's member."""
-        always, maybe, tags = Typed(), Typed(), Typed()
-        for part in self.parts:
-            kind = python_type(part.bare)
-            may_go = part.nullable or kind == "None" or "deprecated" in part.bare  # one day, where we only read it
-            if part.key == "type" and self.is_member and "const" in part.bare:
-                tag = repr(part.bare["const"])
-                tags.append((part, f"Literal[{tag}]", tag))
-            elif part.required and (self.is_given or not may_go):
-                always.append((part, python_type(part.schema), ""))
-            elif self.is_given and part.nullable:
-                maybe.append((part, f"{kind} | Unset | None", "UNSET"))
-            else:
-                maybe.append((part, kind if kind == "None" else f"{kind} | None", "None"))
-        return always, maybe, tags
-
-
 class Package:
     """The package of an API: its client, and a module for each resource with the models that it answers."""
 
@@ -115,14 +81,14 @@ class Package:
         self.uses: dict[str, set[str]] = {resource: set() for resource in self.notes}
         for one in self.operations:
             self.uses[one.resource].update(_answered(one), refs(one.raw["parameters"]), refs(one.body))
-        answered, given = self._reach(self.answers), self._reach({*refs([one.body for one in self.operations])})
+        self.answered, self.given = (
+            self._reach(self.answers),
+            self._reach({*refs([one.body for one in self.operations])}),
+        )
         unions = re.findall(r'"oneOf": (\[.*?\])', json.dumps(description))
-        members = {name for union in unions for name in refs(json.loads(union))}
-        reached = sorted(self._reach(set[str]().union(*self.uses.values())))
-        self.models = {
-            name: Model(name, self.schemas[name], name in given, name in members, name in answered)
-            for name in TopologicalSorter({name: refs(self.schemas[name]) for name in reached}).static_order()
-        }
+        self.members = {name for union in unions for name in refs(json.loads(union))}
+        reached = {name: refs(self.schemas[name]) for name in sorted(self._reach({*chain(*self.uses.values())}))}
+        self.models = [*TopologicalSorter(reached).static_order()]  # and enumerations, those that others hold first
         self.home: dict[str, str] = {}
         self._settle(set())
 
@@ -159,14 +125,30 @@ class Package:
         """What a schema refers to, or itself."""
         return self.schemas[refs(schema)[0]] if "$ref" in schema else schema
 
-    def models_in(self, module: str) -> list[Model]:
+    def models_in(self, module: str) -> list[str]:
         """The enumerations of a module, and its models, each after those it refers to."""
-        found = [model for name, model in self.models.items() if self.home[name] == module]
-        return sorted(found, key=lambda model: "enum" not in model.schema)
+        found = [name for name in self.models if self.home[name] == module]
+        return sorted(found, key=lambda name: "enum" not in self.schemas[name])
+
+    def fields(self, model: str) -> list[tuple[int, Part, str, str]]:
+        """The fields of a model, each after its place in it, with its type and its default."""
+        return [self._field(part) for part in fields(model, "", self.schemas[model])]
+
+    def _field(self, part: Part) -> tuple[int, Part, str, str]:
+        """First come those that are always there, then those that may be missing, then the tag of a union's member."""
+        kind, is_given = python_type(part.bare), part.owner in self.given
+        may_go = part.nullable or kind == "None" or "deprecated" in part.bare  # one day, where we only read it
+        if part.key == "type" and part.owner in self.members and "const" in part.bare:
+            return 2, part, f"Literal[{part.bare['const']!r}]", repr(part.bare["const"])
+        if part.required and (is_given or not may_go):
+            return 0, part, python_type(part.schema), ""
+        if is_given and part.nullable:
+            return 1, part, f"{kind} | Unset | None", "UNSET"
+        return 1, part, kind if kind == "None" else f"{kind} | None", "None"
 
     def imports(self, module: str) -> list[tuple[str, str]]:
         """The models of other modules that a module needs, with their homes."""
-        needs = self.uses.get(module, set()).union(refs([model.schema for model in self.models_in(module)]))
+        needs = self.uses.get(module, set()).union(refs([self.schemas[name] for name in self.models_in(module)]))
         return sorted((name, self.home[name]) for name in needs if self.home[name] != module)
 
     def verb(self, one: Operation) -> tuple[str, list[str], str]:

@@ -47,7 +47,7 @@ def _things(document: Schema, names: dict[str, str]) -> Iterator[tuple[tuple[str
     for route, one in by_template(document).items():
         data = "nothing" if one.data is None else python_type(one.data)
         answer = f"lines of {data}" if one.answer[0] == LINES else data
-        facts = {"called": one.name, "answer": answer, "tokenless": one.raw.get("security") == [], **_marked(one.raw)}
+        facts = {"called": one.name, "answer": answer, "tokenless": one.raw.get("security") == [], **marks(one.raw)}
         yield ("", route), {"operation": True, "name": f"`{one.route}` (`{one.name}`)", "route": one.route, **facts}
         for status in one.raw["x-errors"]:
             yield (route, status), {"error": True, "name": status, "owner": f"`{names[route]}`"}
@@ -60,9 +60,5 @@ def _things(document: Schema, names: dict[str, str]) -> Iterator[tuple[tuple[str
         facts = {"type": python_type(part.bare), "asked" if is_keyword else "there": part.required}
         facts |= {"nullable": part.nullable, "required": "the required " if is_keyword and part.required else ""}
         if part.where != "answer" or part.key not in ("", "data"):  # which are the answer of an operation
-            facts = {"part": what, "name": f"{what} of {owner}", "owner": owner, **facts, **_marked(part.raw)}
+            facts = {"part": what, "name": f"{what} of {owner}", "owner": owner, **facts, **marks(part.raw)}
             yield (part.owner, what), facts
-
-
-def _marked(raw: Schema) -> Facts:
-    return dict.fromkeys(marks(raw), True)

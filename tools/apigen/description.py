@@ -62,6 +62,9 @@ class Operation:
     http: str
     raw: Schema
     name: str = ""
+    known: bool = True  # to the committed description or to names.toml
+    model: str | None = None  # of its answer, by names.toml
+    pointer: str = ""  # in the document
 
     @property
     def route(self) -> str:
@@ -132,7 +135,7 @@ class Operation:
         if not known and "x-raises" in self.raw:
             return []  # the words say it all
         usual = {404} if self.at("path") else set[int]()
-        found = [_ERRORS[status] for status in sorted(_ERRORS.keys() & set(self.raw["x-errors"]) - usual)]
+        found = [name for status, name in _ERRORS.items() if status in {*self.raw["x-errors"]} - usual]
         plain = ", ".join(name for name in found if name not in known)
         return [*filter(None, [plain]), *(f"{name}: {reason}" for name, reason in known.items())]
 

@@ -35,7 +35,8 @@ class Node:
     def at(self, *steps: Any, **changes: Any) -> "Node":
         value, pointer = self.value, self.pointer
         for step in steps:
-            value, pointer = value[step], f"{pointer}/{_escaped(step)}"
+            escaped = str(step).replace("~", "~0").replace("/", "~1")
+            value, pointer = value[step], f"{pointer}/{escaped}"
         return evolve(self, value=value, pointer=pointer, **changes)
 
     def check(self, sound: object, message: str) -> None:
@@ -61,10 +62,6 @@ class Node:
 def check(sound: object, pointer: str, message: str) -> None:
     if not sound:
         raise DocumentError(f"{pointer}: {message}")
-
-
-def _escaped(step: object) -> str:
-    return str(step).replace("~", "~0").replace("/", "~1")
 
 
 def read(source: str) -> Schema:

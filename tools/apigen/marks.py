@@ -18,9 +18,8 @@ def found_marks(node: Node) -> Schema:
 def _is_marked(raw: Schema, mark: str, *, words_too: bool) -> bool:
     words, word = _WORDS[mark], MARKS[mark]
     flags = [raw[key] for key in (word, *(f"x-{one}" for one in words.split("|"))) if key in raw]
-    if any(flag not in (False, None, "false") for flag in flags):
-        return True
-    if any(re.fullmatch(words, str(raw[key]), re.IGNORECASE) for key in _STAGES if key in raw):
+    is_flagged = any(flag not in (False, None, "false") for flag in flags)
+    if is_flagged or any(re.fullmatch(words, str(raw[key]), re.IGNORECASE) for key in _STAGES if key in raw):
         return True
     text = "\n".join(raw[key] for key in ("summary", "description") if isinstance(raw.get(key), str))
     said = rf"(?im)^\W*({word})\b(?![ -]\w+ing\b)|[(\[*]\W*({word})\W*[)\]*]|\b({_SELF}) (is|are) ({word})\b"

@@ -63,9 +63,8 @@ class Names:
         keys, word = {field, f"{owner}.{field}"}, snake(field)
         if keys & self.public or _CURSOR.search(word):
             return False
-        if keys & self.secrets or form == "password" or _SECRET.search(word):
-            return True
-        return word in ("value", "key") and bool(_OPENS.search(snake(owner)))
+        opens = word in ("value", "key") and _OPENS.search(snake(owner))
+        return bool(opens or keys & self.secrets or form == "password" or _SECRET.search(word))
 
     def keyword(self, parameter: str, path: str) -> str:
         """The keyword of a parameter: `id` is called after what stands before it in the path."""
@@ -100,10 +99,10 @@ def default_operations(http: str, path: str, many: bool, *, log: bool = False) -
         yield from ((resource, identifier(name, _BUILTINS | set(VERBS))) for name in names)
         return
     one = last if verb in ("list", "get") and not ends_in_id else singular(last)
-    for start in range(len(inner) - 1, -1, -1):
-        yield resource, "_".join([verb, *map(singular, inner[start:-1]), one])
-    yield resource, verb if not inner else f"{verb}_{singular(resource)}_{one}"
-    yield resource, f"{verb}_{one}"
+    if not inner:
+        yield resource, verb
+    for start in reversed(range(len(nouns))):
+        yield resource, "_".join([verb, *map(singular, nouns[start:-1]), one])
 
 
 def default_models(resource: str, method: str, secret: bool) -> Iterator[str]:

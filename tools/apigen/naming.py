@@ -174,25 +174,22 @@ class Shapes:
         return dict(sorted(self.made.items()))
 
 
-def described(one: Operation, model: str | None, pointer: str, shapes: Shapes) -> Schema:
-    """An operation as a description has it, with names for its shapes; its answer may be a `model` of names.toml."""
+def described(one: Operation, shapes: Shapes) -> Schema:
+    """An operation as a description has it, with names for its shapes."""
     names, thing = shapes.names, pascal(singular(one.resource))
     answer, *_ = whole = list(default_models(one.resource, one.method, _opens(one, names)))
     base = next(default_models(one.resource, one.method, False))
     # What stands beside `data` becomes fields of its model, so that no other answer may have that.
     fresh = "properties" in (one.data or ()) and len(one.envelope) > 1
-    owner = model or answer
-    at = Spot(owner, owner, base, model=model, names=whole, fresh=fresh)
+    owner = one.model or answer
+    at = Spot(owner, owner, base, model=one.model, names=whole, fresh=fresh)
     beside = Spot(one.name, owner, base)
     for part in one.answered:
         shapes.name(part, at if part.key in ("", "data") else beside)
     for part in one.arguments:
         shapes.name(part, Spot(one.name, thing, base, given=True, names=(f"{thing}Input",)))
     plain = {part.spot: names.keyword(part.key, one.path) for part in one.arguments if part.where in PARAMETERS}
-    give_words(one.arguments, plain | shapes.words, pointer)
-    for schema in (one.body, one.answer[1]):
-        if schema is not None:
-            schema.pop("x-at", None)
+    give_words(one.arguments, plain | shapes.words, one.pointer)
     made: Schema = {"operationId": one.name, "tags": [one.resource]}
     made["summary"] = one.raw.get("summary", default_summary(one.resource, one.method))
     made |= {mark: True for mark in MARKS if mark in one.raw}

@@ -10,30 +10,16 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from tools.apigen.description import LINES, METHODS, Operation, by_template
-from tools.apigen.document import OURS, DocumentError, Node
+from tools.apigen.document import OURS, DocumentError, Node, check
 from tools.apigen.names import Names, default_operations, sentence, template
 from tools.apigen.naming import Shapes, described
 from tools.apigen.operation import read
 from tools.apigen.schemas import Schema, is_list, is_object
 
 _RANKS = {verb: i for i, verb in enumerate(("get", "list", "update", "replace", "create", "check", "delete"))}
-
-
-@frozen
-class Call(Operation):
-    """An operation of a document, and what is known of it."""
-
-    node: Node = field(kw_only=True)
-    model: str | None = None  # of its answer, by names.toml
-    known: bool = False  # to the committed description or to names.toml
-
-    @property
-    def rank(self) -> tuple[bool, int]:
-        """Known operations come first and leave the names of their models to nobody; a plain `get` names the others."""
-        return not self.known, _RANKS.get(self.method.partition("_")[0], len(_RANKS))
 
 
 @frozen
@@ -53,14 +39,14 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     servers = _servers(top.at("servers"), old)
     calls = _named(_read(top.at("paths").target(), old, servers[0]["url"], refused))
     shapes = Shapes(names, old, {call.resource for call in calls})
-    done: list[Call] = []
+    done: list[Operation] = []
     for call in calls:
-        with _left_out(call.node, call.route, refused):
+        with _left_out(call.pointer, call.route, refused):
             sound, once = all(map(str.isidentifier, call.name.split("."))), call.name not in {one.name for one in done}
-            call.node.check(sound, "no name can be made of its path; name it in names.toml")
-            call.node.check(once, f"two routes are named {call.name}; name this one in names.toml")
+            check(sound, call.pointer, "no name can be made of its path; name it in names.toml")
+            check(once, call.pointer, f"two routes are named {call.name}; name this one in names.toml")
             trial = shapes.copy()
-            done.append(evolve(call, raw=described(call, call.model, call.node.pointer, trial)))
+            done.append(evolve(call, raw=described(call, trial)))
             shapes = trial
     if not done:
         raise DocumentError(refused[0] if refused else "#/paths: no operations")
@@ -82,35 +68,36 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
 
 
 @contextmanager
-def _left_out(node: Node, route: str, refused: list[str]) -> Generator[None]:
+def _left_out(pointer: str, route: str, refused: list[str]) -> Generator[None]:
     """Tell what is not understood, and go on without it."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         odd = "refers to itself" if isinstance(error, RecursionError) else f"not as OpenAPI 3.1 has it ({error!r})"
-        problem = error if isinstance(error, DocumentError) else f"{node.pointer}: {odd}"
+        problem = error if isinstance(error, DocumentError) else f"{pointer}: {odd}"
         refused.append(f"{problem}; {route} is left out")
 
 
-def _read(paths: Node, old: Schema, base: str, refused: list[str]) -> list[Call]:
+def _read(paths: Node, old: Schema, base: str, refused: list[str]) -> list[Operation]:
     """Every operation that is understood, with the name that it has already."""
-    found, committed = list[Call](), {key: one.name for key, one in by_template(old).items()}
+    found, committed = list[Operation](), {key: one.name for key, one in by_template(old).items()}
     for path in sorted(paths.value):
-        with _left_out(paths.at(path), path, refused):
+        with _left_out(paths.at(path).pointer, path, refused):
             item = paths.at(path).target()
             for http in [key for key in (*METHODS, "options", "trace") if key in item.value]:
-                route, node = f"{http.upper()} {path}", item.at(http)
+                route = f"{http.upper()} {path}"
                 name, model = paths.names.operation(route)
                 name = name or committed.get(template(route), "")
-                with _left_out(node, route, refused):
-                    found.append(Call(path, http, read(path, http, item, base).raw, name, model, bool(name), node=node))
+                with _left_out(item.at(http).pointer, route, refused):
+                    one = read(path, http, item, base)
+                    found.append(evolve(one, name=name, known=bool(name), model=model))
     return found
 
 
-def _named(calls: list[Call]) -> list[Call]:
+def _named(calls: list[Operation]) -> list[Operation]:
     """All with a name, those that no other has if there are any, in the order in which they are to be described."""
     taken = {call.name for call in calls}
-    made: list[Call] = []
+    made: list[Operation] = []
     for call in calls:
         if not call.known:
             many, log = (call.data or {}).get("type") == "array", call.answer[0] == LINES
@@ -118,7 +105,12 @@ def _named(calls: list[Call]) -> list[Call]:
             call = evolve(call, name=next((one for one in options if one not in taken), options[0]))
             taken.add(call.name)
         made.append(call)
-    return sorted(made, key=lambda call: call.rank)
+    return sorted(made, key=_rank)
+
+
+def _rank(call: Operation) -> tuple[bool, int]:
+    """Known operations come first and leave the names of their models to nobody; a plain `get` names the others."""
+    return not call.known, _RANKS.get(call.method.partition("_")[0], len(_RANKS))
 
 
 def _servers(node: Node, old: Schema) -> list[Schema]:
@@ -147,7 +139,7 @@ def _keep_words(new: Schema, old: Schema) -> None:
             _keep_words(new[key], value)
 
 
-def _un_named(calls: list[Call], shapes: Shapes) -> Iterator[str]:
+def _un_named(calls: list[Operation], shapes: Shapes) -> Iterator[str]:
     """What got a name by default for the first time, and how it gets another."""
     for call in calls:
         if not call.known:

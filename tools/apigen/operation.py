@@ -19,7 +19,7 @@ def read(path: str, http: str, item: Node, base: str) -> Operation:
     """An operation; DocumentError for one that is not understood. `base` is the server that the client talks to."""
     node, raw, own = item.at(http), item.value[http], item.names.own
     node.check(http in METHODS, f"a client has no use for {http.upper()}")
-    one = Operation(path, http, {**found_marks(node), **own_summary(raw)})
+    one = Operation(path, http, {**found_marks(node), **own_summary(raw)}, pointer=node.pointer)
     if raw.get("security", node.root.get("security")) in ([], [{}]) or one.route in own["tokenless"]:
         one.raw["security"] = []
     one.raw["parameters"] = _parameters(item, node)
@@ -80,11 +80,11 @@ def _body(node: Node) -> Schema:
     """An object whose fields become keywords, further ones included, or whatever else is given as one value."""
     _, whole = _content(node, JSON)
     found = resolved(whole)
-    extra = further(found)
     single = found.value.get("type", "object") != "object" or {"oneOf", "anyOf"} & found.value.keys()
-    if extra is None or single or not properties(found):
+    if single or not properties(found):
         return plain(whole)
-    return {**fields(found), "additionalProperties": plain(extra)}
+    extra = further(found)
+    return {**fields(found), **({} if extra is None else {"additionalProperties": plain(extra)})}
 
 
 def _answers(node: Node) -> Schema:
@@ -92,9 +92,10 @@ def _answers(node: Node) -> Schema:
     found = sorted(status for status in node.value if re.fullmatch(r"2(\d\d|XX)", status, re.IGNORECASE))
     found = found or sorted(node.value.keys() & {"101"})
     node.check(found, "no success among them")
-    first, *others = (_answer(node.at(status).target()) for status in found)
-    alike = all(_kinds(one) == _kinds(first) for one in others)
-    node.check(alike, "successes that differ; one answer is what a method can give")
+    answers = [_answer(node.at(status).target()) for status in found]
+    kinds = [{kind: shape(one["schema"], {}) for kind, one in answer.get("content", {}).items()} for answer in answers]
+    node.check(all(one == kinds[0] for one in kinds), "successes that differ; one answer is what a method can give")
+    first = answers[0]
     made, log = dict.fromkeys(found, first), LINES in first.get("content", {})
     node.at(found[0]).check(log or found[0] != "101", f"a WebSocket whose records no {LINES} describes")
     if log and "101" in node.value:
@@ -111,6 +112,7 @@ def _answer(node: Node) -> Schema:
     inside.check(ends, "a log whose lines are not of two kinds, a record and an end")
     if parts := envelope(schema):
         _check_envelope(parts, properties(inside))
+        del schema["x-at"]  # it gets no name
     return {"description": "", "content": {kind: {"schema": schema}}}
 
 
@@ -121,10 +123,6 @@ def _content(node: Node, *kinds: str) -> tuple[str, Node]:
     node.at("content").check(kind, f"no {' or '.join(kinds)}, but {', '.join(node.value['content'])}")
     inside = node.at("content", found[kind])
     return kind, inside.at("schema") if "schema" in inside.value else evolve(inside, value={})
-
-
-def _kinds(answer: Schema) -> list[tuple[str, Schema]]:
-    return [(kind, shape(one["schema"], {})) for kind, one in answer.get("content", {}).items()]
 
 
 def _check_envelope(parts: Schema, nodes: dict[str, Node]) -> None:

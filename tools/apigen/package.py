@@ -88,7 +88,8 @@ class Package:
         unions = re.findall(r'"oneOf": (\[.*?\])', json.dumps(description))
         self.members = {name for union in unions for name in refs(json.loads(union))}
         reached = {name: refs(self.schemas[name]) for name in sorted(self._reach({*chain(*self.uses.values())}))}
-        self.models = [*TopologicalSorter(reached).static_order()]  # and enumerations, those that others hold first
+        in_order = TopologicalSorter(reached).static_order()  # each after those that it holds
+        self.models = sorted(in_order, key=lambda name: "enum" not in self.schemas[name])  # and enumerations first
         self.home: dict[str, str] = {}
         self._settle(set())
 
@@ -125,11 +126,6 @@ class Package:
         """What a schema refers to, or itself."""
         return self.schemas[refs(schema)[0]] if "$ref" in schema else schema
 
-    def models_in(self, module: str) -> list[str]:
-        """The enumerations of a module, and its models, each after those it refers to."""
-        found = [name for name in self.models if self.home[name] == module]
-        return sorted(found, key=lambda name: "enum" not in self.schemas[name])
-
     def fields(self, model: str) -> list[tuple[int, Part, str, str]]:
         """The fields of a model, each after its place in it, with its type and its default."""
         return [self._field(part) for part in fields(model, "", self.schemas[model])]
@@ -148,7 +144,8 @@ class Package:
 
     def imports(self, module: str) -> list[tuple[str, str]]:
         """The models of other modules that a module needs, with their homes."""
-        needs = self.uses.get(module, set()).union(refs([self.schemas[name] for name in self.models_in(module)]))
+        held = refs([self.schemas[name] for name, home in self.home.items() if home == module])
+        needs = self.uses.get(module, set()).union(held)
         return sorted((name, self.home[name]) for name in needs if self.home[name] != module)
 
     def verb(self, one: Operation) -> tuple[str, list[str], str]:

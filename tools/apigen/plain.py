@@ -111,7 +111,7 @@ def _object(node: Node) -> Schema:
     extra = further(node)
     if properties(node):
         node.check(extra is None or extra.value in (True, {}), "properties beside a schema of additional ones")
-        return fields(node)
+        return {**fields(node), "x-at": node.pointer}
     return {"type": "object", "additionalProperties": {} if extra is None else plain(extra)}
 
 
@@ -121,7 +121,7 @@ def fields(node: Node) -> Schema:
     seen = [one for one in properties(node).values() if one.value is True or not one.target().value.get(unseen)]
     made = {one.field: plain(one) for one in seen}
     required = dict.fromkeys(key for one in pieces(node) for key in one.value.get("required", ()) if key in made)
-    return {"type": "object", "properties": made, "required": [*required], "x-at": node.pointer}
+    return {"type": "object", "properties": made, "required": [*required]}
 
 
 def resolved(node: Node) -> Node:

@@ -27,8 +27,8 @@ def without(schema: Schema, *keys: str) -> Schema:
     return {key: value for key, value in schema.items() if key not in keys}
 
 
-def marks(schema: Schema) -> list[str]:
-    return [word for mark, word in MARKS.items() if schema.get(mark)]
+def marks(schema: Schema) -> dict[str, object]:
+    return {word: True for mark, word in MARKS.items() if schema.get(mark)}
 
 
 def refs(schema: Any) -> list[str]:

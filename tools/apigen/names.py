@@ -12,20 +12,14 @@ from prisma_mgmt.core.client import BaseClient
 
 VERBS = ("list", "create", "get", "update", "replace", "delete", "check")
 _HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "delete": "delete", "head": "check"}
-_BEFORE = {"create": "Created", "update": "Updated", "replace": "Replaced"}
-_AFTER = {"list": "Summary", "get": "Detail"}
+_OTHER = {"create": "Created{}", "update": "Updated{}", "replace": "Replaced{}", "list": "{}Summary", "get": "{}Detail"}
 _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
 _CALLS = {"query", "body", "route", "headers", "path", "choice", "quoted", "cast", "builtins", "missing_ok"}
 KEYWORDS = _BUILTINS | _CALLS  # what no keyword may be called, since methods use it themselves
 _MODULES = {"models", "shared", *dir(BaseClient)}
 _ENDS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "ss": "ss", "us": "us", "is": "is", "s": ""}
-_SECRET = re.compile(
-    r"(^|_)(token|secret|pass|password|passwd|passphrase|credential|dsn|(api|access|secret|private|signing)_key"
-    r"|connection_(string|url|uri)|(token|secret|key|password)_value)s?$"
-)
-_CURSOR = re.compile(r"(^|_)(page|next|prev|previous|continuation|sync|cursor)_token$")
-_OPENS = re.compile(r"(^|_)(token|secret|key|password|credential)s?(_|$)")
+_RULES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("names.toml").read_text("utf-8"))
 
 
 class Names:
@@ -61,10 +55,10 @@ class Names:
     def is_secret(self, owner: str, field: str, form: str | None) -> bool:
         """Return True if a string is to be masked: by the table, its format, or its name."""
         keys, word = {field, f"{owner}.{field}"}, snake(field)
-        if keys & self.public or _CURSOR.search(word):
+        if keys & self.public or re.search(_RULES["not_secret"], word):
             return False
-        opens = word in ("value", "key") and _OPENS.search(snake(owner))
-        return bool(opens or keys & self.secrets or form == "password" or _SECRET.search(word))
+        opens = word in ("value", "key") and re.search(_RULES["opening"], snake(owner))
+        return bool(opens or keys & self.secrets or form == "password" or re.search(_RULES["secret"], word))
 
     def keyword(self, parameter: str, path: str) -> str:
         """The keyword of a parameter: `id` is called after what stands before it in the path."""
@@ -74,7 +68,7 @@ class Names:
 
 
 def load(api: str) -> Names:
-    return Names(tomllib.loads(Path(__file__).with_name("names.toml").read_text("utf-8")), api)
+    return Names(_RULES, api)
 
 
 def template(route: str) -> str:
@@ -112,7 +106,7 @@ def default_models(resource: str, method: str, secret: bool) -> Iterator[str]:
     if verb in VERBS:
         yield f"Created{thing}" if verb == "create" and secret else thing
         yield from [owner + thing] if noun else []
-        yield _BEFORE.get(verb, "") + thing + _AFTER.get(verb, "")
+        yield _OTHER.get(verb, "{}").format(thing)
     else:
         yield owner + pascal(singular(method))
     yield owner + pascal(method)

@@ -108,9 +108,9 @@ def shape(schema: Schema, known: Schema) -> Schema:
     made: Schema = {key: bare[key] for key in ("type", "const", "enum", *MARKS) if key in bare}
     if bare.get("format") != "password":  # which is added by the names of fields
         made["format"] = bare.get("format")
+    held = [bare[key] for key in ("items", "additionalProperties") if key in bare]
+    made["inside"] = [shape(one, known) for one in [*held, *bare.get("oneOf", ()), *bare.get("anyOf", ())]]
     made["properties"] = {key: shape(one, known) for key, one in bare.get("properties", {}).items()}
-    made["inside"] = [shape(bare[key], known) for key in ("items", "additionalProperties") if key in bare]
-    made["members"] = [shape(one, known) for key in ("oneOf", "anyOf") for one in bare.get(key, ())]
     return {**made, "required": sorted(bare.get("required", ())), "null": nullable}
 
 

@@ -29,6 +29,7 @@ class Node:
     pointer: str
     field: str = ""  # whose value it is
     given: bool = False  # by the caller, in a request
+    body: bool = False  # as a whole
     text: bool = False  # it travels in a path, a query or a header
     within: tuple[str, ...] = ()  # the places that refer to it, in turn
 
@@ -37,7 +38,7 @@ class Node:
         for step in steps:
             escaped = str(step).replace("~", "~0").replace("/", "~1")
             value, pointer = value[step], f"{pointer}/{escaped}"
-        return evolve(self, value=value, pointer=pointer, **changes)
+        return evolve(self, value=value, pointer=pointer, body=False, **changes)
 
     def check(self, sound: object, message: str) -> None:
         check(sound, self.pointer, message)

@@ -8,7 +8,7 @@ from attrs import evolve
 from tools.apigen.description import JSON, LINES, METHODS, PARAMETERS, Operation, envelope
 from tools.apigen.document import Node
 from tools.apigen.marks import found_marks, own_summary
-from tools.apigen.plain import fields, further, plain, properties, resolved
+from tools.apigen.plain import inside, plain
 from tools.apigen.schemas import Schema, shape, split_null
 
 _STEP = re.compile(r"([\w.:~@-]|{[^{}/]+})+", re.ASCII)
@@ -24,7 +24,8 @@ def read(path: str, http: str, item: Node, base: str) -> Operation:
         one.raw["security"] = []
     one.raw["parameters"] = _parameters(item, node)
     if "requestBody" in raw:
-        body = _body(node.at("requestBody", given=True).target())
+        _, whole = _content(node.at("requestBody", given=True).target(), JSON)
+        body = plain(evolve(whole, body=True))
         one.raw["requestBody"] = {"required": bool(body.get("required")), "content": {JSON: {"schema": body}}}
     one.raw["responses"] = _answers(node.at("responses"))
     errors = {int(status) for status in raw["responses"] if status.isdecimal() and int(status) >= 400}
@@ -76,26 +77,14 @@ def _parameter(name: str, where: str, node: Node) -> Schema:
     return made | found_marks(node)
 
 
-def _body(node: Node) -> Schema:
-    """An object whose fields become keywords, further ones included, or whatever else is given as one value."""
-    _, whole = _content(node, JSON)
-    found = resolved(whole)
-    single = found.value.get("type", "object") != "object" or {"oneOf", "anyOf"} & found.value.keys()
-    if single or not properties(found):
-        return plain(whole)
-    extra = further(found)
-    return {**fields(found), **({} if extra is None else {"additionalProperties": plain(extra)})}
-
-
 def _answers(node: Node) -> Schema:
     """The successes, all alike; and the switch of a log to a WebSocket, which may be all that there is."""
     found = sorted(status for status in node.value if re.fullmatch(r"2(\d\d|XX)", status, re.IGNORECASE))
     found = found or sorted(node.value.keys() & {"101"})
     node.check(found, "no success among them")
-    answers = [_answer(node.at(status).target()) for status in found]
+    first, *_ = answers = [_answer(node.at(status).target()) for status in found]
     kinds = [{kind: shape(one["schema"], {}) for kind, one in answer.get("content", {}).items()} for answer in answers]
     node.check(all(one == kinds[0] for one in kinds), "successes that differ; one answer is what a method can give")
-    first = answers[0]
     made, log = dict.fromkeys(found, first), LINES in first.get("content", {})
     node.at(found[0]).check(log or found[0] != "101", f"a WebSocket whose records no {LINES} describes")
     if log and "101" in node.value:
@@ -106,12 +95,12 @@ def _answers(node: Node) -> Schema:
 def _answer(node: Node) -> Schema:
     if not node.value.get("content"):
         return {"description": ""}
-    kind, inside = _content(node, JSON, LINES)
-    schema = plain(inside)
+    kind, whole = _content(node, JSON, LINES)
+    schema = plain(whole)
     ends = kind != LINES or len(schema.get("oneOf", ())) == 2
-    inside.check(ends, "a log whose lines are not of two kinds, a record and an end")
+    whole.check(ends, "a log whose lines are not of two kinds, a record and an end")
     if parts := envelope(schema):
-        _check_envelope(parts, properties(inside))
+        _check_envelope(parts, inside(whole)[0])
         del schema["x-at"]  # it gets no name
     return {"description": "", "content": {kind: {"schema": schema}}}
 
@@ -121,8 +110,8 @@ def _content(node: Node, *kinds: str) -> tuple[str, Node]:
     found = {kind.partition(";")[0].strip().lower(): kind for kind in node.value["content"]}
     kind = next((kind for kind in kinds if kind in found), "")
     node.at("content").check(kind, f"no {' or '.join(kinds)}, but {', '.join(node.value['content'])}")
-    inside = node.at("content", found[kind])
-    return kind, inside.at("schema") if "schema" in inside.value else evolve(inside, value={})
+    media = node.at("content", found[kind])
+    return kind, media.at("schema") if "schema" in media.value else evolve(media, value={})
 
 
 def _check_envelope(parts: Schema, nodes: dict[str, Node]) -> None:

@@ -156,19 +156,15 @@ class Package:
         if one.answer[0] == LINES:
             return "_stream", refs(data), f"LogStream[{', '.join(refs(data))}]"
         if data.get("type") == "array" and http == "GET" and is_plain:
-            return self._listing(one), [self._class(data["items"])], f"Pager[{python_type(data['items'])}]"
+            page = [key for name in refs(one.envelope.get("pagination")) for key in self.schemas[name]["properties"]]
+            walks = "nextCursor" in page and any(part.key == "cursor" for part in one.at("query"))
+            verb = "_pages" if walks else "_single_page" if page else "_list"
+            return verb, [self._class(data["items"])], f"Pager[{python_type(data['items'])}]"
         result, first = python_type(data), self._class(data)
         if f"{one.resource}.list" in self.methods:  # it hides the type from the annotations of its class
             result, first = (re.sub(r"\blist\[", "builtins.list[", text) for text in (result, first))
         is_usual = http in ("POST", "PUT", "PATCH") or (http == "GET" and is_plain)
         return (f"_{one.http}", [first], result) if is_usual else ("_request", [first, f'"{http}"'], result)
-
-    def _listing(self, one: Operation) -> str:
-        pagination = refs(one.envelope.get("pagination"))
-        if not pagination:
-            return "_list"
-        asked = any(part.key == "cursor" for part in one.at("query"))
-        return "_pages" if asked and "nextCursor" in self.schemas[pagination[0]]["properties"] else "_single_page"
 
     def _class(self, schema: Schema) -> str:
         """A type as an argument; what is no class, such as a union, is passed off as one."""

@@ -27,7 +27,7 @@ def plain(node: Node) -> Schema:
         found.check(found.pointer not in node.within, "contains itself")
         found = evolve(found, within=(*node.within, found.pointer))
     bare, nullable = split_null(found.value)
-    made = _bare(evolve(found, value=bare))
+    made = _bare(evolve(found, value=bare, body=found.body and not nullable))
     default = {"default": found.value["default"]} if "default" in found.value else {}
     return {**with_null(made, nullable), **found_marks(found), **default}
 
@@ -108,20 +108,18 @@ def _enumeration(values: list[Any], node: Node) -> Schema:
 
 
 def _object(node: Node) -> Schema:
-    extra = further(node)
-    if properties(node):
-        node.check(extra is None or extra.value in (True, {}), "properties beside a schema of additional ones")
-        return {**fields(node), "x-at": node.pointer}
-    return {"type": "object", "additionalProperties": {} if extra is None else plain(extra)}
-
-
-def fields(node: Node) -> Schema:
-    """An object, but for the fields that only the other side sends."""
+    """An object, but for the fields that only the other side sends; further fields are a body's only, or all it has."""
+    found, required, extra = inside(node)
+    more = {} if extra is None else {"additionalProperties": plain(extra)}
+    if not found:
+        return {"type": "object", "additionalProperties": {}, **more}
+    sound = node.body or extra is None or extra.value in (True, {})
+    node.check(sound, "properties beside a schema of additional ones")
     unseen = "readOnly" if node.given else "writeOnly"
-    seen = [one for one in properties(node).values() if one.value is True or not one.target().value.get(unseen)]
+    seen = [one for one in found.values() if one.value is True or not one.target().value.get(unseen)]
     made = {one.field: plain(one) for one in seen}
-    required = dict.fromkeys(key for one in pieces(node) for key in one.value.get("required", ()) if key in made)
-    return {"type": "object", "properties": made, "required": [*required]}
+    rest = more if node.body else {"x-at": node.pointer}  # a body becomes keywords, and gets no name
+    return {"type": "object", "properties": made, "required": [key for key in required if key in made], **rest}
 
 
 def resolved(node: Node) -> Node:
@@ -133,7 +131,7 @@ def resolved(node: Node) -> Node:
     if len(node.value.get("allOf", ())) != 1 or {"properties", "required"} & node.value.keys():
         return node
     part = resolved(node.at("allOf", 0))  # words beside a reference
-    return evolve(part, value={**part.value, **without(node.value, "allOf")})
+    return evolve(part, value={**part.value, **without(node.value, "allOf")}, body=node.body)
 
 
 def pieces(node: Node) -> list[Node]:
@@ -143,9 +141,9 @@ def pieces(node: Node) -> list[Node]:
     return [*(piece for one in inner for piece in pieces(one)), evolve(node, value=without(node.value, "allOf"))]
 
 
-def properties(node: Node) -> dict[str, Node]:
-    """The fields of an object; a later piece of it may be narrower."""
-    found: dict[str, Node] = {}
+def inside(node: Node) -> tuple[dict[str, Node], dict[str, None], Node | None]:
+    """The fields of an object, a later piece of which may be narrower; those required; and the schema of others."""
+    found, required, extra = dict[str, Node](), dict[str, None](), list[Node]()
     for piece in pieces(node):
         is_union = {"oneOf", "anyOf"} & piece.value.keys()
         sound = piece.value.get("type") in (None, "object", ["object"]) and not is_union
@@ -154,14 +152,10 @@ def properties(node: Node) -> dict[str, Node]:
             one = piece.at("properties", key, field=key)
             one.check(key not in found or _agree(found[key].value, one.value), "part and part differ in type")
             found[key] = one
-    return found
-
-
-def further(node: Node) -> Node | None:
-    """The schema of further fields, if there may be any."""
-    word = "additionalProperties"
-    found = (piece.at(word) for piece in pieces(node) if piece.value.get(word, False) is not False)
-    return next(found, None)
+        required |= dict.fromkeys(piece.value.get("required", ()))
+        if piece.value.get("additionalProperties", False) is not False:
+            extra.append(piece.at("additionalProperties"))
+    return found, required, next(iter(extra), None)
 
 
 def _is_rule(key: str, value: Any) -> bool:

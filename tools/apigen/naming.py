@@ -85,7 +85,8 @@ class Shapes:
 
     def name(self, part: Part, at: Spot) -> None:
         """Replace the objects and enumerations in the schema of a part by references to what has a name now."""
-        key = "" if (part.where, part.key) == ("answer", "data") else part.key.strip("*")
+        is_whole = (part.where, part.key) in (("answer", "data"), ("body", "*"))
+        key = "" if is_whole else part.key
         made = self.schema(part.schema, evolve(at, field=key, was=part.spot))
         part.schema.clear()
         part.schema.update(made)
@@ -117,7 +118,7 @@ class Shapes:
         known = (self.before[spot] for spot in spots if spot in self.before)
         before = next((name for name in known if ("enum" in self.committed[name]) == ("enum" in tree)), None)
         shared = self.names.given(kind, keys)
-        name = at.model or self.names.given(kind, [f"{at.owner}.{key}" for key in keys]) or before
+        name = at.model or self.names.given(kind, [f"{at.owner}.{key}" for key in (*keys, tag)]) or before
         name = name or (shared if shared not in self.committed else None)
         name = name or self._free(tree, at, shared, (kind, at.owner, part))
         self._make(name, tree, at, before or name)

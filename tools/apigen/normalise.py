@@ -8,7 +8,6 @@ name is taken, the next one serves. An operation that is not understood is left 
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from itertools import groupby
 
 from attrs import evolve, frozen
 
@@ -51,20 +50,20 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     if not done:
         raise DocumentError(refused[0] if refused else "#/paths: no operations")
     done.sort(key=lambda call: (call.path, METHODS.index(call.http)))
-    info = top.at("info").target().value
+    info, paths = top.at("info").target().value, Schema()
+    for call in done:
+        paths.setdefault(call.path, {})[call.http] = call.raw
     description: Schema = {
         "openapi": "3.1.0",
         OURS: "Normalised by tools/apigen; the words are its maintainers' own.",
         "info": {**{key: str(info.get(key, "")) for key in ("title", "version")}, **old.get("info", {})},
         "servers": servers,
         "tags": [{"name": tag, "description": sentence(tag)} for tag in sorted({call.resource for call in done})],
-        "paths": {
-            path: {call.http: call.raw for call in found} for path, found in groupby(done, lambda call: call.path)
-        },
+        "paths": paths,
         "components": {"schemas": shapes.settled()},
     }
     _keep_words(_by_place(description), _by_place(old))
-    return Result(description, refused, list(_un_named(done, shapes)), names.unused())
+    return Result(description, refused, list(_unnamed(done, shapes)), names.unused())
 
 
 @contextmanager
@@ -139,7 +138,7 @@ def _keep_words(new: Schema, old: Schema) -> None:
             _keep_words(new[key], value)
 
 
-def _un_named(calls: list[Operation], shapes: Shapes) -> Iterator[str]:
+def _unnamed(calls: list[Operation], shapes: Shapes) -> Iterator[str]:
     """What got a name by default for the first time, and how it gets another."""
     for call in calls:
         if not call.known:

@@ -14,6 +14,7 @@ from tools.apigen.document import DocumentError, check
 from tools.apigen.names import Names, default_models, default_summary, pascal, singular
 from tools.apigen.schemas import MARKS, MergeError, Schema, merge, parted, refs, shape, tag_of, with_null, without
 
+# Names that a module of models imports, and those that Python has.
 _IMPORTED = {
     *("JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret", "Sequence", "TypeAlias"),
     *("UNSET", "Unset", "True", "False", "None", "Any"),
@@ -202,6 +203,5 @@ def described(one: Operation, shapes: Shapes) -> Schema:
 def _opens(one: Operation, names: Names) -> bool:
     """Return True if an answer holds a secret."""
     held = (one.data or {}).get("properties", {}).items()
-    return any(
-        one_.get("type") == "string" and names.is_secret(one.name, key, one_.get("format")) for key, one_ in held
-    )
+    texts = [(key, field.get("format")) for key, field in held if field.get("type") == "string"]
+    return any(names.is_secret(one.name, key, form) for key, form in texts)

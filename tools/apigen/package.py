@@ -81,10 +81,8 @@ class Package:
         self.uses: dict[str, set[str]] = {resource: set() for resource in self.notes}
         for one in self.operations:
             self.uses[one.resource].update(_answered(one), refs(one.raw["parameters"]), refs(one.body))
-        self.answered, self.given = (
-            self._reach(self.answers),
-            self._reach({*refs([one.body for one in self.operations])}),
-        )
+        self.answered = self._reach(self.answers)
+        self.given = self._reach({*refs([one.body for one in self.operations])})
         unions = re.findall(r'"oneOf": (\[.*?\])', json.dumps(description))
         self.members = {name for union in unions for name in refs(json.loads(union))}
         reached = {name: refs(self.schemas[name]) for name in sorted(self._reach({*chain(*self.uses.values())}))}

@@ -84,11 +84,8 @@ def _words(members: list[list[Any]], node: Node) -> Schema:
     words = dict.fromkeys(word for member in members for word in member)
     if all(members):
         return _enumeration([*words], node)
-    return (
-        {"anyOf": [*({"type": "string", "const": word} for word in words), {"type": "string"}]}
-        if words
-        else {"type": "string"}
-    )
+    known = [{"type": "string", "const": word} for word in words]
+    return {"anyOf": [*known, {"type": "string"}]} if known else {"type": "string"}
 
 
 def _constant(value: Any) -> Schema:

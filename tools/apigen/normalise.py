@@ -6,7 +6,7 @@ name is taken, the next one serves. An operation that is not understood is left 
 """
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from attrs import evolve, frozen
@@ -63,7 +63,7 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
         "components": {"schemas": shapes.settled()},
     }
     _keep_words(_by_place(description), _by_place(old))
-    return Result(description, refused, list(_unnamed(done, shapes)), names.unused())
+    return Result(description, refused, _unnamed(done, shapes), names.unused())
 
 
 @contextmanager
@@ -138,11 +138,10 @@ def _keep_words(new: Schema, old: Schema) -> None:
             _keep_words(new[key], value)
 
 
-def _unnamed(calls: list[Operation], shapes: Shapes) -> Iterator[str]:
+def _unnamed(calls: list[Operation], shapes: Shapes) -> list[str]:
     """What got a name by default for the first time, and how it gets another."""
-    for call in calls:
-        if not call.known:
-            yield f'"{call.route}" = "{call.name}" by default; another name goes into names.toml'
+    found = [(f'"{call.route}"', call.name) for call in calls if not call.known]
     for name, (kind, owner, key) in sorted(shapes.origin.items()):
-        if key not in ("", "pagination") and name in shapes.made and name not in shapes.committed:
-            yield f'{kind}: "{owner}.{key}" = "{name}" by default; another name goes into names.toml'
+        if key not in ("", "pagination") and name not in shapes.committed:
+            found.append((f'{kind}: "{owner}.{key}"', name))
+    return [f'{what} = "{name}" by default; another name goes into names.toml' for what, name in found]

@@ -18,7 +18,7 @@ from tools.apigen.description import LINES, Operation, Part, fields, operations
 from tools.apigen.names import FIELDS, VERBS, identifier, singular, snake
 from tools.apigen.schemas import Schema, python_type, refs, without
 
-_WIDTH = 108  # of words
+_WIDTH = 108  # of words, and of routes
 _CALL = 116  # of a statement
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -30,7 +30,8 @@ _TEMPLATES = Environment(
 
 
 def render(name: str, **values: Any) -> str:
-    return _TEMPLATES.get_template(f"{name}.jinja").render(values, search=re.search, statements=statements)
+    shared = {"search": re.search, "statements": statements, "width": _WIDTH}
+    return _TEMPLATES.get_template(f"{name}.jinja").render(values, **shared)
 
 
 def docstring(paragraphs: list[str]) -> str:

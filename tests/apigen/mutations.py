@@ -228,6 +228,11 @@ MUTATIONS = [
         },
     ),
     Mutation(
+        "an object in a field whose name is a star",
+        fields(**{"*": thing(size=NUMBER)}),
+        {W: ["class WidgetX(Model):", 'extra: WidgetX | None = field(default=None, metadata={"key": "*"})']},
+    ),
+    Mutation(
         "keywords that have the names of Python and of ours",
         {
             f"{BODY}/properties/{key}": TEXT

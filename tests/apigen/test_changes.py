@@ -2,7 +2,7 @@
 
 import copy
 
-from tests.apigen import NAMES, TABLE, document, generated
+from tests.apigen import NAMES, TABLE, answering, document, generated
 from tools.apigen.changes import changes
 from tools.apigen.names import Names
 from tools.apigen.normalise import normalise
@@ -80,3 +80,30 @@ def test_other_changes() -> None:
         "- Deprecated `GET /v1/things` (`things.list`)",
         "- Removed keyword `starts_at` from `things.create`",
     ]
+
+
+def test_the_first_of_its_keywords_and_errors_is_a_change_of_an_operation() -> None:
+    doc = answering({})
+    old = normalise(doc, NAMES).description
+    operation = doc["paths"]["/v1/x"]["get"]
+    operation["parameters"] = [{"name": "kind", "in": "query", "required": True, "schema": {"type": "string"}}]
+    operation["responses"]["409"] = {"description": ""}
+    new = normalise(doc, NAMES, old).description
+    assert changes(old, new) == [
+        "- Added the required keyword `kind` to `x.get`",
+        "- Changed `x.get`: it may answer 409 now",
+    ]
+    assert changes(new, old) == [
+        "- Changed `x.get`: it answers 409 no more",
+        "- Removed keyword `kind` from `x.get`",
+    ]
+    assert changes({}, new) == ["- Added `GET /v1/x` (`x.get`)"]
+
+
+def test_a_server_that_is_back_is_told() -> None:
+    doc = answering({})
+    old = normalise(doc, NAMES).description
+    elsewhere = {**doc, "servers": [{"url": "https://y"}]}
+    gone = normalise(elsewhere, NAMES, old).description
+    assert "- Removed the server https://x, which the client keeps to" in changes(old, gone)
+    assert "- Added the server https://x, which the client has kept to" in changes(gone, old)

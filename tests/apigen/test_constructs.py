@@ -119,6 +119,12 @@ def test_listed_shapes_get_the_name_of_the_list() -> None:
     assert "maker: Party\n" in code(document("inlined"), names)["things.py"]
 
 
+def test_members_of_a_union_are_listed_by_their_constant() -> None:
+    listed = {"Thing.blank": "Nothing", "origin.copy": "Twin"}
+    made = code(document("inlined"), Names({"management": {"models": listed}}, "management"))["things.py"]
+    assert "origin: Nothing | Twin | dict[str, JSON] | None = None" in made
+
+
 def test_a_deprecated_operation_names_what_replaces_it_if_that_is_there() -> None:
     doc = document("inlined")
     names = Names({"management": {"replaced": {"things": "objects"}}}, "management")

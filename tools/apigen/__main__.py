@@ -15,7 +15,6 @@ from urllib.error import HTTPError
 
 from tools.apigen.changes import changes
 from tools.apigen.document import read
-from tools.apigen.factories import factories
 from tools.apigen.names import load
 from tools.apigen.normalise import normalise
 from tools.apigen.package import Package, render
@@ -28,15 +27,12 @@ _STYLE = ["--isolated", "--config", "line-length=120", "--config", 'lint.isort.k
 def generate(descriptions: dict[str, Schema]) -> dict[str, str]:
     """Every generated file, by its path from the root; the descriptions last, so that code is never newer."""
     packages = [Package(description, api, load(api).client) for api, description in descriptions.items()]
-    files: dict[str, str] = {}
+    files = {"docs/operations.md": render("operations.md", packages=packages)}
     for package in packages:
         files |= {f"prisma_mgmt/{package.api}/{name}": text for name, text in package.files().items()}
-        files[f"prisma_mgmt/factories/{package.api}.py"] = factories(package)
-    files["docs/operations.md"] = render("operations.md", packages=packages)
-    files = formatted(files)
-    for api, description in descriptions.items():
-        files[f"prisma_mgmt/spec/{api}.json"] = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
-    return files
+        files[f"prisma_mgmt/factories/{package.api}.py"] = render("factories.py", package=package)
+    specs = {api: json.dumps(description, indent=1, ensure_ascii=False) for api, description in descriptions.items()}
+    return formatted(files) | {f"prisma_mgmt/spec/{api}.json": text + "\n" for api, text in specs.items()}
 
 
 def formatted(files: dict[str, str]) -> dict[str, str]:
@@ -98,8 +94,7 @@ def main(arguments: list[str] | None = None, root: Path = Path()) -> int:
         lines = [line for api, one in made.items() for line in changes(old.get(api, {}), one.description)]
     told = [line for one in made.values() for line in [*one.refused, *one.unnamed]]
     if differing:  # a second run is silent
-        vain = [(api, key) for api, one in made.items() for key in one.unused]
-        told += [f'names.toml: "{key}" of [{api}] matches nothing' for api, key in vain]
+        told += [line for one in made.values() for line in one.unused]
     for words, stream in ((lines, sys.stdout), (told, sys.stderr)):
         print(*words, sep="\n", end="\n" if words else "", file=stream)
     return 1 if options.check and lines else 0

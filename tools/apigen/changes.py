@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 
-from tools.apigen.description import LINES, Operation, Part, by_template, parts
+from tools.apigen.description import LINES, by_template, parts
 from tools.apigen.schemas import Schema, marks, python_type
 
 Facts = dict[str, object]
-# A fact is told by the first line if it holds now, else by the second.
+# A fact is told by the first line if it holds now, else by the second. The first four are kinds of things, of which no
+# more is told if they come or go.
 _TOLD = {
+    "operation": ("Added {name}", "Removed `{route}`"),
+    "server": ("Added {name}; the client keeps to its own", "Removed {name}"),
+    "error": ("Changed {owner}: it may answer {name} now", "Changed {owner}: it answers {name} no more"),
+    "part": ("Added {required}{part} to {owner}", "Removed {part} from {owner}"),
     "deprecated": ("Deprecated {name}", "Changed {name}: no longer deprecated"),
     "experimental": ("Changed {name}: it is experimental now", "Changed {name}: no longer experimental"),
     "type": ("Changed {name} from {was} to {now}", ""),
@@ -15,76 +20,45 @@ _TOLD = {
     "there": ("Changed {name}: it is always there now", "Changed {name}: it may be missing now"),
     "nullable": ("Changed {name}: it may be null now", "Changed {name}: it is never null now"),
     "called": ("Changed the name of `{was}` to `{now}`", ""),
-    "answer": ("Changed the answer of {name} from {was} to {now}", ""),
-    "tokenless": ("Changed {name}: it needs no token now", "Changed {name}: it needs a token now"),
+    "answer": ("Changed the answer of `{called}` from {was} to {now}", ""),
+    "tokenless": ("Changed `{called}`: it needs no token now", "Changed `{called}`: it needs a token now"),
+    "gone": ("Removed {name}, which the client keeps to", "Added {name}, which the client has kept to"),
 }
 
 
 def changes(old: Schema, new: Schema) -> list[str]:
-    """In the order of Keep a Changelog; a model comes and goes with its operations, and has no line of its own."""
-    before, after = by_template(old), by_template(new)
-    lines = [f"Added `{after[key].route}` (`{after[key].name}`)" for key in after.keys() - before.keys()]
-    lines += [f"Removed `{before[key].route}`" for key in before.keys() - after.keys()]
-    lines += _servers(old, new)
-    for key in after.keys() & before.keys():
-        lines += _operation(before[key], after[key])
-    had, has = _parts(old), _parts(new)
-    for owner in had.keys() & has.keys():
-        was, now, name = had[owner], has[owner], after[owner].name if owner in after else owner
-        new_parts = {part: "the required " if now[part].get("asked") else "" for part in now.keys() - was.keys()}
-        lines += [f"Added {required}{part} to `{name}`" for part, required in new_parts.items()]
-        lines += [f"Removed {part} from `{name}`" for part in was.keys() - now.keys()]
-        for part in now.keys() & was.keys():
-            lines += _differing(f"{part} of `{name}`", was[part], now[part])
-    return [f"- {line}" for line in sorted(set(lines))]
+    """In the order of Keep a Changelog; what comes or goes with its owner has no line of its own."""
+    names = {route: one.name for route, one in {**by_template(old), **by_template(new)}.items()}
+    before, after, lines = dict(_things(old, names)), dict(_things(new, names)), set[str]()
+    owners = {""} | ({owner or name for owner, name in before} & {owner or name for owner, name in after})
+    for thing in (thing for thing in {**before, **after} if thing[0] in owners):
+        was, now = before.get(thing, Facts()), after.get(thing, Facts())
+        told = _TOLD if was and now else list({**was, **now})[:1]
+        for fact in (fact for fact in told if was.get(fact) != now.get(fact)):
+            line = _TOLD[fact][not now.get(fact)]
+            lines.add(line.format(**{"was": was.get(fact), "now": now.get(fact), **was, **now}))
+    return [f"- {line}" for line in sorted(lines)]
 
 
-def _differing(name: str, was: Facts, now: Facts) -> Iterator[str]:
-    for fact, (begun, ended) in _TOLD.items():
-        if was.get(fact) != now.get(fact):
-            yield (begun if now.get(fact) else ended).format(name=name, was=was.get(fact), now=now.get(fact))
-
-
-def _servers(old: Schema, new: Schema) -> list[str]:
-    before, after = ({one["url"]: one for one in document.get("servers", ())} for document in (old, new))
-    lines = [f"Added the server {url}; the client keeps to its own" for url in after if before and url not in before]
-    lines += [f"Removed the server {url}" for url in before if url not in after]
-    gone = [url for url, one in after.items() if "x-gone" in one and "x-gone" not in before.get(url, one)]
-    return lines + [f"Removed the server {url}, which the client keeps to" for url in gone]
-
-
-def _operation(was: Operation, now: Operation) -> Iterator[str]:
-    yield from _differing(f"`{now.route}` (`{now.name}`)", _marked(was.raw), _marked(now.raw))
-    yield from _differing(f"`{now.name}`", _facts(was), _facts(now))
-    before, after = set(was.raw["x-errors"]), set(now.raw["x-errors"])
-    yield from (f"Changed `{now.name}`: it may answer {status} now" for status in after - before)
-    yield from (f"Changed `{now.name}`: it answers {status} no more" for status in before - after)
-
-
-def _marked(raw: Schema) -> Facts:
-    return dict.fromkeys(marks(raw), True)
-
-
-def _facts(one: Operation) -> Facts:
-    """What may differ about an operation; fields of what it answers have lines of their own."""
-    answer = "nothing" if one.data is None else python_type(one.data)
-    answer = f"lines of {answer}" if one.answer[0] == LINES else answer
-    return {"called": one.name, "answer": answer, "tokenless": one.raw.get("security") == []}
-
-
-def _parts(document: Schema) -> dict[str, dict[str, Facts]]:
-    """The keywords of each route, the fields of each answer and model, the values of each enumeration."""
-    found: dict[str, dict[str, Facts]] = {route: {} for route in by_template(document)}
+def _things(document: Schema, names: dict[str, str]) -> Iterator[tuple[tuple[str, object], Facts]]:
+    """What may come, go and change, by its owner and its name; its kind is its first fact."""
+    for url, server in ((one["url"], one) for one in document.get("servers", ())):
+        yield ("servers", url), {"server": True, "name": f"the server {url}", "gone": "x-gone" in server}
+    for route, one in by_template(document).items():
+        data = "nothing" if one.data is None else python_type(one.data)
+        answer = f"lines of {data}" if one.answer[0] == LINES else data
+        facts = {"called": one.name, "answer": answer, "tokenless": one.raw.get("security") == [], **marks(one.raw)}
+        yield ("", route), {"operation": True, "name": f"`{one.route}` (`{one.name}`)", "route": one.route, **facts}
+        for status in one.raw["x-errors"]:
+            yield (route, status), {"error": True, "name": status, "owner": f"`{names[route]}`"}
     for name, schema in document.get("components", {}).get("schemas", {}).items():
-        found[name] = {f"value `{value}`": {} for value in schema.get("enum", ())}
+        for value in schema.get("enum", ()):
+            yield (name, value), {"part": f"value `{value}`", "owner": f"`{name}`", "required": ""}
     for part in parts(document):
-        if part.where not in ("", "answer"):
-            found[part.owner][f"keyword `{part.word}`"] = _part(part, "asked")
-        elif part.where == "" or part.key not in ("", "data"):
-            found[part.owner][f"field `{part.key}`"] = _part(part, "there")
-    return found
-
-
-def _part(part: Part, required: str) -> Facts:
-    kind = python_type(part.bare)
-    return {"type": kind, required: part.required, "nullable": part.nullable, **_marked(part.raw)}
+        is_keyword, owner = part.where not in ("", "answer"), f"`{names.get(part.owner, part.owner)}`"
+        what = f"keyword `{part.word}`" if is_keyword else f"field `{part.key}`"
+        facts = {"type": python_type(part.bare), "asked" if is_keyword else "there": part.required}
+        facts |= {"nullable": part.nullable, "required": "the required " if is_keyword and part.required else ""}
+        if part.where != "answer" or part.key not in ("", "data"):  # which are the answer of an operation
+            facts = {"part": what, "name": f"{what} of {owner}", "owner": owner, **facts, **marks(part.raw)}
+            yield (part.owner, what), facts

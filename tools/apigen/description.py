@@ -12,6 +12,8 @@ JSON, LINES = "application/json", "application/x-ndjson"
 METHODS = ("get", "post", "put", "patch", "delete", "head")
 PARAMETERS = ("path", "header", "query")
 _PLACES = (*PARAMETERS, "body", "live")
+# Of the errors that docs/operations.md does not tell of any call: 404 is of any call that has ids in its path.
+_ERRORS = {404: "NotFoundError", 409: "ConflictError"}
 _WORDS = {"*": "extra", "": "value"}  # for what has no name on the wire
 
 
@@ -22,15 +24,10 @@ class Part:
     owner: str  # the route, its parameters without their names; or the model
     where: str  # path, header, query, body, live, answer; empty in a model
     key: str  # on the wire; empty for a body or an answer as a whole, `*` for further fields of a body
-    holder: Schema  # what has the schema, under the `slot`
-    slot: str
+    schema: Schema
     required: bool
     raw: Schema  # what has the marks and the word
     position: int = -1  # in the path
-
-    @property
-    def schema(self) -> Schema:
-        return dict(self.holder[self.slot])
 
     @property
     def bare(self) -> Schema:
@@ -53,8 +50,8 @@ class Part:
 
 
 def fields(owner: str, where: str, schema: Schema) -> list[Part]:
-    held, required = schema.get("properties", {}), schema.get("required", ())
-    return [Part(owner, where, key, held, key, key in required, one) for key, one in held.items()]
+    required = schema.get("required", ())
+    return [Part(owner, where, key, one, key in required, one) for key, one in schema.get("properties", {}).items()]
 
 
 @frozen
@@ -65,6 +62,9 @@ class Operation:
     http: str
     raw: Schema
     name: str = ""
+    known: bool = True  # to the committed description or to names.toml
+    model: str | None = None  # of its answer, by names.toml
+    pointer: str = ""  # in the document
 
     @property
     def route(self) -> str:
@@ -81,17 +81,14 @@ class Operation:
     @property
     def body(self) -> Schema | None:
         """The schema of the request's body."""
-        content = self.raw.get("requestBody", {}).get("content", {})
-        return next((one["schema"] for one in content.values()), None)
-
-    @property
-    def content(self) -> Schema:
-        """What a success holds, by its type; nothing if it has no body."""
-        return dict(next(iter(self.raw["responses"].values())).get("content", {}))
+        found: Schema | None = self.raw["requestBody"]["content"][JSON]["schema"] if "requestBody" in self.raw else None
+        return found
 
     @property
     def answer(self) -> tuple[str, Schema | None]:
-        return next(((kind, one["schema"]) for kind, one in self.content.items()), ("", None))
+        """The type of what a success holds, and its schema; nothing if it has no body."""
+        content: Schema = next(iter(self.raw["responses"].values())).get("content", {})
+        return next(((kind, one["schema"]) for kind, one in content.items()), ("", None))
 
     @property
     def envelope(self) -> Schema:
@@ -109,24 +106,38 @@ class Operation:
         ids, route, body = re.findall(r"{(.*?)}", self.path), template(self.route), self.body
         for one in self.raw["parameters"]:
             position = ids.index(one["name"]) if one["in"] == "path" else -1
-            found.append(Part(route, one["in"], one["name"], one, "schema", one["required"], one, position))
+            found.append(Part(route, one["in"], one["name"], one["schema"], one["required"], one, position))
         if body is not None and body.get("type") == "object" and "properties" in body:
             found += fields(route, "body", body)
             if "additionalProperties" in body:
-                found.append(Part(route, "body", "*", body, "additionalProperties", False, body))
+                found.append(Part(route, "body", "*", body["additionalProperties"], False, body))
         elif body is not None:
-            content = next(iter(self.raw["requestBody"]["content"].values()))
-            found.append(Part(route, "body", "", content, "schema", True, content))
+            found.append(Part(route, "body", "", body, True, self.raw["requestBody"]))
         if "101" in self.raw["responses"] and len(self.raw["responses"]) > 1:
-            found.append(Part(route, "live", "follow", {"": {"type": "boolean"}}, "", False, {}))
+            found.append(Part(route, "live", "follow", {"type": "boolean"}, False, {}))
         return sorted(found, key=lambda one: (_PLACES.index(one.where), one.position))
+
+    def at(self, place: str) -> list[Part]:
+        return [part for part in self.arguments if part.where == place]
 
     @property
     def answered(self) -> list[Part]:
         """The fields of the envelope, or the answer as a whole."""
-        if self.envelope:
-            return fields(template(self.route), "answer", self.answer[1] or {})
-        return [Part(template(self.route), "answer", "", one, "schema", True, one) for one in self.content.values()]
+        route, schema = template(self.route), self.answer[1]
+        if self.envelope or schema is None:
+            return fields(route, "answer", schema or {})
+        return [Part(route, "answer", "", schema, True, schema)]
+
+    @property
+    def raises(self) -> list[str]:
+        """The errors that an answer stands for, but for those that any call or any id may meet; and their reasons."""
+        known: dict[str, str] = self.raw.get("x-raises", {})
+        if not known and "x-raises" in self.raw:
+            return []  # the words say it all
+        usual = {404} if self.at("path") else set[int]()
+        found = [name for status, name in _ERRORS.items() if status in {*self.raw["x-errors"]} - usual]
+        plain = ", ".join(name for name in found if name not in known)
+        return [*filter(None, [plain]), *(f"{name}: {reason}" for name, reason in known.items())]
 
 
 def envelope(schema: Schema) -> Schema:

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from tools.apigen.names import Names
 from tools.apigen.schemas import Schema, is_object, without
 
 OURS = "x-apigen"  # marks a description, whose words are ours
@@ -22,23 +23,25 @@ class DocumentError(ValueError):
 class Node:
     """A value in a document, and where it stands."""
 
+    names: Names
     root: Schema  # the document
     value: Any
     pointer: str
     field: str = ""  # whose value it is
     given: bool = False  # by the caller, in a request
+    body: bool = False  # as a whole
     text: bool = False  # it travels in a path, a query or a header
     within: tuple[str, ...] = ()  # the places that refer to it, in turn
 
     def at(self, *steps: Any, **changes: Any) -> "Node":
         value, pointer = self.value, self.pointer
         for step in steps:
-            value, pointer = value[step], f"{pointer}/{_escaped(step)}"
-        return evolve(self, value=value, pointer=pointer, **changes)
+            escaped = str(step).replace("~", "~0").replace("/", "~1")
+            value, pointer = value[step], f"{pointer}/{escaped}"
+        return evolve(self, value=value, pointer=pointer, body=False, **changes)
 
     def check(self, sound: object, message: str) -> None:
-        if not sound:
-            raise DocumentError(f"{self.pointer}: {message}")
+        check(sound, self.pointer, message)
 
     def target(self, *seen: str) -> "Node":
         """The object that is here, or that a local reference points at; what stands beside the reference counts too."""
@@ -57,8 +60,9 @@ class Node:
         return evolve(self, value={**found, **beside}, pointer=pointer).target(*seen, pointer)
 
 
-def _escaped(step: object) -> str:
-    return str(step).replace("~", "~0").replace("/", "~1")
+def check(sound: object, pointer: str, message: str) -> None:
+    if not sound:
+        raise DocumentError(f"{pointer}: {message}")
 
 
 def read(source: str) -> Schema:
@@ -75,9 +79,8 @@ def read(source: str) -> Schema:
         raise ValueError("nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"no JSON: {error}") from None
-    if not is_object(document):
-        raise DocumentError(f"#: an object is needed, not {type(document).__name__}")
+    check(is_object(document), "#", f"an object is needed, not {type(document).__name__}")
     version = str(document.get("openapi", document.get("swagger", "3.1")))
-    if not re.match(r"3\.[12]($|\.)", version):
-        raise DocumentError(f"#/openapi: version {version} is not understood; convert the document to 3.1")
-    return document
+    sound = re.match(r"3\.[12]($|\.)", version)
+    check(sound, "#/openapi", f"version {version} is not understood; convert the document to 3.1")
+    return dict(document)

@@ -18,22 +18,21 @@ def found_marks(node: Node) -> Schema:
 def _is_marked(raw: Schema, mark: str, *, words_too: bool) -> bool:
     words, word = _WORDS[mark], MARKS[mark]
     flags = [raw[key] for key in (word, *(f"x-{one}" for one in words.split("|"))) if key in raw]
-    if any(flag not in (False, None, "false") for flag in flags):
-        return True
-    if any(re.fullmatch(words, str(raw[key]), re.IGNORECASE) for key in _STAGES if key in raw):
+    is_flagged = any(flag not in (False, None, "false") for flag in flags)
+    if is_flagged or any(re.fullmatch(words, str(raw[key]), re.IGNORECASE) for key in _STAGES if key in raw):
         return True
     text = "\n".join(raw[key] for key in ("summary", "description") if isinstance(raw.get(key), str))
     said = rf"(?im)^\W*({word})\b(?![ -]\w+ing\b)|[(\[*]\W*({word})\W*[)\]*]|\b({_SELF}) (is|are) ({word})\b"
     return words_too and not flags and re.search(said, text) is not None
 
 
-def own_summary(raw: Schema) -> str | None:
+def own_summary(raw: Schema) -> Schema:
     """The document's summary as a sentence, if it is worth having: two words of text at least, a line at most."""
     text = raw.get("summary")
     if not isinstance(text, str):
-        return None
+        return {}
     text = re.sub(r"(?i)\W*[(\[*]\W*(deprecated|experimental|alpha|beta|preview)\W*[)\]*]\W*", " ", text)
     text = re.sub(r"(?i)^\s*(deprecated|experimental)\s*[:.!-]+", "", text)
     text = " ".join(text.split()).rstrip(".")
     sound = text.isprintable() and " " in text and len(text) <= 100 and not re.search(r'["\\`{}/]', text)
-    return f"{text[0].upper()}{text[1:]}." if sound else None
+    return {"summary": f"{text[0].upper()}{text[1:]}."} if sound else {}

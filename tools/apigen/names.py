@@ -4,7 +4,7 @@ import keyword
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,14 @@ from prisma_mgmt.core.client import BaseClient
 
 VERBS = ("list", "create", "get", "update", "replace", "delete", "check")
 _HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "delete": "delete", "head": "check"}
-_BEFORE = {"create": "Created", "update": "Updated", "replace": "Replaced"}
-_AFTER = {"list": "Summary", "get": "Detail"}
+_OTHER = {"create": "Created{}", "update": "Updated{}", "replace": "Replaced{}", "list": "{}Summary", "get": "{}Detail"}
 _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
 _CALLS = {"query", "body", "route", "headers", "path", "choice", "quoted", "cast", "builtins", "missing_ok"}
 KEYWORDS = _BUILTINS | _CALLS  # what no keyword may be called, since methods use it themselves
 _MODULES = {"models", "shared", *dir(BaseClient)}
 _ENDS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "ss": "ss", "us": "us", "is": "is", "s": ""}
-_SECRET = re.compile(
-    r"(^|_)(token|secret|pass|password|passwd|passphrase|credential|dsn|(api|access|secret|private|signing)_key"
-    r"|connection_(string|url|uri)|(token|secret|key|password)_value)s?$"
-)
-_CURSOR = re.compile(r"(^|_)(page|next|prev|previous|continuation|sync|cursor)_token$")
-_OPENS = re.compile(r"(^|_)(token|secret|key|password|credential)s?(_|$)")
+_RULES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("names.toml").read_text("utf-8"))
 
 
 class Names:
@@ -34,21 +28,21 @@ class Names:
     def __init__(self, table: dict[str, Any], api: str) -> None:
         parts: dict[str, Any] = {"operations": {}, "models": {}, "enums": {}, "errors": {}, "replaced": {}}
         self.own: dict[str, Any] = {"tokenless": [], **parts, **table.get(api, {})}
-        self.client: str = self.own.get("client", pascal(api) + "Client")
+        self.api, self.client = api, str(self.own.get("client", pascal(api) + "Client"))
         self.integers, self.dates = (str(table.get(rule, "(?!)")) for rule in ("integers", "dates"))
         self.secrets, self.public, self.twice = (set(table.get(rule, ())) for rule in ("secrets", "public", "twice"))
         self.parameters: dict[str, str] = table.get("parameters", {})
         self.used: set[str] = set()
 
     def unused(self) -> list[str]:
-        """The lines that name what is not there."""
-        return sorted({key for part in ("operations", "models", "enums") for key in self.own[part]} - self.used)
+        """What is told of the lines that name what is not there."""
+        vain = {key for part in ("operations", "models", "enums") for key in self.own[part]} - self.used
+        return [f'names.toml: "{key}" of [{self.api}] matches nothing' for key in sorted(vain)]
 
     def operation(self, route: str) -> tuple[str, str | None]:
         """The name of an operation that the table lists, else nothing; and of the model of its answer."""
         listed = next((key for key in self.own["operations"] if template(key) == template(route)), "")
-        self.used.add(listed)
-        name, _, model = self.own["operations"].get(listed, "").partition(" ")
+        name, _, model = (self.given("operations", [listed]) or "").partition(" ")
         return name, model or None
 
     def given(self, kind: str, keys: list[str]) -> str | None:
@@ -61,11 +55,10 @@ class Names:
     def is_secret(self, owner: str, field: str, form: str | None) -> bool:
         """Return True if a string is to be masked: by the table, its format, or its name."""
         keys, word = {field, f"{owner}.{field}"}, snake(field)
-        if keys & self.public or _CURSOR.search(word):
+        if keys & self.public or re.search(_RULES["not_secret"], word):
             return False
-        if keys & self.secrets or form == "password" or _SECRET.search(word):
-            return True
-        return word in ("value", "key") and bool(_OPENS.search(snake(owner)))
+        opens = word in ("value", "key") and re.search(_RULES["opening"], snake(owner))
+        return bool(opens or keys & self.secrets or form == "password" or re.search(_RULES["secret"], word))
 
     def keyword(self, parameter: str, path: str) -> str:
         """The keyword of a parameter: `id` is called after what stands before it in the path."""
@@ -75,7 +68,7 @@ class Names:
 
 
 def load(api: str) -> Names:
-    return Names(tomllib.loads(Path(__file__).with_name("names.toml").read_text("utf-8")), api)
+    return Names(_RULES, api)
 
 
 def template(route: str) -> str:
@@ -100,10 +93,10 @@ def default_operations(http: str, path: str, many: bool, *, log: bool = False) -
         yield from ((resource, identifier(name, _BUILTINS | set(VERBS))) for name in names)
         return
     one = last if verb in ("list", "get") and not ends_in_id else singular(last)
-    for start in range(len(inner) - 1, -1, -1):
-        yield resource, "_".join([verb, *map(singular, inner[start:-1]), one])
-    yield resource, verb if not inner else f"{verb}_{singular(resource)}_{one}"
-    yield resource, f"{verb}_{one}"
+    if not inner:
+        yield resource, verb
+    for start in reversed(range(len(nouns))):
+        yield resource, "_".join([verb, *map(singular, nouns[start:-1]), one])
 
 
 def default_models(resource: str, method: str, secret: bool) -> Iterator[str]:
@@ -113,7 +106,7 @@ def default_models(resource: str, method: str, secret: bool) -> Iterator[str]:
     if verb in VERBS:
         yield f"Created{thing}" if verb == "create" and secret else thing
         yield from [owner + thing] if noun else []
-        yield _BEFORE.get(verb, "") + thing + _AFTER.get(verb, "")
+        yield _OTHER.get(verb, "{}").format(thing)
     else:
         yield owner + pascal(singular(method))
     yield owner + pascal(method)
@@ -142,16 +135,6 @@ def camel(name: str) -> str:
     """The JSON key that the core gives to a Python name."""
     head, *rest = name.rstrip("_").split("_")
     return head + "".join(word[:1].upper() + word[1:] for word in rest)
-
-
-def distinct(wanted: Iterable[tuple[str, str]]) -> list[str]:
-    """These words, each with what it may end in; one that another has already gets that ending, or a number."""
-    made: list[str] = []
-    for word, ending in wanted:
-        endings = [ending or 2, *range(2, len(made) + 3)]
-        options = [word, *(f"{word.rstrip('_')}_{end}" for end in endings)]
-        made.append(next(option for option in options if option not in made))
-    return made
 
 
 def singular(noun: str) -> str:

@@ -5,14 +5,16 @@ lacks is optional. Any other name stands for one shape only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from tools.apigen.description import Part, fields, parts
-from tools.apigen.document import DocumentError
-from tools.apigen.names import Names, distinct, pascal, singular
-from tools.apigen.schemas import MergeError, Schema, merge, refs, rewritten, shape, tag_of, without
+from tools.apigen.description import PARAMETERS, Operation, Part, fields, parts
+from tools.apigen.document import DocumentError, check
+from tools.apigen.names import Names, default_models, default_summary, pascal, singular
+from tools.apigen.schemas import MARKS, MergeError, Schema, merge, parted, refs, shape, tag_of, with_null, without
 
+# Names that a module of models imports, and those that Python has.
 _IMPORTED = {
     *("JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret", "Sequence", "TypeAlias"),
     *("UNSET", "Unset", "True", "False", "None", "Any"),
@@ -47,50 +49,53 @@ class Spot:
         return "Record" if twice else pascal(singular(self.member or self.field))
 
 
-class Committed:
-    """The committed description: its shapes by name, and its names and words by the spots they are used at."""
-
-    def __init__(self, description: Schema) -> None:
-        self.schemas: Schema = description.get("components", {}).get("schemas", {})
-        self.shapes = {name: shape(schema, self.schemas) for name, schema in self.schemas.items()}
-        self.names: dict[str, str] = {}
-        self.words: dict[str, str] = {}
-        for part in parts(description):
-            self.words[part.spot] = part.word
-            found = refs(part.schema)
-            for name in found:
-                tag = f" {tag_of(self.schemas[name])}" if len(found) > 1 else ""
-                self.names[part.spot + tag] = name
-
-
 def give_words(found: list[Part], preferred: Mapping[str, str], pointer: str) -> None:
     """Give parts that would have the same name in Python, or are preferred to have another, a word."""
-    first = sorted(found, key=lambda one: (one.where != "live", one.spot not in preferred))
-    words = distinct((preferred.get(one.spot, one.word), one.where) for one in first)
-    for one, word in zip(first, words, strict=True):
-        if not word.isidentifier():
-            raise DocumentError(f"{pointer}: no name can be made of the letters of {one.key!r}")
-        if word != one.word:
-            one.raw["x-word"] = word
+    taken: list[str] = []
+    for one in sorted(found, key=lambda one: (one.where != "live", one.spot not in preferred)):
+        word = preferred.get(one.spot, one.word)
+        check(word.isidentifier(), pointer, f"no name can be made of the letters of {one.key!r}")
+        endings = [one.where or 2, *range(2, len(found) + 2)]
+        options = [word, *(f"{word.rstrip('_')}_{end}" for end in endings)]
+        taken.append(next(option for option in options if option not in taken))
+        if taken[-1] != one.word:
+            one.raw["x-word"] = taken[-1]
 
 
-@frozen
 class Shapes:
-    """The named schemas, as they are made."""
+    """The named schemas, as they are made, and what the committed description names and says at each spot."""
 
-    names: Names
-    committed: Committed
-    taken: set[str]  # by the classes of resources
-    known: dict[str, Schema]  # the shape of each name, be it committed or made
-    made: dict[str, Schema] = field(factory=dict[str, Schema])
-    origin: dict[str, tuple[str, str, str]] = field(factory=dict[str, tuple[str, str, str]])  # of default names
+    def __init__(self, names: Names, committed: Schema, resources: set[str]) -> None:
+        self.names, self.taken = names, _IMPORTED | {pascal(one) for one in resources}
+        self.committed: Schema = committed.get("components", {}).get("schemas", {})
+        self.words = {part.spot: part.word for part in parts(committed)}
+        self.before: dict[str, str] = {}  # the names of committed schemas, by the spots they are used at
+        for part in parts(committed):
+            found = refs(part.schema)
+            tags = (f" {tag_of(self.committed[name])}" if len(found) > 1 else "" for name in found)
+            self.before |= {part.spot + tag: name for tag, name in zip(tags, found, strict=True)}
+        # The shape of each name, be it committed or made.
+        self.known = {name: shape(schema, self.committed) for name, schema in self.committed.items()}
+        self.made: dict[str, Schema] = {}
+        self.origin: dict[str, tuple[str, str, str]] = {}  # of default names: their kind, owner and field
 
     def copy(self) -> "Shapes":
-        return evolve(self, known=dict(self.known), made=dict(self.made), origin=dict(self.origin))
+        made = copy(self)
+        made.known, made.made, made.origin = dict(self.known), dict(self.made), dict(self.origin)
+        return made
+
+    def name(self, part: Part, at: Spot) -> None:
+        """Replace the objects and enumerations in the schema of a part by references to what has a name now."""
+        is_whole = (part.where, part.key) in (("answer", "data"), ("body", "*"))
+        key = "" if is_whole else part.key
+        made = self.schema(part.schema, evolve(at, field=key, was=part.spot))
+        part.schema.clear()
+        part.schema.update(made)
 
     def schema(self, tree: Schema, at: Spot) -> Schema:
         """A plain schema with references to what has a name now."""
-        return rewritten(tree, lambda bare: self._bare(bare, at))
+        bare, nullable, notes = parted(tree)
+        return {**with_null(self._bare(bare, at), nullable), **notes}
 
     def _bare(self, tree: Schema, at: Spot) -> Schema:
         if "properties" in tree or "enum" in tree:
@@ -109,15 +114,14 @@ class Shapes:
     def _reference(self, tree: Schema, at: Spot) -> Schema:
         """A reference to what gets the name of the table or of the committed description; else a name that is free."""
         kind, tag, part = "enums" if "enum" in tree else "models", tag_of(tree), at.part
-        own = [f"{at.owner}.{part}.{tag}", f"{at.owner}.{tag}"] if tag else []
-        shared = self.names.given(kind, [f"{part}.{tag}", part] if tag else [part])
-        before = self.committed.names.get(f"{at.was} {tag}") or self.committed.names.get("" if at.member else at.was)
-        if before and ("enum" in self.committed.schemas[before]) != ("enum" in tree):
-            before = None  # which is of the other kind
-        name = at.model or self.names.given(kind, [*own, f"{at.owner}.{part}"]) or before
-        name = name or (shared if shared not in self.committed.schemas else None)
-        if name is None:
-            name = self._free(tree, at, shared, (kind, at.owner, part))
+        keys = [f"{part}.{tag}", part] if tag else [part]
+        spots = [f"{at.was} {tag}", "" if at.member else at.was]
+        known = (self.before[spot] for spot in spots if spot in self.before)
+        before = next((name for name in known if ("enum" in self.committed[name]) == ("enum" in tree)), None)
+        shared = self.names.given(kind, keys)
+        name = at.model or self.names.given(kind, [f"{at.owner}.{key}" for key in (*keys, tag)]) or before
+        name = name or (shared if shared not in self.committed else None)
+        name = name or self._free(tree, at, shared, (kind, at.owner, part))
         self._make(name, tree, at, before or name)
         return {"$ref": f"#/components/schemas/{name}"}
 
@@ -145,32 +149,59 @@ class Shapes:
         else:
             options += at.names
         options += [f"{options[-1]}{n}" for n in range(2, 10)]
-        yield from (f"{name}Info" if name in self.taken | _IMPORTED else name for name in options)
+        yield from (f"{name}Info" if name in self.taken else name for name in options)
 
     def _make(self, name: str, tree: Schema, at: Spot, before: str) -> None:
-        if name in at.within:
-            raise DocumentError(f"{tree['x-at']}: {name} contains itself")
+        pointer: str = tree["x-at"]
+        check(name not in at.within, pointer, f"{name} contains itself")
         self.known[name] = shape(tree, {})
-        made = without(tree, "x-at")
-        if "properties" in tree:
-            made["properties"] = dict(tree["properties"])
-            inside = Spot(name, name, at.base, given=at.given, within=(*at.within, name))
-            for part in fields(before, "", made):
-                part.holder[part.slot] = self.schema(part.schema, evolve(inside, field=part.key, was=part.spot))
-            give_words(fields(before, "", made), self.committed.words, tree["x-at"])
+        made, found = without(tree, "x-at"), fields(before, "", tree)
+        for part in found:
+            self.name(part, Spot(name, name, at.base, given=at.given, within=(*at.within, name)))
+        give_words(found, self.words, pointer)
         try:
             self.made[name] = merge(self.made[name], made, name) if name in self.made else made
         except MergeError as error:
-            raise DocumentError(f"{tree['x-at']}: {error}; names.toml may name one of the two otherwise") from None
+            raise DocumentError(f"{pointer}: {error}; names.toml may name one of the two otherwise") from None
         for part in fields(name, "", self.made[name]):
-            if not all(tag_of(self.made[one]) for one in refs(part.schema.get("oneOf"))):
-                raise DocumentError(f"{tree['x-at']}: variants of {part.key} that no constant `type` tells apart")
+            told = all(tag_of(self.made[one]) for one in refs(part.schema.get("oneOf")))
+            check(told, pointer, f"variants of {part.key} that no constant `type` tells apart")
 
     def settled(self) -> Schema:
         """All of them, with names for the enumerations that came of merging variants."""
         for name, schema in list(self.made.items()):
-            for part in fields(name, "", schema):
-                if "enum" in part.schema:
-                    tree = {**part.schema, "x-at": f"#/components/schemas/{name}"}
-                    part.holder[part.slot] = self.schema(tree, Spot(name, name, was=part.spot, field=part.key))
+            for part in (part for part in fields(name, "", schema) if "enum" in part.schema):
+                part.schema["x-at"] = f"#/components/schemas/{name}"
+                self.name(part, Spot(name, name))
         return dict(sorted(self.made.items()))
+
+
+def described(one: Operation, shapes: Shapes) -> Schema:
+    """An operation as a description has it, with names for its shapes."""
+    names, thing = shapes.names, pascal(singular(one.resource))
+    answer, *_ = whole = list(default_models(one.resource, one.method, _opens(one, names)))
+    base = next(default_models(one.resource, one.method, False))
+    # What stands beside `data` becomes fields of its model, so that no other answer may have that.
+    fresh = "properties" in (one.data or ()) and len(one.envelope) > 1
+    owner = one.model or answer
+    at = Spot(owner, owner, base, model=one.model, names=whole, fresh=fresh)
+    beside = Spot(one.name, owner, base)
+    for part in one.answered:
+        shapes.name(part, at if part.key in ("", "data") else beside)
+    for part in one.arguments:
+        shapes.name(part, Spot(one.name, thing, base, given=True, names=(f"{thing}Input",)))
+    plain = {part.spot: names.keyword(part.key, one.path) for part in one.arguments if part.where in PARAMETERS}
+    give_words(one.arguments, plain | shapes.words, one.pointer)
+    made: Schema = {"operationId": one.name, "tags": [one.resource]}
+    made["summary"] = one.raw.get("summary", default_summary(one.resource, one.method))
+    made |= {mark: True for mark in MARKS if mark in one.raw}
+    if "deprecated" in made and one.resource in names.own["replaced"]:
+        made["x-replaced-by"] = f"{names.own['replaced'][one.resource]}.{one.method}"
+    return {**made, **without(one.raw, *made)}
+
+
+def _opens(one: Operation, names: Names) -> bool:
+    """Return True if an answer holds a secret."""
+    held = (one.data or {}).get("properties", {}).items()
+    texts = [(key, field.get("format")) for key, field in held if field.get("type") == "string"]
+    return any(names.is_secret(one.name, key, form) for key, form in texts)

@@ -6,20 +6,19 @@ name is taken, the next one serves. An operation that is not understood is left 
 """
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from itertools import groupby
 
 from attrs import evolve, frozen
 
-from tools.apigen.calls import Call, described, named
-from tools.apigen.description import METHODS, by_template
-from tools.apigen.document import OURS, DocumentError, Node
-from tools.apigen.names import Names, pascal, sentence, template
-from tools.apigen.naming import Committed, Shapes
-from tools.apigen.operation import Reader
-from tools.apigen.plain import Plain
+from tools.apigen.description import LINES, METHODS, Operation, by_template
+from tools.apigen.document import OURS, DocumentError, Node, check
+from tools.apigen.names import Names, default_operations, sentence, template
+from tools.apigen.naming import Shapes, described
+from tools.apigen.operation import read
 from tools.apigen.schemas import Schema, is_list, is_object
+
+_RANKS = {verb: i for i, verb in enumerate(("get", "list", "update", "replace", "create", "check", "delete"))}
 
 
 @frozen
@@ -29,100 +28,104 @@ class Result:
     description: Schema
     refused: list[str]
     unnamed: list[str]
-    unused: list[str]  # the lines of names.toml that match nothing
+    unused: list[str]  # by names.toml's lines that match nothing
 
 
 def normalise(document: Schema, names: Names, committed: Schema | None = None) -> Result:
     """The description of a document; DocumentError if there is nothing in it that is understood."""
     old, refused = committed or {}, list[str]()
-    servers = _servers(document, old)
-    calls = named(_read(document, names, old, servers[0]["url"], refused))
-    known = Committed(old)
-    shapes = Shapes(names, known, {pascal(call.resource) for call in calls}, known.shapes)
-    done: list[Call] = []
+    top = Node(names, document, {"info": {}, "paths": {}, "servers": [], **document}, "#")
+    servers = _servers(top.at("servers"), old)
+    calls = _named(_read(top.at("paths").target(), old, servers[0]["url"], refused))
+    shapes = Shapes(names, old, {call.resource for call in calls})
+    done: list[Operation] = []
     for call in calls:
-        with _left_out(call.node, call.route, refused):
+        with _left_out(call.pointer, call.route, refused):
             sound, once = all(map(str.isidentifier, call.name.split("."))), call.name not in {one.name for one in done}
-            call.node.check(sound, "no name can be made of its path; name it in names.toml")
-            call.node.check(once, f"two routes are named {call.name}; name this one in names.toml")
+            check(sound, call.pointer, "no name can be made of its path; name it in names.toml")
+            check(once, call.pointer, f"two routes are named {call.name}; name this one in names.toml")
             trial = shapes.copy()
             done.append(evolve(call, raw=described(call, trial)))
             shapes = trial
     if not done:
         raise DocumentError(refused[0] if refused else "#/paths: no operations")
     done.sort(key=lambda call: (call.path, METHODS.index(call.http)))
-    info = Node(document, document.get("info", {}), "#/info").target().value
+    info, paths = top.at("info").target().value, Schema()
+    for call in done:
+        paths.setdefault(call.path, {})[call.http] = call.raw
     description: Schema = {
         "openapi": "3.1.0",
         OURS: "Normalised by tools/apigen; the words are its maintainers' own.",
         "info": {**{key: str(info.get(key, "")) for key in ("title", "version")}, **old.get("info", {})},
         "servers": servers,
-        "tags": _tags(done, old),
-        "paths": {
-            path: {call.http: call.raw for call in found} for path, found in groupby(done, lambda call: call.path)
-        },
+        "tags": [{"name": tag, "description": sentence(tag)} for tag in sorted({call.resource for call in done})],
+        "paths": paths,
         "components": {"schemas": shapes.settled()},
     }
-    _keep_words(_by_template(description), _by_template(old))
-    return Result(description, refused, list(_unnamed(done, shapes)), names.unused())
+    _keep_words(_by_place(description), _by_place(old))
+    return Result(description, refused, _unnamed(done, shapes), names.unused())
 
 
 @contextmanager
-def _left_out(node: Node, route: str, refused: list[str]) -> Generator[None]:
+def _left_out(pointer: str, route: str, refused: list[str]) -> Generator[None]:
     """Tell what is not understood, and go on without it."""
-    problem = ""
     try:
         yield
-    except DocumentError as error:
-        problem = str(error)
-    except RecursionError:
-        problem = f"{node.pointer}: refers to itself"
-    except (LookupError, TypeError, ValueError, AttributeError) as error:  # a list where an object belongs
-        problem = f"{node.pointer}: not as OpenAPI 3.1 has it ({error!r})"
-    if problem:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        odd = "refers to itself" if isinstance(error, RecursionError) else f"not as OpenAPI 3.1 has it ({error!r})"
+        problem = error if isinstance(error, DocumentError) else f"{pointer}: {odd}"
         refused.append(f"{problem}; {route} is left out")
 
 
-def _read(document: Schema, names: Names, old: Schema, base: str, refused: list[str]) -> list[Call]:
+def _read(paths: Node, old: Schema, base: str, refused: list[str]) -> list[Operation]:
     """Every operation that is understood, with the name that it has already."""
-    found: list[Call] = []
-    committed, reader = by_template(old), Reader(names, Plain(names), base)
-    paths = Node(document, document.get("paths", {}), "#/paths").target()
+    found, committed = list[Operation](), {key: one.name for key, one in by_template(old).items()}
     for path in sorted(paths.value):
-        with _left_out(paths.at(path), path, refused):
+        with _left_out(paths.at(path).pointer, path, refused):
             item = paths.at(path).target()
             for http in [key for key in (*METHODS, "options", "trace") if key in item.value]:
                 route = f"{http.upper()} {path}"
-                name, model = names.operation(route)
-                before = committed.get(template(route))
-                name = name or (before.name if before else "")
-                with _left_out(item.at(http), route, refused):
-                    one = reader.operation(path, http, item)
-                    found.append(Call(path, http, one.raw, name, model, known=bool(name), node=item.at(http)))
+                name, model = paths.names.operation(route)
+                name = name or committed.get(template(route), "")
+                with _left_out(item.at(http).pointer, route, refused):
+                    one = read(path, http, item, base)
+                    found.append(evolve(one, name=name, known=bool(name), model=model))
     return found
 
 
-def _servers(document: Schema, old: Schema) -> list[Schema]:
+def _named(calls: list[Operation]) -> list[Operation]:
+    """All with a name, those that no other has if there are any, in the order in which they are to be described."""
+    taken = {call.name for call in calls}
+    made: list[Operation] = []
+    for call in calls:
+        if not call.known:
+            many, log = (call.data or {}).get("type") == "array", call.answer[0] == LINES
+            options = [".".join(one) for one in default_operations(call.http, call.path, many, log=log)]
+            call = evolve(call, name=next((one for one in options if one not in taken), options[0]))
+            taken.add(call.name)
+        made.append(call)
+    return sorted(made, key=_rank)
+
+
+def _rank(call: Operation) -> tuple[bool, int]:
+    """Known operations come first and leave the names of their models to nobody; a plain `get` names the others."""
+    return not call.known, _RANKS.get(call.method.partition("_")[0], len(_RANKS))
+
+
+def _servers(node: Node, old: Schema) -> list[Schema]:
     """The server that the client talks to, which no document changes, and those that the document names besides."""
-    servers = document.get("servers", [])
-    node = Node(document, servers, "#/servers")
-    node.check(is_list(servers), "a list is needed here")
-    found = {str(one["url"]): one for one in servers if is_object(one) and "url" in one}
+    node.check(is_list(node.value), "a list is needed here")
+    found = {str(one["url"]): one for one in node.value if is_object(one) and "url" in one}
     base = next((one["url"] for one in old.get("servers", ())), None) or next(iter(found), "")
     node.check(re.match(r"https?://\w", base), "no server among them that a client could call")
     gone = {"x-gone": True} if found and "x-gone" in found.get(base, {"x-gone": True}) else {}
     return [{"url": base, **gone}, *({"url": url} for url in found if url != base)]
 
 
-def _tags(calls: list[Call], old: Schema) -> list[Schema]:
-    words = {tag["name"]: tag["description"] for tag in old.get("tags", ())}
-    found = sorted({call.resource for call in calls})
-    return [{"name": tag, "description": words.get(tag, sentence(tag))} for tag in found]
-
-
-def _by_template(description: Schema) -> Schema:
-    """A description by whose paths another finds its own, however their parameters are named."""
-    return {**description, "paths": {template(path): item for path, item in description.get("paths", {}).items()}}
+def _by_place(description: Schema) -> Schema:
+    """A description in which another finds what it has itself, however the parameters of its paths are named."""
+    paths = {template(path): item for path, item in description.get("paths", {}).items()}
+    return {**description, "paths": paths, "tags": {tag["name"]: tag for tag in description.get("tags", ())}}
 
 
 def _keep_words(new: Schema, old: Schema) -> None:
@@ -135,11 +138,10 @@ def _keep_words(new: Schema, old: Schema) -> None:
             _keep_words(new[key], value)
 
 
-def _unnamed(calls: list[Call], shapes: Shapes) -> Iterator[str]:
+def _unnamed(calls: list[Operation], shapes: Shapes) -> list[str]:
     """What got a name by default for the first time, and how it gets another."""
-    for call in calls:
-        if not call.known:
-            yield f'"{call.route}" = "{call.name}" by default; another name goes into names.toml'
+    found = [(f'"{call.route}"', call.name) for call in calls if not call.known]
     for name, (kind, owner, key) in sorted(shapes.origin.items()):
-        if key not in ("", "pagination") and name in shapes.made and name not in shapes.committed.schemas:
-            yield f'{kind}: "{owner}.{key}" = "{name}" by default; another name goes into names.toml'
+        if key not in ("", "pagination") and name not in shapes.committed:
+            found.append((f'{kind}: "{owner}.{key}"', name))
+    return [f'{what} = "{name}" by default; another name goes into names.toml' for what, name in found]

@@ -3,123 +3,106 @@
 import json
 import re
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from tools.apigen.description import JSON, LINES, METHODS, PARAMETERS, Operation, envelope
 from tools.apigen.document import Node
 from tools.apigen.marks import found_marks, own_summary
-from tools.apigen.names import Names
-from tools.apigen.plain import Plain, further, properties, resolved
+from tools.apigen.plain import inside, plain
 from tools.apigen.schemas import Schema, shape, split_null
 
 _STEP = re.compile(r"([\w.:~@-]|{[^{}/]+})+", re.ASCII)
 _NO_PARAMETERS = ("accept", "content-type", "authorization")  # headers that OpenAPI describes elsewhere
 
 
-@frozen
-class Reader:
-    """Reads operations; raises DocumentError for what is not understood."""
+def read(path: str, http: str, item: Node, base: str) -> Operation:
+    """An operation; DocumentError for one that is not understood. `base` is the server that the client talks to."""
+    node, raw, own = item.at(http), item.value[http], item.names.own
+    node.check(http in METHODS, f"a client has no use for {http.upper()}")
+    one = Operation(path, http, {**found_marks(node), **own_summary(raw)}, pointer=node.pointer)
+    if raw.get("security", node.root.get("security")) in ([], [{}]) or one.route in own["tokenless"]:
+        one.raw["security"] = []
+    one.raw["parameters"] = _parameters(item, node)
+    if "requestBody" in raw:
+        _, whole = _content(node.at("requestBody", given=True).target(), JSON)
+        body = plain(evolve(whole, body=True))
+        one.raw["requestBody"] = {"required": bool(body.get("required")), "content": {JSON: {"schema": body}}}
+    one.raw["responses"] = _answers(node.at("responses"))
+    errors = {int(status) for status in raw["responses"] if status.isdecimal() and int(status) >= 400}
+    one.raw["x-errors"] = sorted({*(errors or raw.get("x-errors", ())), *own["errors"].get(one.route, ())})
+    _check(one, node, base, [server["url"] for server in raw.get("servers", item.value.get("servers", []))])
+    return one
 
-    names: Names
-    plain: Plain
-    base: str  # the URL of the server that the client talks to
 
-    def operation(self, path: str, http: str, item: Node) -> Operation:
-        node, raw = item.at(http), item.at(http).value
-        node.check(http in METHODS, f"a client has no use for {http.upper()}")
-        made = found_marks(node)
-        if summary := own_summary(raw):
-            made["summary"] = summary
-        one = Operation(path, http, made)
-        security = raw.get("security", node.root.get("security"))
-        if security in ([], [{}]) or one.route in self.names.own["tokenless"]:
-            made["security"] = []
-        made["parameters"] = self._parameters(item, node)
-        if "requestBody" in raw:
-            body = self._body(node.at("requestBody", given=True).target())
-            made["requestBody"] = {"required": bool(body.get("required")), "content": {JSON: {"schema": body}}}
-        made["responses"] = self._answers(node.at("responses"))
-        errors = {int(status) for status in raw["responses"] if status.isdecimal() and int(status) >= 400}
-        extra = self.names.own["errors"].get(one.route, ())
-        made["x-errors"] = sorted({*(errors or raw.get("x-errors", ())), *extra})
-        self._check(one, node, raw.get("servers", item.value.get("servers", [])))
-        return one
+def _check(one: Operation, node: Node, base: str, urls: list[str]) -> None:
+    for step in one.path.strip("/").split("/"):
+        node.check(_STEP.fullmatch(step), f"{json.dumps(step)} is no plain step of a path")
+    here = evolve(node, pointer=f"{node.pointer}/servers")
+    here.check({*urls} <= {base}, f"another server ({', '.join(urls)}); tokens go to one only")
+    ids = sorted(part["name"] for part in one.raw["parameters"] if part["in"] == "path")
+    node.check(ids == sorted(re.findall(r"{(.*?)}", one.path)), "the ids in the path are not its parameters")
+    bare = "security" not in one.raw and all(part["in"] != "header" for part in one.raw["parameters"])
+    log = one.answer[0] == LINES
+    node.check(bare or not log, "a log with headers, or without a token, which no reader of logs could send")
 
-    def _check(self, one: Operation, node: Node, servers: list[Schema]) -> None:
-        for step in one.path.strip("/").split("/"):
-            node.check(_STEP.fullmatch(step), f"{json.dumps(step)} is no plain step of a path")
-        urls = [server["url"] for server in servers]
-        here = evolve(node, pointer=f"{node.pointer}/servers")
-        here.check({*urls} <= {self.base}, f"another server ({', '.join(urls)}); tokens go to one only")
-        ids = sorted(part["name"] for part in one.raw["parameters"] if part["in"] == "path")
-        node.check(ids == sorted(re.findall(r"{(.*?)}", one.path)), "the ids in the path are not its parameters")
-        plain = "security" not in one.raw and all(part["in"] != "header" for part in one.raw["parameters"])
-        log = one.answer[0] == LINES
-        node.check(plain or not log, "a log with headers, or without a token, which no reader of logs could send")
 
-    def _parameters(self, *owners: Node) -> list[Schema]:
-        """Those of the path and of the method, which stand in for the former of the same name."""
-        found: dict[tuple[str, str], Node] = {}
-        for owner in owners:
-            for i in range(len(owner.value.get("parameters", ()))):
-                node = owner.at("parameters", i, text=True, given=True).target()
-                node.check({"name", "in"} <= node.value.keys(), "a parameter without name or place")
-                name, where = str(node.value["name"]), str(node.value["in"])
-                if where != "header" or name.lower() not in _NO_PARAMETERS:
-                    found[name, where] = node
-        return [self._parameter(name, where, node) for (name, where), node in found.items()]
+def _parameters(*owners: Node) -> list[Schema]:
+    """Those of the path and of the method, which stand in for the former of the same name."""
+    found: dict[tuple[str, str], Node] = {}
+    for owner in owners:
+        for i in range(len(owner.value.get("parameters", ()))):
+            node = owner.at("parameters", i, text=True, given=True).target()
+            node.check({"name", "in"} <= node.value.keys(), "a parameter without name or place")
+            name, where = str(node.value["name"]), str(node.value["in"])
+            if where != "header" or name.lower() not in _NO_PARAMETERS:
+                found[name, where] = node
+    return [_parameter(name, where, node) for (name, where), node in found.items()]
 
-    def _parameter(self, name: str, where: str, node: Node) -> Schema:
-        raw = node.value
-        node.check(where in PARAMETERS, f"a parameter in the {where}")
-        node.check("schema" in raw, "a parameter without a schema")
-        schema = self.plain.schema(node.at("schema", field=name))
-        bare, _ = split_null(schema)
-        many = bare.get("type") == "array" and where == "query"
-        inner = bare["items"] if many else bare
-        single = "oneOf" not in inner and inner.get("type") not in ("array", "object")
-        node.check(single, f"an object or a list in the {where} that no client could write in one way")
-        style = raw.get("style", "form")
-        node.check(not many or style == "form", f"a list in the style {style}")
-        made = {"name": name, "in": where, "required": bool(raw.get("required") or where == "path"), "schema": schema}
-        made |= {"explode": False} if many and raw.get("explode") is False else {}
-        made |= {"x-twice": True} if where == "path" and name in self.names.twice else {}
-        return made | found_marks(node)
 
-    def _body(self, node: Node) -> Schema:
-        """An object whose fields become keywords, further ones included, or whatever else is given as one value."""
-        _, whole = _content(node, JSON)
-        found = resolved(whole)
-        extra = further(found)
-        single = found.value.get("type", "object") != "object" or {"oneOf", "anyOf"} & found.value.keys()
-        if extra is None or single or not properties(found):
-            return self.plain.schema(whole)
-        return {**self.plain.fields(found), "additionalProperties": self.plain.schema(extra)}
+def _parameter(name: str, where: str, node: Node) -> Schema:
+    raw = node.value
+    node.check(where in PARAMETERS, f"a parameter in the {where}")
+    node.check("schema" in raw, "a parameter without a schema")
+    schema = plain(node.at("schema", field=name))
+    bare, _ = split_null(schema)
+    many = bare.get("type") == "array" and where == "query"
+    inner = bare["items"] if many else bare
+    single = "oneOf" not in inner and inner.get("type") not in ("array", "object")
+    node.check(single, f"an object or a list in the {where} that no client could write in one way")
+    style = raw.get("style", "form")
+    node.check(not many or style == "form", f"a list in the style {style}")
+    made = {"name": name, "in": where, "required": bool(raw.get("required") or where == "path"), "schema": schema}
+    made |= {"explode": False} if many and raw.get("explode") is False else {}
+    made |= {"x-twice": True} if where == "path" and name in node.names.twice else {}
+    return made | found_marks(node)
 
-    def _answers(self, node: Node) -> Schema:
-        """The successes, all alike; and the switch of a log to a WebSocket, which may be all that there is."""
-        found = sorted(status for status in node.value if re.fullmatch(r"2(\d\d|XX)", status, re.IGNORECASE))
-        found = found or sorted(node.value.keys() & {"101"})
-        node.check(found, "no success among them")
-        first, *others = (self._answer(node.at(status).target()) for status in found)
-        alike = all(_kinds(one) == _kinds(first) for one in others)
-        node.check(alike, "successes that differ; one answer is what a method can give")
-        made, log = dict.fromkeys(found, first), LINES in first.get("content", {})
-        node.at(found[0]).check(log or found[0] != "101", f"a WebSocket whose records no {LINES} describes")
-        if log and "101" in node.value:
-            made.setdefault("101", {"description": ""})
-        return made
 
-    def _answer(self, node: Node) -> Schema:
-        if not node.value.get("content"):
-            return {"description": ""}
-        kind, inside = _content(node, JSON, LINES)
-        schema = self.plain.schema(inside)
-        ends = kind != LINES or len(schema.get("oneOf", ())) == 2
-        inside.check(ends, "a log whose lines are not of two kinds, a record and an end")
-        if fields := envelope(schema):
-            _check_envelope(fields, properties(inside))
-        return {"description": "", "content": {kind: {"schema": schema}}}
+def _answers(node: Node) -> Schema:
+    """The successes, all alike; and the switch of a log to a WebSocket, which may be all that there is."""
+    found = sorted(status for status in node.value if re.fullmatch(r"2(\d\d|XX)", status, re.IGNORECASE))
+    found = found or sorted(node.value.keys() & {"101"})
+    node.check(found, "no success among them")
+    first, *_ = answers = [_answer(node.at(status).target()) for status in found]
+    kinds = [{kind: shape(one["schema"], {}) for kind, one in answer.get("content", {}).items()} for answer in answers]
+    node.check(all(one == kinds[0] for one in kinds), "successes that differ; one answer is what a method can give")
+    made, log = dict.fromkeys(found, first), LINES in first.get("content", {})
+    node.at(found[0]).check(log or found[0] != "101", f"a WebSocket whose records no {LINES} describes")
+    if log and "101" in node.value:
+        made.setdefault("101", {"description": ""})
+    return made
+
+
+def _answer(node: Node) -> Schema:
+    if not node.value.get("content"):
+        return {"description": ""}
+    kind, whole = _content(node, JSON, LINES)
+    schema = plain(whole)
+    ends = kind != LINES or len(schema.get("oneOf", ())) == 2
+    whole.check(ends, "a log whose lines are not of two kinds, a record and an end")
+    if parts := envelope(schema):
+        _check_envelope(parts, inside(whole)[0])
+        del schema["x-at"]  # it gets no name
+    return {"description": "", "content": {kind: {"schema": schema}}}
 
 
 def _content(node: Node, *kinds: str) -> tuple[str, Node]:
@@ -127,22 +110,18 @@ def _content(node: Node, *kinds: str) -> tuple[str, Node]:
     found = {kind.partition(";")[0].strip().lower(): kind for kind in node.value["content"]}
     kind = next((kind for kind in kinds if kind in found), "")
     node.at("content").check(kind, f"no {' or '.join(kinds)}, but {', '.join(node.value['content'])}")
-    inside = node.at("content", found[kind])
-    return kind, inside.at("schema") if "schema" in inside.value else evolve(inside, value={})
+    media = node.at("content", found[kind])
+    return kind, media.at("schema") if "schema" in media.value else evolve(media, value={})
 
 
-def _kinds(answer: Schema) -> list[tuple[str, Schema]]:
-    return [(kind, shape(one["schema"], {})) for kind, one in answer.get("content", {}).items()]
-
-
-def _check_envelope(fields: Schema, nodes: dict[str, Node]) -> None:
+def _check_envelope(parts: Schema, nodes: dict[str, Node]) -> None:
     """That the core can take it apart."""
-    data, beside = fields["data"], fields.keys() - {"data"}
+    data, beside = parts["data"], parts.keys() - {"data"}
     bare, nullable = split_null(data)
     listed = bare.get("type") == "array"
     nodes["data"].check(not (listed and nullable), "a list that may be null")
     sound = not beside or listed or (data.get("type") == "object" and "properties" in data)
     nodes["data"].check(sound, f"beside {', '.join(sorted(beside))} only a list or an object can stand")
     if listed and "pagination" in beside:
-        ends = "hasMore" in fields["pagination"].get("properties", ())
+        ends = "hasMore" in parts["pagination"].get("properties", ())
         nodes["pagination"].check(ends, "pages without `hasMore`; nothing tells whether the list goes on")

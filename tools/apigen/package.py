@@ -4,18 +4,22 @@ import copy
 import json
 import re
 from graphlib import CycleError, TopologicalSorter
+from inspect import getfullargspec
+from itertools import chain
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tools.apigen.code import Method, Model
-from tools.apigen.description import Operation, operations
-from tools.apigen.names import VERBS, camel, pascal, sentence, singular, snake
-from tools.apigen.schemas import Schema, literal, marks, python_type, refs, without
+from prisma_mgmt.core.resource import Resource
+from tools.apigen import names, schemas
+from tools.apigen.description import LINES, Operation, Part, fields, operations
+from tools.apigen.names import FIELDS, VERBS, identifier, singular, snake
+from tools.apigen.schemas import Schema, python_type, refs, without
 
-_WIDTH = 108  # of words
+_WIDTH = 108  # of words, and of routes
+_CALL = 116  # of a statement
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
     undefined=StrictUndefined,
@@ -25,20 +29,41 @@ _TEMPLATES = Environment(
 )
 
 
-def render(template: str, **values: Any) -> str:
-    return _TEMPLATES.get_template(f"{template}.jinja").render(values)
+def render(name: str, **values: Any) -> str:
+    shared = {"search": re.search, "statements": statements, "width": _WIDTH}
+    return _TEMPLATES.get_template(f"{name}.jinja").render(values, **shared)
 
 
-def docstring(text: str | list[str]) -> str:
+def docstring(paragraphs: list[str]) -> str:
     """Paragraphs, wrapped but for those that have line breaks of their own."""
-    paragraphs = [text] if isinstance(text, str) else text
-    text = "\n\n".join(one if "\n" in one else fill(one, _WIDTH) for one in paragraphs if one)
+    text = "\n\n".join(one if "\n" in one else fill(one.strip(), _WIDTH) for one in paragraphs if one)
     text = text.replace("\\", "\\\\").replace('"""', '\\"""')
     return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
 
 
-_FILTERS: list[Any] = [camel, docstring, literal, marks, pascal, python_type, sentence, snake]
-_TEMPLATES.filters.update({one.__name__: one for one in _FILTERS})
+def statements(verb: str, first: list[str], result: str, given: dict[str, str]) -> list[str]:
+    """What is too long to stand in a call, the longest first; and the call: a verb, and what it takes and is given."""
+    by_position, lines = {"route", *getfullargspec(getattr(Resource, verb)).args}, list[str]()
+
+    def call() -> str:
+        told = [text if key in by_position else f"{key}={text}" for key, text in given.items() if text]
+        start = "" if result == "None" else "return "
+        wait = "" if result.startswith(("Pager", "LogStream")) else "await "
+        return f"{start}{wait}self.{verb}({', '.join([*first, *told])})"
+
+    for name in sorted(("route", "body", "query", "headers"), key=lambda name: -len(given[name])):
+        if len(call()) > _CALL and given[name].endswith(("}", ")")):
+            lines.append(f"{name} = {given[name]}")
+            given |= {name: name}
+    return [*lines, call()]
+
+
+def factory(model: str) -> str:
+    """What its factory is called."""
+    return identifier(snake(model), FIELDS)
+
+
+_TEMPLATES.filters.update(vars(names) | vars(schemas) | {one.__name__: one for one in (docstring, factory, repr)})
 
 
 class Package:
@@ -48,24 +73,22 @@ class Package:
         self.api, self.client, self.info = api, client, description["info"]
         self.url: str = description["servers"][0]["url"]
         self.notes: dict[str, str] = {tag["name"]: tag["description"] for tag in description["tags"]}
-        usual = {verb: i for i, verb in enumerate(VERBS)}
         found = operations(description)
-        self.operations = sorted(found, key=lambda one: (one.resource, usual.get(one.method, len(usual))))
+        self.operations = sorted(found, key=lambda one: (one.resource, [*VERBS, one.method].index(one.method)))
+        self.methods = {one.name for one in self.operations}
         self.schemas: dict[str, Schema] = copy.deepcopy(description["components"]["schemas"])
         self._add_extras()
         self.answers = {name for one in self.operations for name in _answered(one)}
-        answered, given = self._reach(self.answers), self._reach({*refs([one.body for one in self.operations])})
-        unions = re.findall(r'"oneOf": (\[.*?\])', json.dumps(description))
-        members = {name for union in unions for name in refs(json.loads(union))}
-        self.models = {
-            name: Model(name, schema, name in given, name in members, name in answered)
-            for name, schema in self.schemas.items()
-        }
         self.uses: dict[str, set[str]] = {resource: set() for resource in self.notes}
         for one in self.operations:
             self.uses[one.resource].update(_answered(one), refs(one.raw["parameters"]), refs(one.body))
-        reached = sorted(self._reach(set[str]().union(*self.uses.values())))
-        self.reached = list(TopologicalSorter({name: refs(self.schemas[name]) for name in reached}).static_order())
+        self.answered = self._reach(self.answers)
+        self.given = self._reach({*refs([one.body for one in self.operations])})
+        unions = re.findall(r'"oneOf": (\[.*?\])', json.dumps(description))
+        self.members = {name for union in unions for name in refs(json.loads(union))}
+        reached = {name: refs(self.schemas[name]) for name in sorted(self._reach({*chain(*self.uses.values())}))}
+        in_order = TopologicalSorter(reached).static_order()  # each after those that it holds
+        self.models = sorted(in_order, key=lambda name: "enum" not in self.schemas[name])  # and enumerations first
         self.home: dict[str, str] = {}
         self._settle(set())
 
@@ -85,7 +108,7 @@ class Package:
     def _settle(self, shared: set[str]) -> None:
         """Place answers with the resource they are named after, parts with their only user; share the others."""
         self.home = {}
-        for name in reversed(self.reached):
+        for name in reversed(self.models):
             named = [one for one in self.uses if f"_{singular(one)}_" in f"_{snake(name)}_" and name in self.answers]
             users = {one for one, names in self.uses.items() if name in names}
             users |= {home for owner, home in self.home.items() if name in refs(self.schemas[owner])}
@@ -98,19 +121,57 @@ class Package:
             cycle = error.args[1]  # of modules that would import each other: share what they would
             self._settle(shared | {name for one in cycle for name, home in graph[one].items() if home in cycle})
 
-    def models_in(self, module: str) -> list[Model]:
-        """The enumerations of a module, and its models, each after those it refers to."""
-        found = [self.models[name] for name in self.reached if self.home[name] == module]
-        return sorted(found, key=lambda model: "enum" not in model.schema)
+    def known(self, schema: Schema) -> Schema:
+        """What a schema refers to, or itself."""
+        return self.schemas[refs(schema)[0]] if "$ref" in schema else schema
+
+    def fields(self, model: str) -> list[tuple[int, Part, str, str]]:
+        """The fields of a model, each after its place in it, with its type and its default."""
+        return [self._field(part) for part in fields(model, "", self.schemas[model])]
+
+    def _field(self, part: Part) -> tuple[int, Part, str, str]:
+        """First come those that are always there, then those that may be missing, then the tag of a union's member."""
+        kind, is_given = python_type(part.bare), part.owner in self.given
+        may_go = part.nullable or kind == "None" or "deprecated" in part.bare  # one day, where we only read it
+        if part.key == "type" and part.owner in self.members and "const" in part.bare:
+            return 2, part, f"Literal[{part.bare['const']!r}]", repr(part.bare["const"])
+        if part.required and (is_given or not may_go):
+            return 0, part, python_type(part.schema), ""
+        if is_given and part.nullable:
+            return 1, part, f"{kind} | Unset | None", "UNSET"
+        return 1, part, kind if kind == "None" else f"{kind} | None", "None"
 
     def imports(self, module: str) -> list[tuple[str, str]]:
         """The models of other modules that a module needs, with their homes."""
-        needs = self.uses.get(module, set()).union(refs([model.schema for model in self.models_in(module)]))
+        held = refs([self.schemas[name] for name, home in self.home.items() if home == module])
+        needs = self.uses.get(module, set()).union(held)
         return sorted((name, self.home[name]) for name in needs if self.home[name] != module)
 
-    def methods_in(self, module: str) -> list[Method]:
-        names = {one.name for one in self.operations}
-        return [Method(one, self.schemas, names) for one in self.operations if one.resource == module]
+    def verb(self, one: Operation) -> tuple[str, list[str], str]:
+        """The verb of the core that a method calls, what it takes first, and the annotation of what comes of it."""
+        http, data, is_plain = one.http.upper(), one.data, one.body is None
+        if data is None:
+            return ("_delete", [], "None") if http == "DELETE" and is_plain else ("_send", [f'"{http}"'], "None")
+        if one.answer[0] == LINES:
+            return "_stream", refs(data), f"LogStream[{', '.join(refs(data))}]"
+        if data.get("type") == "array" and http == "GET" and is_plain:
+            page = [key for name in refs(one.envelope.get("pagination")) for key in self.schemas[name]["properties"]]
+            walks = "nextCursor" in page and any(part.key == "cursor" for part in one.at("query"))
+            verb = "_pages" if walks else "_single_page" if page else "_list"
+            return verb, [self._class(data["items"])], f"Pager[{python_type(data['items'])}]"
+        result, first = python_type(data), self._class(data)
+        if f"{one.resource}.list" in self.methods:  # it hides the type from the annotations of its class
+            result, first = (re.sub(r"\blist\[", "builtins.list[", text) for text in (result, first))
+        is_usual = http in ("POST", "PUT", "PATCH") or (http == "GET" and is_plain)
+        return (f"_{one.http}", [first], result) if is_usual else ("_request", [first, f'"{http}"'], result)
+
+    def _class(self, schema: Schema) -> str:
+        """A type as an argument; what is no class, such as a union, is passed off as one."""
+        text = python_type(schema)
+        if "enum" in self.schemas.get(text, ()):
+            return "str"
+        is_class = " | " not in re.sub(r"\[.*\]", "", text)
+        return "object" if text == "JSON" else text if is_class else f'cast("type[{text}]", {text})'
 
     def files(self) -> dict[str, str]:
         """By name; unused imports are the formatter's to remove."""

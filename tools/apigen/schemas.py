@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any, TypeGuard
 
 Schema = dict[str, Any]
@@ -28,12 +27,8 @@ def without(schema: Schema, *keys: str) -> Schema:
     return {key: value for key, value in schema.items() if key not in keys}
 
 
-def marks(schema: Schema) -> list[str]:
-    return [word for mark, word in MARKS.items() if schema.get(mark)]
-
-
-def notes(schema: Schema) -> Schema:
-    return {key: schema[key] for key in NOTES if key in schema}
+def marks(schema: Schema) -> dict[str, object]:
+    return {word: True for mark, word in MARKS.items() if schema.get(mark)}
 
 
 def refs(schema: Any) -> list[str]:
@@ -45,6 +40,12 @@ def tag_of(schema: Schema) -> str | None:
     """The constant `type` that tells a member of a union from the others."""
     found = schema.get("properties", {}).get("type", {}).get("const")
     return found if isinstance(found, str) else None
+
+
+def words_of(schema: Schema) -> list[Any]:
+    """The values that a schema knows by name: its constant, its enumeration, or the constants among other strings."""
+    members: list[Schema] = [schema, *schema.get("anyOf", ())]
+    return [one["const"] for one in members if "const" in one] or list(schema.get("enum", ()))
 
 
 def split_null(schema: Schema) -> tuple[Schema, bool]:
@@ -63,6 +64,11 @@ def split_null(schema: Schema) -> tuple[Schema, bool]:
     if values:
         rest["enum"] = [value for value in values if value is not None]
     return rest, True
+
+
+def parted(schema: Schema) -> tuple[Schema, bool, Schema]:
+    """A schema without its null and its notes, True if it had a null, and its notes."""
+    return *split_null(without(schema, *NOTES)), {key: schema[key] for key in NOTES if key in schema}
 
 
 def with_null(schema: Schema, null: bool = True) -> Schema:
@@ -84,7 +90,7 @@ def python_type(schema: Schema, *, given: bool = False) -> str:
     if "oneOf" in schema:
         return " | ".join(refs(schema)) + ("" if given else " | dict[str, JSON]")  # a member unknown as yet
     if "anyOf" in schema:  # strings, some of them with a meaning of their own
-        return f"Literal[{', '.join(literal(one['const']) for one in schema['anyOf'] if 'const' in one)}] | str"
+        return f"Literal[{', '.join(map(repr, words_of(schema)))}] | str"
     if kind == "array":
         return f"{'Sequence' if given else 'list'}[{python_type(schema['items'], given=given)}]"
     if kind == "object":
@@ -92,11 +98,6 @@ def python_type(schema: Schema, *, given: bool = False) -> str:
     if kind == "string" and (form == "date-time" or (form == "password" and not given)):
         return "datetime" if form == "date-time" else "Secret"
     return SCALARS[kind] if kind else "JSON"
-
-
-def literal(text: str) -> str:
-    """A Python string."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\x7f")
 
 
 def shape(schema: Schema, known: Schema) -> Schema:
@@ -107,22 +108,16 @@ def shape(schema: Schema, known: Schema) -> Schema:
     made: Schema = {key: bare[key] for key in ("type", "const", "enum", *MARKS) if key in bare}
     if bare.get("format") != "password":  # which is added by the names of fields
         made["format"] = bare.get("format")
+    held = [bare[key] for key in ("items", "additionalProperties") if key in bare]
+    made["inside"] = [shape(one, known) for one in [*held, *bare.get("oneOf", ()), *bare.get("anyOf", ())]]
     made["properties"] = {key: shape(one, known) for key, one in bare.get("properties", {}).items()}
-    made["inside"] = [shape(bare[key], known) for key in ("items", "additionalProperties") if key in bare]
-    made["members"] = [shape(one, known) for key in ("oneOf", "anyOf") for one in bare.get(key, ())]
     return {**made, "required": sorted(bare.get("required", ())), "null": nullable}
-
-
-def rewritten(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
-    """A schema changed, but for its null and its notes."""
-    bare, nullable = split_null(without(schema, *NOTES))
-    return {**with_null(change(bare), nullable), **notes(schema)}
 
 
 def merge(one: Schema, two: Schema, at: str) -> Schema:
     """Two variants as one: a field is optional if one of them lacks it, nullable if one allows null."""
-    (a, null_a), (b, null_b) = (split_null(without(schema, *NOTES)) for schema in (one, two))
-    return {**with_null(_merged(a, b, at), null_a or null_b), **notes(two), **notes(one)}
+    (a, null_a, notes_a), (b, null_b, notes_b) = parted(one), parted(two)
+    return {**with_null(_merged(a, b, at), null_a or null_b), **notes_b, **notes_a}
 
 
 def _merged(a: Schema, b: Schema, at: str) -> Schema:
@@ -146,9 +141,8 @@ def _merged(a: Schema, b: Schema, at: str) -> Schema:
         return {**a, "properties": both, "required": [key for key in a["required"] if key in b["required"]]}
     if kind == "array":
         return {"type": "array", "items": merge(a["items"], b["items"], f"{at}[]")}
-    values: list[list[Any]] = [[schema["const"]] if "const" in schema else schema.get("enum", []) for schema in (a, b)]
-    if all(values) and kind == "string":
-        return {"type": "string", "enum": list(dict.fromkeys([*values[0], *values[1]]))}
+    if kind == "string" and words_of(a) and words_of(b):
+        return {"type": "string", "enum": list(dict.fromkeys([*words_of(a), *words_of(b)]))}
     if "password" in (a.get("format"), b.get("format")):
         return {"type": kind, "format": "password"}
     return {key: value for key, value in a.items() if b.get(key) == value}

@@ -18,8 +18,8 @@ class Operation:
 
     @property
     def id(self) -> str:
-        """The name that handlers of its own are found by; a deprecated operation has that of its successor."""
-        return f"{self.api}:{self.raw.get('x-replaced-by') or self.raw['operationId']}"
+        """The name that code of its own is found by; a deprecated operation has that of its successor."""
+        return str(self.raw.get("x-replaced-by") or self.raw["operationId"])
 
     @cached_property
     def segments(self) -> list[str]:

@@ -14,18 +14,25 @@ from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, read_cursor, 
 RENAMED = {"displayName": "name", "regionId": "region"}  # fields that answers show under another name
 MOMENT = 1.0  # seconds of the clock that things take to become something else
 RESOURCES: dict[str, "Resource"] = {}  # by kind
+OWN: dict[str, Callable[["Call"], Any]] = {}  # what carries out the operations that have code of their own
 
 
 class Resource:
-    """What a kind of thing does beyond being stored. This one does nothing; others fill in what they need."""
+    """What a kind of thing does beyond being stored. This one does nothing; others fill in what they need.
+
+    Their other public methods carry out the operations of the same name: `restore` that of databases.restore.
+    """
 
     defaults: ClassVar[Values] = {}
-    told_once: ClassVar[frozenset[str]] = frozenset()  # the values that are told only when they have just been made
     unique: ClassVar[tuple[tuple[str, ...], ...]] = ()  # the values that no two things of one parent have together
 
-    def __init_subclass__(cls, kind: str | None = None) -> None:
+    def __init_subclass__(cls, kind: str | None = None, word: str | None = None) -> None:
+        """`word` is what the description calls the operations by, if that is not the kind."""
         if kind is not None:
-            RESOURCES[kind] = cls()
+            RESOURCES[kind] = it = cls()
+            for name in dir(cls):
+                if not (name.startswith("_") or hasattr(Resource, name)):
+                    OWN[f"{word or kind.replace('-', '_')}.{name}"] = getattr(it, name)
 
     def prepare(self, call: "Call", thing: Thing) -> None:
         """Fill in and check the values of a new thing; raise ApiError to refuse it."""
@@ -60,7 +67,7 @@ class Resource:
     def check_free(self, call: "Call", thing: Thing, values: Values, parent: Thing | None) -> None:
         """Refuse values that something else in the parent has."""
         for key, *scope in self.unique:
-            wanted = {one: values[one] for one in (key, *scope)}
+            wanted = {one: values.get(one) for one in (key, *scope)}
             others = [] if wanted[key] is None else call.world.every(thing.kind, parent, **wanted)
             for other in others:
                 if other is not thing:
@@ -77,19 +84,7 @@ class Reply:
     beside: Values = field(default_factory=dict[str, Any])
 
 
-Handler = Callable[["Call"], Any]
-OWN: dict[str, Handler] = {}
 _STORED = Resource()
-
-
-def answers(*operations: str) -> Callable[[Handler], Handler]:
-    """Register the handler of operations, such as "management:databases.restore"."""
-
-    def register(handler: Handler) -> Handler:
-        OWN.update(dict.fromkeys(operations, handler))
-        return handler
-
-    return register
 
 
 def resource_of(kind: str) -> Resource:
@@ -98,9 +93,7 @@ def resource_of(kind: str) -> Resource:
 
 def facts(sight: Sight, thing: Thing) -> Values:
     """What there is to say of a thing."""
-    its = resource_of(thing.kind)
-    told = {key: value for key, value in thing.values.items() if sight.secrets or key not in its.told_once}
-    return {**told, **head(sight, thing), **its.show(sight, thing)}
+    return {**thing.values, **head(sight, thing), **resource_of(thing.kind).show(sight, thing)}
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from prisma_mgmt.sandbox.engine import Call, answers
+from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import ApiError, read_cursor, write_cursor
 
@@ -37,16 +37,18 @@ class Log:
         return state if state in ENDED else None
 
 
-@answers("management:builds.logs", "management:deployments.logs")
-def open_log(call: Call) -> Log:
-    query, follow = call.query, call.query.get("follow", False)
-    if "cursor" in query:
-        place = read_cursor(query["cursor"])
-        if place is None:
-            raise ApiError(404, "cursor is not one that this API gave out.")
-        return Log(call.it, place, follow)
-    whole = query.get("from_start") or "tail" not in call.operation.parameters("query")["properties"]
-    return Log(call.it, 0 if whole else max(0, len(call.it.hidden["log"]) - query.get("tail", TAIL)), follow)
+class Logged(Resource):
+    """What builds and deployments have in common."""
+
+    def logs(self, call: Call) -> Log:
+        query, follow = call.query, call.query.get("follow", False)
+        if "cursor" in query:
+            place = read_cursor(query["cursor"])
+            if place is None:
+                raise ApiError(404, "cursor is not one that this API gave out.")
+            return Log(call.it, place, follow)
+        whole = query.get("from_start") or "tail" not in call.operation.parameters("query")["properties"]
+        return Log(call.it, 0 if whole else max(0, len(call.it.hidden["log"]) - query.get("tail", TAIL)), follow)
 
 
 async def read(world: World, log: Log, *, follow: bool = False) -> AsyncIterator[str]:

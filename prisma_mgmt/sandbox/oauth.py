@@ -11,14 +11,14 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from prisma_mgmt.sandbox import pages
 from prisma_mgmt.sandbox.site import Routes, Site
-from prisma_mgmt.sandbox.state import Thing, User, Values, World
+from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.tokens import Client, Grant, Tokens
 from prisma_mgmt.sandbox.wire import NO_STORE, ApiError, OAuthError, read_body
 
 SCOPES = ("workspace:admin", "offline_access")
 DISCOVERY = "/.well-known/oauth-authorization-server"
 
-Account = tuple[User, Thing]
+Account = tuple[Thing, Thing]  # a user and a workspace of theirs
 
 
 class LoginServer(Site):
@@ -29,11 +29,8 @@ class LoginServer(Site):
     def __init__(
         self, world: World, tokens: Tokens, clients: dict[str, Client], *, auto_approve: bool, revocation: bool
     ) -> None:
-        self._world = world
-        self._tokens = tokens
-        self._clients = clients
-        self._auto_approve = auto_approve
-        self._revocation = revocation
+        self._world, self._tokens, self._clients = world, tokens, clients
+        self._auto_approve, self._revocation = auto_approve, revocation
         routes: Routes = {
             "/authorize": {"GET": self._authorize, "POST": self._authorize},
             "/token": {"POST": self._token},
@@ -54,17 +51,18 @@ class LoginServer(Site):
             asked = _unique(urlsplit(login_url).query)
             accounts = [one for one in self.accounts() if user_name in {None, one[0].name, one[0].id}]
             if not accounts:
-                names = ", ".join(one.name for one in self._world.users.values())
+                names = ", ".join(one.name for one in self._world.every("users"))
                 raise ValueError(f"the sandbox has no user {user_name!r}; there are {names}")
             return self._approve(self._clients[asked["client_id"]], asked, accounts[0])
 
     def accounts(self) -> list[Account]:
         """Every user with every workspace that is theirs."""
-        workspaces = self._world.workspaces.values()
-        return [(user, one) for user in self._world.users.values() for one in workspaces if one.hidden["owner"] is user]
+        workspaces = self._world.every("workspaces")
+        return [(user, it) for user in self._world.every("users") for it in workspaces if it.hidden["owner"] is user]
 
     async def _discovery(self, _request: Request) -> Response:
         issuer = self._tokens.issuer
+        revocation = {"revocation_endpoint": f"{issuer}/revoke"} if self._revocation else {}
         document: Values = {
             "issuer": issuer,
             "authorization_endpoint": f"{issuer}/authorize",
@@ -76,9 +74,7 @@ class LoginServer(Site):
             "scopes_supported": list(SCOPES),
             "authorization_response_iss_parameter_supported": True,
         }
-        if self._revocation:
-            document["revocation_endpoint"] = f"{issuer}/revoke"
-        return JSONResponse(document)
+        return JSONResponse({**document, **revocation})
 
     async def _authorize(self, request: Request) -> Response:
         try:
@@ -103,12 +99,12 @@ class LoginServer(Site):
         scope = _check_request(client, asked)
         accounts = {f"{user.id} {one.id}": (user, one) for user, one in self.accounts()}
         hint = asked.get("login_hint")
-        hinted = next((key for key, (user, _) in accounts.items() if hint in {user.name, user.email, user.id}), None)
-        chosen = hinted or next(iter(accounts), "")
+        hinted = (key for key, (user, _) in accounts.items() if hint in {user.name, user.values["email"], user.id})
+        chosen = next(hinted, next(iter(accounts), ""))
         if self._auto_approve:
-            decision = {"decision": "approve", "account": chosen}
+            decision = {"decision": "approve"}
         if not decision:
-            shown = [(key, user.name, f"{one.name} ({user.email})") for key, (user, one) in accounts.items()]
+            shown = [(key, user.name, f"{one.name} ({user.values['email']})") for key, (user, one) in accounts.items()]
             return pages.consent(client.name, scope, shown, chosen)
         account = accounts.get(decision.get("account", chosen))
         if decision.get("decision") != "approve" or account is None:
@@ -128,32 +124,24 @@ class LoginServer(Site):
         return f"{uri}{'&' if '?' in uri else '?'}{query}"
 
     async def _token(self, request: Request) -> Response:
-        form = await _read_form(request)
+        form, counts = await _read_form(request), self._world.counts
         with self._world:
-            client = self._authenticate(request, form)
-            grant_type = _required(form, "grant_type")
-            exchange = {"authorization_code": self._exchange, "refresh_token": self._refresh}.get(grant_type)
-            if exchange is None:
+            client, grant_type = self._authenticate(request, form), _required(form, "grant_type")
+            if grant_type == "authorization_code":
+                code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
+                answer = self._tokens.redeem(client, code, redirect_uri, form.get("code_verifier"))
+                counts["exchange"] += 1
+            elif grant_type == "refresh_token":
+                refresh_token = _required(form, "refresh_token")
+                try:
+                    answer = self._tokens.refresh(client, refresh_token)
+                except OAuthError:
+                    counts["refresh_refused"] += 1
+                    raise
+                counts["refresh"] += 1
+            else:
                 raise OAuthError(400, f"grant_type {grant_type!a} is not supported.", "unsupported_grant_type")
-            return JSONResponse(exchange(client, form), headers=NO_STORE)
-
-    def _exchange(self, client: Client, form: Mapping[str, str]) -> Values:
-        code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
-        answer = self._tokens.redeem(client, code, redirect_uri, form.get("code_verifier"))
-        grant = self._tokens.codes[code].grant
-        self._world.let_in(client.id, client.name, grant.workspace_id, grant.scope.split(), grant.user_id)
-        self._world.counts["exchange"] += 1
-        return answer
-
-    def _refresh(self, client: Client, form: Mapping[str, str]) -> Values:
-        refresh_token = _required(form, "refresh_token")
-        try:
-            answer = self._tokens.refresh(client, refresh_token)
-        except OAuthError:
-            self._world.counts["refresh_refused"] += 1
-            raise
-        self._world.counts["refresh"] += 1
-        return answer
+        return JSONResponse(answer, headers=NO_STORE)
 
     async def _revoke(self, request: Request) -> Response:
         form = await _read_form(request)

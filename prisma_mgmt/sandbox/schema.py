@@ -46,6 +46,14 @@ class Schemas:
         """The schemas of which one has to fit; most schemas have no such choice."""
         return list(schema.get("anyOf") or schema.get("oneOf") or ())
 
+    def tells_secret(self, schema: Schema) -> bool:
+        """Tell if whatever fits has a secret in it."""
+        schema = self.resolve(schema)
+        known: Mapping[str, Schema] = schema.get("properties", {})
+        inner = [known[key] for key in schema.get("required", ())] or self.members(schema)
+        inner = [schema["items"]] if "items" in schema else inner
+        return schema.get("format") == "password" or any(map(self.tells_secret, inner))
+
     def fits(self, schema: Schema, value: object) -> bool:
         return next(self.problems(schema, value, "it"), None) is None
 

@@ -175,7 +175,7 @@ class LocalPrisma:
     def service_token(self, token: str) -> None:
         check(re.fullmatch("[!-~]+", token) is not None, "a service token is of visible ASCII characters", token)
         with self._world:
-            self._tokens.service_tokens.pop(self._service_token, None)
+            self._tokens.forget("service", self._service_token)
             self._service_token = self._tokens.issue_service_token(self.workspace_id, token)
 
     @property
@@ -259,12 +259,12 @@ class LocalPrisma:
     def expire_access_tokens(self) -> None:
         """Answer 401 to every access token that a login or refresh has given so far."""
         with self._world:
-            self._tokens.access_tokens.clear()
+            self._tokens.forget("access")
 
     def revoke_refresh_tokens(self) -> None:
         """Refuse every refresh token given so far; access tokens live on."""
         with self._world:
-            self._tokens.refresh_tokens.clear()
+            self._tokens.forget("refresh")
 
     def reset(self) -> None:
         """Forget everything that was made and asked; URLs, users, workspaces and the service token stay."""

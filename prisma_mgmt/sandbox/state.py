@@ -17,9 +17,9 @@ Values = dict[str, Any]
 LAST_MOMENT = 100e9  # Unix seconds: the year 5138; dates end not much later
 
 PREFIXES = {
-    "workspaces": "wksp", "projects": "proj", "databases": "db", "connections": "con", "integrations": "int",
-    "services": "app", "deployments": "dep", "domains": "dom", "branches": "br", "buckets": "bkt", "keys": "key",
-    "builds": "bld", "backups": "bkp", "environment-variables": "env", "service-tokens": "st", "environments": "stage",
+    "users": "usr", "workspaces": "wksp", "projects": "proj", "databases": "db", "connections": "con", "backups": "bkp",
+    "integrations": "int", "services": "app", "deployments": "dep", "domains": "dom", "branches": "br", "keys": "key",
+    "buckets": "bkt", "builds": "bld", "environment-variables": "env", "service-tokens": "st", "environments": "stage",
     "scm-installations": "ins", "source-repositories": "repo", "agent-approvals": "apr", "members": "mem",
 }  # fmt: skip
 
@@ -30,15 +30,6 @@ def timestamp(seconds: float) -> str:
 
 def new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Someone who can log in."""
-
-    id: str
-    name: str
-    email: str
 
 
 @dataclass(slots=True, eq=False)
@@ -96,7 +87,6 @@ class World:
         self._clock, self._ahead = clock, 0.0
         self.counts: Counter[str] = Counter()
         self.backing: Backing = Backing()
-        self.users: dict[str, User] = {}
         self._lock = threading.RLock()
         self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
         self._sequence = itertools.count(1)
@@ -152,7 +142,8 @@ class World:
         return [
             it
             for it in self.things(kind).values()
-            if (inside is None or (it.inside(inside) and it is not inside)) and values.items() <= it.values.items()
+            if (inside is None or (it.inside(inside) and it is not inside))
+            and all(it.values.get(key) == value for key, value in values.items())
         ]
 
     def first(self, kind: str, inside: Thing | None = None, /, **values: Any) -> Thing | None:
@@ -186,23 +177,14 @@ class World:
 
     # Users, workspaces, and the apps let into them
 
-    @property
-    def workspaces(self) -> dict[str, Thing]:
-        return self._things["workspaces"]
+    def create_user(self, name: str, *, id: str | None = None) -> Thing:
+        email = f"user{len(self.things('users')) + 1}@sandbox.invalid"
+        return self.put(self.new("users", None, {"name": name, "email": email}, id=id))
 
-    def create_user(self, name: str, *, id: str | None = None) -> User:
-        user = User(id or new_id("usr"), name, f"user{len(self.users) + 1}@sandbox.invalid")
-        self.users[user.id] = user
-        return user
-
-    def user(self, user_id: str | None) -> User:
-        """The user of an id; the first one for no id."""
-        return self.users.get(user_id or "") or next(iter(self.users.values()))
-
-    def create_workspace(self, name: str, owner: User, *, id: str | None = None) -> Thing:
+    def create_workspace(self, name: str, owner: Thing, *, id: str | None = None) -> Thing:
         workspace = self.new("workspaces", None, {"name": name}, id=id)
         workspace.hidden["owner"] = owner
-        member = {"userId": owner.id, "email": owner.email, "role": "owner", "joinedAt": self.now()}
+        member = {"userId": owner.id, "email": owner.values["email"], "role": "owner", "joinedAt": self.now()}
         self.put(self.new("members", workspace, member))
         return self.put(workspace)
 
@@ -210,12 +192,13 @@ class World:
         self, client_id: str, client_name: str, workspace_id: str, scopes: list[str], user_id: str | None = None
     ) -> None:
         """Record that an app was let into a workspace; a second login of the same app is the same integration."""
-        workspace, user = self.workspaces[workspace_id], self.user(user_id)
+        workspace, users = self.things("workspaces")[workspace_id], self.things("users")
+        user = users[user_id or next(iter(users))]  # the first one for no id
         known = self.first("integrations", workspace, clientId=client_id)
         if known is not None:
             known.values["scopes"] = scopes
             return
         values: Values = {"name": client_name, "clientId": client_id, "scopes": scopes, "provider": "oauth"}
         values["client"] = {"id": client_id, "name": client_name, "createdAt": self.now()}
-        values["createdByUser"] = {"id": user.id, "email": user.email, "displayName": user.name}
+        values["createdByUser"] = {"id": user.id, "email": user.values["email"], "displayName": user.name}
         self.put(self.new("integrations", workspace, values))

@@ -17,6 +17,7 @@ REFRESH_TOKEN_LIFETIME = 90 * 24 * 3600.0
 REUSE_GRACE = 10.0
 
 Personality = Literal["strict", "grace"]
+Kind = Literal["code", "access", "refresh", "service"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,9 @@ class Grant:
 
 @dataclass(slots=True)
 class Token:
-    """A code, an access token or a refresh token, all of which come from a grant and end with it."""
+    """What a grant gave, and what ends with it."""
 
+    kind: Kind
     grant: Grant
     expires_at: float
     used_at: float | None = None
@@ -58,55 +60,53 @@ class Tokens:
 
     def __init__(self, world: World, personality: Personality, lifetime: float) -> None:
         self.issuer = ""
-        self.codes: dict[str, Token] = {}
-        self.access_tokens: dict[str, Token] = {}
-        self.refresh_tokens: dict[str, Token] = {}
-        self.service_tokens: dict[str, Token] = {}
-        self._world = world
-        self._personality = personality
-        self._lifetime = lifetime
+        self._given: dict[str, Token] = {}
+        self._world, self._personality, self._lifetime = world, personality, lifetime
         self._key = secrets.token_bytes(32)
 
     def grant_of(self, token: str) -> Grant | None:
         """What an access token or a service token stands for; None if it is unknown, revoked or expired."""
-        found = self.access_tokens.get(token) or self.service_tokens.get(token)
-        live = found is not None and not found.grant.revoked and found.expires_at > self._world.clock()
-        return found.grant if found is not None and live else None
+        found = self._given.get(token)
+        if found is None or found.kind not in {"access", "service"}:
+            return None
+        return None if found.grant.revoked or found.expires_at <= self._world.clock() else found.grant
+
+    def forget(self, kind: Kind, token: str | None = None) -> None:
+        """Let a token of a kind, or all of them, be unknown from now on."""
+        gone = [text for text, it in self._given.items() if it.kind == kind and token in {None, text}]
+        for text in gone:
+            del self._given[text]
 
     def issue_service_token(
         self, workspace_id: str, token: str | None = None, *, expires_at: float | None = None
     ) -> str:
         """Give a service token; `token` is one that is to be good for the workspace."""
         token = token or self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
-        self.service_tokens[token] = Token(Grant(SERVICE, workspace_id), expires_at or float("inf"))
-        return token
+        return self._give("service", token, Grant(SERVICE, workspace_id), expires_at or float("inf"))
 
     def issue_code(self, grant: Grant) -> str:
-        return self._give(self.codes, secrets.token_urlsafe(32), grant, CODE_LIFETIME)
+        return self._give("code", secrets.token_urlsafe(32), grant, self._world.clock() + CODE_LIFETIME)
 
     def redeem(self, client: Client, code: str, redirect_uri: str, verifier: str | None) -> Values:
         """Exchange a code. It can be tried once; a second try takes back what the first one gave."""
-        found = self.codes.get(code)
-        if found is None or found.grant.client.id != client.id:
-            raise _invalid("The code is unknown.")
+        found = self._find("code", client, code)
         if found.used_at is not None:
             found.grant.revoked = True
             raise _invalid("The code was used before.")
         found.used_at = self._world.clock()
         if found.expires_at <= found.used_at:
             raise _invalid("The code has expired.")
-        if found.grant.redirect_uri != redirect_uri:
+        grant = found.grant
+        if grant.redirect_uri != redirect_uri:
             raise _invalid("redirect_uri is not the one that the code was asked for with.")
-        if found.grant.challenge != (None if verifier is None else s256(verifier)):
+        if grant.challenge != (None if verifier is None else s256(verifier)):
             raise _invalid("code_verifier does not match the challenge.")
-        return self._issue(found.grant)
+        self._world.let_in(client.id, client.name, grant.workspace_id, grant.scope.split(), grant.user_id)
+        return self._issue(grant)
 
     def refresh(self, client: Client, refresh_token: str) -> Values:
         """Exchange a refresh token for a new pair; what a second use of it does is the server's personality."""
-        now = self._world.clock()
-        token = self.refresh_tokens.get(refresh_token)
-        if token is None or token.grant.client.id != client.id:
-            raise _invalid("The refresh token is unknown.")
+        now, token = self._world.clock(), self._find("refresh", client, refresh_token)
         if token.grant.revoked or token.expires_at <= now:
             raise _invalid("The refresh token was revoked or has expired.")
         if token.used_at is None:
@@ -122,43 +122,45 @@ class Tokens:
 
     def revoke(self, client: Client, token: str) -> None:
         """Revoke the login that a token came from (RFC 7009); an unknown token is no error."""
-        found = self.refresh_tokens.get(token) or self.access_tokens.get(token)
-        if found is not None and found.grant.client.id == client.id:
+        found = self._given.get(token)
+        if found is not None and found.kind != "code" and found.grant.client.id == client.id:
             found.grant.revoked = True
 
     def revoke_app(self, client_id: str, workspace_id: str) -> None:
-        for token in (*self.access_tokens.values(), *self.refresh_tokens.values()):
-            if (token.grant.client.id, token.grant.workspace_id) == (client_id, workspace_id):
-                token.grant.revoked = True
+        for it in self._given.values():
+            if it.kind != "code" and (it.grant.client.id, it.grant.workspace_id) == (client_id, workspace_id):
+                it.grant.revoked = True
+
+    def _find(self, kind: Kind, client: Client, token: str) -> Token:
+        found = self._given.get(token)
+        if found is None or found.kind != kind or found.grant.client.id != client.id:
+            raise _invalid(f"The {'code' if kind == 'code' else 'refresh token'} is unknown.")
+        return found
 
     def _issue(self, grant: Grant) -> Values:
-        claims = {
-            "sub": grant.user_id,
-            "workspace_id": grant.workspace_id,
-            "client_id": grant.client.id,
-            "scope": grant.scope,
-            "exp": int(self._world.clock() + self._lifetime),
-        }
+        now = self._world.clock()
+        claims = {"sub": grant.user_id, "workspace_id": grant.workspace_id, "client_id": grant.client.id}
+        access_token = self._jwt({**claims, "scope": grant.scope, "exp": int(now + self._lifetime)})
         answer: Values = {
-            "access_token": self._give(self.access_tokens, self._jwt(claims), grant, self._lifetime),
+            "access_token": self._give("access", access_token, grant, now + self._lifetime),
             "token_type": "Bearer",
             "expires_in": int(self._lifetime),
             "scope": grant.scope,
         }
         if "offline_access" in grant.scope.split():
-            refresh_token = secrets.token_urlsafe(32)
-            answer["refresh_token"] = self._give(self.refresh_tokens, refresh_token, grant, REFRESH_TOKEN_LIFETIME)
+            refresh_token, end = secrets.token_urlsafe(32), now + REFRESH_TOKEN_LIFETIME
+            answer["refresh_token"] = self._give("refresh", refresh_token, grant, end)
         return answer
 
-    def _give(self, tokens: dict[str, Token], token: str, grant: Grant, lifetime: float) -> str:
-        tokens[token] = Token(grant, self._world.clock() + lifetime)
+    def _give(self, kind: Kind, token: str, grant: Grant, expires_at: float) -> str:
+        self._given[token] = Token(kind, grant, expires_at)
         return token
 
     def _jwt(self, claims: Values) -> str:
         """Sign claims as an HS256 JSON Web Token."""
         claims = {"iss": self.issuer, "iat": int(self._world.clock()), "jti": uuid.uuid4().hex, **claims}
-        head, body = ({"alg": "HS256", "typ": "JWT"}, claims)
-        signed = ".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (head, body))
+        head = {"alg": "HS256", "typ": "JWT"}
+        signed = ".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (head, claims))
         return f"{signed}.{_base64url(hmac.digest(self._key, signed.encode(), 'sha256'))}"
 
 

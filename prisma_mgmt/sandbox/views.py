@@ -56,7 +56,9 @@ class Sight:
         required = schema.get("required", ())
         for key, inner in schema.get("properties", {}).items():
             found = find(key)
-            if key in required or not (found is MISSING or (found is None and not self.schemas.fits(inner, None))):
+            untold = found is MISSING or (found is None and not self.schemas.fits(inner, None))
+            untold = untold or (not self.secrets and self.schemas.tells_secret(inner))
+            if key in required or not untold:
                 shown[key] = self.show(inner, found, key)
         return shown
 

@@ -184,7 +184,7 @@ def assert_sound(operation: Operation, response: httpx.Response) -> None:
             return
         log = response.headers["content-type"] == "application/x-ndjson"
         answers = [json.loads(line) for line in response.text.splitlines()] if log else [response.json()]
-    elif operation.id == "management:github_actions.exchange_token" and response.status_code == 401:
+    elif operation.id == "github_actions.exchange_token" and response.status_code == 401:
         schema, answers = {"required": ["error", "errorDescription"]}, [response.json()]
     else:
         assert 400 <= response.status_code < 500, response.text

@@ -136,9 +136,9 @@ def test_a_workspace_belongs_to_its_owner(local: Local, platform: httpx.Client) 
     token = local.tokens.issue_service_token("wksp_ann")
     assert [it["userId"] for it in read(platform, f"/workspaces/{local.workspace_id}/members")] == [local.user.id]
     with local.client(token=token) as api, local.client("data_platform", token) as theirs:
-        assert [it["email"] for it in read(theirs, f"/workspaces/{workspace.id}/members")] == [ann.email]
+        assert [it["email"] for it in read(theirs, f"/workspaces/{workspace.id}/members")] == [ann.values["email"]]
         created = made(api.post("/workspaces", json={"displayName": "Ann's second"}))
-    assert local.world.workspaces[created["id"]].hidden["owner"] is ann
+    assert local.world.things("workspaces")[created["id"]].hidden["owner"] is ann
 
 
 def test_a_workspace_shows_itself_and_its_plan(local: Local, api: httpx.Client) -> None:

@@ -3,9 +3,9 @@
 from functools import partial
 
 from prisma_mgmt.sandbox.description import plural
-from prisma_mgmt.sandbox.engine import Call, Resource, answers
-from prisma_mgmt.sandbox.logs import ENDED
-from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
+from prisma_mgmt.sandbox.engine import Call
+from prisma_mgmt.sandbox.logs import ENDED, Logged
+from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 from prisma_mgmt.sandbox.views import Sight
 from prisma_mgmt.sandbox.wire import ApiError, write_cursor
 
@@ -20,7 +20,13 @@ STRENGTH = ("acted_on", "created", "deleted")
 KINDS = {"service_key": "service-tokens", "config_variable": "environment-variables"}
 
 
-class Builds(Resource, kind="builds"):
+class Builds(Logged, kind="builds"):
+    def create(self, call: Call) -> Thing:
+        """Take a report; the same run reported again is the same build."""
+        run = call.fields.get("runIdentity")
+        known = call.world.first("builds", call.workspace, runIdentity=run) if run is not None else None
+        return known or call.create("builds", call.workspace)
+
     def made(self, call: Call, thing: Thing) -> None:
         thing.hidden.update(log=[], resources={})
         for seconds, state, phase, text in STEPS:
@@ -38,8 +44,19 @@ class Builds(Resource, kind="builds"):
         words = f"{state} in {changes['failingStep']}" if "failingStep" in changes else state
         _enter(thing, state, phase, changes.get("errorMessage", words.capitalize()), call.world.clock())
 
+    def report_resource(self, call: Call) -> None:
+        type, id = call.path["resourceType"], call.path["resourceId"]
+        call.find(KINDS.get(type, plural(type)), id)
+        new = {"resourceType": type, "resourceId": id, "action": call.fields["action"], "createdAt": call.world.now()}
+        known = call.it.hidden["resources"].setdefault((type, id), new)
+        known["action"] = max(known["action"], new["action"], key=STRENGTH.index)
+
     def show(self, sight: Sight, thing: Thing) -> Values:
-        return {"gitRepoId": _repository(sight.world, thing), "resources": list(thing.hidden["resources"].values())}
+        """Name the linked repository that the build's run belongs to, and what was reported of it."""
+        number = thing.values.get("runIdentity", {}).get("repositoryId")
+        linked = sight.world.every("source-repositories", thing.parent)
+        repository = next((it.id for it in linked if str(it.values["repoId"]) == number), None)
+        return {"gitRepoId": repository, "resources": list(thing.hidden["resources"].values())}
 
 
 def _enter(build: Thing, state: str, phase: str, text: str, at: float) -> None:
@@ -52,29 +69,3 @@ def _enter(build: Thing, state: str, phase: str, text: str, at: float) -> None:
     level = "error" if state == "failed" else "info"
     head = {"type": "log", "level": level, "source": "runner", "step": phase}
     log.append({**head, "text": text, "cursor": write_cursor(len(log) + 1)})
-
-
-def _repository(world: World, build: Thing) -> str | None:
-    """The linked repository that a build's run belongs to."""
-    number = build.values.get("runIdentity", {}).get("repositoryId")
-    linked = world.every("source-repositories", build.parent)
-    return next((it.id for it in linked if str(it.values["repoId"]) == number), None)
-
-
-@answers("management:builds.create")
-def create(call: Call) -> Thing:
-    """Take a report; the same run reported again is the same build."""
-    run = call.fields.get("runIdentity")
-    known = call.world.first("builds", call.workspace, runIdentity=run) if run is not None else None
-    return known or call.create("builds", call.workspace)
-
-
-@answers("management:builds.report_resource")
-def report_resource(call: Call) -> None:
-    type, id = call.path["resourceType"], call.path["resourceId"]
-    call.find(KINDS.get(type, plural(type)), id)
-    resources, action = call.it.hidden["resources"], call.fields["action"]
-    known = resources.get((type, id))
-    if known is None or STRENGTH.index(known["action"]) < STRENGTH.index(action):
-        created_at = known["createdAt"] if known else call.world.now()
-        resources[type, id] = {"resourceType": type, "resourceId": id, "action": action, "createdAt": created_at}

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from prisma_mgmt.sandbox.engine import Call, Reply, Resource, answers
+from prisma_mgmt.sandbox.engine import Call, Reply, Resource
 from prisma_mgmt.sandbox.schema import is_object
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import ApiError, RefusalError
@@ -25,26 +25,22 @@ class ScmInstallations(Resource, kind="scm-installations"):
             return world.first("repositories", thing, fullName=wanted) is not None
         return super().matches(world, thing, key, wanted)
 
+    def list(self, call: Call) -> Reply:
+        found = call.listed()
+        return Reply(found, beside={} if found else {"hint": "Create an install intent, and visit its installUrl."})
 
-@answers("management:scm_installations.list")
-def list_installations(call: Call) -> Reply:
-    found = call.listed()
-    return Reply(found, beside={} if found else {"hint": "Create an install intent, and visit its installUrl."})
-
-
-@answers("management:scm_installations.create_install_intent")
-def create_intent(call: Call) -> Values:
-    call.refuse_apps()
-    workspace, repository = call.find("workspaces", call.fields["workspaceId"]), call.fields.get("repository")
-    if repository is not None and (repository.count("/") != 1 or not all(repository.split("/"))):
-        raise call.refuse("repository must be owner/name.")
-    intent = call.world.new("install-intents", workspace, {"repository": repository or f"{ACCOUNT}/shop"})
-    call.world.plan(intent.made_at + INTENT_LIFETIME, call.world.put(intent), lambda _: call.world.remove(intent))
-    owner = intent.values["repository"].split("/")[0]
-    named = {} if repository is None else {"accountLogin": owner}
-    linked = call.world.first("scm-installations", workspace, **named)
-    known = {"alreadyLinked": True, "accountLogin": linked.values["accountLogin"]} if linked else {}
-    return {"workspaceId": workspace.id, "installUrl": f"{call.base}/github/install/{intent.id}", **known}
+    def create_install_intent(self, call: Call) -> Values:
+        call.refuse_apps()
+        workspace, repository = call.find("workspaces", call.fields["workspaceId"]), call.fields.get("repository")
+        if repository is not None and (repository.count("/") != 1 or not all(repository.split("/"))):
+            raise call.refuse("repository must be owner/name.")
+        intent = call.world.new("install-intents", workspace, {"repository": repository or f"{ACCOUNT}/shop"})
+        call.world.plan(intent.made_at + INTENT_LIFETIME, call.world.put(intent), lambda _: call.world.remove(intent))
+        owner = intent.values["repository"].split("/")[0]
+        named = {} if repository is None else {"accountLogin": owner}
+        linked = call.world.first("scm-installations", workspace, **named)
+        known = {"alreadyLinked": True, "accountLogin": linked.values["accountLogin"]} if linked else {}
+        return {"workspaceId": workspace.id, "installUrl": f"{call.base}/github/install/{intent.id}", **known}
 
 
 async def install(world: World, _request: Request, intent_id: str) -> Response:
@@ -90,23 +86,23 @@ class SourceRepositories(Resource, kind="source-repositories"):
         return installation
 
 
-@answers("management:github_actions.exchange_token")
-def exchange(call: Call) -> Reply:
-    """Trade a workflow's OIDC token; any well-formed one will do for a repository that is linked."""
-    claims = _claims(call.fields["token"])
-    audience = claims.get("aud")
-    names = {str(claims.get("repository")), str(claims.get("repository_id"))}
-    linked = call.world.things("source-repositories").values()
-    ours = (it for it in linked if names & {it.values["repoFullName"], str(it.values["repoId"])})
-    repository = next(ours, None)
-    if AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
-        raise _unauthorized(f"The token's audience is not {AUDIENCE}, or it is no JSON Web Token.")
-    if repository is None:
-        raise _unauthorized("The token's repository is not linked to a project.")
-    lifetime = min(max(call.fields.get("expiresInSeconds", 1800), SHORTEST), LONGEST)
-    name = f"GitHub Actions: {repository.values['repoFullName']}"
-    values = {"name": name, "expiresAt": call.world.clock() + lifetime}
-    return Reply(call.create("service-tokens", repository.up("workspaces"), values), secrets=True)
+class GithubActions(Resource, kind="github_actions"):
+    def exchange_token(self, call: Call) -> Reply:
+        """Trade a workflow's OIDC token; any well-formed one will do for a repository that is linked."""
+        claims = _claims(call.fields["token"])
+        audience = claims.get("aud")
+        names = {str(claims.get("repository")), str(claims.get("repository_id"))}
+        linked = call.world.things("source-repositories").values()
+        ours = (it for it in linked if names & {it.values["repoFullName"], str(it.values["repoId"])})
+        repository = next(ours, None)
+        if AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
+            raise _unauthorized(f"The token's audience is not {AUDIENCE}, or it is no JSON Web Token.")
+        if repository is None:
+            raise _unauthorized("The token's repository is not linked to a project.")
+        lifetime = min(max(call.fields.get("expiresInSeconds", 1800), SHORTEST), LONGEST)
+        name = f"GitHub Actions: {repository.values['repoFullName']}"
+        values = {"name": name, "expiresAt": call.world.clock() + lifetime}
+        return Reply(call.create("service-tokens", repository.up("workspaces"), values), secrets=True)
 
 
 def _claims(token: str) -> Values:

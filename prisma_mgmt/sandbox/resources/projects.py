@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any, ClassVar
 
-from prisma_mgmt.sandbox.engine import Call, Resource, answers, facts, resource_of
+from prisma_mgmt.sandbox.engine import Call, Resource, facts
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.views import Sight
 from prisma_mgmt.sandbox.wire import ApiError, missing
@@ -14,39 +14,40 @@ NO_GIT_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[/.-]|[/.]$|\.l
 
 
 class Projects(Resource, kind="projects"):
-    defaults: ClassVar[Values] = {"name": "My project", "region": None, "logicalId": None, "createDatabase": True}
+    defaults: ClassVar[Values] = {"name": "My project"}
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("logicalId",),)
 
     def made(self, call: Call, thing: Thing) -> None:
         call.create("branches", thing, {"gitName": "main"})
-        if thing.values["createDatabase"] and call.operation.api != "data_platform":  # which has environments instead
-            region = {"region": thing.values["region"]} if thing.values["region"] else {}
+        wanted = call.operation.api != "data_platform"  # which has environments instead
+        if thing.values.get("createDatabase", wanted):
+            region = {"region": thing.values["region"]} if "region" in thing.values else {}
             call.create("databases", thing, {"name": f"{thing.name} database", "isDefault": True, **region})
 
     def show(self, sight: Sight, thing: Thing) -> Values:
-        shown: Values = {"defaultRegion": thing.values["region"]}
-        if sight.secrets:  # a database in its new project, which it does not name
-            database = sight.world.first("databases", thing)
-            shown["database"] = database and facts(sight, database)
-        return shown
+        database = sight.world.first("databases", thing) if sight.secrets else None
+        shown = database and facts(sight, database)  # as it is in its new project, which it does not name
+        return {"defaultRegion": thing.values.get("region"), "database": shown}
 
-
-@answers("management:projects.transfer")
-def transfer(call: Call) -> None:
-    recipient = call.tokens.grant_of(call.fields["recipientAccessToken"])
-    if recipient is None:
-        raise missing("The workspace of recipientAccessToken")
-    if recipient.workspace_id == call.it.workspace_id:
-        raise ApiError(409, "The project is in that workspace already.")
-    workspace = call.world.workspaces[recipient.workspace_id]
-    resource_of("projects").check_free(call, call.it, call.it.values, workspace)
-    call.it.parent = workspace
-    call.it.values.pop("workspaceId", None)  # which its creation may have named
+    def transfer(self, call: Call) -> None:
+        recipient = call.tokens.grant_of(call.fields["recipientAccessToken"])
+        if recipient is None:
+            raise missing("The workspace of recipientAccessToken")
+        if recipient.workspace_id == call.it.workspace_id:
+            raise ApiError(409, "The project is in that workspace already.")
+        workspace = call.world.things("workspaces")[recipient.workspace_id]
+        self.check_free(call, call.it, call.it.values, workspace)
+        call.it.parent = workspace
+        call.it.values.pop("workspaceId", None)  # which its creation may have named
 
 
 class Branches(Resource, kind="branches"):
-    defaults: ClassVar[Values] = {"isDefault": False}
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("gitName",),)
+
+    def list(self, call: Call) -> Any:
+        if {"gitName", "gitNameContains"} <= set(call.query):
+            raise call.refuse("gitName and gitNameContains cannot go together.")
+        return call.listed()
 
     def prepare(self, call: Call, thing: Thing) -> None:
         if NO_GIT_NAME.search(thing.values["gitName"]):
@@ -55,7 +56,7 @@ class Branches(Resource, kind="branches"):
     def made(self, call: Call, thing: Thing) -> None:
         first = call.world.every("branches", thing.parent) == [thing]
         thing.values["role"] = "production" if first else "preview"
-        if first or thing.values["isDefault"]:
+        if thing.values.setdefault("isDefault", first) or first:
             self._make_default(call.world, thing)
 
     def changed(self, call: Call, thing: Thing, changes: Values) -> None:
@@ -68,33 +69,23 @@ class Branches(Resource, kind="branches"):
             return
         if thing.values["isDefault"] or thing.values["role"] == "production":
             raise ApiError(422, "The default branch and the production branch cannot be deleted.")
-        left = [it for kind in ("services", "databases", "buckets") for it in self._on(call.world, thing, kind)]
+        kinds = ("services", "databases", "buckets")
+        left = [it for kind in kinds for it in call.world.every(kind, branchId=thing.id)]
         if left:
             raise ApiError(409, f"Something lives on this branch: {left[0].id}.", hint="Move or delete it first.")
 
     def gone(self, call: Call, thing: Thing) -> None:
-        for variable in self._on(call.world, thing, "environment-variables"):
+        for variable in call.world.every("environment-variables", branchId=thing.id):
             call.world.remove(variable)
-
-    def _on(self, world: World, branch: Thing, kind: str) -> list[Thing]:
-        return world.every(kind, branchId=branch.id)
 
     def _make_default(self, world: World, branch: Thing) -> None:
         for one in world.every("branches", branch.parent):
             one.values["isDefault"] = one is branch
 
 
-@answers("management:branches.list")
-def list_branches(call: Call) -> list[Thing]:
-    if {"gitName", "gitNameContains"} <= set(call.query):
-        raise call.refuse("gitName and gitNameContains cannot go together.")
-    return call.listed()
-
-
 class Placed(Resource):
     """What services, databases and buckets have in common: each stands on a branch, and may have a logical id there."""
 
-    defaults: ClassVar[Values] = {"logicalId": None}
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("logicalId", "branchId"),)
 
     def prepare(self, call: Call, thing: Thing) -> None:
@@ -133,13 +124,13 @@ class Placed(Resource):
 # The graph of a branch
 
 
-@answers("management:topology.replace")
-def replace(call: Call) -> Thing:
-    graph = {key: sorted(call.fields[key], key=_text) for key in ("nodes", "ports", "edges")}
-    _check(call, graph)
-    content_hash = call.fields.get("contentHash", hashlib.sha256(_text(graph).encode()).hexdigest())
-    call.it.values.update(**graph, contentHash=content_hash, writtenAt=call.world.now())
-    return call.it  # its values tell the graph
+class Topology(Resource, kind="topology"):
+    def replace(self, call: Call) -> Thing:
+        graph = {key: sorted(call.fields[key], key=_text) for key in ("nodes", "ports", "edges")}
+        _check(call, graph)
+        content_hash = call.fields.get("contentHash", hashlib.sha256(_text(graph).encode()).hexdigest())
+        call.it.values.update(**graph, contentHash=content_hash, writtenAt=call.world.now())
+        return call.it  # its values tell the graph
 
 
 def _check(call: Call, graph: dict[str, list[Values]]) -> None:

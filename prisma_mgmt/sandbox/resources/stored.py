@@ -1,10 +1,10 @@
-"""What is little more than stored: buckets and the keys that open them, variables, environments and their keys."""
+"""What is little more than stored: buckets and the keys that open them, variables, and the keys of environments."""
 
 import re
 import secrets
 from typing import ClassVar
 
-from prisma_mgmt.sandbox.engine import Call, Resource, answers
+from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.resources.account import hint
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, new_id
@@ -13,17 +13,15 @@ KEY = re.compile("[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 class Buckets(Placed, kind="buckets"):
-    defaults: ClassVar[Values] = {**Placed.defaults, "providerName": "sandbox", "status": "ready"}
+    defaults: ClassVar[Values] = {"providerName": "sandbox", "status": "ready"}
 
     def made(self, call: Call, thing: Thing) -> None:
         thing.values.setdefault("name", f"bucket-{secrets.token_hex(4)}")
 
-
-@answers("management:buckets.update")
-def update(call: Call) -> Thing:
-    if not call.fields:
-        raise call.refuse("There is nothing to change.")
-    return call.change(call.it)
+    def update(self, call: Call) -> Thing:
+        if not call.fields:
+            raise call.refuse("There is nothing to change.")
+        return call.change(call.it)
 
 
 class Keys(Resource, kind="keys"):
@@ -38,14 +36,13 @@ class Keys(Resource, kind="keys"):
 class EnvironmentVariables(Resource, kind="environment-variables"):
     """One value for each key of a scope, to be written and never read."""
 
-    defaults: ClassVar[Values] = {"branchId": None}
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("key", "class", "branchId"),)
 
     def prepare(self, call: Call, thing: Thing) -> None:
         values = thing.values
         if not KEY.fullmatch(values["key"]):
             raise call.refuse("key is no name for an environment variable.", hint="Use letters, digits and _.")
-        if values["branchId"] is not None:
+        if values.get("branchId") is not None:
             call.find("branches", values["branchId"], inside=thing.holder)
             if values["class"] != "preview":
                 raise call.refuse("branchId goes with the class preview only.")
@@ -55,14 +52,8 @@ class EnvironmentVariables(Resource, kind="environment-variables"):
         changes["valueKid"] = new_id("kid")
 
 
-class Environments(Resource, kind="environments"):
-    """The environments of the Data Platform API."""
-
-    told_once: ClassVar[frozenset[str]] = frozenset({"connectionString"})
-
-
 class ApiKeys(Resource, kind="apikeys"):
-    """The keys of those environments."""
+    """The keys of the Data Platform API's environments."""
 
     def made(self, call: Call, thing: Thing) -> None:
         key = f"key_{secrets.token_urlsafe(24)}"

@@ -1,6 +1,6 @@
 """The sandbox's own routes: the start page, and what programs in other processes ask of the sandbox itself."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -10,7 +10,7 @@ from prisma_mgmt.sandbox import pages
 from prisma_mgmt.sandbox.arguments import check
 from prisma_mgmt.sandbox.door import is_loopback, serves
 from prisma_mgmt.sandbox.faults import FIELDS, Fault
-from prisma_mgmt.sandbox.site import Handler, Site
+from prisma_mgmt.sandbox.site import Route, Site
 from prisma_mgmt.sandbox.wire import ApiError, parse_json, read_body
 
 if TYPE_CHECKING:
@@ -38,22 +38,20 @@ def application(sandbox: "LocalPrisma") -> Site:
         _check_keys(body, required=("seconds",), known=("seconds",))
         sandbox.advance(body["seconds"])
 
-    return Site(
-        {
-            "/": {"GET": start},
-            "/favicon.ico": {"GET": icon},
-            "/_sandbox/requests": {"GET": _asked(lambda _: [one.describe() for one in sandbox.requests])},
-            "/_sandbox/faults": {
-                "GET": _asked(lambda _: [one.describe() for one in sandbox.faults.asked()]),
-                "POST": _asked(add_fault),
-            },
-            "/_sandbox/advance": {"POST": _asked(advance)},
-            "/_sandbox/reset": {"POST": _asked(lambda _: sandbox.reset())},
-        }
-    )
+    site = Site()
+    site.routes = [
+        Route("GET", "/", start),
+        Route("GET", "/favicon.ico", icon),
+        Route("GET", "/_sandbox/requests", _asked(lambda _: [one.describe() for one in sandbox.requests])),
+        Route("GET", "/_sandbox/faults", _asked(lambda _: [one.describe() for one in sandbox.faults.asked()])),
+        Route("POST", "/_sandbox/faults", _asked(add_fault)),
+        Route("POST", "/_sandbox/advance", _asked(advance)),
+        Route("POST", "/_sandbox/reset", _asked(lambda _: sandbox.reset())),
+    ]
+    return site
 
 
-def _asked(action: Callable[[dict[str, Any]], object]) -> Handler:
+def _asked(action: Callable[[dict[str, Any]], object]) -> Callable[[Request], Awaitable[Response]]:
     """Carry out what a program on this machine asks for in JSON."""
 
     async def answer(request: Request) -> Response:

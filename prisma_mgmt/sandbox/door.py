@@ -143,7 +143,7 @@ class Door:
         sites = [self.sites[api]] if prefix else [it for name, it in self.sites.items() if name != OWN]
         found = [it.template_of(method, path.removeprefix(prefix) or "/") for it in sites]
         if not any(it and (prefix or path.startswith("/v1/") or not it.startswith("/v1/")) for it in found):
-            known = [f"{one} {prefix}{it}" for site in sites for one, it in site.routes()]
+            known = [f"{it.method} {prefix}{it.template}" for site in sites for it in site.routes]
             meant = f"{method} /v1{path}" if any(found) else nearest(route, known)
             raise ValueError(f"there is no route {route!r}" + (f"; did you mean {meant!r}?" if meant else ""))
 

@@ -1,16 +1,16 @@
-"""How an operation is carried out: by a handler of its own, or else by what its description says of it."""
+"""How an operation is carried out and answered: by code of its own, or else by what its description says of it."""
 
-from collections.abc import Callable, Iterable, Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from prisma_mgmt.sandbox.description import Description, Operation, plural
-from prisma_mgmt.sandbox.schema import is_list, is_object
-from prisma_mgmt.sandbox.state import Thing, Values, World
+from prisma_mgmt.sandbox.description import Operation, Schema, Schemas, is_list, is_object, plural
+from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
 from prisma_mgmt.sandbox.tokens import Grant, Tokens
-from prisma_mgmt.sandbox.views import MISSING, Sight, head
 from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, read_cursor, write_cursor
 
+MISSING: Any = object()
 RENAMED = {"displayName": "name", "regionId": "region"}  # fields that answers show under another name
 MOMENT = 1.0  # seconds of the clock that things take to become something else
 RESOURCES: dict[str, "Resource"] = {}  # by kind
@@ -49,14 +49,14 @@ class Resource:
     def gone(self, call: "Call", thing: Thing) -> None:
         """See to what a deleted thing leaves behind."""
 
-    def matches(self, world: World, thing: Thing, key: str, wanted: Any) -> bool:
+    def matches(self, call: "Call", thing: Thing, key: str, wanted: Any) -> bool:
         """Tell if a list that is narrowed by a key of the query holds a thing."""
         if key.endswith("Contains"):
             return wanted in thing.values.get(key.removesuffix("Contains"), "")
         holder = thing.up(plural(key.removesuffix("Id")))
         return bool(thing.values.get(key, None if holder is None else holder.id) == wanted)
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
+    def show(self, call: "Call", thing: Thing) -> Values:
         """Say what is to be shown beyond, or instead of, a thing's values."""
         return {}
 
@@ -74,6 +74,13 @@ class Resource:
                     raise self.conflict(call, other, key)
 
 
+_STORED = Resource()
+
+
+def resource_of(thing: Thing) -> Resource:
+    return RESOURCES.get(thing.kind, _STORED)
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer that is not just a value: with secrets in it, a status of its own, or more beside `data`."""
@@ -84,34 +91,22 @@ class Reply:
     beside: Values = field(default_factory=dict[str, Any])
 
 
-_STORED = Resource()
-
-
-def resource_of(kind: str) -> Resource:
-    return RESOURCES.get(kind, _STORED)
-
-
-def facts(sight: Sight, thing: Thing) -> Values:
-    """What there is to say of a thing."""
-    return {**thing.values, **head(sight, thing), **resource_of(thing.kind).show(sight, thing)}
-
-
 @dataclass
 class Call:
     """One authenticated request. It finds only what its token may see; everything else does not exist."""
 
     world: World
     tokens: Tokens
-    description: Description
     operation: Operation
     grant: Grant
     token: str
-    base: str
+    base: str  # the URL that the caller reached this API by
     path: Mapping[str, str]
-    query: Values
     headers: Mapping[str, str]
+    query: Values = field(default_factory=dict[str, Any])
     body: Any = None
     target: Thing | None = None  # the innermost thing that the path names
+    secrets: bool = False  # if the answer tells secrets, which it does of what has just been made
 
     @property
     def it(self) -> Thing:
@@ -127,6 +122,10 @@ class Call:
     def workspace(self) -> Thing:
         return self.find("workspaces", self.grant.workspace_id)
 
+    @property
+    def schemas(self) -> Schemas:
+        return self.operation.description.schemas
+
     def look_up(self) -> None:
         """Find what the path names, outermost first."""
         for parameter, kind in self.operation.lookups:
@@ -135,7 +134,7 @@ class Call:
             try:
                 self.target = self.find(kind, by_value.id if by_value else id, inside=self.target)
             except ApiError:
-                if not self.lists or 404 in self.operation.errors:
+                if not self.operation.lists or 404 in self.operation.errors:
                     raise
                 self.target = None  # the description knows no such refusal: the list is empty
         database = self.target and self.target.up("databases")
@@ -149,7 +148,8 @@ class Call:
         return found
 
     def sees(self, thing: Thing) -> bool:
-        return thing.workspace_id in {None, self.grant.workspace_id}
+        workspace = thing.up("workspaces")
+        return workspace is None or workspace.id == self.grant.workspace_id
 
     def refuse_apps(self) -> None:
         """Refuse what only people and service tokens may do."""
@@ -160,56 +160,48 @@ class Call:
         """A request that does not fit, with the status that this operation has for that."""
         return ApiError(self.operation.refusal, message, hint=hint)
 
-    # What the operations of the description do unless a handler of their own does it
+    # What the operations of the description do unless code of their own does it
 
     def perform(self) -> Any:
         required = {key: self.query[key] for key in self.operation.parameters("query")["required"]}
         for key, value in {**required, **(self.fields if self.operation.body else {})}.items():
-            if self.names(key) and value is not None:
-                self.find(plural(key[:-2]), value)
+            kind = self._named(key)
+            if kind is not None and value is not None:
+                self.find(kind, value)
         return OWN.get(self.operation.id, Call.stored)(self)
 
-    def names(self, key: str) -> bool:
-        """Tell if a key of a request speaks of a thing that has a path of its own."""
-        return key.endswith("Id") and plural(key[:-2]) in self.description.kinds
+    def _named(self, key: str) -> str | None:
+        """The kind of thing that a key of a request names; None if it names nothing that has a path of its own."""
+        kind = plural(key.removesuffix("Id"))
+        return kind if key.endswith("Id") and kind in self.operation.description.kinds else None
 
     def stored(self) -> Any:
         """Carry out an operation by its method and its path alone."""
-        operation, last = self.operation, self.operation.segments[-1]
-        if operation.method == "GET":
-            return self.listed() if self.lists else self.target or MISSING
-        if operation.method == "POST" and not last.startswith("{") and self.description.creates(operation):
-            return Reply(self.create(operation.kind), secrets=True)
-        if self.target is not None and operation.method == "DELETE":
-            return self.delete(self.target)
-        if self.target is not None and operation.method in {"PATCH", "PUT"}:
-            return self.change(self.target)
-        return self.target or MISSING
-
-    @property
-    def lists(self) -> bool:
-        """Tell if the operation lists the things of a kind."""
-        if self.operation.method != "GET" or self.operation.segments[-1].startswith("{"):
-            return False
-        schema = next(iter(self.operation.answers.values())) or {}
-        data = self.description.schemas.resolve(schema.get("properties", {}).get("data", schema))
-        return bool(data.get("type") == "array")
+        if self.operation.lists:
+            return self.listed()
+        if self.operation.creates:
+            return Reply(self.create(self.operation.kind), secrets=True)
+        change = {"DELETE": self.delete, "PATCH": self.change, "PUT": self.change}.get(self.operation.method)
+        if self.target is None or change is None:
+            return self.target or MISSING
+        return change(self.target)
 
     def listed(self) -> list[Thing]:
         """What a list holds: everything that is there and that the query asks for."""
-        inside, kind = self.target if self.operation.lookups else None, self.operation.kind
+        inside = self.target if self.operation.lookups else None
         if self.operation.lookups and inside is None:
             return []
-        found, matches = [it for it in self.world.every(kind, inside) if self.sees(it)], resource_of(kind).matches
-        for key, wanted in self.query.items():
-            if key not in {"cursor", "limit"}:
-                found = [it for it in found if matches(self.world, it, key, wanted)]
-        return found
+        wanted = {key: value for key, value in self.query.items() if key not in {"cursor", "limit"}}
+        return [
+            it
+            for it in self.world.every(self.operation.kind, inside)
+            if self.sees(it) and all(resource_of(it).matches(self, it, *one) for one in wanted.items())
+        ]
 
     def create(self, kind: str, parent: Thing | None = None, values: Values | None = None) -> Thing:
-        its = resource_of(kind)
-        values = {**its.defaults, **_renamed(self.fields if values is None else values)}
-        thing = self.world.new(kind, parent or self.target or self._named_parent(), values)
+        thing = self.world.new(kind, parent or self.target or self._named_parent(), {})
+        its = resource_of(thing)
+        thing.values.update(its.defaults, **_renamed(self.fields if values is None else values))
         its.prepare(self, thing)
         its.check_free(self, thing, thing.values, thing.parent)
         its.made(self, self.world.put(thing))
@@ -219,12 +211,15 @@ class Call:
 
     def _named_parent(self) -> Thing:
         """What a new thing belongs to, by the body: the first thing that it has to name, else a workspace."""
-        required = self.description.schemas.resolve(self.operation.body or {}).get("required", ())
-        key = next((one for one in [*required, "workspaceId"] if self.names(one) and one in self.fields), None)
-        return self.workspace if key is None else self.find(plural(key[:-2]), self.fields[key])
+        required = self.schemas.resolve(self.operation.body or {}).get("required", ())
+        for key in (*required, "workspaceId"):
+            kind = self._named(key)
+            if kind is not None and key in self.fields:
+                return self.find(kind, self.fields[key])
+        return self.workspace
 
     def change(self, thing: Thing) -> Thing:
-        its, changes = resource_of(thing.kind), _renamed(self.fields)
+        its, changes = resource_of(thing), _renamed(self.fields)
         its.changed(self, thing, changes)
         its.check_free(self, thing, {**thing.values, **changes}, thing.parent)
         thing.values.update(changes)
@@ -235,10 +230,119 @@ class Call:
         """Delete a thing with all that it holds, or nothing if any of it may not go."""
         doomed = [thing, *self.world.held(thing)]
         for it in doomed:
-            resource_of(it.kind).leaving(self, it, it is thing)
+            resource_of(it).leaving(self, it, it is thing)
         for it in reversed(doomed):
             self.world.remove(it)
-            resource_of(it.kind).gone(self, it)
+            resource_of(it).gone(self, it)
+
+    # How answers are shown: their schema says which fields there are, the world says what stands in them
+
+    def answer(self, result: Any) -> tuple[int, Any]:
+        """Put what an operation gave into the shape that its description asks for."""
+        reply = result if isinstance(result, Reply) else Reply(result)
+        status, self.secrets = reply.status or next(iter(self.operation.answers)), reply.secrets
+        schema = self.operation.answers.get(status)
+        if schema is None:
+            return status, None
+        value, properties = reply.value, self.schemas.resolve(schema).get("properties", {})
+        if "data" not in properties:
+            return status, self.show(schema, value) if schema else (None if value is MISSING else value)
+        beside: Values = {}
+        if is_list(value) and "pagination" in properties and "pagination" not in reply.beside:
+            value, beside["pagination"] = self._page(value)
+        return status, self.show(schema, {"data": value, **beside, **reply.beside})
+
+    def _page(self, things: list[Thing]) -> tuple[list[Thing], Values]:
+        """Cut one page. A cursor names the last thing's place, so it outlives that thing."""
+        limit = (
+            self.query.get("limit", MAX_LIMIT) if "limit" in self.operation.parameters("query")["properties"] else None
+        )
+        order, cursor, after = (
+            -1 if "newest first" in self.operation.raw["summary"] else 1,
+            self.query.get("cursor"),
+            None,
+        )
+        if cursor is not None:
+            after = read_cursor(cursor)
+            if after is None:
+                raise self.refuse(
+                    "cursor is not one that this API gave out.", "Pass the nextCursor of the page before."
+                )
+        rest = sorted(things, key=lambda it: it.sequence * order)
+        rest = [it for it in rest if after is None or it.sequence * order > after * order]
+        shown = rest[:limit]
+        more = len(rest) > len(shown)
+        return shown, {"nextCursor": write_cursor(shown[-1].sequence) if more else None, "hasMore": more}
+
+    def show(self, schema: Schema, value: Any, name: str = "") -> Any:
+        """Show a value in the shape that a schema asks for; what nobody has said is made up."""
+        schema = self.schemas.resolve(schema)
+        members = self.schemas.members(schema)
+        if members:
+            unclear = value is MISSING or isinstance(value, Thing)
+            member = None if unclear else self.schemas.member(schema, value)
+            return self.show(member or members[0], value, name)
+        if isinstance(value, Thing):
+            facts = self.facts(value)
+            return self._object(schema, lambda key: self._fact(value, facts, key))
+        if is_object(value) and "properties" in schema:
+            return self._object(schema, lambda key: value.get(key, MISSING))
+        if is_list(value) and "items" in schema:
+            return [self.show(schema["items"], item) for item in value]
+        if value is not MISSING and self.schemas.fits(schema, value):
+            return value
+        return self._example(schema, name)
+
+    def facts(self, thing: Thing) -> Values:
+        """What there is to say of a thing."""
+        head = {
+            "id": thing.values.get("id", thing.id),
+            "url": f"{self.base}/v1/{thing.kind}/{thing.id}",
+            "name": thing.name,
+            "createdAt": timestamp(thing.made_at),
+            "updatedAt": timestamp(thing.changed_at),
+        }
+        return {**thing.values, **head, **resource_of(thing).show(self, thing)}
+
+    def _fact(self, thing: Thing, facts: Values, key: str) -> Any:
+        """What is said of a thing under a key, or what holds it, or what it holds."""
+        if key in facts:
+            return facts[key]
+        holder = thing.up(plural(key.removesuffix("Id")))
+        if holder is not None and holder is not thing:
+            return holder.id if key.endswith("Id") else holder
+        return self.world.every(key, thing) if self.world.things(key) else MISSING
+
+    def _object(self, schema: Schema, find: Callable[[str], Any]) -> Values:
+        shown: Values = {}
+        required = schema.get("required", ())
+        for key, inner in schema.get("properties", {}).items():
+            found = find(key)
+            untold = found is MISSING or (found is None and not self.schemas.fits(inner, None))
+            masked = not self.secrets and self.schemas.tells_secret(inner)
+            if key in required or not (untold or masked):
+                shown[key] = self.show(inner, found, key)
+        return shown
+
+    def _example(self, schema: Schema, name: str) -> Any:
+        """Make up a value for a schema."""
+        kinds = schema.get("type", "null")
+        for key in ("const", "default"):
+            if key in schema:
+                return schema[key]
+        if "enum" in schema:
+            return schema["enum"][0]
+        if "null" in kinds:
+            return None
+        if kinds == "object":
+            return self._object(schema, lambda _: MISSING)
+        made: Values = {"array": [], "boolean": False, "integer": 0, "number": 0}
+        return self._text(schema.get("format", name)) if kinds == "string" else made.get(kinds)
+
+    def _text(self, format: str) -> str:
+        now, secret = self.world.now(), f"sk_{secrets.token_urlsafe(24)}"
+        made = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "id": new_id("id")}
+        return {**made, "email": "someone@sandbox.invalid"}.get(format, format)
 
 
 def demand(thing: Thing, *statuses: str, hint: str | None = None) -> None:
@@ -250,37 +354,3 @@ def demand(thing: Thing, *statuses: str, hint: str | None = None) -> None:
 
 def _renamed(fields: Values) -> Values:
     return {RENAMED.get(key, key): value for key, value in fields.items()}
-
-
-def envelope(call: Call, result: Any) -> tuple[int, Any]:
-    """Put what an operation gave into the shape that its description asks for."""
-    reply = result if isinstance(result, Reply) else Reply(result)
-    status = reply.status or next(iter(call.operation.answers))
-    schema = call.operation.answers.get(status)
-    if schema is None:
-        return status, None
-    sight = Sight(call.world, call.operation.api, call.description.schemas, call.base, facts, reply.secrets)
-    value, schema = reply.value, call.description.schemas.resolve(schema)
-    if "data" not in schema.get("properties", {}):
-        return status, sight.show(schema, value) if schema else (None if value is MISSING else value)
-    beside: Values = dict(reply.beside)
-    if is_list(value) and "pagination" in schema["properties"] and "pagination" not in beside:
-        value, pagination = _page(call, value)
-        beside = {"pagination": pagination, **beside}
-    return status, sight.show(schema, {"data": value, **beside})
-
-
-def _page(call: Call, things: Iterable[Thing]) -> tuple[list[Thing], Values]:
-    """Cut one page. A cursor names the last thing's place, so it outlives that thing."""
-    limit = call.query.get("limit", MAX_LIMIT) if "limit" in call.operation.parameters("query")["properties"] else None
-    newest_first, after = call.operation.newest_first, None
-    if call.query.get("cursor") is not None:
-        after = read_cursor(call.query["cursor"])
-        if after is None:
-            raise call.refuse("cursor is not one that this API gave out.", "Pass the nextCursor of the page before.")
-    rest = sorted(things, key=lambda it: it.sequence, reverse=newest_first)
-    if after is not None:
-        rest = [it for it in rest if (it.sequence < after if newest_first else it.sequence > after)]
-    shown = rest[:limit]
-    more = len(rest) > len(shown)
-    return shown, {"nextCursor": write_cursor(shown[-1].sequence) if more else None, "hasMore": more}

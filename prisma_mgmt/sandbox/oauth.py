@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from prisma_mgmt.sandbox import pages
-from prisma_mgmt.sandbox.site import Routes, Site
+from prisma_mgmt.sandbox.site import Route, Site
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.tokens import Client, Grant, Tokens
 from prisma_mgmt.sandbox.wire import NO_STORE, ApiError, OAuthError, read_body
@@ -31,13 +31,14 @@ class LoginServer(Site):
     ) -> None:
         self._world, self._tokens, self._clients = world, tokens, clients
         self._auto_approve, self._revocation = auto_approve, revocation
-        routes: Routes = {
-            "/authorize": {"GET": self._authorize, "POST": self._authorize},
-            "/token": {"POST": self._token},
-            DISCOVERY: {"GET": self._discovery},
-            DISCOVERY + "/auth": {"GET": self._discovery},  # where RFC 8414 looks for an issuer with a path
-        }
-        super().__init__({**routes, "/revoke": {"POST": self._revoke}} if revocation else routes)
+        self.routes = [
+            Route("GET", "/authorize", self._authorize),
+            Route("POST", "/authorize", self._authorize),
+            Route("POST", "/token", self._token),
+            Route("GET", DISCOVERY, self._discovery),
+            Route("GET", DISCOVERY + "/auth", self._discovery),  # where RFC 8414 looks for an issuer with a path
+            *([Route("POST", "/revoke", self._revoke)] if revocation else []),
+        ]
 
     def register(self, client_id: str, redirect_uri: str) -> None:
         """Let a client send its users to one more address."""

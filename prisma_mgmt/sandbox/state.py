@@ -60,12 +60,6 @@ class Thing:
         """The nearest of a kind among the thing itself and what holds it."""
         return next((it for it in self.chain() if it.kind == kind), None)
 
-    def above(self, kind: str) -> "Thing":
-        """What of a kind holds the thing, which is known to be held by one."""
-        found = self.up(kind)
-        assert found is not None, f"{self.id} is in none of the {kind}"
-        return found
-
     @property
     def holder(self) -> "Thing":
         assert self.parent is not None, f"nothing holds {self.id}"
@@ -73,11 +67,6 @@ class Thing:
 
     def inside(self, other: "Thing") -> bool:
         return any(it is other for it in self.chain())
-
-    @property
-    def workspace_id(self) -> str | None:
-        workspace = self.up("workspaces")
-        return None if workspace is None else workspace.id
 
 
 class World:

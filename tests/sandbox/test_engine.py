@@ -8,9 +8,8 @@ import pytest
 
 from benchmarks.answers import connection
 from prisma_mgmt.sandbox.api import Application
-from prisma_mgmt.sandbox.description import Description, describe
+from prisma_mgmt.sandbox.description import Description, Schemas, describe
 from prisma_mgmt.sandbox.engine import OWN
-from prisma_mgmt.sandbox.schema import Schemas
 from tests.sandbox.local import APIS, BASE, InProcess, Local, assert_error, made, read
 
 WIDGET = {

@@ -2,7 +2,6 @@
 
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
-from prisma_mgmt.sandbox.views import Sight
 
 REGIONS = {
     "us-east-1": "US East (N. Virginia)",
@@ -51,9 +50,9 @@ class Workspaces(Resource, kind="workspaces"):
         owner = call.workspace.hidden["owner"]  # a service token acts for whoever owns its workspace
         return call.world.create_workspace(call.fields.get("displayName", "My workspace"), owner)
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
+    def show(self, call: Call, thing: Thing) -> Values:
         slug = "-".join("".join(one if one.isalnum() else " " for one in thing.name.lower()).split())
-        subscription = {"planName": "Free", "upgradeUrl": f"{sight.base}/{thing.id}/billing"}
+        subscription = {"planName": "Free", "upgradeUrl": f"{call.base}/{thing.id}/billing"}
         return {"slug": slug or thing.id, "plan": "free", **subscription}
 
 
@@ -79,8 +78,8 @@ class ServiceTokens(Resource, kind="service-tokens"):
 class AgentApprovals(Resource, kind="agent-approvals"):
     """One exists from the start, is granted within a moment and expires after ten minutes."""
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        age, made_at = sight.world.clock() - thing.made_at, thing.made_at
+    def show(self, call: Call, thing: Thing) -> Values:
+        age, made_at = call.world.clock() - thing.made_at, thing.made_at
         decided, expired = age >= MOMENT, age >= APPROVAL_LIFETIME
         return {
             "status": "expired" if expired else "approved" if decided else "pending",

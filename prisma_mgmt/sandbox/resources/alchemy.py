@@ -3,8 +3,8 @@
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
+from prisma_mgmt.sandbox.description import is_object
 from prisma_mgmt.sandbox.engine import Call, Resource
-from prisma_mgmt.sandbox.schema import is_object
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 from prisma_mgmt.sandbox.wire import ApiError
 

@@ -6,7 +6,6 @@ from prisma_mgmt.sandbox.description import plural
 from prisma_mgmt.sandbox.engine import Call
 from prisma_mgmt.sandbox.logs import ENDED, Logged
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
-from prisma_mgmt.sandbox.views import Sight
 from prisma_mgmt.sandbox.wire import ApiError, write_cursor
 
 ONCE = ("projectId", "branchId", "deployedUrl", "applicationTopologyContentHash")
@@ -51,10 +50,10 @@ class Builds(Logged, kind="builds"):
         known = call.it.hidden["resources"].setdefault((type, id), new)
         known["action"] = max(known["action"], new["action"], key=STRENGTH.index)
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
+    def show(self, call: Call, thing: Thing) -> Values:
         """Name the linked repository that the build's run belongs to, and what was reported of it."""
         number = thing.values.get("runIdentity", {}).get("repositoryId")
-        linked = sight.world.every("source-repositories", thing.parent)
+        linked = call.world.every("source-repositories", thing.parent)
         repository = next((it.id for it in linked if str(it.values["repoId"]) == number), None)
         return {"gitRepoId": repository, "resources": list(thing.hidden["resources"].values())}
 

@@ -14,7 +14,6 @@ from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, demand
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
-from prisma_mgmt.sandbox.views import Sight
 from prisma_mgmt.sandbox.wire import ApiError
 
 DAY = 86_400
@@ -25,7 +24,7 @@ ACCELERATE = "accelerate.prisma-sandbox.invalid"
 
 class Databases(Placed, kind="databases"):
     def prepare(self, call: Call, thing: Thing) -> None:
-        values, project = thing.values, thing.above("projects")
+        values, project = thing.values, thing.holder
         default = call.world.first("databases", project, isDefault=True)
         if values.setdefault("isDefault", False) and default is not None:
             raise ApiError(400, f"The project has a default database already: {default.id}.")
@@ -49,8 +48,8 @@ class Databases(Placed, kind="databases"):
     def gone(self, call: Call, thing: Thing) -> None:
         call.world.backing.drop(thing.id)
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        postgres, connections = sight.api == "postgres", sight.world.every("connections", thing)
+    def show(self, call: Call, thing: Thing) -> Values:
+        postgres, connections = call.operation.api == "postgres", call.world.every("connections", thing)
         status, place = thing.values["status"], thing.values["region"]
         shown: Values = {"connections": connections, "region": place if postgres else region(place)}
         shown["status"] = STATUSES[status] if postgres else status
@@ -62,7 +61,7 @@ class Databases(Placed, kind="databases"):
         return shown
 
     def restore(self, call: Call) -> Thing:
-        database = call.it.above("databases")
+        database = call.it.up("databases") or call.it
         named = {"type": "backup", "databaseId": database.id, "backupId": call.it.id}
         source = _source(call, {"source": call.fields.get("source", named)})
         demand(database, "ready", hint="Wait until it is ready.")
@@ -175,8 +174,8 @@ class Connections(Resource, kind="connections"):
             database.values["defaultConnectionId"] = None
         call.world.backing.revoke(database.id, thing.id)
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        plain = sight.api == "postgres" and thing.values["type"] == "direct"
+    def show(self, call: Call, thing: Thing) -> Values:
+        plain = call.operation.api == "postgres" and thing.values["type"] == "direct"
         return {"connectionString": thing.values["endpoints"]["direct" if plain else "accelerate"]["connectionString"]}
 
 

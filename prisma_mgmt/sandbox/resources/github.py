@@ -8,8 +8,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from prisma_mgmt.sandbox.description import is_object
 from prisma_mgmt.sandbox.engine import Call, Reply, Resource
-from prisma_mgmt.sandbox.schema import is_object
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import ApiError, RefusalError
 
@@ -20,10 +20,10 @@ SHORTEST, LONGEST = 60, 3600  # seconds that a workflow's token lives
 
 
 class ScmInstallations(Resource, kind="scm-installations"):
-    def matches(self, world: World, thing: Thing, key: str, wanted: Any) -> bool:
+    def matches(self, call: Call, thing: Thing, key: str, wanted: Any) -> bool:
         if key == "repository":
-            return world.first("repositories", thing, fullName=wanted) is not None
-        return super().matches(world, thing, key, wanted)
+            return call.world.first("repositories", thing, fullName=wanted) is not None
+        return super().matches(call, thing, key, wanted)
 
     def list(self, call: Call) -> Reply:
         found = call.listed()
@@ -43,10 +43,10 @@ class ScmInstallations(Resource, kind="scm-installations"):
         return {"workspaceId": workspace.id, "installUrl": f"{call.base}/github/install/{intent.id}", **known}
 
 
-async def install(world: World, _request: Request, intent_id: str) -> Response:
+async def install(world: World, request: Request) -> Response:
     """Link the account, as its user does at GitHub; the URL works once."""
     with world:
-        intent = world.things("install-intents").get(intent_id)
+        intent = world.things("install-intents").get(request.path_params["intentId"])
         if intent is None:
             raise ApiError(404, "The install URL is unknown, was used before or has expired.")
         world.remove(intent)
@@ -77,7 +77,7 @@ class SourceRepositories(Resource, kind="source-repositories"):
         values.update(told, repoId=number, repoFullName=seen.values["fullName"], installationId=installation.id)
 
     def _installation(self, call: Call, project: Thing, id: str | None) -> Thing:
-        workspace = project.above("workspaces")
+        workspace = project.holder
         if id is not None:
             return call.find("scm-installations", id, inside=workspace)
         installation = call.world.first("scm-installations", workspace)

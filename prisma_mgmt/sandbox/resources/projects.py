@@ -5,9 +5,8 @@ import json
 import re
 from typing import Any, ClassVar
 
-from prisma_mgmt.sandbox.engine import Call, Resource, facts
+from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, World
-from prisma_mgmt.sandbox.views import Sight
 from prisma_mgmt.sandbox.wire import ApiError, missing
 
 NO_GIT_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[/.-]|[/.]$|\.lock$|^@?$|/\.")
@@ -24,18 +23,18 @@ class Projects(Resource, kind="projects"):
             region = {"region": thing.values["region"]} if "region" in thing.values else {}
             call.create("databases", thing, {"name": f"{thing.name} database", "isDefault": True, **region})
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        database = sight.world.first("databases", thing) if sight.secrets else None
-        shown = database and facts(sight, database)  # as it is in its new project, which it does not name
+    def show(self, call: Call, thing: Thing) -> Values:
+        database = call.world.first("databases", thing) if call.secrets else None
+        shown = database and call.facts(database)  # as it is in its new project, which it does not name
         return {"defaultRegion": thing.values.get("region"), "database": shown}
 
     def transfer(self, call: Call) -> None:
         recipient = call.tokens.grant_of(call.fields["recipientAccessToken"])
         if recipient is None:
             raise missing("The workspace of recipientAccessToken")
-        if recipient.workspace_id == call.it.workspace_id:
-            raise ApiError(409, "The project is in that workspace already.")
         workspace = call.world.things("workspaces")[recipient.workspace_id]
+        if workspace is call.it.parent:
+            raise ApiError(409, "The project is in that workspace already.")
         self.check_free(call, call.it, call.it.values, workspace)
         call.it.parent = workspace
         call.it.values.pop("workspaceId", None)  # which its creation may have named
@@ -89,7 +88,7 @@ class Placed(Resource):
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("logicalId", "branchId"),)
 
     def prepare(self, call: Call, thing: Thing) -> None:
-        values, default = thing.values, call.world.first("branches", thing.above("projects"), isDefault=True)
+        values, default = thing.values, call.world.first("branches", thing.parent, isDefault=True)
         given = {key for key in ("branchId", "logicalId") if values.get(key) is not None}
         if values.get("branchGitName") is not None and given:
             raise call.refuse("branchGitName cannot go together with branchId or logicalId.")
@@ -105,20 +104,20 @@ class Placed(Resource):
 
     def _place(self, call: Call, thing: Thing, values: Values, otherwise: str | None) -> None:
         """Find the branch that is asked for by its id or its git name, and make it if need be."""
-        project, git_name = thing.above("projects"), values.pop("branchGitName", None)
+        project, git_name = thing.holder, values.pop("branchGitName", None)
         if git_name is not None:
             known = call.world.first("branches", project, gitName=git_name)
             values["branchId"] = (known or call.create("branches", project, {"gitName": git_name})).id
         elif values.setdefault("branchId", otherwise) is not None:
             call.find("branches", values["branchId"], inside=project)
 
-    def matches(self, world: World, thing: Thing, key: str, wanted: Any) -> bool:
+    def matches(self, call: Call, thing: Thing, key: str, wanted: Any) -> bool:
         branch_id = thing.values["branchId"]
         if key == "branchId" and wanted == "unassigned":
             return branch_id is None
         if key == "branchGitName":
-            return branch_id is not None and world.things("branches")[branch_id].values["gitName"] == wanted
-        return super().matches(world, thing, key, wanted)
+            return branch_id is not None and call.world.things("branches")[branch_id].values["gitName"] == wanted
+        return super().matches(call, thing, key, wanted)
 
 
 # The graph of a branch

@@ -17,7 +17,6 @@ from prisma_mgmt.sandbox.logs import Logged
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
-from prisma_mgmt.sandbox.views import Sight
 from prisma_mgmt.sandbox.wire import ApiError, missing, read_chunks
 
 BUSY = {"starting", "running", "stopping"}
@@ -34,7 +33,7 @@ class Services(Placed, kind="services"):
 
     def prepare(self, call: Call, thing: Thing) -> None:
         super().prepare(call, thing)
-        region = thing.values.setdefault("region", thing.above("projects").values.get("region", DEFAULT_REGION))
+        region = thing.values.setdefault("region", thing.holder.values.get("region", DEFAULT_REGION))
         thing.values["appEndpointDomain"] = f"{thing.id.removeprefix('app_')}.{region}.prisma-sandbox.invalid"
         thing.hidden["promoted"] = None
 
@@ -45,8 +44,8 @@ class Services(Placed, kind="services"):
         told = f"The branch has a service with that {key}: {other.id}."
         return ApiError(409, told, "app:already_exists", existingAppId=other.id, conflict=key, **names)
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        deployments = sight.world.every("deployments", thing)
+    def show(self, call: Call, thing: Thing) -> Values:
+        deployments = call.world.every("deployments", thing)
         latest = deployments[-1].id if deployments else None
         return {"region": region(thing.values["region"]), "latestDeploymentId": latest}
 
@@ -103,7 +102,7 @@ class Deployments(Logged, kind="deployments"):
             raise call.refuse("The service is on no branch.")
         if reuses and service.hidden["promoted"] is None:
             raise call.refuse("Nothing is promoted whose code could be reused.", hint="Leave skipCodeUpload out.")
-        variables = call.world.every("environment-variables", thing.above("projects"))
+        variables = call.world.every("environment-variables", thing.up("projects"))
         seen = (it for it in variables if it.values.get("branchId") in {None, service.values["branchId"]})
         names = sorted(it.values["key"] for it in seen)
         signature = None if reuses else secrets.token_urlsafe(24)
@@ -145,17 +144,18 @@ def _move(world: World, deployment: Thing, first: str, then: str) -> None:
     world.plan(world.clock() + MOMENT, deployment, lambda at: enter(deployment, then, at))
 
 
-async def upload(world: World, request: Request, deployment_id: str) -> Response:
+async def upload(world: World, request: Request) -> Response:
     """Take a deployment's archive; who has the signed URL needs no token. Only its size is kept."""
     with world:
-        deployment = world.things("deployments").get(deployment_id)
+        id = request.path_params["deploymentId"]
+        deployment = world.things("deployments").get(id)
         if deployment is None or deployment.hidden["signature"] is None:
-            raise missing(deployment_id)
+            raise missing(id)
         signature = request.query_params.get("signature", "")
         if not secrets.compare_digest(signature.encode(), deployment.hidden["signature"].encode()):
             raise ApiError(403, "The signature is missing or wrong.")
         demand(deployment, "new")
-    size = await read_chunks(request, MAX_ARCHIVE, len)
+    size = sum([len(chunk) async for chunk in read_chunks(request, MAX_ARCHIVE)])
     if not size:
         raise ApiError(400, "The archive is empty.")
     with world:

@@ -19,8 +19,8 @@ from prisma_mgmt.sandbox.logs import Log, read
 from prisma_mgmt.sandbox.resources.github import install
 from prisma_mgmt.sandbox.resources.services import upload
 from prisma_mgmt.sandbox.site import Route, Site
-from prisma_mgmt.sandbox.state import Values, World
-from prisma_mgmt.sandbox.tokens import SERVICE, Grant, Tokens
+from prisma_mgmt.sandbox.state import Thing, Values, World
+from prisma_mgmt.sandbox.tokens import Tokens
 from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, parse_json, read_body
 
 NDJSON = "application/x-ndjson"
@@ -62,24 +62,22 @@ class Application(Site):
 
     def _call(self, connection: HTTPConnection, operation: Operation) -> Call:
         """Find out who asks, and for what."""
-        grant, token = Grant(SERVICE, ""), ""
-        if operation.raw.get("security") != []:
-            grant, token = self._authenticate(connection)
+        token = None if operation.raw.get("security") == [] else self._authenticate(connection)
         base, path, headers = str(connection.base_url).rstrip("/"), connection.path_params, connection.headers
-        call = Call(self._world, self._tokens, operation, grant, token, base, path, headers)
-        if token:
+        call = Call(self._world, self._tokens, operation, token, base, path, headers)
+        if token is not None:
             call.look_up()
         call.query = read_parameters(call, connection.url.query)
         return call
 
-    def _authenticate(self, connection: HTTPConnection) -> tuple[Grant, str]:
+    def _authenticate(self, connection: HTTPConnection) -> Thing:
         self._world.counts["api"] += 1
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        grant = self._tokens.grant_of(token) if scheme.lower() == "bearer" else None
-        if grant is None:
+        bearer = self._tokens.bearer(token) if scheme.lower() == "bearer" else None
+        if bearer is None:
             self._world.counts["unauthenticated"] += 1
             raise ApiError(401, "The access token is missing, unknown or expired.")
-        return grant, token
+        return bearer
 
     async def follow(self, socket: WebSocket) -> None:
         """Send a log as messages, one a record, until it is over or the other side leaves."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from prisma_mgmt.sandbox.description import Operation, Schema, Schemas, is_list, is_object, plural
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
-from prisma_mgmt.sandbox.tokens import Grant, Tokens
+from prisma_mgmt.sandbox.tokens import Tokens
 from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, read_cursor, write_cursor
 
 MISSING: Any = object()
@@ -98,8 +98,7 @@ class Call:
     world: World
     tokens: Tokens
     operation: Operation
-    grant: Grant
-    token: str
+    token: Thing | None  # None for an operation that needs none
     base: str  # the URL that the caller reached this API by
     path: Mapping[str, str]
     headers: Mapping[str, str]
@@ -119,8 +118,14 @@ class Call:
         return self.body if is_object(self.body) else {}
 
     @property
+    def bearer(self) -> Thing:
+        assert self.token is not None, f"{self.operation.template} needs no token"
+        return self.token
+
+    @property
     def workspace(self) -> Thing:
-        return self.find("workspaces", self.grant.workspace_id)
+        *_, outermost = self.bearer.chain()
+        return outermost
 
     @property
     def schemas(self) -> Schemas:
@@ -149,11 +154,11 @@ class Call:
 
     def sees(self, thing: Thing) -> bool:
         workspace = thing.up("workspaces")
-        return workspace is None or workspace.id == self.grant.workspace_id
+        return workspace is None or workspace is self.workspace
 
     def refuse_apps(self) -> None:
         """Refuse what only people and service tokens may do."""
-        if self.grant.user_id is not None:
+        if self.bearer.up("logins") is not None:
             raise ApiError(403, "An integration may not do that.", hint="Use a service token.")
 
     def refuse(self, message: str, hint: str | None = None) -> ApiError:

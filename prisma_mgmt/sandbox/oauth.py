@@ -12,13 +12,11 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from prisma_mgmt.sandbox import pages
 from prisma_mgmt.sandbox.site import Route, Site
 from prisma_mgmt.sandbox.state import Thing, Values, World
-from prisma_mgmt.sandbox.tokens import Client, Grant, Tokens
+from prisma_mgmt.sandbox.tokens import Client, Tokens
 from prisma_mgmt.sandbox.wire import NO_STORE, ApiError, OAuthError, read_body
 
 SCOPES = ("workspace:admin", "offline_access")
 DISCOVERY = "/.well-known/oauth-authorization-server"
-
-Account = tuple[Thing, Thing]  # a user and a workspace of theirs
 
 
 class LoginServer(Site):
@@ -50,16 +48,18 @@ class LoginServer(Site):
         """The callback URL that a user gets who says yes at a login URL, without a browser."""
         with self._world:
             asked = _unique(urlsplit(login_url).query)
-            accounts = [one for one in self.accounts() if user_name in {None, one[0].name, one[0].id}]
-            if not accounts:
+            found = (key for key, (user, _) in self.accounts().items() if user_name in {None, user.name, user.id})
+            account = next(found, None)
+            if account is None:
                 names = ", ".join(one.name for one in self._world.every("users"))
                 raise ValueError(f"the sandbox has no user {user_name!r}; there are {names}")
-            return self._approve(self._clients[asked["client_id"]], asked, accounts[0])
+            decision = {"decision": "approve", "account": account}
+            return self._decide(self._clients[asked["client_id"]], asked, decision).headers["location"]
 
-    def accounts(self) -> list[Account]:
-        """Every user with every workspace that is theirs."""
+    def accounts(self) -> dict[str, tuple[Thing, Thing]]:
+        """Every user with every workspace that is theirs, as forms name them."""
         workspaces = self._world.every("workspaces")
-        return [(user, it) for user in self._world.every("users") for it in workspaces if it.hidden["owner"] is user]
+        return {f"{it.hidden['owner'].id} {it.id}": (it.hidden["owner"], it) for it in workspaces}
 
     async def _discovery(self, _request: Request) -> Response:
         issuer = self._tokens.issuer
@@ -97,27 +97,21 @@ class LoginServer(Site):
                 return RedirectResponse(self._callback(asked, error.body), 303, pages.HEADERS)
 
     def _decide(self, client: Client, asked: Mapping[str, str], decision: Mapping[str, str]) -> Response:
-        scope = _check_request(client, asked)
-        accounts = {f"{user.id} {one.id}": (user, one) for user, one in self.accounts()}
-        hint = asked.get("login_hint")
+        scope, accounts, hint = _check_request(client, asked), self.accounts(), asked.get("login_hint")
         hinted = (key for key, (user, _) in accounts.items() if hint in {user.name, user.values["email"], user.id})
         chosen = next(hinted, next(iter(accounts), ""))
-        if self._auto_approve:
-            decision = {"decision": "approve"}
+        decision = decision or ({"decision": "approve"} if self._auto_approve else {})
         if not decision:
-            shown = [(key, user.name, f"{one.name} ({user.values['email']})") for key, (user, one) in accounts.items()]
+            shown = [(key, user.name, f"{it.name} ({user.values['email']})") for key, (user, it) in accounts.items()]
             return pages.consent(client.name, scope, shown, chosen)
         account = accounts.get(decision.get("account", chosen))
         if decision.get("decision") != "approve" or account is None:
             denial = OAuthError(400, "The user said no.", "access_denied")
             return pages.denied(self._callback(asked, denial.body))
-        return RedirectResponse(self._approve(client, asked, account), 303, pages.HEADERS)
-
-    def _approve(self, client: Client, asked: Mapping[str, str], account: Account) -> str:
         user, workspace = account
-        scope, challenge = _check_request(client, asked), asked.get("code_challenge")
-        grant = Grant(client, workspace.id, scope, user.id, asked["redirect_uri"], challenge)
-        return self._callback(asked, {"code": self._tokens.issue_code(grant)})
+        uri, challenge = asked["redirect_uri"], asked.get("code_challenge")
+        code = self._tokens.issue_code(client, workspace, user, scope, uri, challenge)
+        return RedirectResponse(self._callback(asked, {"code": code}), 303, pages.HEADERS)
 
     def _callback(self, asked: Mapping[str, str], answer: Mapping[str, str]) -> str:
         state = {"state": asked["state"]} if "state" in asked else {}

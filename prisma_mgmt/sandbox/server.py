@@ -168,14 +168,14 @@ class LocalPrisma:
     def service_token(self, token: str) -> None:
         check(re.fullmatch("[!-~]+", token) is not None, "a service token is of visible ASCII characters", token)
         with self._world:
-            self._tokens.forget("service", self._service_token)
+            self._world.remove(self._world.things("access-tokens")[self._service_token])
             self._service_token = self._tokens.issue_service_token(self.workspace_id, token)
 
     @property
     def users(self) -> list[tuple[str, str]]:
         """Who may log in: the name of each user, and of a workspace of theirs."""
         with self._world:
-            return [(user.name, one.name) for user, one in self._login.accounts()]
+            return [(user.name, one.name) for user, one in self._login.accounts().values()]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -256,12 +256,12 @@ class LocalPrisma:
     def expire_access_tokens(self) -> None:
         """Answer 401 to every access token that a login or refresh has given so far."""
         with self._world:
-            self._tokens.forget("access")
+            self._tokens.forget("access-tokens")
 
     def revoke_refresh_tokens(self) -> None:
         """Refuse every refresh token given so far; access tokens live on."""
         with self._world:
-            self._tokens.forget("refresh")
+            self._tokens.forget("refresh-tokens")
 
     def reset(self) -> None:
         """Forget everything that was made and asked; URLs, users, workspaces and the service token stay."""

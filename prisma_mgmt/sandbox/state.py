@@ -142,17 +142,9 @@ class World:
         """Everything that a thing holds."""
         return [it for kind in list(self._things) for it in self.every(kind, by)]
 
-    def new(
-        self,
-        kind: str,
-        parent: Thing | None,
-        values: Values | None = None,
-        *,
-        id: str | None = None,
-        at: float | None = None,
-    ) -> Thing:
+    def new(self, kind: str, parent: Thing | None, values: Values | None = None, *, id: str | None = None) -> Thing:
         """Make a thing that is not there yet; see put."""
-        made_at = self.clock() if at is None else at
+        made_at = self.clock()
         id = id or new_id(PREFIXES.get(kind, kind.rstrip("s")))
         return Thing(kind, id, next(self._sequence), made_at, made_at, parent, values or {})
 
@@ -160,9 +152,10 @@ class World:
         self._things[thing.kind][thing.id] = thing
         return thing
 
-    def remove(self, thing: Thing) -> None:
-        """Remove a thing alone; the caller removes what it holds."""
-        self._things[thing.kind].pop(thing.id, None)
+    def remove(self, thing: Thing, *, whole: bool = False) -> None:
+        """Remove a thing alone, or the whole of it with what it holds."""
+        for it in (thing, *self.held(thing)) if whole else (thing,):
+            self._things[it.kind].pop(it.id, None)
 
     # Users, workspaces, and the apps let into them
 
@@ -177,17 +170,15 @@ class World:
         self.put(self.new("members", workspace, member))
         return self.put(workspace)
 
-    def let_in(
-        self, client_id: str, client_name: str, workspace_id: str, scopes: list[str], user_id: str | None = None
-    ) -> None:
-        """Record that an app was let into a workspace; a second login of the same app is the same integration."""
-        workspace, users = self.things("workspaces")[workspace_id], self.things("users")
-        user = users[user_id or next(iter(users))]  # the first one for no id
+    def let_in(self, login: Thing) -> Thing:
+        """Record that a login let an app into a workspace; a second login of the same app is the same integration."""
+        client_id, name, user = login.values["clientId"], login.name, login.hidden["user"]
+        workspace, scopes = login.up("workspaces"), login.values["scope"].split()
         known = self.first("integrations", workspace, clientId=client_id)
-        if known is not None:
-            known.values["scopes"] = scopes
-            return
-        values: Values = {"name": client_name, "clientId": client_id, "scopes": scopes, "provider": "oauth"}
-        values["client"] = {"id": client_id, "name": client_name, "createdAt": self.now()}
-        values["createdByUser"] = {"id": user.id, "email": user.values["email"], "displayName": user.name}
-        self.put(self.new("integrations", workspace, values))
+        if known is None:
+            values: Values = {"name": name, "clientId": client_id, "provider": "oauth"}
+            values["client"] = {"id": client_id, "name": name, "createdAt": self.now()}
+            values["createdByUser"] = {"id": user.id, "email": user.values["email"], "displayName": user.name}
+            known = self.put(self.new("integrations", workspace, values))
+        known.values["scopes"] = scopes
+        return known

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
-from prisma_mgmt.sandbox.state import Values, World
+from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import OAuthError
 
 CODE_LIFETIME = 60.0
@@ -17,7 +17,6 @@ REFRESH_TOKEN_LIFETIME = 90 * 24 * 3600.0
 REUSE_GRACE = 10.0
 
 Personality = Literal["strict", "grace"]
-Kind = Literal["code", "access", "refresh", "service"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,133 +27,113 @@ class Client:
     secret: str | None = None
 
 
-SERVICE = Client("", "Sandbox service token", ())  # stands for whoever has a service token
-
-
-@dataclass(slots=True, eq=False)
-class Grant:
-    """What a user allowed an app at one login, or a service token may; revoked, it takes its tokens along."""
-
-    client: Client
-    workspace_id: str
-    scope: str = ""
-    user_id: str | None = None  # None for a service token
-    redirect_uri: str = ""
-    challenge: str | None = None  # of PKCE
-    revoked: bool = False
-
-
-@dataclass(slots=True)
-class Token:
-    """What a grant gave, and what ends with it."""
-
-    kind: Kind
-    grant: Grant
-    expires_at: float
-    used_at: float | None = None
-    reused: bool = False
-
-
 class Tokens:
-    """Every code and token given out. Callers hold the world's lock."""
+    """The codes and tokens that were given out. Callers hold the world's lock.
+
+    They are things of the world, and so is the login that they come from: a workspace holds what it let in, that holds
+    logins, and a login holds its tokens. Whatever goes takes them along.
+    """
 
     def __init__(self, world: World, personality: Personality, lifetime: float) -> None:
         self.issuer = ""
-        self._given: dict[str, Token] = {}
         self._world, self._personality, self._lifetime = world, personality, lifetime
         self._key = secrets.token_bytes(32)
 
-    def grant_of(self, token: str) -> Grant | None:
-        """What an access token or a service token stands for; None if it is unknown, revoked or expired."""
-        found = self._given.get(token)
-        if found is None or found.kind not in {"access", "service"}:
-            return None
-        return None if found.grant.revoked or found.expires_at <= self._world.clock() else found.grant
+    def bearer(self, token: str) -> Thing | None:
+        """An access token or a service token; None if it is unknown, revoked or expired."""
+        found = self._world.things("access-tokens").get(token)
+        return None if found is None or self._over(found) else found
 
-    def forget(self, kind: Kind, token: str | None = None) -> None:
-        """Let a token of a kind, or all of them, be unknown from now on."""
-        gone = [text for text, it in self._given.items() if it.kind == kind and token in {None, text}]
-        for text in gone:
-            del self._given[text]
+    def forget(self, kind: str) -> None:
+        """Let all tokens of a kind be unknown that came from a login."""
+        for it in self._world.every(kind):
+            if it.up("logins") is not None:
+                self._world.remove(it)
 
     def issue_service_token(
-        self, workspace_id: str, token: str | None = None, *, expires_at: float | None = None
+        self, workspace_id: str, token: str | None = None, *, holder: Thing | None = None, until: float | None = None
     ) -> str:
-        """Give a service token; `token` is one that is to be good for the workspace."""
+        """Give a service token; `token` is one that is to be good for the workspace, `holder` what it goes with."""
+        holder = holder or self._world.things("workspaces")[workspace_id]
         token = token or self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
-        return self._give("service", token, Grant(SERVICE, workspace_id), expires_at or float("inf"))
+        return self._give("access-tokens", holder, token, until or float("inf"))
 
-    def issue_code(self, grant: Grant) -> str:
-        return self._give("code", secrets.token_urlsafe(32), grant, self._world.clock() + CODE_LIFETIME)
+    def issue_code(
+        self, client: Client, workspace: Thing, user: Thing, scope: str, redirect_uri: str, challenge: str | None
+    ) -> str:
+        login: Values = {"clientId": client.id, "name": client.name, "scope": scope, "redirectUri": redirect_uri}
+        made = self._world.put(self._world.new("logins", workspace, {**login, "challenge": challenge}))
+        made.hidden["user"] = user
+        return self._give("codes", made, secrets.token_urlsafe(32), self._world.clock() + CODE_LIFETIME)
 
     def redeem(self, client: Client, code: str, redirect_uri: str, verifier: str | None) -> Values:
         """Exchange a code. It can be tried once; a second try takes back what the first one gave."""
-        found = self._find("code", client, code)
-        if found.used_at is not None:
-            found.grant.revoked = True
+        found = self._find("codes", client, code)
+        login = found.holder
+        if "used_at" in found.hidden:
+            self._world.remove(login, whole=True)
             raise _invalid("The code was used before.")
-        found.used_at = self._world.clock()
-        if found.expires_at <= found.used_at:
+        found.hidden["used_at"] = self._world.clock()
+        if self._over(found):
             raise _invalid("The code has expired.")
-        grant = found.grant
-        if grant.redirect_uri != redirect_uri:
+        if login.values["redirectUri"] != redirect_uri:
             raise _invalid("redirect_uri is not the one that the code was asked for with.")
-        if grant.challenge != (None if verifier is None else s256(verifier)):
+        if login.values["challenge"] != (None if verifier is None else s256(verifier)):
             raise _invalid("code_verifier does not match the challenge.")
-        self._world.let_in(client.id, client.name, grant.workspace_id, grant.scope.split(), grant.user_id)
-        return self._issue(grant)
+        login.parent = self._world.let_in(login)
+        return self._issue(login)
 
     def refresh(self, client: Client, refresh_token: str) -> Values:
         """Exchange a refresh token for a new pair; what a second use of it does is the server's personality."""
-        now, token = self._world.clock(), self._find("refresh", client, refresh_token)
-        if token.grant.revoked or token.expires_at <= now:
-            raise _invalid("The refresh token was revoked or has expired.")
-        if token.used_at is None:
-            token.used_at = now
+        now, token = self._world.clock(), self._find("refresh-tokens", client, refresh_token)
+        if self._over(token):
+            raise _invalid("The refresh token has expired.")
+        if "used_at" not in token.hidden:
+            token.hidden["used_at"] = now
         elif self._personality == "strict":
-            token.grant.revoked = True
+            self._world.remove(token.holder, whole=True)
             raise _invalid("The refresh token was used before; everything that came from this login is revoked.")
-        elif token.reused or now - token.used_at > REUSE_GRACE:
+        elif "reused" in token.hidden or now - token.hidden["used_at"] > REUSE_GRACE:
             raise _invalid("The refresh token was used before.")
         else:
-            token.reused = True
-        return self._issue(token.grant)
+            token.hidden["reused"] = True
+        return self._issue(token.holder)
 
     def revoke(self, client: Client, token: str) -> None:
         """Revoke the login that a token came from (RFC 7009); an unknown token is no error."""
-        found = self._given.get(token)
-        if found is not None and found.kind != "code" and found.grant.client.id == client.id:
-            found.grant.revoked = True
+        for kind in ("access-tokens", "refresh-tokens"):
+            found = self._world.things(kind).get(token)
+            login = found and found.up("logins")
+            if login is not None and login.values["clientId"] == client.id:
+                self._world.remove(login, whole=True)
 
-    def revoke_app(self, client_id: str, workspace_id: str) -> None:
-        for it in self._given.values():
-            if it.kind != "code" and (it.grant.client.id, it.grant.workspace_id) == (client_id, workspace_id):
-                it.grant.revoked = True
-
-    def _find(self, kind: Kind, client: Client, token: str) -> Token:
-        found = self._given.get(token)
-        if found is None or found.kind != kind or found.grant.client.id != client.id:
-            raise _invalid(f"The {'code' if kind == 'code' else 'refresh token'} is unknown.")
+    def _find(self, kind: str, client: Client, token: str) -> Thing:
+        found = self._world.things(kind).get(token)
+        if found is None or found.holder.values["clientId"] != client.id:
+            raise _invalid("The code or token is unknown, or was revoked.")
         return found
 
-    def _issue(self, grant: Grant) -> Values:
-        now = self._world.clock()
-        claims = {"sub": grant.user_id, "workspace_id": grant.workspace_id, "client_id": grant.client.id}
-        access_token = self._jwt({**claims, "scope": grant.scope, "exp": int(now + self._lifetime)})
+    def _issue(self, login: Thing) -> Values:
+        now, scope, workspace = self._world.clock(), login.values["scope"], login.up("workspaces")
+        claims = {"sub": login.hidden["user"].id, "client_id": login.values["clientId"], "scope": scope}
+        claims |= {"workspace_id": workspace and workspace.id, "exp": int(now + self._lifetime)}
         answer: Values = {
-            "access_token": self._give("access", access_token, grant, now + self._lifetime),
+            "access_token": self._give("access-tokens", login, self._jwt(claims), now + self._lifetime),
             "token_type": "Bearer",
             "expires_in": int(self._lifetime),
-            "scope": grant.scope,
+            "scope": scope,
         }
-        if "offline_access" in grant.scope.split():
-            refresh_token, end = secrets.token_urlsafe(32), now + REFRESH_TOKEN_LIFETIME
-            answer["refresh_token"] = self._give("refresh", refresh_token, grant, end)
+        if "offline_access" in scope.split():
+            token, end = secrets.token_urlsafe(32), now + REFRESH_TOKEN_LIFETIME
+            answer["refresh_token"] = self._give("refresh-tokens", login, token, end)
         return answer
 
-    def _give(self, kind: Kind, token: str, grant: Grant, expires_at: float) -> str:
-        self._given[token] = Token(kind, grant, expires_at)
+    def _give(self, kind: str, holder: Thing, token: str, until: float) -> str:
+        self._world.put(self._world.new(kind, holder, id=token)).hidden["until"] = until
         return token
+
+    def _over(self, token: Thing) -> bool:
+        return bool(token.hidden["until"] <= self._world.clock())
 
     def _jwt(self, claims: Values) -> str:
         """Sign claims as an HS256 JSON Web Token."""

@@ -38,10 +38,13 @@ class Regions(Resource, kind="regions"):
 
 class Me(Resource, kind="me"):
     def get(self, call: Call) -> Values:
-        user = call.world.things("users").get(call.grant.user_id or "")
-        own = call.world.first("service-tokens", call.workspace, value=call.token) or call.grant.client
-        credential = {"type": "oauth" if user else "service_token", "id": own.id or None, "name": own.name}
-        return {"user": user, "workspace": call.workspace, "credential": credential}
+        login, app, own = (call.bearer.up(kind) for kind in ("logins", "integrations", "service-tokens"))
+        if app is not None:
+            credential = {"type": "oauth", "id": app.values["clientId"], "name": app.name}
+        else:
+            told = ("Sandbox service token", None) if own is None else (own.name, own.id)
+            credential = {"type": "service_token", "name": told[0], "id": told[1]}
+        return {"user": login.hidden["user"] if login else None, "workspace": call.workspace, "credential": credential}
 
 
 class Workspaces(Resource, kind="workspaces"):
@@ -56,23 +59,13 @@ class Workspaces(Resource, kind="workspaces"):
         return {"slug": slug or thing.id, "plan": "free", **subscription}
 
 
-class Integrations(Resource, kind="integrations"):
-    """What a login leaves behind."""
-
-    def gone(self, call: Call, thing: Thing) -> None:
-        call.tokens.revoke_app(thing.values["clientId"], thing.holder.id)
-
-
 class ServiceTokens(Resource, kind="service-tokens"):
     """Tokens as people make them and as GitHub's workflows get them; the latter expire."""
 
     def made(self, call: Call, thing: Thing) -> None:
-        expires_at = thing.values.get("expiresAt")
-        value = call.tokens.issue_service_token(thing.holder.id, expires_at=expires_at)
-        thing.values.update(value=value, valueHint=hint(value), expiresAt=expires_at and timestamp(expires_at))
-
-    def gone(self, call: Call, thing: Thing) -> None:
-        call.tokens.forget("service", thing.values["value"])
+        until = thing.values.get("expiresAt")
+        value = call.tokens.issue_service_token(thing.holder.id, holder=thing, until=until)
+        thing.values.update(value=value, valueHint=hint(value), expiresAt=until and timestamp(until))
 
 
 class AgentApprovals(Resource, kind="agent-approvals"):

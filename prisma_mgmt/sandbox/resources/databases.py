@@ -141,7 +141,9 @@ class Backups(Resource, kind="backups"):
 def _plan_backup(world: World, database: Thing, day: float) -> None:
     def back_up(at: float) -> None:
         values = {"type": "automatic", "backupType": "incremental"}
-        _back_up(world, world.put(world.new("backups", database, values, at=at)), at)
+        backup = world.put(world.new("backups", database, values))
+        backup.made_at = backup.changed_at = at
+        _back_up(world, backup, at)
         missed = (world.clock() - at) // DAY  # of which only the last are still kept
         _plan_backup(world, database, at + max(1, missed - RETENTION) * DAY)
 

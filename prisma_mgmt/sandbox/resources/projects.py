@@ -29,10 +29,10 @@ class Projects(Resource, kind="projects"):
         return {"defaultRegion": thing.values.get("region"), "database": shown}
 
     def transfer(self, call: Call) -> None:
-        recipient = call.tokens.grant_of(call.fields["recipientAccessToken"])
+        recipient = call.tokens.bearer(call.fields["recipientAccessToken"])
         if recipient is None:
             raise missing("The workspace of recipientAccessToken")
-        workspace = call.world.things("workspaces")[recipient.workspace_id]
+        workspace = recipient.up("workspaces")
         if workspace is call.it.parent:
             raise ApiError(409, "The project is in that workspace already.")
         self.check_free(call, call.it, call.it.values, workspace)

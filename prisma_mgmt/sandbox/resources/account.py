@@ -1,5 +1,7 @@
 """Workspaces and who may enter them, regions, approvals, and whom a token stands for."""
 
+import secrets
+
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 
@@ -79,3 +81,11 @@ class AgentApprovals(Resource, kind="agent-approvals"):
             "expiresAt": timestamp(made_at + APPROVAL_LIFETIME),
             "decidedAt": timestamp(made_at + MOMENT) if decided else None,
         }
+
+
+class ApiKeys(Resource, kind="apikeys"):
+    """The keys of the Data Platform API's environments."""
+
+    def made(self, call: Call, thing: Thing) -> None:
+        key = f"key_{secrets.token_urlsafe(24)}"
+        thing.values.update(apiKey=key, hint=hint(key))

@@ -1,14 +1,17 @@
-"""Projects, their branches, the graph of a branch, and what it is to stand on one."""
+"""Projects, their branches, what it is to stand on one, the buckets and variables that do, and a branch's graph."""
 
 import hashlib
 import json
 import re
+import secrets
 from typing import Any, ClassVar
 
 from prisma_mgmt.sandbox.engine import Call, Resource
-from prisma_mgmt.sandbox.state import Thing, Values, World
+from prisma_mgmt.sandbox.resources.account import hint
+from prisma_mgmt.sandbox.state import Thing, Values, World, new_id
 from prisma_mgmt.sandbox.wire import ApiError, missing
 
+KEY = re.compile("[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 NO_GIT_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[/.-]|[/.]$|\.lock$|^@?$|/\.")
 
 
@@ -73,10 +76,6 @@ class Branches(Resource, kind="branches"):
         if left:
             raise ApiError(409, f"Something lives on this branch: {left[0].id}.", hint="Move or delete it first.")
 
-    def gone(self, call: Call, thing: Thing) -> None:
-        for variable in call.world.every("environment-variables", branchId=thing.id):
-            call.world.remove(variable)
-
     def _make_default(self, world: World, branch: Thing) -> None:
         for one in world.every("branches", branch.parent):
             one.values["isDefault"] = one is branch
@@ -118,6 +117,46 @@ class Placed(Resource):
         if key == "branchGitName":
             return branch_id is not None and call.world.things("branches")[branch_id].values["gitName"] == wanted
         return super().matches(call, thing, key, wanted)
+
+
+class Buckets(Placed, kind="buckets"):
+    defaults: ClassVar[Values] = {"providerName": "sandbox", "status": "ready"}
+
+    def made(self, call: Call, thing: Thing) -> None:
+        thing.values.setdefault("name", f"bucket-{secrets.token_hex(4)}")
+
+    def update(self, call: Call) -> Thing:
+        if not call.fields:
+            raise call.refuse("There is nothing to change.")
+        return call.change(call.it)
+
+
+class Keys(Resource, kind="keys"):
+    """The keys of a bucket."""
+
+    def made(self, call: Call, thing: Thing) -> None:
+        secret = secrets.token_urlsafe(30)
+        where = {"endpoint": "https://buckets.prisma-sandbox.invalid", "bucketName": thing.holder.name}
+        thing.values.update(secretAccessKey=secret, valueHint=hint(secret), accessKeyId=new_id("AK"), **where)
+
+
+class EnvironmentVariables(Resource, kind="environment-variables"):
+    """One value for each key of a scope, to be written and never read."""
+
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("key", "class", "branchId"),)
+
+    def prepare(self, call: Call, thing: Thing) -> None:
+        values = thing.values
+        if not KEY.fullmatch(values["key"]):
+            raise call.refuse("key is no name for an environment variable.", hint="Use letters, digits and _.")
+        if values.get("branchId") is not None:
+            thing.parent = call.find("branches", values["branchId"], inside=thing.parent)
+            if values["class"] != "preview":
+                raise call.refuse("branchId goes with the class preview only.")
+        self.changed(call, thing, values)
+
+    def changed(self, call: Call, thing: Thing, changes: Values) -> None:
+        changes["valueKid"] = new_id("kid")
 
 
 # The graph of a branch

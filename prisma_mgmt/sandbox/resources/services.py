@@ -186,6 +186,7 @@ class Domains(Resource, kind="domains"):
 
     def retry(self, call: Call) -> Thing:
         demand(call.it, "failed", "pending_dns")
+        call.world.cancel(call.it)
         _verify(call.world, call.it, call.world.clock())
         return call.it
 
@@ -196,11 +197,9 @@ def _enter(domain: Thing, status: str, **more: str) -> None:
 
 def look(call: Call, domain: Thing) -> Thing:
     """Tell of a domain with its records; one that is told for the first time still is pending in this answer."""
-    if "asked_at" not in domain.hidden:
-        domain.hidden["asked_at"] = call.world.clock()
-    elif domain.values["status"] == "pending_dns":
-        _verify(call.world, domain, domain.hidden["asked_at"])
-        call.world.catch_up()
+    if domain.values["status"] == "pending_dns":
+        call.world.cancel(domain)
+        call.world.plan(call.world.clock(), domain, lambda at: _verify(call.world, domain, at))
     return domain
 
 

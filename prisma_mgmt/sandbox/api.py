@@ -1,7 +1,7 @@
 """The three APIs over ASGI: what a request has to pass before its operation is carried out, and what comes back."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
@@ -15,13 +15,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
 from prisma_mgmt.sandbox.description import Description, Operation, Schema, is_object
 from prisma_mgmt.sandbox.engine import Call
-from prisma_mgmt.sandbox.logs import Log, read
 from prisma_mgmt.sandbox.resources.github import install
 from prisma_mgmt.sandbox.resources.services import upload
-from prisma_mgmt.sandbox.site import Route, Site
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.tokens import Tokens
-from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, parse_json, read_body
+from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, Route, Site, missing, parse_json, read_body
 
 NDJSON = "application/x-ndjson"
 NAMES = re.compile(r".*[nN]ame(Contains)?|.*Id|key|hostname|commitSha|stack|stage|token", re.ASCII)
@@ -55,8 +53,8 @@ class Application(Site):
             call = self._call(request, operation)
             call.body = read_fields(call, body)
             result = call.perform()
-            if isinstance(result, Log):
-                return StreamingResponse(_lines(self._world, result), media_type=NDJSON)
+            if hasattr(result, "__aiter__"):  # a log
+                return StreamingResponse(result, media_type=NDJSON)
             status, shown = call.answer(result)
             return Response(status_code=204) if status == 204 else JSONResponse(shown, status)
 
@@ -88,7 +86,9 @@ class Application(Site):
             if operation is None:
                 raise missing(socket.url.path)
             with self._world:
-                log = self._call(socket, operation).perform()
+                call = self._call(socket, operation)
+                call.live = True
+                log = call.perform()
         except ApiError as error:
             if "websocket.http.response" in socket.scope.get("extensions", {}):
                 await socket.send_denial_response(error.response())
@@ -100,8 +100,8 @@ class Application(Site):
 
             async def send() -> None:
                 with suppress(WebSocketDisconnect):
-                    async for line in read(self._world, log, follow=True):
-                        await socket.send_text(line)
+                    async for line in log:
+                        await socket.send_text(line.removesuffix("\n"))
                     await socket.close()
                 tasks.cancel_scope.cancel()
 
@@ -109,11 +109,6 @@ class Application(Site):
             while (await socket.receive())["type"] != "websocket.disconnect":
                 pass
             tasks.cancel_scope.cancel()
-
-
-async def _lines(world: World, log: Log) -> AsyncIterator[str]:
-    async for line in read(world, log):
-        yield f"{line}\n"
 
 
 # What a request says, checked against its operation

@@ -9,13 +9,13 @@ from starlette.responses import JSONResponse, Response
 from prisma_mgmt.sandbox import pages
 from prisma_mgmt.sandbox.arguments import check
 from prisma_mgmt.sandbox.door import is_loopback, serves
-from prisma_mgmt.sandbox.faults import FIELDS, Fault
-from prisma_mgmt.sandbox.site import Route, Site
-from prisma_mgmt.sandbox.wire import ApiError, parse_json, read_body
+from prisma_mgmt.sandbox.faults import Fault
+from prisma_mgmt.sandbox.wire import ApiError, Route, Site, parse_json, read_body
 
 if TYPE_CHECKING:
     from prisma_mgmt.sandbox.server import LocalPrisma
 
+FIELDS = ("route", "kind", "times", "status", "retryAfter", "code", "seconds")
 COUNTS = ("left", "met")  # told of a fault, and not listened to, so that what was told can be asked for again
 _IN_PROCESS = "testclient"  # where Starlette's test client says that it is
 
@@ -30,8 +30,8 @@ def application(sandbox: "LocalPrisma") -> Site:
         return Response(status_code=204)
 
     def add_fault(body: dict[str, Any]) -> object:
-        values = {name: body[key] for key, name in FIELDS.items() if body.get(key) is not None}
-        return sandbox.ask(Fault(**values)).describe()
+        values = {key: body[key] for key in FIELDS if body.get(key) is not None}
+        return sandbox.ask(Fault(retry_after=values.pop("retryAfter", None), **values)).describe()
 
     site = Site()
     site.routes = [

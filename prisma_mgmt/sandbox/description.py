@@ -158,10 +158,6 @@ class Operation:
     beside: Collection[str]  # the methods of its path
 
     @property
-    def api(self) -> str:
-        return self.description.api
-
-    @property
     def id(self) -> str:
         """The name that code of its own is found by; a deprecated operation has that of its successor."""
         return str(self.raw.get("x-replaced-by") or self.raw["operationId"])

@@ -17,9 +17,8 @@ from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from prisma_mgmt.sandbox.faults import Fault, meet, names_of, nearest
-from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked_body, masked_headers, masked_query
-from prisma_mgmt.sandbox.site import Site
-from prisma_mgmt.sandbox.wire import ApiError, read_body
+from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked, masked_body, masked_query
+from prisma_mgmt.sandbox.wire import ApiError, Site, read_body
 
 Teller = Callable[[RecordedRequest], object]
 KEPT = 10_000  # requests; the oldest go first
@@ -104,7 +103,7 @@ class Door:
         method, path, prefix = scope.get("method", "GET"), scope["path"], scope["root_path"]  # a WebSocket is a GET
         below = path.removeprefix(prefix) or "/"
         route = site.template_of(method, below)
-        query, headers = masked_query(scope["query_string"].decode("latin-1")), masked_headers(scope["headers"])
+        query, headers = masked_query(scope["query_string"].decode("latin-1")), masked(dict(Headers(scope=scope)))
         told = RecordedRequest(self._clock(), api, method, path, route, query, headers)
         exchange = Exchange(scope, receive, send, told, self.on_request)
         self.kept.append(exchange)

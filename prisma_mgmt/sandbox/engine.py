@@ -105,6 +105,7 @@ class Call:
     query: Values = field(default_factory=dict[str, Any])
     body: Any = None
     target: Thing | None = None  # the innermost thing that the path names
+    live: bool = False  # if a log is followed for as long as it goes on
     secrets: bool = False  # if the answer tells secrets, which it does of what has just been made
 
     @property
@@ -114,8 +115,8 @@ class Call:
 
     @property
     def fields(self) -> Values:
-        """The body's fields; none if there is no body."""
-        return self.body if is_object(self.body) else {}
+        """The body's fields by the names that answers have for them; none if there is no body."""
+        return {RENAMED.get(key, key): value for key, value in self.body.items()} if is_object(self.body) else {}
 
     @property
     def bearer(self) -> Thing:
@@ -206,7 +207,7 @@ class Call:
     def create(self, kind: str, parent: Thing | None = None, values: Values | None = None) -> Thing:
         thing = self.world.new(kind, parent or self.target or self._named_parent(), {})
         its = resource_of(thing)
-        thing.values.update(its.defaults, **_renamed(self.fields if values is None else values))
+        thing.values.update(its.defaults, **(self.fields if values is None else values))
         its.prepare(self, thing)
         its.check_free(self, thing, thing.values, thing.parent)
         its.made(self, self.world.put(thing))
@@ -224,7 +225,7 @@ class Call:
         return self.workspace
 
     def change(self, thing: Thing) -> Thing:
-        its, changes = resource_of(thing), _renamed(self.fields)
+        its, changes = resource_of(thing), self.fields
         its.changed(self, thing, changes)
         its.check_free(self, thing, {**thing.values, **changes}, thing.parent)
         thing.values.update(changes)
@@ -341,13 +342,11 @@ class Call:
             return None
         if kinds == "object":
             return self._object(schema, lambda _: MISSING)
-        made: Values = {"array": [], "boolean": False, "integer": 0, "number": 0}
-        return self._text(schema.get("format", name)) if kinds == "string" else made.get(kinds)
-
-    def _text(self, format: str) -> str:
         now, secret = self.world.now(), f"sk_{secrets.token_urlsafe(24)}"
-        made = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "id": new_id("id")}
-        return {**made, "email": "someone@sandbox.invalid"}.get(format, format)
+        made: Values = {"array": [], "boolean": False, "integer": 0, "number": 0}
+        texts = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "id": new_id("id")}
+        text = schema.get("format", name)
+        return {**texts, "email": "someone@sandbox.invalid"}.get(text, text) if kinds == "string" else made.get(kinds)
 
 
 def demand(thing: Thing, *statuses: str, hint: str | None = None) -> None:
@@ -355,7 +354,3 @@ def demand(thing: Thing, *statuses: str, hint: str | None = None) -> None:
     status = thing.values["status"]
     if status not in statuses:
         raise ApiError(409, f"{thing.id} is {status}, not {' or '.join(statuses)}.", hint=hint)
-
-
-def _renamed(fields: Values) -> Values:
-    return {RENAMED.get(key, key): value for key, value in fields.items()}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Literal, get_args
 
@@ -40,12 +40,8 @@ class Fault:
 
     def describe(self) -> dict[str, object]:
         """The fault as the control routes show and accept it."""
-        shown = {_JSON_NAMES.get(one.name, one.name): getattr(self, one.name) for one in fields(self)}
+        shown = {**asdict(self), "retryAfter": self.retry_after, "retry_after": None}
         return {key: value for key, value in shown.items() if value is not None}
-
-
-_JSON_NAMES = {"retry_after": "retryAfter"}
-FIELDS = {_JSON_NAMES.get(one.name, one.name): one.name for one in fields(Fault) if one.init}
 
 
 def meet(faults: Sequence[Fault], names: Collection[str]) -> list[Fault]:

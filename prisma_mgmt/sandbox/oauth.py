@@ -1,6 +1,7 @@
 """The login server: authorization code with PKCE, refresh with rotation, discovery (RFC 6749, 7636, 8414, 9207)."""
 
 import hmac
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,10 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from prisma_mgmt.sandbox import pages
-from prisma_mgmt.sandbox.site import Route, Site
-from prisma_mgmt.sandbox.state import Thing, Values, World
+from prisma_mgmt.sandbox.state import Thing, World
 from prisma_mgmt.sandbox.tokens import Client, Tokens
-from prisma_mgmt.sandbox.wire import NO_STORE, ApiError, OAuthError, read_body
+from prisma_mgmt.sandbox.wire import NO_STORE, ApiError, OAuthError, Route, Site, read_body
 
 SCOPES = ("workspace:admin", "offline_access")
 DISCOVERY = "/.well-known/oauth-authorization-server"
@@ -62,20 +62,10 @@ class LoginServer(Site):
         return {f"{it.hidden['owner'].id} {it.id}": (it.hidden["owner"], it) for it in workspaces}
 
     async def _discovery(self, _request: Request) -> Response:
-        issuer = self._tokens.issuer
-        revocation = {"revocation_endpoint": f"{issuer}/revoke"} if self._revocation else {}
-        document: Values = {
-            "issuer": issuer,
-            "authorization_endpoint": f"{issuer}/authorize",
-            "token_endpoint": f"{issuer}/token",
-            "response_types_supported": ["code"],
-            "grant_types_supported": ["authorization_code", "refresh_token"],
-            "code_challenge_methods_supported": ["S256"],
-            "token_endpoint_auth_methods_supported": ["none", "client_secret_post"],
-            "scopes_supported": list(SCOPES),
-            "authorization_response_iss_parameter_supported": True,
-        }
-        return JSONResponse({**document, **revocation})
+        document = json.loads(pages.filled("discovery.json", issuer=self._tokens.issuer))
+        if not self._revocation:
+            del document["revocation_endpoint"]
+        return JSONResponse(document)
 
     async def _authorize(self, request: Request) -> Response:
         try:

@@ -173,7 +173,7 @@ def test_these_operations_have_no_code_of_their_own() -> None:
         api = word if word.endswith(":") else api
         expected.add(api + word)
     operations = [it for api in APIS for it in describe(api).operations]
-    stored = {f"{it.api}:{it.id}" for it in operations if it.id not in OWN}
+    stored = {f"{it.description.api}:{it.id}" for it in operations if it.id not in OWN}
     assert stored == expected - {f"{api}:{api}:" for api in APIS}
     assert set(OWN) <= {it.id for it in operations}, "code of no operation"
 

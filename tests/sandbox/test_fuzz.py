@@ -127,7 +127,7 @@ class Fuzzed(Local):
         leased = operation.parameters("header")["required"]
         if leased and target is not None and choose([True, False]):
             headers[leased[0]], path = self.lease(target, path)
-        return self.clients[operation.api].request(
+        return self.clients[operation.description.api].request(
             operation.method,
             path,
             params=query,
@@ -154,8 +154,8 @@ OPERATIONS = [
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.timeout(600)
 def test_no_request_breaks_an_operation(fuzzed: Fuzzed, operation: Operation) -> None:
-    path = operation.template if operation.api == "management" else operation.template.removeprefix("/v1")
-    strategy = requests_of(operation.api)[operation.method, path]
+    path = operation.template if operation.description.api == "management" else operation.template.removeprefix("/v1")
+    strategy = requests_of(operation.description.api)[operation.method, path]
 
     @settings(
         max_examples=EXAMPLES,
@@ -190,4 +190,4 @@ def assert_sound(operation: Operation, response: httpx.Response) -> None:
         assert 400 <= response.status_code < 500, response.text
         schema, answers = ENVELOPE, [response.json()]
     for answer in answers:
-        assert not [error.message for error in schema_errors(operation.api, schema, answer)], response.text
+        assert not [error.message for error in schema_errors(operation.description.api, schema, answer)], response.text

@@ -1,12 +1,20 @@
-"""Builds: reported by whoever runs them; one that is left alone goes on by itself, until it has succeeded."""
+"""Builds, and the logs that they and deployments keep.
 
+A build is reported by whoever runs it; one that is left alone goes on by itself, until it has succeeded. A log is
+newline-delimited JSON over HTTP, one message a record over a WebSocket, with a terminal record at the end.
+"""
+
+import json
+import time
+from collections.abc import AsyncIterator
 from functools import partial
 
+import anyio
+
 from prisma_mgmt.sandbox.description import plural
-from prisma_mgmt.sandbox.engine import Call
-from prisma_mgmt.sandbox.logs import ENDED, Logged
-from prisma_mgmt.sandbox.state import Thing, Values, timestamp
-from prisma_mgmt.sandbox.wire import ApiError, write_cursor
+from prisma_mgmt.sandbox.engine import Call, Resource
+from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
+from prisma_mgmt.sandbox.wire import ApiError, read_cursor, write_cursor
 
 ONCE = ("projectId", "branchId", "deployedUrl", "applicationTopologyContentHash")
 STEPS = (  # what comes when, in seconds after the report, to a build that is left alone
@@ -17,6 +25,25 @@ STEPS = (  # what comes when, in seconds after the report, to a build that is le
 )
 STRENGTH = ("acted_on", "created", "deleted")
 KINDS = {"service_key": "service-tokens", "config_variable": "environment-variables"}
+PAUSE = 0.05  # seconds between two looks at a log that is followed
+SEGMENT = 600.0  # seconds after which the end of a segment is told, and its reader comes again
+TAIL = 100
+ENDED = {"succeeded", "failed", "cancelled", "stopped"}
+
+
+class Logged(Resource):
+    """What builds and deployments have in common."""
+
+    def logs(self, call: Call) -> AsyncIterator[str]:
+        query, records = call.query, call.it.hidden["log"]
+        place: int | None = 0
+        if "cursor" in query:
+            place = read_cursor(query["cursor"])
+        elif "tail" in call.operation.parameters("query")["properties"] and not query.get("from_start"):
+            place = max(0, len(records) - query.get("tail", TAIL))
+        if place is None:
+            raise ApiError(404, "cursor is not one that this API gave out.")
+        return read(call.world, call.it, place, follow=call.live or query.get("follow", False))
 
 
 class Builds(Logged, kind="builds"):
@@ -68,3 +95,28 @@ def _enter(build: Thing, state: str, phase: str, text: str, at: float) -> None:
     level = "error" if state == "failed" else "info"
     head = {"type": "log", "level": level, "source": "runner", "step": phase}
     log.append({**head, "text": text, "cursor": write_cursor(len(log) + 1)})
+
+
+# Logs
+
+
+async def read(world: World, of: Thing, place: int, *, follow: bool) -> AsyncIterator[str]:
+    """The lines of a log; one that is followed goes on until the log ends or the segment has lasted long enough."""
+    deadline = time.monotonic() + SEGMENT
+    while True:
+        with world:
+            state = of.values.get("state") or of.values["status"]
+            ended, records = state if state in ENDED else None, of.hidden["log"][place:]
+        for record in records:
+            yield json.dumps(record, ensure_ascii=False) + "\n"
+        place += len(records)
+        if ended or not follow or time.monotonic() > deadline:
+            yield json.dumps(_end(ended, place)) + "\n"
+            return
+        await anyio.sleep(PAUSE)
+
+
+def _end(ended: str | None, place: int) -> Values:
+    code, message = (ended, f"The log has ended: {ended}.") if ended else ("segment-end", "There may be more to come.")
+    end = {"kind": "end", "code": code, "message": message, "retryable": not ended}
+    return {"type": "terminal", **end, "cursor": write_cursor(place)}

@@ -49,7 +49,7 @@ class Databases(Placed, kind="databases"):
         call.world.backing.drop(thing.id)
 
     def show(self, call: Call, thing: Thing) -> Values:
-        postgres, connections = call.operation.api == "postgres", call.world.every("connections", thing)
+        postgres, connections = call.operation.description.api == "postgres", call.world.every("connections", thing)
         status, place = thing.values["status"], thing.values["region"]
         shown: Values = {"connections": connections, "region": place if postgres else region(place)}
         shown["status"] = STATUSES[status] if postgres else status
@@ -74,7 +74,7 @@ class Databases(Placed, kind="databases"):
     def list_backups(self, call: Call) -> Reply:
         found, limit = call.listed(), call.query.get("limit", BACKUPS)
         pagination = {"hasMore": len(found) > limit, "limit": limit}
-        shown = found if call.operation.api == "postgres" else found[:limit]
+        shown = found if call.operation.description.api == "postgres" else found[:limit]
         return Reply(shown, beside={"meta": {"backupRetentionDays": RETENTION}, "pagination": pagination})
 
     def usage(self, call: Call) -> Values:
@@ -177,7 +177,7 @@ class Connections(Resource, kind="connections"):
         call.world.backing.revoke(database.id, thing.id)
 
     def show(self, call: Call, thing: Thing) -> Values:
-        plain = call.operation.api == "postgres" and thing.values["type"] == "direct"
+        plain = call.operation.description.api == "postgres" and thing.values["type"] == "direct"
         return {"connectionString": thing.values["endpoints"]["direct" if plain else "accelerate"]["connectionString"]}
 
 

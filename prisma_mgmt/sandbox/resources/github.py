@@ -66,7 +66,11 @@ async def install(world: World, request: Request) -> Response:
 class SourceRepositories(Resource, kind="source-repositories"):
     def prepare(self, call: Call, thing: Thing) -> None:
         number, project, values = thing.values.pop("providerRepositoryId"), thing.holder, thing.values
-        installation = self._installation(call, project, values.get("installationId"))
+        installation = call.world.first("scm-installations", project.parent)
+        if values.get("installationId") is not None:
+            installation = call.find("scm-installations", values["installationId"], inside=project.parent)
+        if installation is None:
+            raise ApiError(403, "The workspace has no installation.", hint="Create an install intent first.")
         seen = call.world.first("repositories", installation, id=number)
         if seen is None:
             raise call.refuse(f"The installation cannot see repository {number}.")
@@ -75,15 +79,6 @@ class SourceRepositories(Resource, kind="source-repositories"):
                 raise ApiError(409, f"The repository or the project is linked already: {other.id}.", id=other.id)
         told = {key: seen.values[key] for key in ("defaultBranch", "isPrivate")}
         values.update(told, repoId=number, repoFullName=seen.values["fullName"], installationId=installation.id)
-
-    def _installation(self, call: Call, project: Thing, id: str | None) -> Thing:
-        workspace = project.holder
-        if id is not None:
-            return call.find("scm-installations", id, inside=workspace)
-        installation = call.world.first("scm-installations", workspace)
-        if installation is None:
-            raise ApiError(403, "The workspace has no installation.", hint="Create an install intent first.")
-        return installation
 
 
 class GithubActions(Resource, kind="github_actions"):

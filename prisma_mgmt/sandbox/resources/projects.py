@@ -21,7 +21,7 @@ class Projects(Resource, kind="projects"):
 
     def made(self, call: Call, thing: Thing) -> None:
         call.create("branches", thing, {"gitName": "main"})
-        wanted = call.operation.api != "data_platform"  # which has environments instead
+        wanted = call.operation.description.api != "data_platform"  # which has environments instead
         if thing.values.get("createDatabase", wanted):
             region = {"region": thing.values["region"]} if "region" in thing.values else {}
             call.create("databases", thing, {"name": f"{thing.name} database", "isDefault": True, **region})

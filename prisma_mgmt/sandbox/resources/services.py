@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, demand
-from prisma_mgmt.sandbox.logs import Logged
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
+from prisma_mgmt.sandbox.resources.builds import Logged
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
 from prisma_mgmt.sandbox.wire import ApiError, missing, read_chunks
@@ -198,7 +198,6 @@ def _enter(domain: Thing, status: str, **more: str) -> None:
 def look(call: Call, domain: Thing) -> Thing:
     """Tell of a domain with its records; one that is told for the first time still is pending in this answer."""
     if domain.values["status"] == "pending_dns":
-        call.world.cancel(domain)
         call.world.plan(call.world.clock(), domain, lambda at: _verify(call.world, domain, at))
     return domain
 

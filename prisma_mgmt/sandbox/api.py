@@ -116,7 +116,7 @@ class Application(Site):
 
 def read_parameters(call: Call, query: str) -> Values:
     """Check what stands beside the body, and read the query, each of its values as its schema wants it."""
-    known, asked = call.operation.parameters("query"), Values()
+    known, asked = call.operation.parameters["query"], Values()
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
     except ValueError:  # UnicodeDecodeError is one
@@ -126,7 +126,7 @@ def read_parameters(call: Call, query: str) -> Values:
             raise call.refuse(f"{key} came more than once.")
         asked[key] = _typed(call.schemas.resolve(known["properties"].get(key, {})), text)
     for place, given in (("path", call.path), ("header", call.headers)):
-        schema = call.operation.parameters(place)
+        schema = call.operation.parameters[place]
         _check(call, schema, {name: given[name] for name in schema["properties"] if name in given})
     _check(call, known, asked)
     for key, value in asked.items():

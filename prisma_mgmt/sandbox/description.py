@@ -1,9 +1,8 @@
 """What an API's committed description says: its operations, and the schemas of what they take and answer."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import urlsplit
 
@@ -149,86 +148,45 @@ def _listed(words: str, names: Collection[object]) -> str:
 # Operations
 
 
-@dataclass(frozen=True, eq=False)
 class Operation:
-    description: "Description"
-    method: str
-    template: str
-    raw: Mapping[str, Any]  # as the description has it
-    beside: Collection[str]  # the methods of its path
+    """What the description says of one method of one path."""
 
-    @property
-    def id(self) -> str:
-        """The name that code of its own is found by; a deprecated operation has that of its successor."""
-        return str(self.raw.get("x-replaced-by") or self.raw["operationId"])
-
-    @cached_property
-    def segments(self) -> list[str]:
-        return self.template.split("/")[1:]
-
-    @cached_property
-    def lookups(self) -> list[tuple[str, str]]:
-        """The path parameters that name things, outermost first, each with the kind of what it names."""
-        pairs = zip(self.segments, self.segments[1:], strict=False)
-        return [
+    def __init__(
+        self, description: "Description", method: str, path: str, raw: Mapping[str, Any], beside: Collection[str]
+    ) -> None:
+        self.description, self.method, self.raw = description, method, raw
+        self.template: str = path if path.startswith("/v1/") else f"/v1{path}"
+        self.segments: list[str] = self.template.split("/")[1:]
+        # The name that code of its own is found by; a deprecated operation has that of its successor.
+        self.id: str = raw.get("x-replaced-by") or raw["operationId"]
+        # The path parameters that name things, outermost first, each with the kind of what it names.
+        self.lookups: list[tuple[str, str]] = [
             (name[1:-1], kind_of(before))
-            for before, name in pairs
+            for before, name in zip(self.segments, self.segments[1:], strict=False)
             if name == "{id}" or (name.endswith("Id}") and not before.startswith("{"))
         ]
-
-    @cached_property
-    def kind(self) -> str:
-        """The kind of thing that the path ends with."""
-        return self.lookups[-1][1] if self.ends_with_one else kind_of(self.segments[-1])
-
-    @property
-    def ends_with_one(self) -> bool:
-        """Tell if the path ends with one thing, and not with a collection or with something to do."""
-        return self.segments[-1].startswith("{")
-
-    @cached_property
-    def lists(self) -> bool:
-        """Tell if it lists the things of a kind."""
-        schema = next(iter(self.answers.values())) or {}
-        data = self.description.schemas.resolve(schema.get("properties", {}).get("data", schema))
-        return self.method == "GET" and not self.ends_with_one and data.get("type") == "array"
-
-    @property
-    def creates(self) -> bool:
-        """Tell if it makes a thing: it says Created, or its path lists such things."""
-        makes = 201 in self.answers or "get" in self.beside
-        return self.method == "POST" and not self.ends_with_one and makes
-
-    @cache  # noqa: B019  # operations live as long as the process
-    def parameters(self, place: str) -> Schema:
-        """The schema of all that stands in the path, the query or the header."""
-        found = [one for one in self.raw["parameters"] if one["in"] == place]
-        required = [one["name"] for one in found if one["required"]]
-        return {"type": "object", "properties": {one["name"]: one["schema"] for one in found}, "required": required}
-
-    @cached_property
-    def body(self) -> Schema | None:
-        """The schema of the body, an empty one if anything goes; None if it takes no body."""
-        content = self.raw.get("requestBody", {}).get("content")
-        return None if content is None else content["application/json"].get("schema", {})
-
-    @cached_property
-    def answers(self) -> Mapping[int, Schema | None]:
-        """The schema of every success by its status; None if it has no body."""
-        found: dict[int, Schema | None] = {}
-        for status, answer in self.raw["responses"].items():
-            media = next(iter(answer.get("content", {}).values()), None)
-            found[int(status)] = None if media is None else media.get("schema", {})
-        return {status: found[status] for status in sorted(found, reverse=True)}  # 201 before 200, 200 before 101
-
-    @property
-    def errors(self) -> Sequence[int]:
-        return list(self.raw["x-errors"])
-
-    @property
-    def refusal(self) -> int:
-        """The status for a request that does not fit the description."""
-        return 400 if 400 in self.errors and 422 not in self.errors else 422
+        # The schema of all that stands in the path, the query or the header.
+        self.parameters: dict[str, Schema] = {it: _parameters(raw, it) for it in ("path", "query", "header")}
+        # The schema of the body, an empty one if anything goes; None if it takes no body.
+        content = raw.get("requestBody", {}).get("content")
+        self.body: Schema | None = None if content is None else content["application/json"].get("schema", {})
+        # The schema of every success by its status, 201 before 200, 200 before 101; None if it has no body.
+        found = {int(status): list(answer.get("content", {}).values()) for status, answer in raw["responses"].items()}
+        self.answers: dict[int, Schema | None] = {
+            status: found[status][0].get("schema", {}) if found[status] else None
+            for status in sorted(found, reverse=True)
+        }
+        # The statuses of its errors, and that for a request that does not fit the description.
+        self.errors: Sequence[int] = raw["x-errors"]
+        self.refusal: int = 400 if 400 in self.errors and 422 not in self.errors else 422
+        # The kind of thing that the path ends with: one of them, or else a collection or something to do.
+        one = self.segments[-1].startswith("{")
+        self.kind: str = self.lookups[-1][1] if one else kind_of(self.segments[-1])
+        # If it lists the things of a kind, and if it makes one: it says Created, or its path lists such things.
+        answer = next(iter(self.answers.values())) or {}
+        data = description.schemas.resolve(answer.get("properties", {}).get("data", answer))
+        self.lists: bool = method == "GET" and not one and data.get("type") == "array"
+        self.creates: bool = method == "POST" and not one and (201 in self.answers or "get" in beside)
 
 
 class Description:
@@ -238,11 +196,17 @@ class Description:
         self.api = api
         self.schemas: Schemas = Schemas(spec["components"]["schemas"])
         self.operations: list[Operation] = [
-            Operation(self, method.upper(), path if path.startswith("/v1/") else f"/v1{path}", raw, methods)
+            Operation(self, method.upper(), path, raw, methods)
             for path, methods in spec["paths"].items()
             for method, raw in methods.items()
         ]
         self.kinds: set[str] = {kind for operation in self.operations for _, kind in operation.lookups}
+
+
+def _parameters(raw: Mapping[str, Any], place: str) -> Schema:
+    found = [one for one in raw["parameters"] if one["in"] == place]
+    required = [one["name"] for one in found if one["required"]]
+    return {"type": "object", "properties": {one["name"]: one["schema"] for one in found}, "required": required}
 
 
 def kind_of(collection: str) -> str:

@@ -169,7 +169,7 @@ class Call:
     # What the operations of the description do unless code of their own does it
 
     def perform(self) -> Any:
-        required = {key: self.query[key] for key in self.operation.parameters("query")["required"]}
+        required = {key: self.query[key] for key in self.operation.parameters["query"]["required"]}
         for key, value in {**required, **(self.fields if self.operation.body else {})}.items():
             kind = self._named(key)
             if kind is not None and value is not None:
@@ -261,7 +261,7 @@ class Call:
     def _page(self, things: list[Thing]) -> tuple[list[Thing], Values]:
         """Cut one page. A cursor names the last thing's place, so it outlives that thing."""
         limit = (
-            self.query.get("limit", MAX_LIMIT) if "limit" in self.operation.parameters("query")["properties"] else None
+            self.query.get("limit", MAX_LIMIT) if "limit" in self.operation.parameters["query"]["properties"] else None
         )
         order, cursor, after = (
             -1 if "newest first" in self.operation.raw["summary"] else 1,

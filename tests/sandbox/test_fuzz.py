@@ -124,7 +124,7 @@ class Fuzzed(Local):
         content = content.encode() if isinstance(content, str) else content
         headers = {key: value for key, value in sent["headers"].items() if value.isascii() and value.isprintable()}
         query = {key: value for key, value in sent["params"].items() if value is not None}
-        leased = operation.parameters("header")["required"]
+        leased = operation.parameters["header"]["required"]
         if leased and target is not None and choose([True, False]):
             headers[leased[0]], path = self.lease(target, path)
         return self.clients[operation.description.api].request(

@@ -39,7 +39,7 @@ class Logged(Resource):
         place: int | None = 0
         if "cursor" in query:
             place = read_cursor(query["cursor"])
-        elif "tail" in call.operation.parameters("query")["properties"] and not query.get("from_start"):
+        elif "tail" in call.operation.parameters["query"]["properties"] and not query.get("from_start"):
             place = max(0, len(records) - query.get("tail", TAIL))
         if place is None:
             raise ApiError(404, "cursor is not one that this API gave out.")

@@ -7,11 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from prisma_mgmt.sandbox import Sandbox
-
+from typing import Any
 
 ENDS = (signal.SIGINT, signal.SIGTERM)
 
@@ -42,7 +38,9 @@ def _serve(*, command: list[str], env: bool, service_token: str | None, redirect
         if command:
             return _run(command, sandbox.environment)
         sandbox.on_request(lambda one: print(one.line(), file=sys.stderr, flush=True))
-        print(_exports(sandbox) if env else _banner(sandbox), flush=True)
+        exports = [f"export {key}={value}" for key, value in sandbox.environment.items()]
+        places = [f"{name:<21}{value}" for name, value in sandbox.places.items()]
+        print(*(exports if env else places), sep="\n", flush=True)
         while True:
             time.sleep(3600)
 
@@ -82,14 +80,6 @@ def _in_the_foreground() -> bool:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
     except (AttributeError, OSError):  # there is none
         return sys.platform == "win32"
-
-
-def _exports(sandbox: "Sandbox") -> str:
-    return "\n".join(f"export {key}={value}" for key, value in sandbox.environment.items())
-
-
-def _banner(sandbox: "Sandbox") -> str:
-    return "\n".join(f"{name:<21}{value}" for name, value in sandbox.places.items())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -61,8 +61,7 @@ class Application(Site):
     def _call(self, connection: HTTPConnection, operation: Operation) -> Call:
         """Find out who asks, and for what."""
         token = None if operation.raw.get("security") == [] else self._authenticate(connection)
-        base, path, headers = str(connection.base_url).rstrip("/"), connection.path_params, connection.headers
-        call = Call(self._world, self._tokens, operation, token, base, path, headers)
+        call = Call(self._world, self._tokens, operation, connection, token)
         if token is not None:
             call.look_up()
         call.query = read_parameters(call, connection.url.query)
@@ -86,9 +85,7 @@ class Application(Site):
             if operation is None:
                 raise missing(socket.url.path)
             with self._world:
-                call = self._call(socket, operation)
-                call.live = True
-                log = call.perform()
+                log = self._call(socket, operation).perform()
         except ApiError as error:
             if "websocket.http.response" in socket.scope.get("extensions", {}):
                 await socket.send_denial_response(error.response())

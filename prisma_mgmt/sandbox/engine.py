@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from starlette.requests import HTTPConnection
+
 from prisma_mgmt.sandbox.description import Operation, Schema, Schemas, is_list, is_object, plural
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
 from prisma_mgmt.sandbox.tokens import Tokens
@@ -91,22 +93,23 @@ class Reply:
     beside: Values = field(default_factory=dict[str, Any])
 
 
-@dataclass
 class Call:
     """One authenticated request. It finds only what its token may see; everything else does not exist."""
 
-    world: World
-    tokens: Tokens
-    operation: Operation
-    token: Thing | None  # None for an operation that needs none
-    base: str  # the URL that the caller reached this API by
-    path: Mapping[str, str]
-    headers: Mapping[str, str]
-    query: Values = field(default_factory=dict[str, Any])
-    body: Any = None
-    target: Thing | None = None  # the innermost thing that the path names
-    live: bool = False  # if a log is followed for as long as it goes on
-    secrets: bool = False  # if the answer tells secrets, which it does of what has just been made
+    def __init__(
+        self, world: World, tokens: Tokens, operation: Operation, connection: HTTPConnection, token: Thing | None
+    ) -> None:
+        """`token` is None for an operation that needs none."""
+        self.world, self.tokens, self.operation, self.token = world, tokens, operation, token
+        self.schemas: Schemas = operation.description.schemas
+        self.base: str = str(connection.base_url).rstrip("/")  # the URL that the caller reached this API by
+        self.path: Mapping[str, str] = connection.path_params
+        self.headers: Mapping[str, str] = connection.headers
+        self.query: Values = {}
+        self.body: Any = None
+        self.target: Thing | None = None  # the innermost thing that the path names
+        self.secrets = False  # if the answer tells secrets, which it does of what has just been made
+        self.live = connection.scope["type"] == "websocket"  # if a log is followed for as long as it goes on
 
     @property
     def it(self) -> Thing:
@@ -127,10 +130,6 @@ class Call:
     def workspace(self) -> Thing:
         *_, outermost = self.bearer.chain()
         return outermost
-
-    @property
-    def schemas(self) -> Schemas:
-        return self.operation.description.schemas
 
     def look_up(self) -> None:
         """Find what the path names, outermost first."""

@@ -4,7 +4,6 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
@@ -42,7 +41,7 @@ class LoginServer(Site):
         """Let a client send its users to one more address."""
         client = self._clients[client_id]
         if redirect_uri not in client.redirect_uris:
-            self._clients[client_id] = replace(client, redirect_uris=(*client.redirect_uris, redirect_uri))
+            client.redirect_uris = (*client.redirect_uris, redirect_uri)
 
     def approve(self, login_url: str, user_name: str | None) -> str:
         """The callback URL that a user gets who says yes at a login URL, without a browser."""

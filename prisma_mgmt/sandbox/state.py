@@ -152,6 +152,10 @@ class World:
         self._things[thing.kind][thing.id] = thing
         return thing
 
+    def ensure(self, kind: str, inside: Thing | None, where: Values, **more: Any) -> Thing:
+        """The first thing of a kind with these values; it is made, with more of them, if there is none."""
+        return self.first(kind, inside, **where) or self.put(self.new(kind, inside, {**where, **more}))
+
     def remove(self, thing: Thing, *, whole: bool = False) -> None:
         """Remove a thing alone, or the whole of it with what it holds."""
         for it in (thing, *self.held(thing)) if whole else (thing,):
@@ -173,12 +177,9 @@ class World:
     def let_in(self, login: Thing) -> Thing:
         """Record that a login let an app into a workspace; a second login of the same app is the same integration."""
         client_id, name, user = login.values["clientId"], login.name, login.hidden["user"]
-        workspace, scopes = login.up("workspaces"), login.values["scope"].split()
-        known = self.first("integrations", workspace, clientId=client_id)
-        if known is None:
-            values: Values = {"name": name, "clientId": client_id, "provider": "oauth"}
-            values["client"] = {"id": client_id, "name": name, "createdAt": self.now()}
-            values["createdByUser"] = {"id": user.id, "email": user.values["email"], "displayName": user.name}
-            known = self.put(self.new("integrations", workspace, values))
-        known.values["scopes"] = scopes
+        client = {"id": client_id, "name": name, "createdAt": self.now()}
+        person = {"id": user.id, "email": user.values["email"], "displayName": user.name}
+        told = {"name": name, "provider": "oauth", "client": client, "createdByUser": person}
+        known = self.ensure("integrations", login.up("workspaces"), {"clientId": client_id}, **told)
+        known.values["scopes"] = login.values["scope"].split()
         return known

@@ -6,6 +6,7 @@ import hmac
 import json
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,11 +20,11 @@ REUSE_GRACE = 10.0
 Personality = Literal["strict", "grace"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Client:
     id: str
     name: str
-    redirect_uris: tuple[str, ...]
+    redirect_uris: Sequence[str]
     secret: str | None = None
 
 

@@ -51,15 +51,12 @@ async def install(world: World, request: Request) -> Response:
             raise ApiError(404, "The install URL is unknown, was used before or has expired.")
         world.remove(intent)
         owner, name = intent.values["repository"].split("/")
-        installation = world.first("scm-installations", intent.parent, accountLogin=owner)
-        if installation is None:
-            numbers = {key: secrets.randbelow(10**8) for key in ("installationId", "accountId")}
-            values = {"accountLogin": owner, "accountType": "organization", **numbers}
-            installation = world.put(world.new("scm-installations", intent.parent, values))
+        account: Values = {key: secrets.randbelow(10**8) for key in ("installationId", "accountId")}
+        account["accountType"] = "organization"
+        installation = world.ensure("scm-installations", intent.parent, {"accountLogin": owner}, **account)
         for full_name in (f"{owner}/{each}" for each in (name, "shop", "docs")):
-            if world.first("repositories", installation, fullName=full_name) is None:
-                values = {"id": secrets.randbelow(10**9), "fullName": full_name, "defaultBranch": "main"}
-                world.put(world.new("repositories", installation, {**values, "isPrivate": True}))
+            told: Values = {"id": secrets.randbelow(10**9), "defaultBranch": "main", "isPrivate": True}
+            world.ensure("repositories", installation, {"fullName": full_name}, **told)
     return HTMLResponse("<!doctype html><title>Linked</title><p>The account is linked. You may close this page.")
 
 

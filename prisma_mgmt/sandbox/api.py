@@ -19,7 +19,7 @@ from prisma_mgmt.sandbox.resources.github import install
 from prisma_mgmt.sandbox.resources.services import upload
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.tokens import Tokens
-from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, Route, Site, missing, parse_json, read_body
+from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, Route, Site, missing, parse_json, read_body, until_left
 
 NDJSON = "application/x-ndjson"
 NAMES = re.compile(r".*[nN]ame(Contains)?|.*Id|key|hostname|commitSha|stack|stage|token", re.ASCII)
@@ -94,17 +94,11 @@ class Application(Site):
             return
         await socket.accept()
         async with anyio.create_task_group() as tasks:
-
-            async def send() -> None:
-                with suppress(WebSocketDisconnect):
-                    async for line in log:
-                        await socket.send_text(line.removesuffix("\n"))
-                    await socket.close()
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(send)
-            while (await socket.receive())["type"] != "websocket.disconnect":
-                pass
+            tasks.start_soon(until_left, socket.receive, tasks.cancel_scope.cancel)
+            with suppress(WebSocketDisconnect):
+                async for line in log:
+                    await socket.send_text(line.removesuffix("\n"))
+                await socket.close()
             tasks.cancel_scope.cancel()
 
 

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from prisma_mgmt.sandbox.faults import Fault, meet, names_of, nearest
 from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked, masked_body, masked_query
-from prisma_mgmt.sandbox.wire import ApiError, Site, read_body
+from prisma_mgmt.sandbox.wire import ApiError, Site, read_body, until_left
 
 Teller = Callable[[RecordedRequest], object]
 KEPT = 10_000  # requests; the oldest go first
@@ -133,8 +133,7 @@ class Door:
         exchange.end(None)
         if not self.hang_up(scope):  # the caller is in our own process, and uses httpx
             raise httpx.ReadError("the connection was cut, as was asked of the sandbox")
-        while not (await exchange.receive())["type"].endswith(".disconnect"):
-            pass
+        await until_left(exchange.receive)
 
     def ask(self, fault: Fault) -> Fault:
         """Let a fault happen from now on; ValueError for a route that the sandbox does not have: it never would."""

@@ -94,6 +94,13 @@ async def read_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
         raise ApiError(400, "The client left before its body was complete.") from None
 
 
+async def until_left(receive: Receive, then: Callable[[], object] = bool) -> None:
+    """Wait for the other side to leave."""
+    while not (await receive())["type"].endswith(".disconnect"):
+        pass
+    then()
+
+
 def parse_json(body: bytes) -> Any:
     """Read JSON that can be stored and written again: finite, not too deep, and all of it text that has bytes."""
     try:
@@ -134,9 +141,10 @@ class Route:
     answer: Callable[[Request], Awaitable[Response]]
 
     def fits(self, segments: Sequence[str]) -> bool:
-        known = self.template.split("/")
-        pairs = zip(known, segments, strict=False)
-        return len(known) == len(segments) and all(one == sent or (one[:1] == "{" and sent) for one, sent in pairs)
+        if self.template.count("/") != len(segments) - 1:
+            return False
+        pairs = zip(self.template.split("/"), segments, strict=True)
+        return all(one == sent or (one[:1] == "{" and sent) for one, sent in pairs)
 
 
 class Site:

@@ -94,7 +94,12 @@ class Application(Site):
             return
         await socket.accept()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(until_left, socket.receive, tasks.cancel_scope.cancel)
+
+            async def leave() -> None:
+                await until_left(socket.receive)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(leave)
             with suppress(WebSocketDisconnect):
                 async for line in log:
                     await socket.send_text(line.removesuffix("\n"))

@@ -94,11 +94,10 @@ async def read_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
         raise ApiError(400, "The client left before its body was complete.") from None
 
 
-async def until_left(receive: Receive, then: Callable[[], object] = bool) -> None:
+async def until_left(receive: Receive) -> None:
     """Wait for the other side to leave."""
     while not (await receive())["type"].endswith(".disconnect"):
         pass
-    then()
 
 
 def parse_json(body: bytes) -> Any:

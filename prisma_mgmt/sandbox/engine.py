@@ -259,20 +259,13 @@ class Call:
 
     def _page(self, things: list[Thing]) -> tuple[list[Thing], Values]:
         """Cut one page. A cursor names the last thing's place, so it outlives that thing."""
-        limit = (
-            self.query.get("limit", MAX_LIMIT) if "limit" in self.operation.parameters["query"]["properties"] else None
-        )
-        order, cursor, after = (
-            -1 if "newest first" in self.operation.raw["summary"] else 1,
-            self.query.get("cursor"),
-            None,
-        )
-        if cursor is not None:
-            after = read_cursor(cursor)
-            if after is None:
-                raise self.refuse(
-                    "cursor is not one that this API gave out.", "Pass the nextCursor of the page before."
-                )
+        cursor, limited = self.query.get("cursor"), "limit" in self.operation.parameters["query"]["properties"]
+        after = None if cursor is None else read_cursor(cursor)
+        if cursor is not None and after is None:
+            hint = "Pass the nextCursor of the page before."
+            raise self.refuse("cursor is not one that this API gave out.", hint)
+        limit = self.query.get("limit", MAX_LIMIT) if limited else None
+        order = -1 if "newest first" in self.operation.raw["summary"] else 1
         rest = sorted(things, key=lambda it: it.sequence * order)
         rest = [it for it in rest if after is None or it.sequence * order > after * order]
         shown = rest[:limit]
@@ -300,14 +293,10 @@ class Call:
 
     def facts(self, thing: Thing) -> Values:
         """What there is to say of a thing."""
-        head = {
-            "id": thing.values.get("id", thing.id),
-            "url": f"{self.base}/v1/{thing.kind}/{thing.id}",
-            "name": thing.name,
-            "createdAt": timestamp(thing.made_at),
-            "updatedAt": timestamp(thing.changed_at),
-        }
-        return {**thing.values, **head, **resource_of(thing).show(self, thing)}
+        url = f"{self.base}/v1/{thing.kind}/{thing.id}"
+        head = {"id": thing.values.get("id", thing.id), "url": url, "name": thing.name}
+        ages = {"createdAt": timestamp(thing.made_at), "updatedAt": timestamp(thing.changed_at)}
+        return {**thing.values, **head, **ages, **resource_of(thing).show(self, thing)}
 
     def _fact(self, thing: Thing, facts: Values, key: str) -> Any:
         """What is said of a thing under a key, or what holds it, or what it holds."""

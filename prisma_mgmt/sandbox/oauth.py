@@ -14,7 +14,6 @@ from prisma_mgmt.sandbox.state import Thing, World
 from prisma_mgmt.sandbox.tokens import Client, Tokens
 from prisma_mgmt.sandbox.wire import NO_STORE, ApiError, OAuthError, Route, Site, read_body
 
-SCOPES = ("workspace:admin", "offline_access")
 DISCOVERY = "/.well-known/oauth-authorization-server"
 
 
@@ -158,8 +157,8 @@ def _check_request(client: Client, asked: Mapping[str, str]) -> str:
     if challenge is not None and asked.get("code_challenge_method") != "S256":
         raise OAuthError(400, "code_challenge_method must be S256.")
     scope = asked.get("scope", "").split() or ["workspace:admin"]
-    if not set(scope) <= set(SCOPES):
-        raise OAuthError(400, f"The scopes are {' and '.join(SCOPES)}.", "invalid_scope")
+    if not set(scope) <= set(pages.SCOPES):
+        raise OAuthError(400, f"The scopes are {' and '.join(pages.SCOPES)}.", "invalid_scope")
     return " ".join(scope)
 
 

@@ -28,11 +28,11 @@ def main() -> int:
 
 def _serve(*, command: list[str], env: bool, service_token: str | None, redirect_uri: list[str], **options: Any) -> int:
     from prisma_mgmt.sandbox import Sandbox
-    from prisma_mgmt.sandbox.server import REDIRECT_URIS
+    from prisma_mgmt.sandbox.server import DEFAULT_USERS, REDIRECT_URIS
 
-    users = options.pop("user") or None
-    options = {**options, **({"users": users} if users else {})}
-    with Sandbox(redirect_uris=list(dict.fromkeys((*REDIRECT_URIS, *redirect_uri))), **options) as sandbox:
+    users = options.pop("user") or DEFAULT_USERS
+    uris = list(dict.fromkeys((*REDIRECT_URIS, *redirect_uri)))
+    with Sandbox(redirect_uris=uris, users=users, **options) as sandbox:
         if service_token is not None:
             sandbox.service_token = service_token
         if command:

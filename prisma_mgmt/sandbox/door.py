@@ -22,21 +22,17 @@ from prisma_mgmt.sandbox.wire import ApiError, Site, read_body, until_left
 
 Teller = Callable[[RecordedRequest], object]
 KEPT = 10_000  # requests; the oldest go first
-PREFIXES = {"/postgres": "postgres", "/data-platform": "data_platform", "/auth": "login"}
 OWN = "sandbox"  # the start page and the control routes: not recorded, and without faults
+PREFIXES = {"/postgres": "postgres", "/data-platform": "data_platform", "/auth": "login"}
+PLACES = {**PREFIXES, "/.well-known": "login", "/": OWN, "/favicon.ico": OWN, "/_sandbox": OWN}
 IN_PROCESS_HOST = "localhost"
 _TEST_CLIENT = "testserver"  # what Starlette's test client calls an application in its own process
 
 
 def place_of(path: str) -> tuple[str, str]:
     """Which part of the sandbox a path belongs to, and under which prefix that part is served."""
-    for prefix, api in PREFIXES.items():
-        if path == prefix or path.startswith(prefix + "/"):
-            return api, prefix
-    if path.startswith("/.well-known/"):
-        return "login", ""
-    own = path in {"/", "/favicon.ico"} or path.startswith("/_sandbox/")
-    return (OWN if own else "management"), ""
+    first = "/" + path.removeprefix("/").partition("/")[0]
+    return PLACES.get(first, "management"), first if first in PREFIXES else ""
 
 
 class Exchange:

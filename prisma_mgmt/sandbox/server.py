@@ -27,11 +27,8 @@ from prisma_mgmt.sandbox.tokens import Client, Personality, Tokens
 
 APIS = ("management", "postgres", "data_platform")
 DEFAULT_USERS = ("Sandbox Developer",)
-LOOPBACK = [f"http://{it}" for it in ("localhost", "127.0.0.1", "[::1]")]
-REDIRECT_URIS = (
-    *(f"{it}{path}callback" for it in LOOPBACK for path in ("/", "/auth/")),
-    "https://app.example/callback",
-)
+LOOPBACK = [f"http://{host}{path}" for host in ("localhost", "127.0.0.1", "[::1]") for path in ("/", "/auth/")]
+REDIRECT_URIS = (*(f"{it}callback" for it in LOOPBACK), "https://app.example/callback")
 _NOT_STARTED = (
     "the sandbox is not started: enter it (`with Sandbox() as sandbox:` or `async with`), "
     "or take `sandbox.app` to serve it in this process"

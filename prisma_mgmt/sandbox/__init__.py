@@ -1,4 +1,18 @@
-"""A local Prisma for tests and first steps: the Management API and the login server (extra: sandbox)."""
+"""A local Prisma for tests and first steps: the three APIs and the login server (extra: sandbox).
+
+A request passes through these modules, in this order. `clients` has the public door, `Sandbox`, above `server`, which
+knows what a sandbox is made of.
+
+1. `serving` is the loopback socket. `door` checks the host, records what is asked (`requests`) and lets faults happen
+   (`faults`).
+2. The request then comes to one of the sites (`wire`): an API (`api`), the login server (`oauth`, with `pages` and
+   `tokens`) or the control routes (`control`).
+3. An API looks up what its description says of the operation (`description`), who asks, and what the path names.
+4. A `Call` (`engine`) carries the operation out: by a method of a resource (`resources`), or as the description alone
+   has it. The answer's schema says what is shown of the result.
+5. What exists is in the world (`state`), logins and tokens included. With a PostgreSQL behind it, the world's databases
+   are real (`backing`, `postgres`, `cluster`).
+"""
 
 from typing import TYPE_CHECKING
 

@@ -7,11 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from prisma_mgmt.sandbox import Sandbox
-
+from typing import Any
 
 ENDS = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,17 +28,19 @@ def main() -> int:
 
 def _serve(*, command: list[str], env: bool, service_token: str | None, redirect_uri: list[str], **options: Any) -> int:
     from prisma_mgmt.sandbox import Sandbox
-    from prisma_mgmt.sandbox.server import REDIRECT_URIS
+    from prisma_mgmt.sandbox.server import DEFAULT_USERS, REDIRECT_URIS
 
-    users = options.pop("user") or None
-    options = {**options, **({"users": users} if users else {})}
-    with Sandbox(redirect_uris=list(dict.fromkeys((*REDIRECT_URIS, *redirect_uri))), **options) as sandbox:
+    users = options.pop("user") or DEFAULT_USERS
+    uris = list(dict.fromkeys((*REDIRECT_URIS, *redirect_uri)))
+    with Sandbox(redirect_uris=uris, users=users, **options) as sandbox:
         if service_token is not None:
             sandbox.service_token = service_token
         if command:
             return _run(command, sandbox.environment)
         sandbox.on_request(lambda one: print(one.line(), file=sys.stderr, flush=True))
-        print(_exports(sandbox) if env else _banner(sandbox), flush=True)
+        exports = [f"export {key}={value}" for key, value in sandbox.environment.items()]
+        places = [f"{name:<21}{value}" for name, value in sandbox.places.items()]
+        print(*(exports if env else places), sep="\n", flush=True)
         while True:
             time.sleep(3600)
 
@@ -82,14 +80,6 @@ def _in_the_foreground() -> bool:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
     except (AttributeError, OSError):  # there is none
         return sys.platform == "win32"
-
-
-def _exports(sandbox: "Sandbox") -> str:
-    return "\n".join(f"export {key}={value}" for key, value in sandbox.environment.items())
-
-
-def _banner(sandbox: "Sandbox") -> str:
-    return "\n".join(f"{name:<21}{value}" for name, value in sandbox.places.items())
 
 
 def _parser() -> argparse.ArgumentParser:

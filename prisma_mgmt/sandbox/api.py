@@ -1,10 +1,11 @@
 """The three APIs over ASGI: what a request has to pass before its operation is carried out, and what comes back."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from functools import cached_property, partial
+from typing import Any
+from urllib.parse import parse_qsl
 
 import anyio
 from starlette.requests import HTTPConnection, Request
@@ -12,31 +13,19 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
-from prisma_mgmt.sandbox.description import Description, Operation
-from prisma_mgmt.sandbox.engine import Call, envelope
-from prisma_mgmt.sandbox.logs import Log, read
+from prisma_mgmt.sandbox.description import Description, Operation, Schema, is_object
+from prisma_mgmt.sandbox.engine import Call
 from prisma_mgmt.sandbox.resources.github import install
 from prisma_mgmt.sandbox.resources.services import upload
-from prisma_mgmt.sandbox.schema import Schema, is_object
-from prisma_mgmt.sandbox.site import Site
-from prisma_mgmt.sandbox.state import Values, World
-from prisma_mgmt.sandbox.tokens import SERVICE, Grant, Tokens
-from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, parse_json, read_body
+from prisma_mgmt.sandbox.state import Thing, Values, World
+from prisma_mgmt.sandbox.tokens import Tokens
+from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, Route, Site, missing, parse_json, read_body, until_left
 
 NDJSON = "application/x-ndjson"
 NAMES = re.compile(r".*[nN]ame(Contains)?|.*Id|key|hostname|commitSha|stack|stage|token", re.ASCII)
-
-
-class Link(NamedTuple):
-    """A URL that an answer gives out, and that needs no token."""
-
-    template: str
-    serve: Callable[[World, Request, str], Awaitable[Response]]
-
-
-LINKS: dict[tuple[str, ...], dict[str, Link]] = {  # by the beginning of their path, and by method
-    ("uploads",): {"PUT": Link("/uploads/{deploymentId}", upload)},
-    ("github", "install"): {"GET": Link("/github/install/{intentId}", install)},
+LINKS: dict[tuple[str, str], Callable[[World, Request], Awaitable[Response]]] = {  # that answers give, without a token
+    ("PUT", "/uploads/{deploymentId}"): upload,
+    ("GET", "/github/install/{intentId}"): install,
 }
 
 
@@ -46,124 +35,84 @@ class Application(Site):
     def __init__(self, world: World, tokens: Tokens, describe: Callable[[], Description]) -> None:
         self._world, self._tokens, self._describe = world, tokens, describe
 
-    def template_of(self, method: str, path: str) -> str | None:
-        found = self._find(segments_of(path)).get(method)
-        return None if found is None else found.template
-
-    def routes(self) -> list[tuple[str, str]]:
-        return [(one.method, one.template) for one in self._describe().operations]
-
-    def _find(self, segments: Sequence[str]) -> Mapping[str, Operation | Link]:
-        """What a path leads to, by method."""
+    @cached_property
+    def routes(self) -> Sequence[Route]:
         description = self._describe()
-        links = LINKS.get(tuple(segments[:-1]), {}) if description.api == "management" else {}
-        return links or description.find(segments)
+        links = LINKS if description.api == "management" else {}
+        return [
+            *(Route(it.method, it.template, partial(self._answer, it)) for it in description.operations),
+            *(Route(*where, partial(serve, self._world)) for where, serve in links.items()),
+        ]
 
-    async def answer(self, request: Request) -> Response:
-        segments = segments_of(_path(request))
-        methods = self._find(segments)
-        if request.method not in methods:
-            raise self.no_route(request, methods)
-        found = methods[request.method]
-        if isinstance(found, Link):
-            return await found.serve(self._world, request, segments[-1])
+    def find(self, path: str) -> dict[str, Route]:
+        return super().find(path) or super().find(f"/v1{path}")
+
+    async def _answer(self, operation: Operation, request: Request) -> Response:
         body = await read_body(request)
         with self._world:
-            call = self._call(request, found, segments)
+            call = self._call(request, operation)
             call.body = read_fields(call, body)
-            return self._respond(call, call.perform())
+            result = call.perform()
+            if hasattr(result, "__aiter__"):  # a log
+                return StreamingResponse(result, media_type=NDJSON)
+            status, shown = call.answer(result)
+            return Response(status_code=204) if status == 204 else JSONResponse(shown, status)
 
-    def _respond(self, call: Call, result: Any) -> Response:
-        if isinstance(result, Log):
-            return StreamingResponse(_lines(self._world, result), media_type=NDJSON)
-        status, shown = envelope(call, result)
-        return Response(status_code=204) if status == 204 else JSONResponse(shown, status)
-
-    def _call(self, connection: HTTPConnection, operation: Operation, segments: Sequence[str]) -> Call:
+    def _call(self, connection: HTTPConnection, operation: Operation) -> Call:
         """Find out who asks, and for what."""
-        path, description = path_of(operation, segments), self._describe()
-        base = str(connection.base_url).rstrip("/")
-        grant, token = (Grant(SERVICE, ""), "") if operation.is_open else self._authenticate(connection)
-        call = Call(self._world, self._tokens, description, operation, grant, token, base, path, {}, connection.headers)
-        if not operation.is_open:
+        token = None if operation.raw.get("security") == [] else self._authenticate(connection)
+        call = Call(self._world, self._tokens, operation, connection, token)
+        if token is not None:
             call.look_up()
         call.query = read_parameters(call, connection.url.query)
         return call
 
-    def _authenticate(self, connection: HTTPConnection) -> tuple[Grant, str]:
+    def _authenticate(self, connection: HTTPConnection) -> Thing:
         self._world.counts["api"] += 1
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        grant = self._tokens.grant_of(token) if scheme.lower() == "bearer" else None
-        if grant is None:
+        bearer = self._tokens.bearer(token) if scheme.lower() == "bearer" else None
+        if bearer is None:
             self._world.counts["unauthenticated"] += 1
             raise ApiError(401, "The access token is missing, unknown or expired.")
-        return grant, token
+        return bearer
 
     async def follow(self, socket: WebSocket) -> None:
         """Send a log as messages, one a record, until it is over or the other side leaves."""
         try:
-            segments = segments_of(_path(socket))
-            operation = self._describe().find(segments).get("GET")
-            if operation is None or 101 not in operation.answers:
+            route = self.enter(socket, "GET")
+            found = (it for it in self._describe().operations if it.template == route.template and 101 in it.answers)
+            operation = next(found, None)
+            if operation is None:
                 raise missing(socket.url.path)
             with self._world:
-                log = self._call(socket, operation, segments).perform()
+                log = self._call(socket, operation).perform()
         except ApiError as error:
-            await _deny(socket, error)
+            if "websocket.http.response" in socket.scope.get("extensions", {}):
+                await socket.send_denial_response(error.response())
+            else:
+                await socket.close()
             return
         await socket.accept()
         async with anyio.create_task_group() as tasks:
 
-            async def send() -> None:
-                with suppress(WebSocketDisconnect):
-                    async for line in read(self._world, log, follow=True):
-                        await socket.send_text(line)
-                    await socket.close()
+            async def leave() -> None:
+                await until_left(socket.receive)
                 tasks.cancel_scope.cancel()
 
-            tasks.start_soon(send)
-            while (await socket.receive())["type"] != "websocket.disconnect":
-                pass
+            tasks.start_soon(leave)
+            with suppress(WebSocketDisconnect):
+                async for line in log:
+                    await socket.send_text(line.removesuffix("\n"))
+                await socket.close()
             tasks.cancel_scope.cancel()
-
-
-def _path(connection: HTTPConnection) -> str:
-    """The path below what the API is served under, as it was sent."""
-    scope = connection.scope
-    raw: bytes = scope.get("raw_path") or scope["path"].encode()
-    return raw.decode("latin-1").removeprefix(scope.get("root_path", ""))
-
-
-async def _deny(socket: WebSocket, error: ApiError) -> None:
-    if "websocket.http.response" in socket.scope.get("extensions", {}):
-        await socket.send_denial_response(error.response())
-    else:
-        await socket.close()
-
-
-async def _lines(world: World, log: Log) -> AsyncIterator[str]:
-    async for line in read(world, log):
-        yield f"{line}\n"
 
 
 # What a request says, checked against its operation
 
 
-def segments_of(path: str) -> list[str]:
-    """The segments of a path, each unquoted for itself: a quoted slash parts nothing."""
-    return [unquote(segment) for segment in path.split("/")[1:]]
-
-
-def path_of(operation: Operation, segments: Sequence[str]) -> dict[str, str]:
-    """The path parameters of an operation."""
-    segments = segments[-len(operation.segments) :]
-    names = operation.segments[-len(segments) :]
-    return {name[1:-1]: value for name, value in zip(names, segments, strict=True) if name.startswith("{")}
-
-
 def read_parameters(call: Call, query: str) -> Values:
     """Check what stands beside the body, and read the query, each of its values as its schema wants it."""
-    known, asked = call.operation.parameters("query"), Values()
+    known, asked = call.operation.parameters["query"], Values()
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
     except ValueError:  # UnicodeDecodeError is one
@@ -171,9 +120,9 @@ def read_parameters(call: Call, query: str) -> Values:
     for key, text in pairs:
         if key in asked:
             raise call.refuse(f"{key} came more than once.")
-        asked[key] = _typed(call.description.schemas.resolve(known["properties"].get(key, {})), text)
+        asked[key] = _typed(call.schemas.resolve(known["properties"].get(key, {})), text)
     for place, given in (("path", call.path), ("header", call.headers)):
-        schema = call.operation.parameters(place)
+        schema = call.operation.parameters[place]
         _check(call, schema, {name: given[name] for name in schema["properties"] if name in given})
     _check(call, known, asked)
     for key, value in asked.items():
@@ -207,5 +156,5 @@ def read_fields(call: Call, body: bytes) -> Any:
 
 
 def _check(call: Call, schema: Schema, value: Any) -> None:
-    for problem in call.description.schemas.problems(schema, value, "", closed=True):
+    for problem in call.schemas.problems(schema, value, "", closed=True):
         raise call.refuse(*problem)

@@ -81,11 +81,6 @@ class Sandbox(LocalPrisma):
 
     def _transport(self) -> dict[str, httpx.ASGITransport]:
         """How to reach a sandbox that is served in this process."""
-        if self._server is not None:
+        if self._running is not None:
             return {}
         return {"transport": httpx.ASGITransport(self.app)}
-
-
-def cut_off() -> Exception:
-    """What a cut connection is to a caller in the sandbox's own process, who uses httpx."""
-    return httpx.ReadError("the connection was cut, as was asked of the sandbox")

@@ -13,21 +13,11 @@ import subprocess
 import tempfile
 import threading
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 SUPERUSER = "sandbox"
-INITDB = ("--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256")
-SETTINGS = (
-    "-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200"
-    " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"  # it is gone anyway in the end
-)
-HOLD = """
-if "$1" start -D "$0/data" -l "$0/log" -o "$2" >/dev/null 2>&1; then echo started; else echo failed; fi
-read -r _
-"$1" stop -D "$0/data" -m immediate >/dev/null 2>&1
-rm -rf "$0"
-"""
 
 _lock = threading.Lock()
 
@@ -54,12 +44,8 @@ def _start(binaries: Path, folder: Path) -> str:
     if owner:
         for path in (folder, folder / "password"):
             os.chown(path, owner["user"], owner["group"])
-    places = [f"--pgdata={folder / 'data'}", f"--pwfile={folder / 'password'}", f"--username={SUPERUSER}"]
-    command = [str(binaries / "initdb"), *places, *INITDB]
-    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, **owner)  # noqa: S603  # ours
-    if made.returncode:
-        raise OSError(f"initdb failed: {made.stderr.strip()}")
-    command = ["/bin/sh", "-c", HOLD, str(folder), str(binaries / "pg_ctl"), f"-p {port} {SETTINGS}"]
+    script = (files("prisma_mgmt.sandbox") / "cluster.sh").read_text("utf-8")
+    command = ["/bin/sh", "-c", script, "sh", str(folder), str(binaries), SUPERUSER, str(port)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     options: dict[str, Any] = {**pipes, "cwd": folder, "start_new_session": True, **owner}
     holder = subprocess.Popen(command, text=True, **options)  # noqa: S603  # our own arguments

@@ -1,6 +1,6 @@
 """The sandbox's own routes: the start page, and what programs in other processes ask of the sandbox itself."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -9,13 +9,13 @@ from starlette.responses import JSONResponse, Response
 from prisma_mgmt.sandbox import pages
 from prisma_mgmt.sandbox.arguments import check
 from prisma_mgmt.sandbox.door import is_loopback, serves
-from prisma_mgmt.sandbox.faults import FIELDS, Fault
-from prisma_mgmt.sandbox.site import Handler, Site
-from prisma_mgmt.sandbox.wire import ApiError, parse_json, read_body
+from prisma_mgmt.sandbox.faults import Fault
+from prisma_mgmt.sandbox.wire import ApiError, Route, Site, parse_json, read_body
 
 if TYPE_CHECKING:
     from prisma_mgmt.sandbox.server import LocalPrisma
 
+FIELDS = ("route", "kind", "times", "status", "retryAfter", "code", "seconds")
 COUNTS = ("left", "met")  # told of a fault, and not listened to, so that what was told can be asked for again
 _IN_PROCESS = "testclient"  # where Starlette's test client says that it is
 
@@ -30,37 +30,33 @@ def application(sandbox: "LocalPrisma") -> Site:
         return Response(status_code=204)
 
     def add_fault(body: dict[str, Any]) -> object:
-        _check_keys(body, required=("route", "kind"), known=(*FIELDS, *COUNTS))
-        values = {name: body[key] for key, name in FIELDS.items() if body.get(key) is not None}
-        return sandbox.faults.add(Fault(**values)).describe()
+        values = {key: body[key] for key in FIELDS if body.get(key) is not None}
+        return sandbox.ask(Fault(retry_after=values.pop("retryAfter", None), **values)).describe()
 
-    def advance(body: dict[str, Any]) -> None:
-        _check_keys(body, required=("seconds",), known=("seconds",))
-        sandbox.advance(body["seconds"])
-
-    return Site(
-        {
-            "/": {"GET": start},
-            "/favicon.ico": {"GET": icon},
-            "/_sandbox/requests": {"GET": _asked(lambda _: [one.describe() for one in sandbox.requests])},
-            "/_sandbox/faults": {
-                "GET": _asked(lambda _: [one.describe() for one in sandbox.faults.asked()]),
-                "POST": _asked(add_fault),
-            },
-            "/_sandbox/advance": {"POST": _asked(advance)},
-            "/_sandbox/reset": {"POST": _asked(lambda _: sandbox.reset())},
-        }
-    )
+    site = Site()
+    site.routes = [
+        Route("GET", "/", start),
+        Route("GET", "/favicon.ico", icon),
+        Route("GET", "/_sandbox/requests", _asked(lambda _: [one.describe() for one in sandbox.requests])),
+        Route("GET", "/_sandbox/faults", _asked(lambda _: [one.describe() for one in sandbox.faults])),
+        Route("POST", "/_sandbox/faults", _asked(add_fault, "route", "kind", known=(*FIELDS, *COUNTS))),
+        Route("POST", "/_sandbox/advance", _asked(lambda body: sandbox.advance(body["seconds"]), "seconds")),
+        Route("POST", "/_sandbox/reset", _asked(lambda _: sandbox.reset())),
+    ]
+    return site
 
 
-def _asked(action: Callable[[dict[str, Any]], object]) -> Handler:
-    """Carry out what a program on this machine asks for in JSON."""
+def _asked(
+    action: Callable[[dict[str, Any]], object], *required: str, known: Sequence[str] = ()
+) -> Callable[[Request], Awaitable[Response]]:
+    """Carry out what a program on this machine asks for in JSON; an action that requires nothing looks at no key."""
 
     async def answer(request: Request) -> Response:
         _check_caller(request)
         body = parse_json(await read_body(request) or b"{}")
         try:
             check(isinstance(body, dict), "the body is an object", body)
+            _check_keys(body, required, known or required)
             value = action(body)
         except ValueError as error:
             raise ApiError(422, str(error)) from None
@@ -69,11 +65,11 @@ def _asked(action: Callable[[dict[str, Any]], object]) -> Handler:
     return answer
 
 
-def _check_keys(body: dict[str, Any], required: tuple[str, ...], known: tuple[str, ...]) -> None:
+def _check_keys(body: dict[str, Any], required: Sequence[str], known: Sequence[str]) -> None:
     for key in required:
         if key not in body:
             raise ValueError(f"{key} is required")
-    for key in body:
+    for key in body if required else ():
         if key not in known:
             raise ValueError(f"{key!r} is not known; there are {', '.join(known)}")
 

@@ -1,116 +1,212 @@
-"""The operations of an API, as its committed description lists them, and how a path leads to one."""
+"""What an API's committed description says: its operations, and the schemas of what they take and answer."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from functools import cache
+from typing import Any, NamedTuple, TypeGuard
+from urllib.parse import urlsplit
 
-from prisma_mgmt.sandbox.schema import Schema, Schemas
 from prisma_mgmt.spec import load
 
+Schema = Mapping[str, Any]
 
-@dataclass(frozen=True)
+_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "string": (str, "a string"),
+    "integer": (int, "a whole number"),
+    "number": ((int, float), "a number"),
+    "boolean": (bool, "true or false"),
+    "array": (list, "a list"),
+    "object": (dict, "an object"),
+    "null": (type(None), "null"),
+}
+_FORMATS: dict[str, Callable[[str], object]] = {
+    "date-time": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "uri": lambda text: urlsplit(text).scheme,
+    "email": lambda text: "@" in text,
+}
+
+
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+class Problem(NamedTuple):
+    message: str
+    hint: str | None = None
+
+
+class Schemas:
+    """The schemas of one description, in the part of JSON Schema that ours use; a `$ref` leads to another of them."""
+
+    def __init__(self, definitions: Mapping[str, Schema]) -> None:
+        self._definitions = definitions
+
+    def resolve(self, schema: Schema) -> Schema:
+        while "$ref" in schema:
+            schema = self._definitions[schema["$ref"].rpartition("/")[2]]
+        return schema
+
+    def members(self, schema: Schema) -> list[Schema]:
+        """The schemas of which one has to fit; most schemas have no such choice."""
+        return [self.resolve(one) for one in schema.get("anyOf") or schema.get("oneOf") or ()]
+
+    def member(self, schema: Schema, value: Any, *, closed: bool = False) -> Schema | None:
+        """The member of a choice that a value fits, or is meant for by the member's constants."""
+        for one in self.members(schema):
+            if next(self.problems(one, value, "it", closed=closed), None) is None:
+                return one
+        for one in self.members(schema):
+            properties: Mapping[str, Schema] = one.get("properties", {})
+            constants = {key: it["const"] for key, it in properties.items() if "const" in it}
+            if properties and is_object(value) and all(value.get(key) == it for key, it in constants.items()):
+                return one
+        return None
+
+    def tells_secret(self, schema: Schema) -> bool:
+        """Tell if whatever fits has a secret in it."""
+        schema = self.resolve(schema)
+        known: Mapping[str, Schema] = schema.get("properties", {})
+        inner = [known[key] for key in schema.get("required", ())] or self.members(schema)
+        inner = [schema["items"]] if "items" in schema else inner
+        return schema.get("format") == "password" or any(map(self.tells_secret, inner))
+
+    def fits(self, schema: Schema, value: object) -> bool:
+        return next(self.problems(schema, value, "it"), None) is None
+
+    def problems(self, schema: Schema, value: Any, where: str, *, closed: bool = False) -> Iterator[Problem]:
+        """Say what is wrong with a value; `closed` refuses fields that the schema does not name."""
+        schema = self.resolve(schema)
+        members, wrong = self.members(schema), _wrong(schema, value, where)
+        if members:
+            member = self.member(schema, value, closed=closed)
+            tag = schema.get("discriminator", {}).get("propertyName")
+            if member is None and tag is not None and is_object(value):
+                known = [one["properties"][tag]["const"] for one in members]
+                yield Problem(f"{where}.{tag} is missing or not known.", _listed("Use one of", known))
+            else:
+                yield from self.problems(member or members[0], value, where, closed=closed)
+        elif wrong is not None:
+            yield wrong
+        elif is_list(value) and "items" in schema:
+            for index, item in enumerate(value):
+                yield from self.problems(schema["items"], item, f"{where}[{index}]", closed=closed)
+        elif is_object(value):
+            yield from self._fields(schema, value, where, closed)
+
+    def _fields(self, schema: Schema, value: dict[str, Any], where: str, closed: bool) -> Iterator[Problem]:
+        known: Mapping[str, Schema] = schema.get("properties", {})
+        others: Any = schema.get("additionalProperties")
+        prefix = f"{where}." if where else ""
+        for key in schema.get("required", ()):
+            if key not in value:
+                yield Problem(f"{prefix}{key} is required.")
+        for key, item in value.items():
+            inner = known.get(key, others)
+            if is_object(inner):
+                yield from self.problems(inner, item, prefix + key, closed=closed)
+            elif closed and "properties" in schema:
+                yield Problem(f"{prefix}{key[:80]} is not a field of this request.", _listed("The fields are", known))
+
+
+def _wrong(schema: Schema, value: Any, where: str) -> Problem | None:
+    """What is wrong with the value itself, whatever it may hold."""
+    types = schema.get("type", ())
+    types = (types,) if isinstance(types, str) else types
+    if types and not any(_is(value, one) for one in types):
+        return Problem(f"{where or 'The body'} must be {' or '.join(_TYPES[one][1] for one in types)}.")
+    if value is None:
+        return None
+    if "const" in schema and value != schema["const"]:
+        return Problem(f"{where} must be {schema['const']!r}.")
+    if "enum" in schema and value not in schema["enum"]:
+        return Problem(f"{where} is not known.", _listed("Use one of", schema["enum"]))
+    if isinstance(value, str) and not _is_format(schema.get("format"), value):
+        return Problem(f"{where} is no {schema['format']}.")
+    return None
+
+
+def _is(value: object, name: str) -> bool:
+    return isinstance(value, _TYPES[name][0]) and (name == "boolean" or not isinstance(value, bool))
+
+
+def _is_format(name: str | None, value: str) -> bool:
+    try:
+        return name not in _FORMATS or bool(_FORMATS[name](value))
+    except ValueError:
+        return False
+
+
+def _listed(words: str, names: Collection[object]) -> str:
+    return f"{words}: {', '.join(map(str, names))}."
+
+
+# Operations
+
+
 class Operation:
-    api: str
-    method: str
-    template: str
-    raw: Mapping[str, Any]  # as the description has it
+    """What the description says of one method of one path."""
 
-    @property
-    def id(self) -> str:
-        """The name that handlers of its own are found by; a deprecated operation has that of its successor."""
-        return f"{self.api}:{self.raw.get('x-replaced-by') or self.raw['operationId']}"
-
-    @cached_property
-    def segments(self) -> list[str]:
-        return self.template.split("/")[1:]
-
-    @cached_property
-    def lookups(self) -> list[tuple[str, str]]:
-        """The path parameters that name things, outermost first, each with the kind of what it names."""
-        pairs = zip(self.segments, self.segments[1:], strict=False)
-        return [
+    def __init__(
+        self, description: "Description", method: str, path: str, raw: Mapping[str, Any], beside: Collection[str]
+    ) -> None:
+        self.description, self.method, self.raw = description, method, raw
+        self.template: str = path if path.startswith("/v1/") else f"/v1{path}"
+        self.segments: list[str] = self.template.split("/")[1:]
+        # The name that code of its own is found by; a deprecated operation has that of its successor.
+        self.id: str = raw.get("x-replaced-by") or raw["operationId"]
+        # The path parameters that name things, outermost first, each with the kind of what it names.
+        self.lookups: list[tuple[str, str]] = [
             (name[1:-1], kind_of(before))
-            for before, name in pairs
+            for before, name in zip(self.segments, self.segments[1:], strict=False)
             if name == "{id}" or (name.endswith("Id}") and not before.startswith("{"))
         ]
-
-    @cached_property
-    def kind(self) -> str:
-        """The kind of thing that the path ends with."""
-        return self.lookups[-1][1] if self.segments[-1].startswith("{") else kind_of(self.segments[-1])
-
-    def parameters(self, place: str) -> Schema:
-        """The schema of all that stands in the path, the query or the header."""
-        found = [one for one in self.raw["parameters"] if one["in"] == place]
-        required = [one["name"] for one in found if one["required"]]
-        return {"type": "object", "properties": {one["name"]: one["schema"] for one in found}, "required": required}
-
-    @cached_property
-    def body(self) -> Schema | None:
-        """The schema of the body, an empty one if anything goes; None if it takes no body."""
-        content = self.raw.get("requestBody", {}).get("content")
-        return None if content is None else content["application/json"].get("schema", {})
-
-    @cached_property
-    def answers(self) -> Mapping[int, Schema | None]:
-        """The schema of every success by its status; None if it has no body."""
-        found: dict[int, Schema | None] = {}
-        for status, answer in self.raw["responses"].items():
-            media = next(iter(answer.get("content", {}).values()), None)
-            found[int(status)] = None if media is None else media.get("schema", {})
-        return {status: found[status] for status in sorted(found, reverse=True)}  # 201 before 200, 200 before 101
-
-    @property
-    def is_open(self) -> bool:
-        """Tell if it needs no token."""
-        return self.raw.get("security") == []
-
-    @property
-    def errors(self) -> Sequence[int]:
-        return list(self.raw["x-errors"])
-
-    @property
-    def refusal(self) -> int:
-        """The status for a request that does not fit the description."""
-        return 400 if 400 in self.errors and 422 not in self.errors else 422
-
-    @property
-    def newest_first(self) -> bool:
-        return "newest first" in self.raw["summary"]
+        # The schema of all that stands in the path, the query or the header.
+        self.parameters: dict[str, Schema] = {it: _parameters(raw, it) for it in ("path", "query", "header")}
+        # The schema of the body, an empty one if anything goes; None if it takes no body.
+        content = raw.get("requestBody", {}).get("content")
+        self.body: Schema | None = None if content is None else content["application/json"].get("schema", {})
+        # The schema of every success by its status, 201 before 200, 200 before 101; None if it has no body.
+        found = {int(status): list(answer.get("content", {}).values()) for status, answer in raw["responses"].items()}
+        self.answers: dict[int, Schema | None] = {
+            status: found[status][0].get("schema", {}) if found[status] else None
+            for status in sorted(found, reverse=True)
+        }
+        # The statuses of its errors, and that for a request that does not fit the description.
+        self.errors: Sequence[int] = raw["x-errors"]
+        self.refusal: int = 400 if 400 in self.errors and 422 not in self.errors else 422
+        # The kind of thing that the path ends with: one of them, or else a collection or something to do.
+        one = self.segments[-1].startswith("{")
+        self.kind: str = self.lookups[-1][1] if one else kind_of(self.segments[-1])
+        # If it lists the things of a kind, and if it makes one: it says Created, or its path lists such things.
+        answer = next(iter(self.answers.values())) or {}
+        data = description.schemas.resolve(answer.get("properties", {}).get("data", answer))
+        self.lists: bool = method == "GET" and not one and data.get("type") == "array"
+        self.creates: bool = method == "POST" and not one and (201 in self.answers or "get" in beside)
 
 
 class Description:
-    """One API: its schemas, its operations, and the tree of their paths."""
+    """One API: its schemas, and its operations."""
 
     def __init__(self, api: str, spec: Mapping[str, Any]) -> None:
         self.api = api
         self.schemas: Schemas = Schemas(spec["components"]["schemas"])
         self.operations: list[Operation] = [
-            Operation(api, method.upper(), path if path.startswith("/v1/") else f"/v1{path}", raw)
+            Operation(self, method.upper(), path, raw, methods)
             for path, methods in spec["paths"].items()
             for method, raw in methods.items()
         ]
         self.kinds: set[str] = {kind for operation in self.operations for _, kind in operation.lookups}
-        self._by_path: dict[tuple[str, ...], dict[str, Operation]] = {}
-        for operation in self.operations:
-            path = tuple("{}" if segment.startswith("{") else segment for segment in operation.segments)
-            self._by_path.setdefault(path, {})[operation.method] = operation
-
-    def find(self, segments: Sequence[str]) -> dict[str, Operation]:
-        """The operations of a path by their methods; none for a path that is unknown."""
-        if segments[:1] != ["v1"]:
-            segments = ["v1", *segments]
-        fitting = [path for path in self._by_path if len(path) == len(segments) and all(map(_fits, path, segments))]
-        return self._by_path[min(fitting)] if fitting else {}  # "{}" comes after what is spelled out
-
-    def creates(self, operation: Operation) -> bool:
-        """Tell if a POST makes a thing: it says Created, or the same path lists such things."""
-        return 201 in operation.answers or "GET" in self.find(operation.segments)
 
 
-def _fits(known: str, sent: str) -> bool:
-    return sent != "" and known in {sent, "{}"}
+def _parameters(raw: Mapping[str, Any], place: str) -> Schema:
+    found = [one for one in raw["parameters"] if one["in"] == place]
+    required = [one["name"] for one in found if one["required"]]
+    return {"type": "object", "properties": {one["name"]: one["schema"] for one in found}, "required": required}
 
 
 def kind_of(collection: str) -> str:

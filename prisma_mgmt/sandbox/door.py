@@ -1,38 +1,38 @@
 """What a request meets before the part of the sandbox that it asks for: the host check, the record, and faults."""
 
+import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
 
 import anyio
+import httpx
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
-from prisma_mgmt.sandbox.faults import Fault, Faults, names_of, nearest
-from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked_body, masked_headers, masked_query
-from prisma_mgmt.sandbox.site import Site
-from prisma_mgmt.sandbox.wire import ApiError
+from prisma_mgmt.sandbox.faults import Fault, meet, names_of, nearest
+from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked, masked_body, masked_query
+from prisma_mgmt.sandbox.wire import ApiError, Site, read_body, until_left
 
 Teller = Callable[[RecordedRequest], object]
 KEPT = 10_000  # requests; the oldest go first
-PREFIXES = {"/postgres": "postgres", "/data-platform": "data_platform", "/auth": "login"}
 OWN = "sandbox"  # the start page and the control routes: not recorded, and without faults
+PREFIXES = {"/postgres": "postgres", "/data-platform": "data_platform", "/auth": "login"}
+PLACES = {**PREFIXES, "/.well-known": "login", "/": OWN, "/favicon.ico": OWN, "/_sandbox": OWN}
 IN_PROCESS_HOST = "localhost"
 _TEST_CLIENT = "testserver"  # what Starlette's test client calls an application in its own process
 
 
 def place_of(path: str) -> tuple[str, str]:
     """Which part of the sandbox a path belongs to, and under which prefix that part is served."""
-    for prefix, api in PREFIXES.items():
-        if path == prefix or path.startswith(prefix + "/"):
-            return api, prefix
-    if path.startswith("/.well-known/"):
-        return "login", ""
-    own = path in {"/", "/favicon.ico"} or path.startswith("/_sandbox/")
-    return (OWN if own else "management"), ""
+    first = "/" + path.removeprefix("/").partition("/")[0]
+    return PLACES.get(first, "management"), first if first in PREFIXES else ""
 
 
 class Exchange:
@@ -75,23 +75,22 @@ class Door:
 
     def __init__(self, host: str, clock: Callable[[], float]) -> None:
         self.sites: dict[str, Site] = {}
-        self.faults: Faults = Faults(self._check_route)
+        self.faults: list[Fault] = []  # in the order in which they were asked for, those that have happened included
         self.kept: deque[Exchange] = deque(maxlen=KEPT)
-        self.hang_up: Callable[[Scope], bool] | None = None  # cuts the connection of a request, if it knows it
+        self.hang_up: Callable[[Scope], bool] = lambda _: False  # cuts the connection of a request, if it knows it
         self.on_request: Teller | None = None
-        self._host, self._clock = host, clock
+        self._host, self._clock, self._meeting = host, clock, threading.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await Router().lifespan(scope, receive, send)  # there is nothing to start
             return
         host = Headers(scope=scope).get("host", "")
+        api, prefix = place_of(scope["path"])
         if not serves(self._host, host):
             message = f"The sandbox serves loopback names only, not {host!r}."
             await ApiError(421, message).response()(scope, receive, send)
-            return
-        api, prefix = place_of(scope["path"])
-        if api == OWN:
+        elif api == OWN:
             await self.sites[OWN](scope, receive, send)
         else:
             await self._exchange(self.sites[api], api, {**scope, "root_path": prefix}, receive, send)
@@ -100,50 +99,53 @@ class Door:
         method, path, prefix = scope.get("method", "GET"), scope["path"], scope["root_path"]  # a WebSocket is a GET
         below = path.removeprefix(prefix) or "/"
         route = site.template_of(method, below)
-        query, headers = masked_query(scope["query_string"].decode("latin-1")), masked_headers(scope["headers"])
+        query, headers = masked_query(scope["query_string"].decode("latin-1")), masked(dict(Headers(scope=scope)))
         told = RecordedRequest(self._clock(), api, method, path, route, query, headers)
         exchange = Exchange(scope, receive, send, told, self.on_request)
         self.kept.append(exchange)
-        for fault in self.faults.meet(names_of(method, path, below, route, route and prefix + route)):
+        with self._meeting:
+            faults = meet(self.faults, names_of(method, path, below, route, route and prefix + route))
+        for fault in faults:
             exchange.told = replace(exchange.told, fault=fault.kind)
-            if await self._happen(fault, site, scope, exchange):
-                return
+            if fault.kind == "delay":
+                await anyio.sleep(fault.seconds)
+                continue
+            if scope["type"] == "http":
+                with suppress(ApiError):  # nobody will look at the body, but it is recorded
+                    await read_body(Request(scope, exchange.receive))
+            if fault.kind == "cut":
+                await self._cut(scope, exchange)
+            else:
+                refusal = site.refuse(fault.status, "This failure was asked for (fault of the sandbox).", fault.code)
+                if fault.retry_after is not None:
+                    refusal.headers["Retry-After"] = f"{fault.retry_after:g}"
+                await refusal.response()(scope, exchange.receive, exchange.send)
+            return
         await site(scope, exchange.receive, exchange.send)
-
-    async def _happen(self, fault: Fault, site: Site, scope: Scope, exchange: Exchange) -> bool:
-        """Let a fault happen, and tell if that ended the request."""
-        if fault.kind == "delay":
-            await anyio.sleep(fault.seconds)
-            return False
-        await _read(exchange.receive)
-        if fault.kind == "fail":
-            refusal = site.refuse(fault.status, "This failure was asked for (fault of the sandbox).", fault.code)
-            if fault.retry_after is not None:
-                refusal.headers["Retry-After"] = f"{fault.retry_after:g}"
-            await refusal.response()(scope, exchange.receive, exchange.send)
-            return True
-        await self._cut(scope, exchange)
-        return True
 
     async def _cut(self, scope: Scope, exchange: Exchange) -> None:
         if scope["type"] == "websocket":
             await exchange.send({"type": "websocket.accept"})  # cut off in the middle, as logs are
         exchange.end(None)
-        if self.hang_up is None or not self.hang_up(scope):  # the caller is in our own process
-            from prisma_mgmt.sandbox.clients import cut_off
+        if not self.hang_up(scope):  # the caller is in our own process, and uses httpx
+            raise httpx.ReadError("the connection was cut, as was asked of the sandbox")
+        await until_left(exchange.receive)
 
-            raise cut_off()
-        while not (await exchange.receive())["type"].endswith(".disconnect"):
-            pass
+    def ask(self, fault: Fault) -> Fault:
+        """Let a fault happen from now on; ValueError for a route that the sandbox does not have: it never would."""
+        if fault.route != "*":
+            self._check_route(fault.route)
+        self.faults.append(fault)
+        return fault
 
     def _check_route(self, route: str) -> None:
-        """Raise ValueError for a route that the sandbox does not have; without a prefix it may be one of any API."""
+        """Raise ValueError for a route that is none; without a prefix it may be one of any API."""
         method, _, path = route.partition(" ")
         api, prefix = place_of(path)
         sites = [self.sites[api]] if prefix else [it for name, it in self.sites.items() if name != OWN]
         found = [it.template_of(method, path.removeprefix(prefix) or "/") for it in sites]
         if not any(it and (prefix or path.startswith("/v1/") or not it.startswith("/v1/")) for it in found):
-            known = [f"{one} {prefix}{it}" for site in sites for one, it in site.routes()]
+            known = [f"{it.method} {prefix}{it.template}" for site in sites for it in site.routes]
             meant = f"{method} /v1{path}" if any(found) else nearest(route, known)
             raise ValueError(f"there is no route {route!r}" + (f"; did you mean {meant!r}?" if meant else ""))
 
@@ -170,22 +172,3 @@ def _is_address(name: str) -> bool:
         return bool(ip_address(name))
     except ValueError:
         return False
-
-
-async def _read(receive: Callable[[], Awaitable[Message]]) -> None:
-    """Read a body that nobody will look at, so that it is recorded."""
-    read = 0
-    while read <= LONGEST_BODY:
-        message = await receive()
-        read += len(message.get("body", b""))
-        if not message.get("more_body", False):
-            return
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    """Say yes to a server that asks us to start and to stop; there is nothing to do."""
-    while True:
-        message = await receive()
-        await send({"type": message["type"] + ".complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

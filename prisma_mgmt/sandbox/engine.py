@@ -1,31 +1,40 @@
-"""How an operation is carried out: by a handler of its own, or else by what its description says of it."""
+"""How an operation is carried out and answered: by code of its own, or else by what its description says of it."""
 
-from collections.abc import Callable, Iterable, Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from prisma_mgmt.sandbox.description import Description, Operation, plural
-from prisma_mgmt.sandbox.schema import is_list, is_object
-from prisma_mgmt.sandbox.state import Thing, Values, World
-from prisma_mgmt.sandbox.tokens import Grant, Tokens
-from prisma_mgmt.sandbox.views import MISSING, Sight, head
+from starlette.requests import HTTPConnection
+
+from prisma_mgmt.sandbox.description import Operation, Schema, Schemas, is_list, is_object, plural
+from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
+from prisma_mgmt.sandbox.tokens import Tokens
 from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, read_cursor, write_cursor
 
+MISSING: Any = object()
 RENAMED = {"displayName": "name", "regionId": "region"}  # fields that answers show under another name
 MOMENT = 1.0  # seconds of the clock that things take to become something else
 RESOURCES: dict[str, "Resource"] = {}  # by kind
+OWN: dict[str, Callable[["Call"], Any]] = {}  # what carries out the operations that have code of their own
 
 
 class Resource:
-    """What a kind of thing does beyond being stored. This one does nothing; others fill in what they need."""
+    """What a kind of thing does beyond being stored. This one does nothing; others fill in what they need.
+
+    Their other public methods carry out the operations of the same name: `restore` that of databases.restore.
+    """
 
     defaults: ClassVar[Values] = {}
-    told_once: ClassVar[frozenset[str]] = frozenset()  # the values that are told only when they have just been made
     unique: ClassVar[tuple[tuple[str, ...], ...]] = ()  # the values that no two things of one parent have together
 
-    def __init_subclass__(cls, kind: str | None = None) -> None:
+    def __init_subclass__(cls, kind: str | None = None, word: str | None = None) -> None:
+        """`word` is what the description calls the operations by, if that is not the kind."""
         if kind is not None:
-            RESOURCES[kind] = cls()
+            RESOURCES[kind] = it = cls()
+            for name in dir(cls):
+                if not (name.startswith("_") or hasattr(Resource, name)):
+                    OWN[f"{word or kind.replace('-', '_')}.{name}"] = getattr(it, name)
 
     def prepare(self, call: "Call", thing: Thing) -> None:
         """Fill in and check the values of a new thing; raise ApiError to refuse it."""
@@ -42,14 +51,14 @@ class Resource:
     def gone(self, call: "Call", thing: Thing) -> None:
         """See to what a deleted thing leaves behind."""
 
-    def matches(self, world: World, thing: Thing, key: str, wanted: Any) -> bool:
+    def matches(self, call: "Call", thing: Thing, key: str, wanted: Any) -> bool:
         """Tell if a list that is narrowed by a key of the query holds a thing."""
         if key.endswith("Contains"):
             return wanted in thing.values.get(key.removesuffix("Contains"), "")
         holder = thing.up(plural(key.removesuffix("Id")))
         return bool(thing.values.get(key, None if holder is None else holder.id) == wanted)
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
+    def show(self, call: "Call", thing: Thing) -> Values:
         """Say what is to be shown beyond, or instead of, a thing's values."""
         return {}
 
@@ -60,11 +69,18 @@ class Resource:
     def check_free(self, call: "Call", thing: Thing, values: Values, parent: Thing | None) -> None:
         """Refuse values that something else in the parent has."""
         for key, *scope in self.unique:
-            wanted = {one: values[one] for one in (key, *scope)}
+            wanted = {one: values.get(one) for one in (key, *scope)}
             others = [] if wanted[key] is None else call.world.every(thing.kind, parent, **wanted)
             for other in others:
                 if other is not thing:
                     raise self.conflict(call, other, key)
+
+
+_STORED = Resource()
+
+
+def resource_of(thing: Thing) -> Resource:
+    return RESOURCES.get(thing.kind, _STORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,48 +93,23 @@ class Reply:
     beside: Values = field(default_factory=dict[str, Any])
 
 
-Handler = Callable[["Call"], Any]
-OWN: dict[str, Handler] = {}
-_STORED = Resource()
-
-
-def answers(*operations: str) -> Callable[[Handler], Handler]:
-    """Register the handler of operations, such as "management:databases.restore"."""
-
-    def register(handler: Handler) -> Handler:
-        OWN.update(dict.fromkeys(operations, handler))
-        return handler
-
-    return register
-
-
-def resource_of(kind: str) -> Resource:
-    return RESOURCES.get(kind, _STORED)
-
-
-def facts(sight: Sight, thing: Thing) -> Values:
-    """What there is to say of a thing."""
-    its = resource_of(thing.kind)
-    told = {key: value for key, value in thing.values.items() if sight.secrets or key not in its.told_once}
-    return {**told, **head(sight, thing), **its.show(sight, thing)}
-
-
-@dataclass
 class Call:
     """One authenticated request. It finds only what its token may see; everything else does not exist."""
 
-    world: World
-    tokens: Tokens
-    description: Description
-    operation: Operation
-    grant: Grant
-    token: str
-    base: str
-    path: Mapping[str, str]
-    query: Values
-    headers: Mapping[str, str]
-    body: Any = None
-    target: Thing | None = None  # the innermost thing that the path names
+    def __init__(
+        self, world: World, tokens: Tokens, operation: Operation, connection: HTTPConnection, token: Thing | None
+    ) -> None:
+        """`token` is None for an operation that needs none."""
+        self.world, self.tokens, self.operation, self.token = world, tokens, operation, token
+        self.schemas: Schemas = operation.description.schemas
+        self.base: str = str(connection.base_url).rstrip("/")  # the URL that the caller reached this API by
+        self.path: Mapping[str, str] = connection.path_params
+        self.headers: Mapping[str, str] = connection.headers
+        self.query: Values = {}
+        self.body: Any = None
+        self.target: Thing | None = None  # the innermost thing that the path names
+        self.secrets = False  # if the answer tells secrets, which it does of what has just been made
+        self.live = connection.scope["type"] == "websocket"  # if a log is followed for as long as it goes on
 
     @property
     def it(self) -> Thing:
@@ -127,12 +118,18 @@ class Call:
 
     @property
     def fields(self) -> Values:
-        """The body's fields; none if there is no body."""
-        return self.body if is_object(self.body) else {}
+        """The body's fields by the names that answers have for them; none if there is no body."""
+        return {RENAMED.get(key, key): value for key, value in self.body.items()} if is_object(self.body) else {}
+
+    @property
+    def bearer(self) -> Thing:
+        assert self.token is not None, f"{self.operation.template} needs no token"
+        return self.token
 
     @property
     def workspace(self) -> Thing:
-        return self.find("workspaces", self.grant.workspace_id)
+        *_, outermost = self.bearer.chain()
+        return outermost
 
     def look_up(self) -> None:
         """Find what the path names, outermost first."""
@@ -142,7 +139,7 @@ class Call:
             try:
                 self.target = self.find(kind, by_value.id if by_value else id, inside=self.target)
             except ApiError:
-                if not self.lists or 404 in self.operation.errors:
+                if not self.operation.lists or 404 in self.operation.errors:
                     raise
                 self.target = None  # the description knows no such refusal: the list is empty
         database = self.target and self.target.up("databases")
@@ -156,67 +153,60 @@ class Call:
         return found
 
     def sees(self, thing: Thing) -> bool:
-        return thing.workspace_id in {None, self.grant.workspace_id}
+        workspace = thing.up("workspaces")
+        return workspace is None or workspace is self.workspace
 
     def refuse_apps(self) -> None:
         """Refuse what only people and service tokens may do."""
-        if self.grant.user_id is not None:
+        if self.bearer.up("logins") is not None:
             raise ApiError(403, "An integration may not do that.", hint="Use a service token.")
 
     def refuse(self, message: str, hint: str | None = None) -> ApiError:
         """A request that does not fit, with the status that this operation has for that."""
         return ApiError(self.operation.refusal, message, hint=hint)
 
-    # What the operations of the description do unless a handler of their own does it
+    # What the operations of the description do unless code of their own does it
 
     def perform(self) -> Any:
-        required = {key: self.query[key] for key in self.operation.parameters("query")["required"]}
+        required = {key: self.query[key] for key in self.operation.parameters["query"]["required"]}
         for key, value in {**required, **(self.fields if self.operation.body else {})}.items():
-            if self.names(key) and value is not None:
-                self.find(plural(key[:-2]), value)
+            kind = self._named(key)
+            if kind is not None and value is not None:
+                self.find(kind, value)
         return OWN.get(self.operation.id, Call.stored)(self)
 
-    def names(self, key: str) -> bool:
-        """Tell if a key of a request speaks of a thing that has a path of its own."""
-        return key.endswith("Id") and plural(key[:-2]) in self.description.kinds
+    def _named(self, key: str) -> str | None:
+        """The kind of thing that a key of a request names; None if it names nothing that has a path of its own."""
+        kind = plural(key.removesuffix("Id"))
+        return kind if key.endswith("Id") and kind in self.operation.description.kinds else None
 
     def stored(self) -> Any:
         """Carry out an operation by its method and its path alone."""
-        operation, last = self.operation, self.operation.segments[-1]
-        if operation.method == "GET":
-            return self.listed() if self.lists else self.target or MISSING
-        if operation.method == "POST" and not last.startswith("{") and self.description.creates(operation):
-            return Reply(self.create(operation.kind), secrets=True)
-        if self.target is not None and operation.method == "DELETE":
-            return self.delete(self.target)
-        if self.target is not None and operation.method in {"PATCH", "PUT"}:
-            return self.change(self.target)
-        return self.target or MISSING
-
-    @property
-    def lists(self) -> bool:
-        """Tell if the operation lists the things of a kind."""
-        if self.operation.method != "GET" or self.operation.segments[-1].startswith("{"):
-            return False
-        schema = next(iter(self.operation.answers.values())) or {}
-        data = self.description.schemas.resolve(schema.get("properties", {}).get("data", schema))
-        return bool(data.get("type") == "array")
+        if self.operation.lists:
+            return self.listed()
+        if self.operation.creates:
+            return Reply(self.create(self.operation.kind), secrets=True)
+        change = {"DELETE": self.delete, "PATCH": self.change, "PUT": self.change}.get(self.operation.method)
+        if self.target is None or change is None:
+            return self.target or MISSING
+        return change(self.target)
 
     def listed(self) -> list[Thing]:
         """What a list holds: everything that is there and that the query asks for."""
-        inside, kind = self.target if self.operation.lookups else None, self.operation.kind
+        inside = self.target if self.operation.lookups else None
         if self.operation.lookups and inside is None:
             return []
-        found, matches = [it for it in self.world.every(kind, inside) if self.sees(it)], resource_of(kind).matches
-        for key, wanted in self.query.items():
-            if key not in {"cursor", "limit"}:
-                found = [it for it in found if matches(self.world, it, key, wanted)]
-        return found
+        wanted = {key: value for key, value in self.query.items() if key not in {"cursor", "limit"}}
+        return [
+            it
+            for it in self.world.every(self.operation.kind, inside)
+            if self.sees(it) and all(resource_of(it).matches(self, it, *one) for one in wanted.items())
+        ]
 
     def create(self, kind: str, parent: Thing | None = None, values: Values | None = None) -> Thing:
-        its = resource_of(kind)
-        values = {**its.defaults, **_renamed(self.fields if values is None else values)}
-        thing = self.world.new(kind, parent or self.target or self._named_parent(), values)
+        thing = self.world.new(kind, parent or self.target or self._named_parent(), {})
+        its = resource_of(thing)
+        thing.values.update(its.defaults, **(self.fields if values is None else values))
         its.prepare(self, thing)
         its.check_free(self, thing, thing.values, thing.parent)
         its.made(self, self.world.put(thing))
@@ -226,12 +216,15 @@ class Call:
 
     def _named_parent(self) -> Thing:
         """What a new thing belongs to, by the body: the first thing that it has to name, else a workspace."""
-        required = self.description.schemas.resolve(self.operation.body or {}).get("required", ())
-        key = next((one for one in [*required, "workspaceId"] if self.names(one) and one in self.fields), None)
-        return self.workspace if key is None else self.find(plural(key[:-2]), self.fields[key])
+        required = self.schemas.resolve(self.operation.body or {}).get("required", ())
+        for key in (*required, "workspaceId"):
+            kind = self._named(key)
+            if kind is not None and key in self.fields:
+                return self.find(kind, self.fields[key])
+        return self.workspace
 
     def change(self, thing: Thing) -> Thing:
-        its, changes = resource_of(thing.kind), _renamed(self.fields)
+        its, changes = resource_of(thing), self.fields
         its.changed(self, thing, changes)
         its.check_free(self, thing, {**thing.values, **changes}, thing.parent)
         thing.values.update(changes)
@@ -242,10 +235,106 @@ class Call:
         """Delete a thing with all that it holds, or nothing if any of it may not go."""
         doomed = [thing, *self.world.held(thing)]
         for it in doomed:
-            resource_of(it.kind).leaving(self, it, it is thing)
+            resource_of(it).leaving(self, it, it is thing)
         for it in reversed(doomed):
             self.world.remove(it)
-            resource_of(it.kind).gone(self, it)
+            resource_of(it).gone(self, it)
+
+    # How answers are shown: their schema says which fields there are, the world says what stands in them
+
+    def answer(self, result: Any) -> tuple[int, Any]:
+        """Put what an operation gave into the shape that its description asks for."""
+        reply = result if isinstance(result, Reply) else Reply(result)
+        status, self.secrets = reply.status or next(iter(self.operation.answers)), reply.secrets
+        schema = self.operation.answers.get(status)
+        if schema is None:
+            return status, None
+        value, properties = reply.value, self.schemas.resolve(schema).get("properties", {})
+        if "data" not in properties:
+            return status, self.show(schema, value) if schema else (None if value is MISSING else value)
+        beside: Values = {}
+        if is_list(value) and "pagination" in properties and "pagination" not in reply.beside:
+            value, beside["pagination"] = self._page(value)
+        return status, self.show(schema, {"data": value, **beside, **reply.beside})
+
+    def _page(self, things: list[Thing]) -> tuple[list[Thing], Values]:
+        """Cut one page. A cursor names the last thing's place, so it outlives that thing."""
+        cursor, limited = self.query.get("cursor"), "limit" in self.operation.parameters["query"]["properties"]
+        after = None if cursor is None else read_cursor(cursor)
+        if cursor is not None and after is None:
+            hint = "Pass the nextCursor of the page before."
+            raise self.refuse("cursor is not one that this API gave out.", hint)
+        limit = self.query.get("limit", MAX_LIMIT) if limited else None
+        order = -1 if "newest first" in self.operation.raw["summary"] else 1
+        rest = sorted(things, key=lambda it: it.sequence * order)
+        rest = [it for it in rest if after is None or it.sequence * order > after * order]
+        shown = rest[:limit]
+        more = len(rest) > len(shown)
+        return shown, {"nextCursor": write_cursor(shown[-1].sequence) if more else None, "hasMore": more}
+
+    def show(self, schema: Schema, value: Any, name: str = "") -> Any:
+        """Show a value in the shape that a schema asks for; what nobody has said is made up."""
+        schema = self.schemas.resolve(schema)
+        members = self.schemas.members(schema)
+        if members:
+            unclear = value is MISSING or isinstance(value, Thing)
+            member = None if unclear else self.schemas.member(schema, value)
+            return self.show(member or members[0], value, name)
+        if isinstance(value, Thing):
+            facts = self.facts(value)
+            return self._object(schema, lambda key: self._fact(value, facts, key))
+        if is_object(value) and "properties" in schema:
+            return self._object(schema, lambda key: value.get(key, MISSING))
+        if is_list(value) and "items" in schema:
+            return [self.show(schema["items"], item) for item in value]
+        if value is not MISSING and self.schemas.fits(schema, value):
+            return value
+        return self._example(schema, name)
+
+    def facts(self, thing: Thing) -> Values:
+        """What there is to say of a thing."""
+        url = f"{self.base}/v1/{thing.kind}/{thing.id}"
+        head = {"id": thing.values.get("id", thing.id), "url": url, "name": thing.name}
+        ages = {"createdAt": timestamp(thing.made_at), "updatedAt": timestamp(thing.changed_at)}
+        return {**thing.values, **head, **ages, **resource_of(thing).show(self, thing)}
+
+    def _fact(self, thing: Thing, facts: Values, key: str) -> Any:
+        """What is said of a thing under a key, or what holds it, or what it holds."""
+        if key in facts:
+            return facts[key]
+        holder = thing.up(plural(key.removesuffix("Id")))
+        if holder is not None and holder is not thing:
+            return holder.id if key.endswith("Id") else holder
+        return self.world.every(key, thing) if self.world.things(key) else MISSING
+
+    def _object(self, schema: Schema, find: Callable[[str], Any]) -> Values:
+        shown: Values = {}
+        required = schema.get("required", ())
+        for key, inner in schema.get("properties", {}).items():
+            found = find(key)
+            untold = found is MISSING or (found is None and not self.schemas.fits(inner, None))
+            masked = not self.secrets and self.schemas.tells_secret(inner)
+            if key in required or not (untold or masked):
+                shown[key] = self.show(inner, found, key)
+        return shown
+
+    def _example(self, schema: Schema, name: str) -> Any:
+        """Make up a value for a schema."""
+        kinds = schema.get("type", "null")
+        for key in ("const", "default"):
+            if key in schema:
+                return schema[key]
+        if "enum" in schema:
+            return schema["enum"][0]
+        if "null" in kinds:
+            return None
+        if kinds == "object":
+            return self._object(schema, lambda _: MISSING)
+        now, secret = self.world.now(), f"sk_{secrets.token_urlsafe(24)}"
+        made: Values = {"array": [], "boolean": False, "integer": 0, "number": 0}
+        texts = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "id": new_id("id")}
+        text = schema.get("format", name)
+        return {**texts, "email": "someone@sandbox.invalid"}.get(text, text) if kinds == "string" else made.get(kinds)
 
 
 def demand(thing: Thing, *statuses: str, hint: str | None = None) -> None:
@@ -253,41 +342,3 @@ def demand(thing: Thing, *statuses: str, hint: str | None = None) -> None:
     status = thing.values["status"]
     if status not in statuses:
         raise ApiError(409, f"{thing.id} is {status}, not {' or '.join(statuses)}.", hint=hint)
-
-
-def _renamed(fields: Values) -> Values:
-    return {RENAMED.get(key, key): value for key, value in fields.items()}
-
-
-def envelope(call: Call, result: Any) -> tuple[int, Any]:
-    """Put what an operation gave into the shape that its description asks for."""
-    reply = result if isinstance(result, Reply) else Reply(result)
-    status = reply.status or next(iter(call.operation.answers))
-    schema = call.operation.answers.get(status)
-    if schema is None:
-        return status, None
-    sight = Sight(call.world, call.operation.api, call.description.schemas, call.base, facts, reply.secrets)
-    value, schema = reply.value, call.description.schemas.resolve(schema)
-    if "data" not in schema.get("properties", {}):
-        return status, sight.show(schema, value) if schema else (None if value is MISSING else value)
-    beside: Values = dict(reply.beside)
-    if is_list(value) and "pagination" in schema["properties"] and "pagination" not in beside:
-        value, pagination = _page(call, value)
-        beside = {"pagination": pagination, **beside}
-    return status, sight.show(schema, {"data": value, **beside})
-
-
-def _page(call: Call, things: Iterable[Thing]) -> tuple[list[Thing], Values]:
-    """Cut one page. A cursor names the last thing's place, so it outlives that thing."""
-    limit = call.query.get("limit", MAX_LIMIT) if "limit" in call.operation.parameters("query")["properties"] else None
-    newest_first, after = call.operation.newest_first, None
-    if call.query.get("cursor") is not None:
-        after = read_cursor(call.query["cursor"])
-        if after is None:
-            raise call.refuse("cursor is not one that this API gave out.", "Pass the nextCursor of the page before.")
-    rest = sorted(things, key=lambda it: it.sequence, reverse=newest_first)
-    if after is not None:
-        rest = [it for it in rest if (it.sequence < after if newest_first else it.sequence > after)]
-    shown = rest[:limit]
-    more = len(rest) > len(shown)
-    return shown, {"nextCursor": write_cursor(shown[-1].sequence) if more else None, "hasMore": more}

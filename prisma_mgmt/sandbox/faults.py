@@ -1,9 +1,8 @@
 """Faults on request: answers that fail, come late or are cut off, so that users can test how their code bears them."""
 
 import re
-import threading
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Literal, get_args
 
@@ -41,49 +40,19 @@ class Fault:
 
     def describe(self) -> dict[str, object]:
         """The fault as the control routes show and accept it."""
-        shown = {_JSON_NAMES.get(one.name, one.name): getattr(self, one.name) for one in fields(self)}
+        shown = {**asdict(self), "retryAfter": self.retry_after, "retry_after": None}
         return {key: value for key, value in shown.items() if value is not None}
 
 
-_JSON_NAMES = {"retry_after": "retryAfter"}
-FIELDS = {_JSON_NAMES.get(one.name, one.name): one.name for one in fields(Fault) if one.init}
-
-
-class Faults:
-    """The faults that were asked for, in that order; those that have happened often enough stay, to be counted."""
-
-    def __init__(self, check: Callable[[str], None]) -> None:
-        """`check` raises ValueError for a route that the sandbox does not have: a fault there would never happen."""
-        self._check = check
-        self._lock = threading.Lock()
-        self._asked: list[Fault] = []
-
-    def add(self, fault: Fault) -> Fault:
-        if fault.route != "*":
-            self._check(fault.route)
-        with self._lock:
-            self._asked.append(fault)
-        return fault
-
-    def meet(self, names: Collection[str]) -> list[Fault]:
-        """The faults that happen to a request of these names now: at most one delay, then one failure or cut."""
-        with self._lock:
-            due = [one for one in self._asked if one.left and (one.route == "*" or _bare(one.route) in names)]
-            delay = next((one for one in due if one.kind == "delay"), None)
-            end = next((one for one in due if one.kind != "delay"), None)
-            met = [one for one in (delay, end) if one is not None]
-            for one in met:
-                one.left -= 1
-                one.met += 1
-            return met
-
-    def asked(self) -> list[Fault]:
-        with self._lock:
-            return list(self._asked)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._asked = []
+def meet(faults: Sequence[Fault], names: Collection[str]) -> list[Fault]:
+    """The faults that happen to a request of these names now: at most one delay, then one failure or cut."""
+    due = [one for one in faults if one.left and (one.route == "*" or _bare(one.route) in names)]
+    delay = [one for one in due if one.kind == "delay"][:1]
+    met = delay + [one for one in due if one.kind != "delay"][:1]
+    for one in met:
+        one.left -= 1
+        one.met += 1
+    return met
 
 
 def names_of(method: str, *paths: str | None) -> set[str]:

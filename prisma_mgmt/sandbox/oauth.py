@@ -1,24 +1,20 @@
 """The login server: authorization code with PKCE, refresh with rotation, discovery (RFC 6749, 7636, 8414, 9207)."""
 
 import hmac
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from prisma_mgmt.sandbox import pages
-from prisma_mgmt.sandbox.site import Routes, Site
-from prisma_mgmt.sandbox.state import Thing, User, Values, World
-from prisma_mgmt.sandbox.tokens import Client, Grant, Tokens
-from prisma_mgmt.sandbox.wire import NO_STORE, ApiError, OAuthError, read_body
+from prisma_mgmt.sandbox.state import Thing, World
+from prisma_mgmt.sandbox.tokens import Client, Tokens
+from prisma_mgmt.sandbox.wire import NO_STORE, ApiError, OAuthError, Route, Site, read_body
 
-SCOPES = ("workspace:admin", "offline_access")
 DISCOVERY = "/.well-known/oauth-authorization-server"
-
-Account = tuple[User, Thing]
 
 
 class LoginServer(Site):
@@ -29,55 +25,44 @@ class LoginServer(Site):
     def __init__(
         self, world: World, tokens: Tokens, clients: dict[str, Client], *, auto_approve: bool, revocation: bool
     ) -> None:
-        self._world = world
-        self._tokens = tokens
-        self._clients = clients
-        self._auto_approve = auto_approve
-        self._revocation = revocation
-        routes: Routes = {
-            "/authorize": {"GET": self._authorize, "POST": self._authorize},
-            "/token": {"POST": self._token},
-            DISCOVERY: {"GET": self._discovery},
-            DISCOVERY + "/auth": {"GET": self._discovery},  # where RFC 8414 looks for an issuer with a path
-        }
-        super().__init__({**routes, "/revoke": {"POST": self._revoke}} if revocation else routes)
+        self._world, self._tokens, self._clients = world, tokens, clients
+        self._auto_approve, self._revocation = auto_approve, revocation
+        self.routes = [
+            Route("GET", "/authorize", self._authorize),
+            Route("POST", "/authorize", self._authorize),
+            Route("POST", "/token", self._token),
+            Route("GET", DISCOVERY, self._discovery),
+            Route("GET", DISCOVERY + "/auth", self._discovery),  # where RFC 8414 looks for an issuer with a path
+            *([Route("POST", "/revoke", self._revoke)] if revocation else []),
+        ]
 
     def register(self, client_id: str, redirect_uri: str) -> None:
         """Let a client send its users to one more address."""
         client = self._clients[client_id]
         if redirect_uri not in client.redirect_uris:
-            self._clients[client_id] = replace(client, redirect_uris=(*client.redirect_uris, redirect_uri))
+            client.redirect_uris = (*client.redirect_uris, redirect_uri)
 
     def approve(self, login_url: str, user_name: str | None) -> str:
         """The callback URL that a user gets who says yes at a login URL, without a browser."""
         with self._world:
             asked = _unique(urlsplit(login_url).query)
-            accounts = [one for one in self.accounts() if user_name in {None, one[0].name, one[0].id}]
-            if not accounts:
-                names = ", ".join(one.name for one in self._world.users.values())
+            found = (key for key, (user, _) in self.accounts().items() if user_name in {None, user.name, user.id})
+            account = next(found, None)
+            if account is None:
+                names = ", ".join(one.name for one in self._world.every("users"))
                 raise ValueError(f"the sandbox has no user {user_name!r}; there are {names}")
-            return self._approve(self._clients[asked["client_id"]], asked, accounts[0])
+            decision = {"decision": "approve", "account": account}
+            return self._decide(self._clients[asked["client_id"]], asked, decision).headers["location"]
 
-    def accounts(self) -> list[Account]:
-        """Every user with every workspace that is theirs."""
-        workspaces = self._world.workspaces.values()
-        return [(user, one) for user in self._world.users.values() for one in workspaces if one.hidden["owner"] is user]
+    def accounts(self) -> dict[str, tuple[Thing, Thing]]:
+        """Every user with every workspace that is theirs, as forms name them."""
+        workspaces = self._world.every("workspaces")
+        return {f"{it.hidden['owner'].id} {it.id}": (it.hidden["owner"], it) for it in workspaces}
 
     async def _discovery(self, _request: Request) -> Response:
-        issuer = self._tokens.issuer
-        document: Values = {
-            "issuer": issuer,
-            "authorization_endpoint": f"{issuer}/authorize",
-            "token_endpoint": f"{issuer}/token",
-            "response_types_supported": ["code"],
-            "grant_types_supported": ["authorization_code", "refresh_token"],
-            "code_challenge_methods_supported": ["S256"],
-            "token_endpoint_auth_methods_supported": ["none", "client_secret_post"],
-            "scopes_supported": list(SCOPES),
-            "authorization_response_iss_parameter_supported": True,
-        }
-        if self._revocation:
-            document["revocation_endpoint"] = f"{issuer}/revoke"
+        document = json.loads(pages.filled("discovery.json", issuer=self._tokens.issuer))
+        if not self._revocation:
+            del document["revocation_endpoint"]
         return JSONResponse(document)
 
     async def _authorize(self, request: Request) -> Response:
@@ -100,27 +85,21 @@ class LoginServer(Site):
                 return RedirectResponse(self._callback(asked, error.body), 303, pages.HEADERS)
 
     def _decide(self, client: Client, asked: Mapping[str, str], decision: Mapping[str, str]) -> Response:
-        scope = _check_request(client, asked)
-        accounts = {f"{user.id} {one.id}": (user, one) for user, one in self.accounts()}
-        hint = asked.get("login_hint")
-        hinted = next((key for key, (user, _) in accounts.items() if hint in {user.name, user.email, user.id}), None)
-        chosen = hinted or next(iter(accounts), "")
-        if self._auto_approve:
-            decision = {"decision": "approve", "account": chosen}
+        scope, accounts, hint = _check_request(client, asked), self.accounts(), asked.get("login_hint")
+        hinted = (key for key, (user, _) in accounts.items() if hint in {user.name, user.values["email"], user.id})
+        chosen = next(hinted, next(iter(accounts), ""))
+        decision = decision or ({"decision": "approve"} if self._auto_approve else {})
         if not decision:
-            shown = [(key, user.name, f"{one.name} ({user.email})") for key, (user, one) in accounts.items()]
+            shown = [(key, user.name, f"{it.name} ({user.values['email']})") for key, (user, it) in accounts.items()]
             return pages.consent(client.name, scope, shown, chosen)
         account = accounts.get(decision.get("account", chosen))
         if decision.get("decision") != "approve" or account is None:
             denial = OAuthError(400, "The user said no.", "access_denied")
             return pages.denied(self._callback(asked, denial.body))
-        return RedirectResponse(self._approve(client, asked, account), 303, pages.HEADERS)
-
-    def _approve(self, client: Client, asked: Mapping[str, str], account: Account) -> str:
         user, workspace = account
-        scope, challenge = _check_request(client, asked), asked.get("code_challenge")
-        grant = Grant(client, workspace.id, scope, user.id, asked["redirect_uri"], challenge)
-        return self._callback(asked, {"code": self._tokens.issue_code(grant)})
+        uri, challenge = asked["redirect_uri"], asked.get("code_challenge")
+        code = self._tokens.issue_code(client, workspace, user, scope, uri, challenge)
+        return RedirectResponse(self._callback(asked, {"code": code}), 303, pages.HEADERS)
 
     def _callback(self, asked: Mapping[str, str], answer: Mapping[str, str]) -> str:
         state = {"state": asked["state"]} if "state" in asked else {}
@@ -128,32 +107,24 @@ class LoginServer(Site):
         return f"{uri}{'&' if '?' in uri else '?'}{query}"
 
     async def _token(self, request: Request) -> Response:
-        form = await _read_form(request)
+        form, counts = await _read_form(request), self._world.counts
         with self._world:
-            client = self._authenticate(request, form)
-            grant_type = _required(form, "grant_type")
-            exchange = {"authorization_code": self._exchange, "refresh_token": self._refresh}.get(grant_type)
-            if exchange is None:
+            client, grant_type = self._authenticate(request, form), _required(form, "grant_type")
+            if grant_type == "authorization_code":
+                code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
+                answer = self._tokens.redeem(client, code, redirect_uri, form.get("code_verifier"))
+                counts["exchange"] += 1
+            elif grant_type == "refresh_token":
+                refresh_token = _required(form, "refresh_token")
+                try:
+                    answer = self._tokens.refresh(client, refresh_token)
+                except OAuthError:
+                    counts["refresh_refused"] += 1
+                    raise
+                counts["refresh"] += 1
+            else:
                 raise OAuthError(400, f"grant_type {grant_type!a} is not supported.", "unsupported_grant_type")
-            return JSONResponse(exchange(client, form), headers=NO_STORE)
-
-    def _exchange(self, client: Client, form: Mapping[str, str]) -> Values:
-        code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
-        answer = self._tokens.redeem(client, code, redirect_uri, form.get("code_verifier"))
-        grant = self._tokens.codes[code].grant
-        self._world.let_in(client.id, client.name, grant.workspace_id, grant.scope.split(), grant.user_id)
-        self._world.counts["exchange"] += 1
-        return answer
-
-    def _refresh(self, client: Client, form: Mapping[str, str]) -> Values:
-        refresh_token = _required(form, "refresh_token")
-        try:
-            answer = self._tokens.refresh(client, refresh_token)
-        except OAuthError:
-            self._world.counts["refresh_refused"] += 1
-            raise
-        self._world.counts["refresh"] += 1
-        return answer
+        return JSONResponse(answer, headers=NO_STORE)
 
     async def _revoke(self, request: Request) -> Response:
         form = await _read_form(request)
@@ -186,8 +157,8 @@ def _check_request(client: Client, asked: Mapping[str, str]) -> str:
     if challenge is not None and asked.get("code_challenge_method") != "S256":
         raise OAuthError(400, "code_challenge_method must be S256.")
     scope = asked.get("scope", "").split() or ["workspace:admin"]
-    if not set(scope) <= set(SCOPES):
-        raise OAuthError(400, f"The scopes are {' and '.join(SCOPES)}.", "invalid_scope")
+    if not set(scope) <= set(pages.SCOPES):
+        raise OAuthError(400, f"The scopes are {' and '.join(pages.SCOPES)}.", "invalid_scope")
     return " ".join(scope)
 
 

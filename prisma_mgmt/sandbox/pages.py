@@ -34,7 +34,7 @@ def consent(client: str, scope: str, accounts: Iterable[tuple[str, str, str]], c
         for value, user, place in accounts
     )
     scopes = "".join(f"<li>{_text(SCOPES.get(one, one))}</li>" for one in scope.split())
-    content = _filled("consent", client=_text(client), scope=_text(scope), scopes=scopes, accounts=rows)
+    content = filled("consent.html", client=_text(client), scope=_text(scope), scopes=scopes, accounts=rows)
     return _page(f"Let {client} in?", content)
 
 
@@ -49,7 +49,7 @@ def denied(location: str) -> Response:
 def refused(message: str, redirect_uris: Iterable[str] = ()) -> Response:
     """Say why a login cannot go on: to this user only, since the app's address is not to be trusted."""
     uris = "".join(f"<li><code>{_text(uri)}</code></li>" for uri in redirect_uris)
-    addresses = _filled("addresses", uris=uris) if uris else ""
+    addresses = filled("addresses.html", uris=uris) if uris else ""
     return _page("This login cannot go on", f"<p>{_text(message)}</p>{addresses}", 400)
 
 
@@ -58,21 +58,22 @@ def start(urls: Mapping[str, str], environment: Mapping[str, str], users: Iterab
     places = "".join(f"<dt>{_text(name)}</dt><dd><code>{_text(url)}</code></dd>\n" for name, url in urls.items())
     people = "".join(f"<li>{_text(user)} <small>{_text(workspace)}</small></li>" for user, workspace in users)
     exports = _text("\n".join(f"export {key}={value}" for key, value in environment.items()))
-    content = _filled("start", places=places, exports=exports, people=people)
+    content = filled("start.html", places=places, exports=exports, people=people)
     return _page("Prisma sandbox", content, width="44rem")
 
 
 def _page(title: str, content: str, status: int = 200, width: str = "28rem") -> HTMLResponse:
-    return HTMLResponse(_filled("page", title=_text(title), content=content, width=width), status, HEADERS)
+    return HTMLResponse(filled("page.html", title=_text(title), content=content, width=width), status, HEADERS)
 
 
-def _filled(name: str, **parts: str) -> str:
+def filled(name: str, **parts: str) -> str:
+    """A file of this package with its `$parts` filled in."""
     return _template(name).substitute(parts)
 
 
 @cache
 def _template(name: str) -> Template:
-    return Template((files("prisma_mgmt.sandbox") / f"{name}.html").read_text("utf-8"))
+    return Template((files("prisma_mgmt.sandbox") / name).read_text("utf-8"))
 
 
 def _text(text: str) -> str:

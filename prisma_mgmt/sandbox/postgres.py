@@ -1,19 +1,17 @@
 """A PostgreSQL behind the sandbox: its databases are real ones, and its connections are roles that open them."""
 
-import asyncio
 import secrets
-import threading
-from collections.abc import Coroutine
-from contextlib import closing
-from typing import Any, TypeVar
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
+from anyio.from_thread import start_blocking_portal
 
 from prisma_mgmt.sandbox import cluster
 from prisma_mgmt.sandbox.backing import Address, Backing
 
-T = TypeVar("T")
 PATIENCE = 60.0  # seconds for one statement
 
 
@@ -33,14 +31,16 @@ class PostgresBacking(Backing):
         self._role = f"sandbox_{secrets.token_hex(8)}"
         self._owner = _name(self._role)
         self._users: dict[str, Address] = {}  # by connection
-        self._worker = _Worker()
-        try:
-            self._where = _where(self._dsn)
-            self._admin = self._worker.run(asyncpg.connect(self._dsn, timeout=10))
-            self._execute(f"CREATE ROLE {self._owner} NOLOGIN CREATEDB", f"GRANT {self._owner} TO CURRENT_USER")
-        except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            self._worker.close()
-            raise OSError(f"cannot open the PostgreSQL behind the sandbox: {error}") from None
+        with ExitStack() as stack:
+            self._portal = stack.enter_context(start_blocking_portal())  # the world waits, on any loop or on none
+            try:
+                self._where = _where(self._dsn)
+                self._admin = self._connect()
+                stack.callback(self._portal.call, self._admin.close)
+                self._execute(f"CREATE ROLE {self._owner} NOLOGIN CREATEDB", f"GRANT {self._owner} TO CURRENT_USER")
+            except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise OSError(f"cannot open the PostgreSQL behind the sandbox: {error}") from None
+            self._left = stack.pop_all()
 
     def create(self, database_id: str, *, template: str = "template1") -> None:
         self._execute(
@@ -99,12 +99,12 @@ class PostgresBacking(Backing):
         """Drop the login of a connection, and end its sessions; what it made stays."""
         user = self._users.pop(connection_id).username
         self._end_sessions("usename", user)
-        inside = self._worker.run(asyncpg.connect(self._dsn, database=database_id, timeout=10))
+        inside = self._connect(database=database_id)
         try:
             mine = f"REASSIGN OWNED BY {_name(user)} TO {self._owner}; DROP OWNED BY {_name(user)}"
-            self._worker.run(inside.execute(mine))
+            self._portal.call(inside.execute, mine)
         finally:
-            self._worker.run(inside.close())
+            self._portal.call(inside.close)
         self._execute(f"DROP ROLE {_name(user)}")
 
     def clear(self) -> None:
@@ -115,12 +115,12 @@ class PostgresBacking(Backing):
 
     def close(self) -> None:
         """Drop everything that was made and leave the server; our own goes when this process ends."""
-        with closing(self._worker):
-            try:
-                self.clear()
-                self._execute(f"DROP ROLE {self._owner}")
-            finally:
-                self._worker.run(self._admin.close())
+        with self._left:
+            self.clear()
+            self._execute(f"DROP ROLE {self._owner}")
+
+    def _connect(self, **options: str) -> Any:
+        return self._portal.call(partial(asyncpg.connect, self._dsn, timeout=10, command_timeout=PATIENCE, **options))
 
     def _new_user(self, database_id: str, connection_id: str) -> Address:
         user, password = f"user_{secrets.token_hex(8)}", secrets.token_urlsafe(24)
@@ -135,27 +135,11 @@ class PostgresBacking(Backing):
 
     def _execute(self, *statements: str) -> None:
         for statement in statements:
-            self._worker.run(self._admin.execute(statement))
+            self._portal.call(self._admin.execute, statement)
 
     def _fetch(self, query: str, value: str) -> list[Any]:
-        return self._worker.run(self._admin.fetch(query, value))
-
-
-class _Worker:
-    """An event loop in a thread: the world waits for what it does, on any loop or on none."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="prisma-sandbox-postgres", daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        found: list[Any] = self._portal.call(self._admin.fetch, query, value)
+        return found
 
 
 def _where(dsn: str) -> tuple[str, int]:

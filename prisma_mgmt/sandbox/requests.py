@@ -1,12 +1,12 @@
 """What the sandbox was asked, with secrets masked: for tests to look at, and for the log on the terminal."""
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import cast
+from typing import Any
 from urllib.parse import parse_qs
 
+from prisma_mgmt.sandbox.description import is_list, is_object
 from prisma_mgmt.sandbox.state import timestamp
 from prisma_mgmt.sandbox.wire import ApiError, parse_json
 
@@ -62,12 +62,12 @@ class RecordedRequest:
         return f"{at}  {status:>3}  {self.method:<6} {target}  {self.seconds * 1000:.0f} ms{fault}"
 
 
-def masked(value: object, key: str = "") -> object:
+def masked(value: Any, key: str = "") -> Any:
     """The value without its secrets: what its key names as one, tokens and passwords inside texts."""
-    if isinstance(value, Mapping):
-        return {str(name): masked(one, str(name)) for name, one in cast("Mapping[object, object]", value).items()}
-    if isinstance(value, list):
-        return [masked(one, key) for one in cast("list[object]", value)]
+    if is_object(value):
+        return {name: masked(one, name) for name, one in value.items()}
+    if is_list(value):
+        return [masked(one, key) for one in value]
     if _SECRET.search(key) and value not in (None, "", True, False):
         return MASK
     return _IN_TEXT.sub(MASK, value) if isinstance(value, str) else value
@@ -75,17 +75,8 @@ def masked(value: object, key: str = "") -> object:
 
 def masked_query(query: str) -> dict[str, str | list[str]]:
     """Parameters by name: a text, or a list if one came more than once."""
-    shown: dict[str, str | list[str]] = {}
-    for key, values in parse_qs(query, keep_blank_values=True).items():
-        told = [str(masked(value, key)) for value in values]
-        shown[key] = told[0] if len(told) == 1 else told
-    return shown
-
-
-def masked_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {
-        name.decode("latin-1"): str(masked(value.decode("latin-1"), name.decode("latin-1"))) for name, value in headers
-    }
+    told = masked(parse_qs(query, keep_blank_values=True))
+    return {key: values[0] if len(values) == 1 else values for key, values in told.items()}
 
 
 def masked_body(content_type: str, body: bytes) -> object:

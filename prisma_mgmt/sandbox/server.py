@@ -5,6 +5,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Self, get_args
 from urllib.parse import urlsplit
@@ -17,20 +18,17 @@ from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is
 from prisma_mgmt.sandbox.backing import Backing
 from prisma_mgmt.sandbox.description import describe
 from prisma_mgmt.sandbox.door import IN_PROCESS_HOST, OWN, Door
-from prisma_mgmt.sandbox.faults import Fault, Faults
+from prisma_mgmt.sandbox.faults import Fault
 from prisma_mgmt.sandbox.oauth import LoginServer
 from prisma_mgmt.sandbox.requests import RecordedRequest
-from prisma_mgmt.sandbox.serving import Server, listen
+from prisma_mgmt.sandbox.serving import serving
 from prisma_mgmt.sandbox.state import World, new_id
 from prisma_mgmt.sandbox.tokens import Client, Personality, Tokens
 
 APIS = ("management", "postgres", "data_platform")
 DEFAULT_USERS = ("Sandbox Developer",)
-LOOPBACK = [f"http://{it}" for it in ("localhost", "127.0.0.1", "[::1]")]
-REDIRECT_URIS = (
-    *(f"{it}{path}callback" for it in LOOPBACK for path in ("/", "/auth/")),
-    "https://app.example/callback",
-)
+LOOPBACK = [f"http://{host}{path}" for host in ("localhost", "127.0.0.1", "[::1]") for path in ("/", "/auth/")]
+REDIRECT_URIS = (*(f"{it}callback" for it in LOOPBACK), "https://app.example/callback")
 _NOT_STARTED = (
     "the sandbox is not started: enter it (`with Sandbox() as sandbox:` or `async with`), "
     "or take `sandbox.app` to serve it in this process"
@@ -72,60 +70,52 @@ class LocalPrisma:
         self._users = {new_id("usr"): (name, new_id("wksp")) for name in texts(users, "users")}
         self._login_options = {"auto_approve": auto_approve, "revocation": revocation}
         self._token_options: tuple[Personality, float] = (personality, token_lifetime)
-        self._host, self._port, self._origin = host, port, ""
-        self._postgres, self._backing = postgres, Backing()
-        self._server: Server | None = None
+        self._host, self._port, self._postgres, self._clock = host, port, postgres, clock
+        self._origin, self._service_token, self._backing = "", "", Backing()
+        self._running: ExitStack | None = None
         self.workspace_id: str = next(iter(self._users.values()))[1]
         self.approval_id: str = new_id("apr")
-        self._service_token = ""
-        self._clock = clock
         self._door = Door(host, lambda: self._world.clock())
-        self.faults: Faults = self._door.faults
+        self.faults: list[Fault] = self._door.faults
         self._begin()
 
     def _begin(self) -> None:
         """Make a world that nothing has happened in, with the same users, workspaces and service token as before."""
         self._world = World(self._clock, self.approval_id)
-        self._world.backing = self._backing
         self._tokens = Tokens(self._world, *self._token_options)
         for id, (name, workspace_id) in self._users.items():
             user = self._world.create_user(name, id=id)
             self._world.create_workspace(f"{name}'s workspace", user, id=workspace_id)
         self._login = LoginServer(self._world, self._tokens, self._clients, **self._login_options)
-        self._name(self._origin)
+        self._settle(self._origin, self._backing)
         self._service_token = self._tokens.issue_service_token(self.workspace_id, self._service_token or None)
         apis = {api: Application(self._world, self._tokens, partial(describe, api)) for api in APIS}
         self._door.sites = {**apis, "login": self._login, OWN: control.application(self)}
 
-    def _name(self, origin: str) -> None:
-        """Take the base URLs from where the sandbox is served."""
-        self._origin = origin
-        self._tokens.issuer = f"{origin}/auth" if origin else ""
+    def _settle(self, origin: str, backing: Backing) -> None:
+        """Take the base URLs from where the sandbox is served, and what stands behind its databases."""
+        self._origin, self._backing = origin, backing
+        self._tokens.issuer, self._world.backing = f"{origin}/auth" if origin else "", backing
 
     # Start and end
 
     def __enter__(self) -> Self:
-        if self._server is not None:
+        if self._running is not None:
             raise RuntimeError("the sandbox is started already")
-        listener = listen(self._host, self._port)
-        try:
-            self._open_backing()
-            self._name(_origin(self._host, listener.getsockname()[1]))
-            server = Server(self._door, listener)
-            server.start()
-        except BaseException:
-            listener.close()
-            self._close_backing()
-            raise
-        self._server, self._door.hang_up = server, server.hang_up
+        with ExitStack() as stack:
+            backing = Backing() if self._postgres is None else _open_postgres(self._postgres)
+            stack.callback(backing.close)
+            stack.callback(self._settle, "", Backing())
+            server = stack.enter_context(serving(self._door, self._host, self._port))
+            self._settle(_origin(self._host, server.port), backing)
+            self._door.hang_up = server.hang_up
+            self._running = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        server, self._server, self._door.hang_up = self._server, None, None
-        if server is not None:
-            server.stop()
-        self._name("")
-        self._close_backing()
+        running, self._running = self._running, None
+        if running is not None:
+            running.close()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()  # milliseconds: a cancellation finds it started or not, and nothing in between
@@ -139,7 +129,7 @@ class LocalPrisma:
         if not self._origin:
             if self._postgres is not None:
                 raise RuntimeError("a sandbox with a PostgreSQL must be entered, so that it can leave that clean")
-            self._name(f"http://{IN_PROCESS_HOST}")
+            self._settle(f"http://{IN_PROCESS_HOST}", self._backing)
         return self._door
 
     # What is where
@@ -175,14 +165,14 @@ class LocalPrisma:
     def service_token(self, token: str) -> None:
         check(re.fullmatch("[!-~]+", token) is not None, "a service token is of visible ASCII characters", token)
         with self._world:
-            self._tokens.service_tokens.pop(self._service_token, None)
+            self._world.remove(self._world.things("access-tokens")[self._service_token])
             self._service_token = self._tokens.issue_service_token(self.workspace_id, token)
 
     @property
     def users(self) -> list[tuple[str, str]]:
         """Who may log in: the name of each user, and of a workspace of theirs."""
         with self._world:
-            return [(user.name, one.name) for user, one in self._login.accounts()]
+            return [(user.name, one.name) for user, one in self._login.accounts().values()]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -227,7 +217,7 @@ class LocalPrisma:
     def counts(self) -> Counter[str]:
         """What happened so far: authorize, exchange, refresh, refresh_refused, api, unauthenticated, faults."""
         with self._world:
-            return self._world.counts + Counter(faults=sum(one.met for one in self.faults.asked()))
+            return self._world.counts + Counter(faults=sum(one.met for one in self.faults))
 
     # What is to happen
 
@@ -242,15 +232,19 @@ class LocalPrisma:
 
         The fault that comes back tells `met`, how often it happened. Raises ValueError for a route that is none.
         """
-        return self.faults.add(Fault(route, "fail", times, status, retry_after, code))
+        return self.ask(Fault(route, "fail", times, status, retry_after, code))
 
     def delay(self, route: str, seconds: float, times: int = 1) -> Fault:
         """Answer the next `times` requests of a route late, by real seconds and not the clock's."""
-        return self.faults.add(Fault(route, "delay", times, seconds=seconds))
+        return self.ask(Fault(route, "delay", times, seconds=seconds))
 
     def cut(self, route: str, times: int = 1) -> Fault:
         """Cut the connection of the next `times` requests of a route, in place of an answer."""
-        return self.faults.add(Fault(route, "cut", times))
+        return self.ask(Fault(route, "cut", times))
+
+    def ask(self, fault: Fault) -> Fault:
+        """Let a fault happen; `fail`, `delay` and `cut` make one."""
+        return self._door.ask(fault)
 
     def advance(self, seconds: float) -> None:
         """Set the sandbox's clock forward: tokens expire, databases get ready, backups are made."""
@@ -259,12 +253,12 @@ class LocalPrisma:
     def expire_access_tokens(self) -> None:
         """Answer 401 to every access token that a login or refresh has given so far."""
         with self._world:
-            self._tokens.access_tokens.clear()
+            self._tokens.forget("access-tokens")
 
     def revoke_refresh_tokens(self) -> None:
         """Refuse every refresh token given so far; access tokens live on."""
         with self._world:
-            self._tokens.refresh_tokens.clear()
+            self._tokens.forget("refresh-tokens")
 
     def reset(self) -> None:
         """Forget everything that was made and asked; URLs, users, workspaces and the service token stay."""
@@ -274,24 +268,16 @@ class LocalPrisma:
             self._begin()
             self._door.kept.clear()
 
-    # Within
 
-    def _open_backing(self) -> None:
-        if self._postgres is None:
-            return
-        try:
-            from prisma_mgmt.sandbox.postgres import PostgresBacking
-        except ModuleNotFoundError as error:
-            if error.name != "asyncpg":
-                raise
-            message = "a sandbox with a PostgreSQL needs asyncpg: install prisma-mgmt[sandbox,postgres]"
-            raise ImportError(message) from None
-        self._backing = self._world.backing = PostgresBacking(self._postgres)
-
-    def _close_backing(self) -> None:
-        backing = self._backing
-        self._backing = self._world.backing = Backing()
-        backing.close()
+def _open_postgres(dsn: str) -> Backing:
+    try:
+        from prisma_mgmt.sandbox.postgres import PostgresBacking
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        message = "a sandbox with a PostgreSQL needs asyncpg: install prisma-mgmt[sandbox,postgres]"
+        raise ImportError(message) from None
+    return PostgresBacking(dsn)
 
 
 def _origin(host: str, port: int) -> str:

@@ -3,20 +3,30 @@
 import asyncio
 import errno
 import socket
-import threading
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 
 import uvicorn
+from anyio.from_thread import start_blocking_portal
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.utils import ClientDisconnected
 
 
-class Server(uvicorn.Server):
-    """Uvicorn in a thread of its own: there it serves callers on any event loop, or on none.
+@contextmanager
+def serving(app: ASGIApp, host: str, port: int) -> "Generator[Server, None, None]":
+    """Serve an application from a thread of its own, to callers on any event loop or on none."""
+    with listen(host, port) as listener, start_blocking_portal() as portal:
+        server = Server(app, listener)
+        portal.call(server.begin)
+        try:
+            yield server
+        finally:
+            portal.call(server.leave)
 
-    It starts and stops within milliseconds, since tests make one each: uvicorn itself looks ten times a second only.
-    """
+
+class Server(uvicorn.Server):
+    """Uvicorn, but it starts and stops within milliseconds, since tests make one each."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         # log_config=None: the caller's logging stays as it is. proxy_headers: nobody says for others who they are.
@@ -26,42 +36,14 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._listener = listener
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="prisma-sandbox", daemon=True)
+        self.port: int = listener.getsockname()[1]
 
-    def start(self) -> None:
-        self._thread.start()
-        self._ready.wait()
-        if not self.started:
-            raise RuntimeError("the sandbox's server did not start; its thread has told why")
+    async def begin(self) -> None:
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup([self._listener])
 
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._leave.set)
-        self._thread.join()
-
-    def hang_up(self, scope: Scope) -> bool:
-        """Cut the connection that a request came over; False if it did not come over one of ours."""
-        client = scope.get("client")
-        ours = [one for one in self.server_state.connections if client and getattr(one, "client", None) == client]
-        for connection in ours:
-            connection.transport.abort()
-        return bool(ours)
-
-    def _run(self) -> None:
-        try:
-            self.run([self._listener])
-        finally:
-            self._ready.set()  # whoever waits learns that it failed
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
-        await super().startup(sockets)
-        self._ready.set()
-
-    async def main_loop(self) -> None:
-        await self._leave.wait()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # uvicorn's signature
+    async def leave(self) -> None:
         """Leave at once: a client that is still sending, or waits for a delayed answer, would keep us waiting."""
         for server in self.servers:
             server.close()
@@ -73,16 +55,23 @@ class Server(uvicorn.Server):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def hang_up(self, scope: Scope) -> bool:
+        """Cut the connection that a request came over; False if it did not come over one of ours."""
+        client = scope.get("client")
+        ours = [one for one in self.server_state.connections if client and getattr(one, "client", None) == client]
+        for connection in ours:
+            connection.transport.abort()
+        return bool(ours)
+
 
 def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
+        message = f"cannot listen on port {port} of {host}: {error.strerror}"
         if error.errno == errno.EADDRINUSE:
             message = f"port {port} on {host} is taken; choose another or leave it out for a free one"
-        else:
-            message = f"cannot listen on port {port} of {host}: {error.strerror}"
         raise OSError(message) from None
     # asyncio turns off Nagle's algorithm only for sockets that name their protocol; without, each answer takes 40 ms.
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, listener.detach())

@@ -17,9 +17,9 @@ Values = dict[str, Any]
 LAST_MOMENT = 100e9  # Unix seconds: the year 5138; dates end not much later
 
 PREFIXES = {
-    "workspaces": "wksp", "projects": "proj", "databases": "db", "connections": "con", "integrations": "int",
-    "services": "app", "deployments": "dep", "domains": "dom", "branches": "br", "buckets": "bkt", "keys": "key",
-    "builds": "bld", "backups": "bkp", "environment-variables": "env", "service-tokens": "st", "environments": "stage",
+    "users": "usr", "workspaces": "wksp", "projects": "proj", "databases": "db", "connections": "con", "backups": "bkp",
+    "integrations": "int", "services": "app", "deployments": "dep", "domains": "dom", "branches": "br", "keys": "key",
+    "buckets": "bkt", "builds": "bld", "environment-variables": "env", "service-tokens": "st", "environments": "stage",
     "scm-installations": "ins", "source-repositories": "repo", "agent-approvals": "apr", "members": "mem",
 }  # fmt: skip
 
@@ -30,15 +30,6 @@ def timestamp(seconds: float) -> str:
 
 def new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Someone who can log in."""
-
-    id: str
-    name: str
-    email: str
 
 
 @dataclass(slots=True, eq=False)
@@ -69,12 +60,6 @@ class Thing:
         """The nearest of a kind among the thing itself and what holds it."""
         return next((it for it in self.chain() if it.kind == kind), None)
 
-    def above(self, kind: str) -> "Thing":
-        """What of a kind holds the thing, which is known to be held by one."""
-        found = self.up(kind)
-        assert found is not None, f"{self.id} is in none of the {kind}"
-        return found
-
     @property
     def holder(self) -> "Thing":
         assert self.parent is not None, f"nothing holds {self.id}"
@@ -82,11 +67,6 @@ class Thing:
 
     def inside(self, other: "Thing") -> bool:
         return any(it is other for it in self.chain())
-
-    @property
-    def workspace_id(self) -> str | None:
-        workspace = self.up("workspaces")
-        return None if workspace is None else workspace.id
 
 
 class World:
@@ -96,7 +76,6 @@ class World:
         self._clock, self._ahead = clock, 0.0
         self.counts: Counter[str] = Counter()
         self.backing: Backing = Backing()
-        self.users: dict[str, User] = {}
         self._lock = threading.RLock()
         self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
         self._sequence = itertools.count(1)
@@ -152,7 +131,8 @@ class World:
         return [
             it
             for it in self.things(kind).values()
-            if (inside is None or (it.inside(inside) and it is not inside)) and values.items() <= it.values.items()
+            if (inside is None or (it.inside(inside) and it is not inside))
+            and all(it.values.get(key) == value for key, value in values.items())
         ]
 
     def first(self, kind: str, inside: Thing | None = None, /, **values: Any) -> Thing | None:
@@ -162,17 +142,9 @@ class World:
         """Everything that a thing holds."""
         return [it for kind in list(self._things) for it in self.every(kind, by)]
 
-    def new(
-        self,
-        kind: str,
-        parent: Thing | None,
-        values: Values | None = None,
-        *,
-        id: str | None = None,
-        at: float | None = None,
-    ) -> Thing:
+    def new(self, kind: str, parent: Thing | None, values: Values | None = None, *, id: str | None = None) -> Thing:
         """Make a thing that is not there yet; see put."""
-        made_at = self.clock() if at is None else at
+        made_at = self.clock()
         id = id or new_id(PREFIXES.get(kind, kind.rstrip("s")))
         return Thing(kind, id, next(self._sequence), made_at, made_at, parent, values or {})
 
@@ -180,42 +152,34 @@ class World:
         self._things[thing.kind][thing.id] = thing
         return thing
 
-    def remove(self, thing: Thing) -> None:
-        """Remove a thing alone; the caller removes what it holds."""
-        self._things[thing.kind].pop(thing.id, None)
+    def ensure(self, kind: str, inside: Thing | None, where: Values, **more: Any) -> Thing:
+        """The first thing of a kind with these values; it is made, with more of them, if there is none."""
+        return self.first(kind, inside, **where) or self.put(self.new(kind, inside, {**where, **more}))
+
+    def remove(self, thing: Thing, *, whole: bool = False) -> None:
+        """Remove a thing alone, or the whole of it with what it holds."""
+        for it in (thing, *self.held(thing)) if whole else (thing,):
+            self._things[it.kind].pop(it.id, None)
 
     # Users, workspaces, and the apps let into them
 
-    @property
-    def workspaces(self) -> dict[str, Thing]:
-        return self._things["workspaces"]
+    def create_user(self, name: str, *, id: str | None = None) -> Thing:
+        email = f"user{len(self.things('users')) + 1}@sandbox.invalid"
+        return self.put(self.new("users", None, {"name": name, "email": email}, id=id))
 
-    def create_user(self, name: str, *, id: str | None = None) -> User:
-        user = User(id or new_id("usr"), name, f"user{len(self.users) + 1}@sandbox.invalid")
-        self.users[user.id] = user
-        return user
-
-    def user(self, user_id: str | None) -> User:
-        """The user of an id; the first one for no id."""
-        return self.users.get(user_id or "") or next(iter(self.users.values()))
-
-    def create_workspace(self, name: str, owner: User, *, id: str | None = None) -> Thing:
+    def create_workspace(self, name: str, owner: Thing, *, id: str | None = None) -> Thing:
         workspace = self.new("workspaces", None, {"name": name}, id=id)
         workspace.hidden["owner"] = owner
-        member = {"userId": owner.id, "email": owner.email, "role": "owner", "joinedAt": self.now()}
+        member = {"userId": owner.id, "email": owner.values["email"], "role": "owner", "joinedAt": self.now()}
         self.put(self.new("members", workspace, member))
         return self.put(workspace)
 
-    def let_in(
-        self, client_id: str, client_name: str, workspace_id: str, scopes: list[str], user_id: str | None = None
-    ) -> None:
-        """Record that an app was let into a workspace; a second login of the same app is the same integration."""
-        workspace, user = self.workspaces[workspace_id], self.user(user_id)
-        known = self.first("integrations", workspace, clientId=client_id)
-        if known is not None:
-            known.values["scopes"] = scopes
-            return
-        values: Values = {"name": client_name, "clientId": client_id, "scopes": scopes, "provider": "oauth"}
-        values["client"] = {"id": client_id, "name": client_name, "createdAt": self.now()}
-        values["createdByUser"] = {"id": user.id, "email": user.email, "displayName": user.name}
-        self.put(self.new("integrations", workspace, values))
+    def let_in(self, login: Thing) -> Thing:
+        """Record that a login let an app into a workspace; a second login of the same app is the same integration."""
+        client_id, name, user = login.values["clientId"], login.name, login.hidden["user"]
+        client = {"id": client_id, "name": name, "createdAt": self.now()}
+        person = {"id": user.id, "email": user.values["email"], "displayName": user.name}
+        told = {"name": name, "provider": "oauth", "client": client, "createdByUser": person}
+        known = self.ensure("integrations", login.up("workspaces"), {"clientId": client_id}, **told)
+        known.values["scopes"] = login.values["scope"].split()
+        return known

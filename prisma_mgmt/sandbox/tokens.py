@@ -6,10 +6,11 @@ import hmac
 import json
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prisma_mgmt.sandbox.state import Values, World
+from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import OAuthError
 
 CODE_LIFETIME = 60.0
@@ -19,146 +20,127 @@ REUSE_GRACE = 10.0
 Personality = Literal["strict", "grace"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Client:
     id: str
     name: str
-    redirect_uris: tuple[str, ...]
+    redirect_uris: Sequence[str]
     secret: str | None = None
 
 
-SERVICE = Client("", "Sandbox service token", ())  # stands for whoever has a service token
-
-
-@dataclass(slots=True, eq=False)
-class Grant:
-    """What a user allowed an app at one login, or a service token may; revoked, it takes its tokens along."""
-
-    client: Client
-    workspace_id: str
-    scope: str = ""
-    user_id: str | None = None  # None for a service token
-    redirect_uri: str = ""
-    challenge: str | None = None  # of PKCE
-    revoked: bool = False
-
-
-@dataclass(slots=True)
-class Token:
-    """A code, an access token or a refresh token, all of which come from a grant and end with it."""
-
-    grant: Grant
-    expires_at: float
-    used_at: float | None = None
-    reused: bool = False
-
-
 class Tokens:
-    """Every code and token given out. Callers hold the world's lock."""
+    """The codes and tokens that were given out. Callers hold the world's lock.
+
+    They are things of the world, and so is the login that they come from: a workspace holds what it let in, that holds
+    logins, and a login holds its tokens. Whatever goes takes them along.
+    """
 
     def __init__(self, world: World, personality: Personality, lifetime: float) -> None:
         self.issuer = ""
-        self.codes: dict[str, Token] = {}
-        self.access_tokens: dict[str, Token] = {}
-        self.refresh_tokens: dict[str, Token] = {}
-        self.service_tokens: dict[str, Token] = {}
-        self._world = world
-        self._personality = personality
-        self._lifetime = lifetime
+        self._world, self._personality, self._lifetime = world, personality, lifetime
         self._key = secrets.token_bytes(32)
 
-    def grant_of(self, token: str) -> Grant | None:
-        """What an access token or a service token stands for; None if it is unknown, revoked or expired."""
-        found = self.access_tokens.get(token) or self.service_tokens.get(token)
-        live = found is not None and not found.grant.revoked and found.expires_at > self._world.clock()
-        return found.grant if found is not None and live else None
+    def bearer(self, token: str) -> Thing | None:
+        """An access token or a service token; None if it is unknown, revoked or expired."""
+        found = self._world.things("access-tokens").get(token)
+        return None if found is None or self._over(found) else found
+
+    def forget(self, kind: str) -> None:
+        """Let all tokens of a kind be unknown that came from a login."""
+        for it in self._world.every(kind):
+            if it.up("logins") is not None:
+                self._world.remove(it)
 
     def issue_service_token(
-        self, workspace_id: str, token: str | None = None, *, expires_at: float | None = None
+        self, workspace_id: str, token: str | None = None, *, holder: Thing | None = None, until: float | None = None
     ) -> str:
-        """Give a service token; `token` is one that is to be good for the workspace."""
+        """Give a service token; `token` is one that is to be good for the workspace, `holder` what it goes with."""
+        holder = holder or self._world.things("workspaces")[workspace_id]
         token = token or self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
-        self.service_tokens[token] = Token(Grant(SERVICE, workspace_id), expires_at or float("inf"))
-        return token
+        return self._give("access-tokens", holder, token, until or float("inf"))
 
-    def issue_code(self, grant: Grant) -> str:
-        return self._give(self.codes, secrets.token_urlsafe(32), grant, CODE_LIFETIME)
+    def issue_code(
+        self, client: Client, workspace: Thing, user: Thing, scope: str, redirect_uri: str, challenge: str | None
+    ) -> str:
+        login: Values = {"clientId": client.id, "name": client.name, "scope": scope, "redirectUri": redirect_uri}
+        made = self._world.put(self._world.new("logins", workspace, {**login, "challenge": challenge}))
+        made.hidden["user"] = user
+        return self._give("codes", made, secrets.token_urlsafe(32), self._world.clock() + CODE_LIFETIME)
 
     def redeem(self, client: Client, code: str, redirect_uri: str, verifier: str | None) -> Values:
         """Exchange a code. It can be tried once; a second try takes back what the first one gave."""
-        found = self.codes.get(code)
-        if found is None or found.grant.client.id != client.id:
-            raise _invalid("The code is unknown.")
-        if found.used_at is not None:
-            found.grant.revoked = True
+        found = self._find("codes", client, code)
+        login = found.holder
+        if "used_at" in found.hidden:
+            self._world.remove(login, whole=True)
             raise _invalid("The code was used before.")
-        found.used_at = self._world.clock()
-        if found.expires_at <= found.used_at:
+        found.hidden["used_at"] = self._world.clock()
+        if self._over(found):
             raise _invalid("The code has expired.")
-        if found.grant.redirect_uri != redirect_uri:
+        if login.values["redirectUri"] != redirect_uri:
             raise _invalid("redirect_uri is not the one that the code was asked for with.")
-        if found.grant.challenge != (None if verifier is None else s256(verifier)):
+        if login.values["challenge"] != (None if verifier is None else s256(verifier)):
             raise _invalid("code_verifier does not match the challenge.")
-        return self._issue(found.grant)
+        login.parent = self._world.let_in(login)
+        return self._issue(login)
 
     def refresh(self, client: Client, refresh_token: str) -> Values:
         """Exchange a refresh token for a new pair; what a second use of it does is the server's personality."""
-        now = self._world.clock()
-        token = self.refresh_tokens.get(refresh_token)
-        if token is None or token.grant.client.id != client.id:
-            raise _invalid("The refresh token is unknown.")
-        if token.grant.revoked or token.expires_at <= now:
-            raise _invalid("The refresh token was revoked or has expired.")
-        if token.used_at is None:
-            token.used_at = now
+        now, token = self._world.clock(), self._find("refresh-tokens", client, refresh_token)
+        if self._over(token):
+            raise _invalid("The refresh token has expired.")
+        if "used_at" not in token.hidden:
+            token.hidden["used_at"] = now
         elif self._personality == "strict":
-            token.grant.revoked = True
+            self._world.remove(token.holder, whole=True)
             raise _invalid("The refresh token was used before; everything that came from this login is revoked.")
-        elif token.reused or now - token.used_at > REUSE_GRACE:
+        elif "reused" in token.hidden or now - token.hidden["used_at"] > REUSE_GRACE:
             raise _invalid("The refresh token was used before.")
         else:
-            token.reused = True
-        return self._issue(token.grant)
+            token.hidden["reused"] = True
+        return self._issue(token.holder)
 
     def revoke(self, client: Client, token: str) -> None:
         """Revoke the login that a token came from (RFC 7009); an unknown token is no error."""
-        found = self.refresh_tokens.get(token) or self.access_tokens.get(token)
-        if found is not None and found.grant.client.id == client.id:
-            found.grant.revoked = True
+        for kind in ("access-tokens", "refresh-tokens"):
+            found = self._world.things(kind).get(token)
+            login = found and found.up("logins")
+            if login is not None and login.values["clientId"] == client.id:
+                self._world.remove(login, whole=True)
 
-    def revoke_app(self, client_id: str, workspace_id: str) -> None:
-        for token in (*self.access_tokens.values(), *self.refresh_tokens.values()):
-            if (token.grant.client.id, token.grant.workspace_id) == (client_id, workspace_id):
-                token.grant.revoked = True
+    def _find(self, kind: str, client: Client, token: str) -> Thing:
+        found = self._world.things(kind).get(token)
+        if found is None or found.holder.values["clientId"] != client.id:
+            raise _invalid("The code or token is unknown, or was revoked.")
+        return found
 
-    def _issue(self, grant: Grant) -> Values:
-        claims = {
-            "sub": grant.user_id,
-            "workspace_id": grant.workspace_id,
-            "client_id": grant.client.id,
-            "scope": grant.scope,
-            "exp": int(self._world.clock() + self._lifetime),
-        }
+    def _issue(self, login: Thing) -> Values:
+        now, scope, workspace = self._world.clock(), login.values["scope"], login.up("workspaces")
+        claims = {"sub": login.hidden["user"].id, "client_id": login.values["clientId"], "scope": scope}
+        claims |= {"workspace_id": workspace and workspace.id, "exp": int(now + self._lifetime)}
         answer: Values = {
-            "access_token": self._give(self.access_tokens, self._jwt(claims), grant, self._lifetime),
+            "access_token": self._give("access-tokens", login, self._jwt(claims), now + self._lifetime),
             "token_type": "Bearer",
             "expires_in": int(self._lifetime),
-            "scope": grant.scope,
+            "scope": scope,
         }
-        if "offline_access" in grant.scope.split():
-            refresh_token = secrets.token_urlsafe(32)
-            answer["refresh_token"] = self._give(self.refresh_tokens, refresh_token, grant, REFRESH_TOKEN_LIFETIME)
+        if "offline_access" in scope.split():
+            token, end = secrets.token_urlsafe(32), now + REFRESH_TOKEN_LIFETIME
+            answer["refresh_token"] = self._give("refresh-tokens", login, token, end)
         return answer
 
-    def _give(self, tokens: dict[str, Token], token: str, grant: Grant, lifetime: float) -> str:
-        tokens[token] = Token(grant, self._world.clock() + lifetime)
+    def _give(self, kind: str, holder: Thing, token: str, until: float) -> str:
+        self._world.put(self._world.new(kind, holder, id=token)).hidden["until"] = until
         return token
+
+    def _over(self, token: Thing) -> bool:
+        return bool(token.hidden["until"] <= self._world.clock())
 
     def _jwt(self, claims: Values) -> str:
         """Sign claims as an HS256 JSON Web Token."""
         claims = {"iss": self.issuer, "iat": int(self._world.clock()), "jti": uuid.uuid4().hex, **claims}
-        head, body = ({"alg": "HS256", "typ": "JWT"}, claims)
-        signed = ".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (head, body))
+        head = {"alg": "HS256", "typ": "JWT"}
+        signed = ".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (head, claims))
         return f"{signed}.{_base64url(hmac.digest(self._key, signed.encode(), 'sha256'))}"
 
 

@@ -1,17 +1,23 @@
-"""What goes over the wire: refusals in the words of the API or of OAuth, request bodies and cursors."""
+"""What goes over the wire: refusals in the words of the API or of OAuth, request bodies, cursors, and routes.
 
-import base64
+The APIs, the login server and the control routes are a Site each, an ASGI application of its own.
+"""
+
 import json
-import math
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+from urllib.parse import unquote
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-from prisma_mgmt.sandbox.schema import is_list, is_object
+from prisma_mgmt.sandbox.description import is_list, is_object
 
 MAX_BODY = 1024 * 1024
 MAX_LIMIT = 100
@@ -71,13 +77,11 @@ def missing(what: str) -> ApiError:
 
 
 async def read_body(request: Request) -> bytes:
-    body = bytearray()
-    await read_chunks(request, MAX_BODY, body.extend)
-    return bytes(body)
+    return b"".join([chunk async for chunk in read_chunks(request, MAX_BODY)])
 
 
-async def read_chunks(request: Request, limit: int, take: Callable[[bytes], object]) -> int:
-    """Hand a body on as it comes, and tell its size."""
+async def read_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """A body as it comes, up to a number of bytes."""
     size = 0
     try:
         async with aclosing(request.stream()) as chunks:
@@ -85,17 +89,22 @@ async def read_chunks(request: Request, limit: int, take: Callable[[bytes], obje
                 size += len(chunk)
                 if size > limit:
                     raise ApiError(413, f"The body is larger than {limit} bytes.")
-                take(chunk)
+                yield chunk
     except ClientDisconnect:
         raise ApiError(400, "The client left before its body was complete.") from None
-    return size
+
+
+async def until_left(receive: Receive) -> None:
+    """Wait for the other side to leave."""
+    while not (await receive())["type"].endswith(".disconnect"):
+        pass
 
 
 def parse_json(body: bytes) -> Any:
     """Read JSON that can be stored and written again: finite, not too deep, and all of it text that has bytes."""
     try:
-        value = json.loads(body, parse_float=_finite, parse_constant=_finite)
-        json.dumps(value, ensure_ascii=False).encode()  # which half of a surrogate pair does not bear
+        value = json.loads(body)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # which half of a surrogate pair does not bear
         too_deep = _depth(value) > MAX_DEPTH
     except (ValueError, RecursionError):
         raise ApiError(400, "The body is not valid JSON.") from None
@@ -104,27 +113,86 @@ def parse_json(body: bytes) -> Any:
     return value
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("not a number of JSON")
-    return number
-
-
 def _depth(value: Any) -> int:
     inside = value.values() if is_object(value) else value if is_list(value) else ()
     return 1 + max(map(_depth, inside), default=0)
 
 
 def write_cursor(place: int) -> str:
-    return base64.urlsafe_b64encode(f"after:{place}".encode()).decode()
+    return f"after:{place}"
 
 
 def read_cursor(cursor: str) -> int | None:
     """The place that a cursor names; None if it is not one that this API gave out."""
-    try:
-        place = base64.urlsafe_b64decode(cursor).decode()
-    except ValueError:
-        return None
-    match = re.fullmatch("after:([0-9]{1,18})", place, re.ASCII)
+    match = re.fullmatch("after:([0-9]{1,18})", cursor, re.ASCII)
     return None if match is None else int(match[1])
+
+
+# Routes
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method, a path such as /v1/projects/{id}, and what answers there."""
+
+    method: str
+    template: str
+    answer: Callable[[Request], Awaitable[Response]]
+
+    def fits(self, segments: Sequence[str]) -> bool:
+        if self.template.count("/") != len(segments) - 1:
+            return False
+        pairs = zip(self.template.split("/"), segments, strict=True)
+        return all(one == sent or (one[:1] == "{" and sent) for one, sent in pairs)
+
+
+class Site:
+    """Answers by its routes; what it refuses, it refuses in the form of `refuse`."""
+
+    refuse: type[ApiError] | type[OAuthError] = ApiError
+
+    @cached_property
+    def routes(self) -> Sequence[Route]:
+        return ()
+
+    def find(self, path: str) -> dict[str, Route]:
+        """The routes that a path leads to, by method: what is spelled out goes before a parameter."""
+        segments = [unquote(one) for one in path.split("/")]  # each for itself: a quoted slash parts nothing
+        fitting = sorted((it for it in self.routes if it.fits(segments)), key=lambda it: it.template.count("{"))
+        return {it.method: it for it in fitting if it.template.count("{") == fitting[0].template.count("{")}
+
+    def template_of(self, method: str, path: str) -> str | None:
+        """The path as its route has it; None if there is no such route."""
+        found = self.find(path).get(method)
+        return None if found is None else found.template
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self.follow(WebSocket(scope, receive, send))
+            return
+        try:
+            request = Request(scope, receive)
+            response = await self.enter(request, "GET" if request.method == "HEAD" else request.method).answer(request)
+        except RefusalError as refusal:
+            response = refusal.response()
+        await response(scope, receive, send)
+
+    def enter(self, connection: HTTPConnection, method: str) -> Route:
+        """Find the route of a request, and tell the request its path parameters."""
+        scope = connection.scope
+        raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        path = raw.decode("latin-1").removeprefix(scope.get("root_path", ""))  # as it was sent
+        methods = self.find(path)
+        if method not in methods:
+            there = f"; there is {' and '.join(methods)}" if methods else ""
+            message = f"{method} {connection.url.path} is not a route here{there}."
+            refusal = self.refuse(405 if methods else 404, message)
+            refusal.headers.update({"Allow": ", ".join(methods)} if methods else {})
+            raise refusal
+        pairs = zip(methods[method].template.split("/")[::-1], path.split("/")[::-1], strict=False)
+        scope["path_params"] = {name[1:-1]: unquote(value) for name, value in pairs if name[:1] == "{"}
+        return methods[method]
+
+    async def follow(self, socket: WebSocket) -> None:
+        """Serve a WebSocket; only logs have one."""
+        await socket.close()

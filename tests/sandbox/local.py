@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from prisma_mgmt.sandbox.api import Application
 from prisma_mgmt.sandbox.description import describe
 from prisma_mgmt.sandbox.state import World
-from prisma_mgmt.sandbox.tokens import Client, Grant, Tokens
+from prisma_mgmt.sandbox.tokens import Client, Tokens
 
 APIS = ("management", "postgres", "data_platform")
 BASE = "http://sandbox.test"
@@ -63,10 +63,9 @@ class Local:
 
     def log_in(self, client_id: str = "sandbox-app") -> str:
         """An access token, as the login server gives it to an app."""
-        grant = Grant(Client(client_id, "Sandbox app", ()), self.workspace_id, "workspace:admin", self.user.id, "uri")
-        self.world.let_in(client_id, "Sandbox app", self.workspace_id, grant.scope.split())
-        code = self.tokens.issue_code(grant)
-        return str(self.tokens.redeem(grant.client, code, "uri", None)["access_token"])
+        client, workspace = Client(client_id, "Sandbox app", ()), self.world.things("workspaces")[self.workspace_id]
+        code = self.tokens.issue_code(client, workspace, self.user, "workspace:admin", "uri", None)
+        return str(self.tokens.redeem(client, code, "uri", None)["access_token"])
 
 
 @pytest.fixture

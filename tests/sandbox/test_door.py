@@ -437,7 +437,7 @@ def test_a_reset_forgets_everything_but_what_programs_were_told() -> None:
             sandbox.fail("*")
             sandbox.reset()
             assert sandbox.environment == before
-            assert (sandbox.requests, sandbox.faults.asked(), sandbox.counts) == ([], [], {})
+            assert (sandbox.requests, sandbox.faults, sandbox.counts) == ([], [], {})
             assert api.get("/projects").json()["data"] == []
             assert api.get("/workspaces").json()["data"][0]["id"] == sandbox.workspace_id
             assert abs(sandbox.requests[-1].at - time.time()) < 50

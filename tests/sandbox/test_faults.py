@@ -43,7 +43,7 @@ def statuses(caller: httpx.Client, *paths: str) -> list[int]:
 def test_a_failure_comes_as_often_as_was_asked(local: Sandbox, caller: httpx.Client) -> None:
     fault = local.fail("GET /v1/projects", status=500, times=2)
     assert statuses(caller, "/projects", "/regions", "/projects", "/projects") == [500, 200, 500, 200]
-    assert (fault.met, fault.left, local.faults.asked()) == (2, 0, [fault])
+    assert (fault.met, fault.left, local.faults) == (2, 0, [fault])
     assert local.counts["faults"] == 2
     assert [(one.status, one.fault) for one in local.requests] == [(500, "fail"), (200, None)] * 2
 
@@ -124,7 +124,7 @@ def test_a_prefix_names_one_of_the_apis(local: Sandbox, caller: httpx.Client) ->
 def test_a_fault_that_could_not_happen_is_an_error(local: Sandbox, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         local.fail(**{"route": "GET /v1/projects", **arguments})
-    assert local.faults.asked() == []
+    assert local.faults == []
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_fault_for_a_route_that_is_none_names_the_nearest_one(
         ask(local, route)
     answer = other.post("/faults", json={"route": route, "kind": "cut"})
     assert (answer.status_code, answer.json()["error"]["message"]) == (422, words)
-    assert local.faults.asked() == []
+    assert local.faults == []
 
 
 def test_what_is_like_no_route_has_no_nearest_one(local: Sandbox) -> None:
@@ -257,7 +257,7 @@ def test_a_fault_is_asked_for_over_http(local: Sandbox, caller: httpx.Client, ot
     assert [one["met"] for one in other.get("/faults").json()["data"]] == [2, 2]
     assert other.post("/faults", json={"route": "*", "kind": "delay", "seconds": 0.0}).status_code == 200
     assert other.post("/faults", json={"route": "*", "kind": "cut"}).status_code == 200
-    assert len(local.faults.asked()) == 4
+    assert len(local.faults) == 4
 
 
 def test_the_clock_and_the_world_are_moved_over_http(local: Sandbox, caller: httpx.Client, other: httpx.Client) -> None:
@@ -270,7 +270,7 @@ def test_the_clock_and_the_world_are_moved_over_http(local: Sandbox, caller: htt
     assert now() - before >= 1000
     local.fail("*")
     assert other.post("/reset").status_code == 204
-    assert local.faults.asked() == []
+    assert local.faults == []
     assert now() - before < 1000
 
 

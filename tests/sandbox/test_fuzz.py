@@ -124,10 +124,10 @@ class Fuzzed(Local):
         content = content.encode() if isinstance(content, str) else content
         headers = {key: value for key, value in sent["headers"].items() if value.isascii() and value.isprintable()}
         query = {key: value for key, value in sent["params"].items() if value is not None}
-        leased = operation.parameters("header")["required"]
+        leased = operation.parameters["header"]["required"]
         if leased and target is not None and choose([True, False]):
             headers[leased[0]], path = self.lease(target, path)
-        return self.clients[operation.api].request(
+        return self.clients[operation.description.api].request(
             operation.method,
             path,
             params=query,
@@ -154,8 +154,8 @@ OPERATIONS = [
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.timeout(600)
 def test_no_request_breaks_an_operation(fuzzed: Fuzzed, operation: Operation) -> None:
-    path = operation.template if operation.api == "management" else operation.template.removeprefix("/v1")
-    strategy = requests_of(operation.api)[operation.method, path]
+    path = operation.template if operation.description.api == "management" else operation.template.removeprefix("/v1")
+    strategy = requests_of(operation.description.api)[operation.method, path]
 
     @settings(
         max_examples=EXAMPLES,
@@ -184,10 +184,10 @@ def assert_sound(operation: Operation, response: httpx.Response) -> None:
             return
         log = response.headers["content-type"] == "application/x-ndjson"
         answers = [json.loads(line) for line in response.text.splitlines()] if log else [response.json()]
-    elif operation.id == "management:github_actions.exchange_token" and response.status_code == 401:
+    elif operation.id == "github_actions.exchange_token" and response.status_code == 401:
         schema, answers = {"required": ["error", "errorDescription"]}, [response.json()]
     else:
         assert 400 <= response.status_code < 500, response.text
         schema, answers = ENVELOPE, [response.json()]
     for answer in answers:
-        assert not [error.message for error in schema_errors(operation.api, schema, answer)], response.text
+        assert not [error.message for error in schema_errors(operation.description.api, schema, answer)], response.text

@@ -54,9 +54,9 @@ def ask(client: httpx.Client, step: Step, saved: dict[str, Any]) -> httpx.Respon
     for name, id in zip([one for one in it.segments if one.startswith("{")], ids, strict=True):
         path = path.replace(name, quote(quote(id, safe=""), safe="") if name == "{fqn}" else quote(id, safe=""), 1)
     query = {key: str(sends.pop(key)).lower() if isinstance(sends[key], bool) else sends.pop(key)
-             for key in it.parameters("query")["properties"] if key in sends}  # fmt: skip
+             for key in it.parameters["query"]["properties"] if key in sends}  # fmt: skip
     query = {key: str(value).lower() if isinstance(value, bool) else value for key, value in query.items()}
-    headers = {key: sends.pop(key) for key in it.parameters("header")["required"]}
+    headers = {key: sends.pop(key) for key in it.parameters["header"]["required"]}
     content = json.dumps(sends if step.bare is None else step.bare) if it.body is not None else None
     return client.request(it.method, path, params=query, headers=headers, content=content)
 

@@ -136,9 +136,9 @@ def test_a_workspace_belongs_to_its_owner(local: Local, platform: httpx.Client) 
     token = local.tokens.issue_service_token("wksp_ann")
     assert [it["userId"] for it in read(platform, f"/workspaces/{local.workspace_id}/members")] == [local.user.id]
     with local.client(token=token) as api, local.client("data_platform", token) as theirs:
-        assert [it["email"] for it in read(theirs, f"/workspaces/{workspace.id}/members")] == [ann.email]
+        assert [it["email"] for it in read(theirs, f"/workspaces/{workspace.id}/members")] == [ann.values["email"]]
         created = made(api.post("/workspaces", json={"displayName": "Ann's second"}))
-    assert local.world.workspaces[created["id"]].hidden["owner"] is ann
+    assert local.world.things("workspaces")[created["id"]].hidden["owner"] is ann
 
 
 def test_a_workspace_shows_itself_and_its_plan(local: Local, api: httpx.Client) -> None:
@@ -195,7 +195,7 @@ def test_a_login_becomes_an_integration(local: Local, api: httpx.Client) -> None
     assert read(api, f"/workspaces/{local.workspace_id}/integrations") == [integration]
     assert read(api, f"/integrations/{integration['id']}") == integration
     assert api.delete(f"/integrations/{integration['id']}").status_code == 204
-    assert local.tokens.grant_of(token) is None
+    assert local.tokens.bearer(token) is None
 
 
 def test_an_integration_is_deleted_by_client_too(local: Local, api: httpx.Client) -> None:
@@ -203,7 +203,7 @@ def test_an_integration_is_deleted_by_client_too(local: Local, api: httpx.Client
     url = f"/workspaces/{local.workspace_id}/integrations/sandbox-app"
     assert api.delete(url).status_code == 204
     assert_error(api.delete(url), 404, "resource-not-found")
-    assert local.tokens.grant_of(token) is None
+    assert local.tokens.bearer(token) is None
 
 
 def test_an_approval_is_granted_within_a_moment_and_expires(local: Local, api: httpx.Client) -> None:

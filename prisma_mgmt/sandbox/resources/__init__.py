@@ -11,6 +11,6 @@ How things move on the sandbox's clock:
 - An install URL works once, within ten minutes. The lease on a stage ends with its lifetime, a workflow's token too.
 """
 
-from prisma_mgmt.sandbox.resources import account, alchemy, builds, databases, github, projects, services, stored
+from prisma_mgmt.sandbox.resources import account, alchemy, builds, databases, github, projects, services
 
-__all__ = ["account", "alchemy", "builds", "databases", "github", "projects", "services", "stored"]
+__all__ = ["account", "alchemy", "builds", "databases", "github", "projects", "services"]

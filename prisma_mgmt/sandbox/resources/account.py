@@ -1,10 +1,9 @@
 """Workspaces and who may enter them, regions, approvals, and whom a token stands for."""
 
-from typing import ClassVar
+import secrets
 
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, answers
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
-from prisma_mgmt.sandbox.views import Sight
 
 REGIONS = {
     "us-east-1": "US East (N. Virginia)",
@@ -15,7 +14,7 @@ REGIONS = {
     "ap-southeast-1": "Asia Pacific (Singapore)",
 }
 DEFAULT_REGION = "us-east-1"
-PRODUCTS = ("postgres", "accelerate")
+PRODUCTS: dict[str, Values] = {"postgres": {"status": "available"}, "accelerate": {}}  # and what is told of its regions
 APPROVAL_LIFETIME = 600.0  # seconds
 
 
@@ -23,85 +22,70 @@ def region(id: str) -> Values:
     return {"id": id, "name": REGIONS.get(id, id)}  # the older APIs have regions of their own
 
 
-@answers("management:regions.list", "management:regions.list_postgres", "management:regions.list_accelerate")
-def list_regions(call: Call) -> list[Values]:
-    """The regions of every product, or of the one that the query or the path names; what is None is left out."""
-    last = call.operation.segments[-1]
-    wanted = call.query.get("product", last)
-    return [
-        {
-            **region(id),
-            "product": product if last == "regions" else None,
-            "status": "available" if product == "postgres" else None,
-        }
-        for product in PRODUCTS
-        for id in REGIONS
-        if wanted in {product, "regions"}
-    ]
-
-
-@answers("management:me.get")
-def me(call: Call) -> Values:
-    client, user = call.grant.client, None
-    if call.grant.user_id is None:
-        own = call.world.first("service-tokens", call.workspace, value=call.token)
-        id, name = (own.id, own.name) if own else (None, client.name)
-        credential = {"type": "service_token", "id": id, "name": name}
-    else:
-        credential = {"type": "oauth", "id": client.id, "name": client.name}
-        it = call.world.user(call.grant.user_id)
-        user = {"id": it.id, "email": it.email, "name": it.name}
-    return {"user": user, "workspace": call.workspace, "credential": credential}
-
-
-class Workspaces(Resource, kind="workspaces"):
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        slug = "-".join("".join(one if one.isalnum() else " " for one in thing.name.lower()).split())
-        subscription = {"planName": "Free", "upgradeUrl": f"{sight.base}/{thing.id}/billing"}
-        return {"slug": slug or thing.id, "plan": "free", **subscription}
-
-
-@answers("management:workspaces.create")
-def create_workspace(call: Call) -> Thing:
-    call.refuse_apps()
-    owner = call.workspace.hidden["owner"]  # a service token acts for whoever owns its workspace
-    return call.world.create_workspace(call.fields.get("displayName", "My workspace"), owner)
-
-
-class Integrations(Resource, kind="integrations"):
-    """What a login leaves behind."""
-
-    def gone(self, call: Call, thing: Thing) -> None:
-        call.tokens.revoke_app(thing.values["clientId"], thing.holder.id)
-
-
-class ServiceTokens(Resource, kind="service-tokens"):
-    """Tokens as people make them and as GitHub's workflows get them; the latter expire."""
-
-    told_once: ClassVar[frozenset[str]] = frozenset({"value"})
-
-    def made(self, call: Call, thing: Thing) -> None:
-        expires_at = thing.values.get("expiresAt")
-        value = call.tokens.issue_service_token(thing.holder.id, expires_at=expires_at)
-        thing.values.update(value=value, valueHint=hint(value), expiresAt=expires_at and timestamp(expires_at))
-
-    def gone(self, call: Call, thing: Thing) -> None:
-        call.tokens.service_tokens.pop(thing.values["value"], None)
-
-
 def hint(secret: str) -> str:
     """What is told of a secret later on."""
     return f"…{secret[-4:]}"
 
 
+class Regions(Resource, kind="regions"):
+    def list(self, call: Call) -> list[Values]:
+        """The regions of every product, or of the one that the query or the path names."""
+        last = call.operation.segments[-1]
+        wanted = [one for one in PRODUCTS if call.query.get("product", last) in {one, "regions"}]
+        regions = [{**region(id), "product": one, **PRODUCTS[one]} for one in wanted for id in REGIONS]
+        return regions if last == "regions" else [{**one, "product": None} for one in regions]
+
+    list_postgres = list_accelerate = list
+
+
+class Me(Resource, kind="me"):
+    def get(self, call: Call) -> Values:
+        login, app, own = (call.bearer.up(kind) for kind in ("logins", "integrations", "service-tokens"))
+        if app is not None:
+            credential = {"type": "oauth", "id": app.values["clientId"], "name": app.name}
+        else:
+            told = ("Sandbox service token", None) if own is None else (own.name, own.id)
+            credential = {"type": "service_token", "name": told[0], "id": told[1]}
+        return {"user": login.hidden["user"] if login else None, "workspace": call.workspace, "credential": credential}
+
+
+class Workspaces(Resource, kind="workspaces"):
+    def create(self, call: Call) -> Thing:
+        call.refuse_apps()
+        owner = call.workspace.hidden["owner"]  # a service token acts for whoever owns its workspace
+        return call.world.create_workspace(call.fields.get("name", "My workspace"), owner)
+
+    def show(self, call: Call, thing: Thing) -> Values:
+        slug = "-".join("".join(one if one.isalnum() else " " for one in thing.name.lower()).split())
+        subscription = {"planName": "Free", "upgradeUrl": f"{call.base}/{thing.id}/billing"}
+        return {"slug": slug or thing.id, "plan": "free", **subscription}
+
+
+class ServiceTokens(Resource, kind="service-tokens"):
+    """Tokens as people make them and as GitHub's workflows get them; the latter expire."""
+
+    def made(self, call: Call, thing: Thing) -> None:
+        until = thing.values.get("expiresAt")
+        value = call.tokens.issue_service_token(thing.holder.id, holder=thing, until=until)
+        thing.values.update(value=value, valueHint=hint(value), expiresAt=until and timestamp(until))
+
+
 class AgentApprovals(Resource, kind="agent-approvals"):
     """One exists from the start, is granted within a moment and expires after ten minutes."""
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        age, made_at = sight.world.clock() - thing.made_at, thing.made_at
+    def show(self, call: Call, thing: Thing) -> Values:
+        age, made_at = call.world.clock() - thing.made_at, thing.made_at
         decided, expired = age >= MOMENT, age >= APPROVAL_LIFETIME
         return {
             "status": "expired" if expired else "approved" if decided else "pending",
             "expiresAt": timestamp(made_at + APPROVAL_LIFETIME),
             "decidedAt": timestamp(made_at + MOMENT) if decided else None,
         }
+
+
+class ApiKeys(Resource, kind="apikeys"):
+    """The keys of the Data Platform API's environments."""
+
+    def made(self, call: Call, thing: Thing) -> None:
+        key = f"key_{secrets.token_urlsafe(24)}"
+        thing.values.update(apiKey=key, hint=hint(key))

@@ -1,13 +1,20 @@
-"""Builds: reported by whoever runs them; one that is left alone goes on by itself, until it has succeeded."""
+"""Builds, and the logs that they and deployments keep.
 
+A build is reported by whoever runs it; one that is left alone goes on by itself, until it has succeeded. A log is
+newline-delimited JSON over HTTP, one message a record over a WebSocket, with a terminal record at the end.
+"""
+
+import json
+import time
+from collections.abc import AsyncIterator
 from functools import partial
 
+import anyio
+
 from prisma_mgmt.sandbox.description import plural
-from prisma_mgmt.sandbox.engine import Call, Resource, answers
-from prisma_mgmt.sandbox.logs import ENDED
+from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
-from prisma_mgmt.sandbox.views import Sight
-from prisma_mgmt.sandbox.wire import ApiError, write_cursor
+from prisma_mgmt.sandbox.wire import ApiError, read_cursor, write_cursor
 
 ONCE = ("projectId", "branchId", "deployedUrl", "applicationTopologyContentHash")
 STEPS = (  # what comes when, in seconds after the report, to a build that is left alone
@@ -18,9 +25,34 @@ STEPS = (  # what comes when, in seconds after the report, to a build that is le
 )
 STRENGTH = ("acted_on", "created", "deleted")
 KINDS = {"service_key": "service-tokens", "config_variable": "environment-variables"}
+PAUSE = 0.05  # seconds between two looks at a log that is followed
+SEGMENT = 600.0  # seconds after which the end of a segment is told, and its reader comes again
+TAIL = 100
+ENDED = {"succeeded", "failed", "cancelled", "stopped"}
 
 
-class Builds(Resource, kind="builds"):
+class Logged(Resource):
+    """What builds and deployments have in common."""
+
+    def logs(self, call: Call) -> AsyncIterator[str]:
+        query, records = call.query, call.it.hidden["log"]
+        place: int | None = 0
+        if "cursor" in query:
+            place = read_cursor(query["cursor"])
+        elif "tail" in call.operation.parameters["query"]["properties"] and not query.get("from_start"):
+            place = max(0, len(records) - query.get("tail", TAIL))
+        if place is None:
+            raise ApiError(404, "cursor is not one that this API gave out.")
+        return read(call.world, call.it, place, follow=call.live or query.get("follow", False))
+
+
+class Builds(Logged, kind="builds"):
+    def create(self, call: Call) -> Thing:
+        """Take a report; the same run reported again is the same build."""
+        run = call.fields.get("runIdentity")
+        known = call.world.first("builds", call.workspace, runIdentity=run) if run is not None else None
+        return known or call.create("builds", call.workspace)
+
     def made(self, call: Call, thing: Thing) -> None:
         thing.hidden.update(log=[], resources={})
         for seconds, state, phase, text in STEPS:
@@ -38,8 +70,19 @@ class Builds(Resource, kind="builds"):
         words = f"{state} in {changes['failingStep']}" if "failingStep" in changes else state
         _enter(thing, state, phase, changes.get("errorMessage", words.capitalize()), call.world.clock())
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        return {"gitRepoId": _repository(sight.world, thing), "resources": list(thing.hidden["resources"].values())}
+    def report_resource(self, call: Call) -> None:
+        type, id = call.path["resourceType"], call.path["resourceId"]
+        call.find(KINDS.get(type, plural(type)), id)
+        new = {"resourceType": type, "resourceId": id, "action": call.fields["action"], "createdAt": call.world.now()}
+        known = call.it.hidden["resources"].setdefault((type, id), new)
+        known["action"] = max(known["action"], new["action"], key=STRENGTH.index)
+
+    def show(self, call: Call, thing: Thing) -> Values:
+        """Name the linked repository that the build's run belongs to, and what was reported of it."""
+        number = thing.values.get("runIdentity", {}).get("repositoryId")
+        linked = call.world.every("source-repositories", thing.parent)
+        repository = next((it.id for it in linked if str(it.values["repoId"]) == number), None)
+        return {"gitRepoId": repository, "resources": list(thing.hidden["resources"].values())}
 
 
 def _enter(build: Thing, state: str, phase: str, text: str, at: float) -> None:
@@ -54,27 +97,26 @@ def _enter(build: Thing, state: str, phase: str, text: str, at: float) -> None:
     log.append({**head, "text": text, "cursor": write_cursor(len(log) + 1)})
 
 
-def _repository(world: World, build: Thing) -> str | None:
-    """The linked repository that a build's run belongs to."""
-    number = build.values.get("runIdentity", {}).get("repositoryId")
-    linked = world.every("source-repositories", build.parent)
-    return next((it.id for it in linked if str(it.values["repoId"]) == number), None)
+# Logs
 
 
-@answers("management:builds.create")
-def create(call: Call) -> Thing:
-    """Take a report; the same run reported again is the same build."""
-    run = call.fields.get("runIdentity")
-    known = call.world.first("builds", call.workspace, runIdentity=run) if run is not None else None
-    return known or call.create("builds", call.workspace)
+async def read(world: World, of: Thing, place: int, *, follow: bool) -> AsyncIterator[str]:
+    """The lines of a log; one that is followed goes on until the log ends or the segment has lasted long enough."""
+    deadline = time.monotonic() + SEGMENT
+    while True:
+        with world:
+            state = of.values.get("state") or of.values["status"]
+            ended, records = state if state in ENDED else None, of.hidden["log"][place:]
+        for record in records:
+            yield json.dumps(record, ensure_ascii=False) + "\n"
+        place += len(records)
+        if ended or not follow or time.monotonic() > deadline:
+            yield json.dumps(_end(ended, place)) + "\n"
+            return
+        await anyio.sleep(PAUSE)
 
 
-@answers("management:builds.report_resource")
-def report_resource(call: Call) -> None:
-    type, id = call.path["resourceType"], call.path["resourceId"]
-    call.find(KINDS.get(type, plural(type)), id)
-    resources, action = call.it.hidden["resources"], call.fields["action"]
-    known = resources.get((type, id))
-    if known is None or STRENGTH.index(known["action"]) < STRENGTH.index(action):
-        created_at = known["createdAt"] if known else call.world.now()
-        resources[type, id] = {"resourceType": type, "resourceId": id, "action": action, "createdAt": created_at}
+def _end(ended: str | None, place: int) -> Values:
+    code, message = (ended, f"The log has ended: {ended}.") if ended else ("segment-end", "There may be more to come.")
+    end = {"kind": "end", "code": code, "message": message, "retryable": not ended}
+    return {"type": "terminal", **end, "cursor": write_cursor(place)}

@@ -8,8 +8,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from prisma_mgmt.sandbox.engine import Call, Reply, Resource, answers
-from prisma_mgmt.sandbox.schema import is_object
+from prisma_mgmt.sandbox.description import is_object
+from prisma_mgmt.sandbox.engine import Call, Reply, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import ApiError, RefusalError
 
@@ -20,57 +20,54 @@ SHORTEST, LONGEST = 60, 3600  # seconds that a workflow's token lives
 
 
 class ScmInstallations(Resource, kind="scm-installations"):
-    def matches(self, world: World, thing: Thing, key: str, wanted: Any) -> bool:
+    def matches(self, call: Call, thing: Thing, key: str, wanted: Any) -> bool:
         if key == "repository":
-            return world.first("repositories", thing, fullName=wanted) is not None
-        return super().matches(world, thing, key, wanted)
+            return call.world.first("repositories", thing, fullName=wanted) is not None
+        return super().matches(call, thing, key, wanted)
+
+    def list(self, call: Call) -> Reply:
+        found = call.listed()
+        return Reply(found, beside={} if found else {"hint": "Create an install intent, and visit its installUrl."})
+
+    def create_install_intent(self, call: Call) -> Values:
+        call.refuse_apps()
+        workspace, repository = call.find("workspaces", call.fields["workspaceId"]), call.fields.get("repository")
+        if repository is not None and (repository.count("/") != 1 or not all(repository.split("/"))):
+            raise call.refuse("repository must be owner/name.")
+        intent = call.world.new("install-intents", workspace, {"repository": repository or f"{ACCOUNT}/shop"})
+        call.world.plan(intent.made_at + INTENT_LIFETIME, call.world.put(intent), lambda _: call.world.remove(intent))
+        owner = intent.values["repository"].split("/")[0]
+        named = {} if repository is None else {"accountLogin": owner}
+        linked = call.world.first("scm-installations", workspace, **named)
+        known = {"alreadyLinked": True, "accountLogin": linked.values["accountLogin"]} if linked else {}
+        return {"workspaceId": workspace.id, "installUrl": f"{call.base}/github/install/{intent.id}", **known}
 
 
-@answers("management:scm_installations.list")
-def list_installations(call: Call) -> Reply:
-    found = call.listed()
-    return Reply(found, beside={} if found else {"hint": "Create an install intent, and visit its installUrl."})
-
-
-@answers("management:scm_installations.create_install_intent")
-def create_intent(call: Call) -> Values:
-    call.refuse_apps()
-    workspace, repository = call.find("workspaces", call.fields["workspaceId"]), call.fields.get("repository")
-    if repository is not None and (repository.count("/") != 1 or not all(repository.split("/"))):
-        raise call.refuse("repository must be owner/name.")
-    intent = call.world.new("install-intents", workspace, {"repository": repository or f"{ACCOUNT}/shop"})
-    call.world.plan(intent.made_at + INTENT_LIFETIME, call.world.put(intent), lambda _: call.world.remove(intent))
-    owner = intent.values["repository"].split("/")[0]
-    named = {} if repository is None else {"accountLogin": owner}
-    linked = call.world.first("scm-installations", workspace, **named)
-    known = {"alreadyLinked": True, "accountLogin": linked.values["accountLogin"]} if linked else {}
-    return {"workspaceId": workspace.id, "installUrl": f"{call.base}/github/install/{intent.id}", **known}
-
-
-async def install(world: World, _request: Request, intent_id: str) -> Response:
+async def install(world: World, request: Request) -> Response:
     """Link the account, as its user does at GitHub; the URL works once."""
     with world:
-        intent = world.things("install-intents").get(intent_id)
+        intent = world.things("install-intents").get(request.path_params["intentId"])
         if intent is None:
             raise ApiError(404, "The install URL is unknown, was used before or has expired.")
         world.remove(intent)
         owner, name = intent.values["repository"].split("/")
-        installation = world.first("scm-installations", intent.parent, accountLogin=owner)
-        if installation is None:
-            numbers = {key: secrets.randbelow(10**8) for key in ("installationId", "accountId")}
-            values = {"accountLogin": owner, "accountType": "organization", **numbers}
-            installation = world.put(world.new("scm-installations", intent.parent, values))
+        account: Values = {key: secrets.randbelow(10**8) for key in ("installationId", "accountId")}
+        account["accountType"] = "organization"
+        installation = world.ensure("scm-installations", intent.parent, {"accountLogin": owner}, **account)
         for full_name in (f"{owner}/{each}" for each in (name, "shop", "docs")):
-            if world.first("repositories", installation, fullName=full_name) is None:
-                values = {"id": secrets.randbelow(10**9), "fullName": full_name, "defaultBranch": "main"}
-                world.put(world.new("repositories", installation, {**values, "isPrivate": True}))
+            told: Values = {"id": secrets.randbelow(10**9), "defaultBranch": "main", "isPrivate": True}
+            world.ensure("repositories", installation, {"fullName": full_name}, **told)
     return HTMLResponse("<!doctype html><title>Linked</title><p>The account is linked. You may close this page.")
 
 
 class SourceRepositories(Resource, kind="source-repositories"):
     def prepare(self, call: Call, thing: Thing) -> None:
         number, project, values = thing.values.pop("providerRepositoryId"), thing.holder, thing.values
-        installation = self._installation(call, project, values.get("installationId"))
+        installation = call.world.first("scm-installations", project.parent)
+        if values.get("installationId") is not None:
+            installation = call.find("scm-installations", values["installationId"], inside=project.parent)
+        if installation is None:
+            raise ApiError(403, "The workspace has no installation.", hint="Create an install intent first.")
         seen = call.world.first("repositories", installation, id=number)
         if seen is None:
             raise call.refuse(f"The installation cannot see repository {number}.")
@@ -80,33 +77,24 @@ class SourceRepositories(Resource, kind="source-repositories"):
         told = {key: seen.values[key] for key in ("defaultBranch", "isPrivate")}
         values.update(told, repoId=number, repoFullName=seen.values["fullName"], installationId=installation.id)
 
-    def _installation(self, call: Call, project: Thing, id: str | None) -> Thing:
-        workspace = project.above("workspaces")
-        if id is not None:
-            return call.find("scm-installations", id, inside=workspace)
-        installation = call.world.first("scm-installations", workspace)
-        if installation is None:
-            raise ApiError(403, "The workspace has no installation.", hint="Create an install intent first.")
-        return installation
 
-
-@answers("management:github_actions.exchange_token")
-def exchange(call: Call) -> Reply:
-    """Trade a workflow's OIDC token; any well-formed one will do for a repository that is linked."""
-    claims = _claims(call.fields["token"])
-    audience = claims.get("aud")
-    names = {str(claims.get("repository")), str(claims.get("repository_id"))}
-    linked = call.world.things("source-repositories").values()
-    ours = (it for it in linked if names & {it.values["repoFullName"], str(it.values["repoId"])})
-    repository = next(ours, None)
-    if AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
-        raise _unauthorized(f"The token's audience is not {AUDIENCE}, or it is no JSON Web Token.")
-    if repository is None:
-        raise _unauthorized("The token's repository is not linked to a project.")
-    lifetime = min(max(call.fields.get("expiresInSeconds", 1800), SHORTEST), LONGEST)
-    name = f"GitHub Actions: {repository.values['repoFullName']}"
-    values = {"name": name, "expiresAt": call.world.clock() + lifetime}
-    return Reply(call.create("service-tokens", repository.up("workspaces"), values), secrets=True)
+class GithubActions(Resource, kind="github_actions"):
+    def exchange_token(self, call: Call) -> Reply:
+        """Trade a workflow's OIDC token; any well-formed one will do for a repository that is linked."""
+        claims = _claims(call.fields["token"])
+        audience = claims.get("aud")
+        names = {str(claims.get("repository")), str(claims.get("repository_id"))}
+        linked = call.world.things("source-repositories").values()
+        ours = (it for it in linked if names & {it.values["repoFullName"], str(it.values["repoId"])})
+        repository = next(ours, None)
+        if AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
+            raise _unauthorized(f"The token's audience is not {AUDIENCE}, or it is no JSON Web Token.")
+        if repository is None:
+            raise _unauthorized("The token's repository is not linked to a project.")
+        lifetime = min(max(call.fields.get("expiresInSeconds", 1800), SHORTEST), LONGEST)
+        name = f"GitHub Actions: {repository.values['repoFullName']}"
+        values = {"name": name, "expiresAt": call.world.clock() + lifetime}
+        return Reply(call.create("service-tokens", repository.up("workspaces"), values), secrets=True)
 
 
 def _claims(token: str) -> Values:

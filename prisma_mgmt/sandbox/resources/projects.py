@@ -1,52 +1,55 @@
-"""Projects, their branches, the graph of a branch, and what it is to stand on one."""
+"""Projects, their branches, what it is to stand on one, the buckets and variables that do, and a branch's graph."""
 
 import hashlib
 import json
 import re
+import secrets
 from typing import Any, ClassVar
 
-from prisma_mgmt.sandbox.engine import Call, Resource, answers, facts, resource_of
-from prisma_mgmt.sandbox.state import Thing, Values, World
-from prisma_mgmt.sandbox.views import Sight
+from prisma_mgmt.sandbox.engine import Call, Resource
+from prisma_mgmt.sandbox.resources.account import hint
+from prisma_mgmt.sandbox.state import Thing, Values, World, new_id
 from prisma_mgmt.sandbox.wire import ApiError, missing
 
+KEY = re.compile("[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 NO_GIT_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[/.-]|[/.]$|\.lock$|^@?$|/\.")
 
 
 class Projects(Resource, kind="projects"):
-    defaults: ClassVar[Values] = {"name": "My project", "region": None, "logicalId": None, "createDatabase": True}
+    defaults: ClassVar[Values] = {"name": "My project"}
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("logicalId",),)
 
     def made(self, call: Call, thing: Thing) -> None:
         call.create("branches", thing, {"gitName": "main"})
-        if thing.values["createDatabase"] and call.operation.api != "data_platform":  # which has environments instead
-            region = {"region": thing.values["region"]} if thing.values["region"] else {}
+        wanted = call.operation.description.api != "data_platform"  # which has environments instead
+        if thing.values.get("createDatabase", wanted):
+            region = {"region": thing.values["region"]} if "region" in thing.values else {}
             call.create("databases", thing, {"name": f"{thing.name} database", "isDefault": True, **region})
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        shown: Values = {"defaultRegion": thing.values["region"]}
-        if sight.secrets:  # a database in its new project, which it does not name
-            database = sight.world.first("databases", thing)
-            shown["database"] = database and facts(sight, database)
-        return shown
+    def show(self, call: Call, thing: Thing) -> Values:
+        database = call.world.first("databases", thing) if call.secrets else None
+        shown = database and call.facts(database)  # as it is in its new project, which it does not name
+        return {"defaultRegion": thing.values.get("region"), "database": shown}
 
-
-@answers("management:projects.transfer")
-def transfer(call: Call) -> None:
-    recipient = call.tokens.grant_of(call.fields["recipientAccessToken"])
-    if recipient is None:
-        raise missing("The workspace of recipientAccessToken")
-    if recipient.workspace_id == call.it.workspace_id:
-        raise ApiError(409, "The project is in that workspace already.")
-    workspace = call.world.workspaces[recipient.workspace_id]
-    resource_of("projects").check_free(call, call.it, call.it.values, workspace)
-    call.it.parent = workspace
-    call.it.values.pop("workspaceId", None)  # which its creation may have named
+    def transfer(self, call: Call) -> None:
+        recipient = call.tokens.bearer(call.fields["recipientAccessToken"])
+        if recipient is None:
+            raise missing("The workspace of recipientAccessToken")
+        workspace = recipient.up("workspaces")
+        if workspace is call.it.parent:
+            raise ApiError(409, "The project is in that workspace already.")
+        self.check_free(call, call.it, call.it.values, workspace)
+        call.it.parent = workspace
+        call.it.values.pop("workspaceId", None)  # which its creation may have named
 
 
 class Branches(Resource, kind="branches"):
-    defaults: ClassVar[Values] = {"isDefault": False}
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("gitName",),)
+
+    def list(self, call: Call) -> Any:
+        if {"gitName", "gitNameContains"} <= set(call.query):
+            raise call.refuse("gitName and gitNameContains cannot go together.")
+        return call.listed()
 
     def prepare(self, call: Call, thing: Thing) -> None:
         if NO_GIT_NAME.search(thing.values["gitName"]):
@@ -55,7 +58,7 @@ class Branches(Resource, kind="branches"):
     def made(self, call: Call, thing: Thing) -> None:
         first = call.world.every("branches", thing.parent) == [thing]
         thing.values["role"] = "production" if first else "preview"
-        if first or thing.values["isDefault"]:
+        if thing.values.setdefault("isDefault", first) or first:
             self._make_default(call.world, thing)
 
     def changed(self, call: Call, thing: Thing, changes: Values) -> None:
@@ -68,37 +71,23 @@ class Branches(Resource, kind="branches"):
             return
         if thing.values["isDefault"] or thing.values["role"] == "production":
             raise ApiError(422, "The default branch and the production branch cannot be deleted.")
-        left = [it for kind in ("services", "databases", "buckets") for it in self._on(call.world, thing, kind)]
+        kinds = ("services", "databases", "buckets")
+        left = [it for kind in kinds for it in call.world.every(kind, branchId=thing.id)]
         if left:
             raise ApiError(409, f"Something lives on this branch: {left[0].id}.", hint="Move or delete it first.")
-
-    def gone(self, call: Call, thing: Thing) -> None:
-        for variable in self._on(call.world, thing, "environment-variables"):
-            call.world.remove(variable)
-
-    def _on(self, world: World, branch: Thing, kind: str) -> list[Thing]:
-        return world.every(kind, branchId=branch.id)
 
     def _make_default(self, world: World, branch: Thing) -> None:
         for one in world.every("branches", branch.parent):
             one.values["isDefault"] = one is branch
 
 
-@answers("management:branches.list")
-def list_branches(call: Call) -> list[Thing]:
-    if {"gitName", "gitNameContains"} <= set(call.query):
-        raise call.refuse("gitName and gitNameContains cannot go together.")
-    return call.listed()
-
-
 class Placed(Resource):
     """What services, databases and buckets have in common: each stands on a branch, and may have a logical id there."""
 
-    defaults: ClassVar[Values] = {"logicalId": None}
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("logicalId", "branchId"),)
 
     def prepare(self, call: Call, thing: Thing) -> None:
-        values, default = thing.values, call.world.first("branches", thing.above("projects"), isDefault=True)
+        values, default = thing.values, call.world.first("branches", thing.parent, isDefault=True)
         given = {key for key in ("branchId", "logicalId") if values.get(key) is not None}
         if values.get("branchGitName") is not None and given:
             raise call.refuse("branchGitName cannot go together with branchId or logicalId.")
@@ -114,32 +103,72 @@ class Placed(Resource):
 
     def _place(self, call: Call, thing: Thing, values: Values, otherwise: str | None) -> None:
         """Find the branch that is asked for by its id or its git name, and make it if need be."""
-        project, git_name = thing.above("projects"), values.pop("branchGitName", None)
+        project, git_name = thing.holder, values.pop("branchGitName", None)
         if git_name is not None:
             known = call.world.first("branches", project, gitName=git_name)
             values["branchId"] = (known or call.create("branches", project, {"gitName": git_name})).id
         elif values.setdefault("branchId", otherwise) is not None:
             call.find("branches", values["branchId"], inside=project)
 
-    def matches(self, world: World, thing: Thing, key: str, wanted: Any) -> bool:
+    def matches(self, call: Call, thing: Thing, key: str, wanted: Any) -> bool:
         branch_id = thing.values["branchId"]
         if key == "branchId" and wanted == "unassigned":
             return branch_id is None
         if key == "branchGitName":
-            return branch_id is not None and world.things("branches")[branch_id].values["gitName"] == wanted
-        return super().matches(world, thing, key, wanted)
+            return branch_id is not None and call.world.things("branches")[branch_id].values["gitName"] == wanted
+        return super().matches(call, thing, key, wanted)
+
+
+class Buckets(Placed, kind="buckets"):
+    defaults: ClassVar[Values] = {"providerName": "sandbox", "status": "ready"}
+
+    def made(self, call: Call, thing: Thing) -> None:
+        thing.values.setdefault("name", f"bucket-{secrets.token_hex(4)}")
+
+    def update(self, call: Call) -> Thing:
+        if not call.fields:
+            raise call.refuse("There is nothing to change.")
+        return call.change(call.it)
+
+
+class Keys(Resource, kind="keys"):
+    """The keys of a bucket."""
+
+    def made(self, call: Call, thing: Thing) -> None:
+        secret = secrets.token_urlsafe(30)
+        where = {"endpoint": "https://buckets.prisma-sandbox.invalid", "bucketName": thing.holder.name}
+        thing.values.update(secretAccessKey=secret, valueHint=hint(secret), accessKeyId=new_id("AK"), **where)
+
+
+class EnvironmentVariables(Resource, kind="environment-variables"):
+    """One value for each key of a scope, to be written and never read."""
+
+    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("key", "class", "branchId"),)
+
+    def prepare(self, call: Call, thing: Thing) -> None:
+        values = thing.values
+        if not KEY.fullmatch(values["key"]):
+            raise call.refuse("key is no name for an environment variable.", hint="Use letters, digits and _.")
+        if values.get("branchId") is not None:
+            thing.parent = call.find("branches", values["branchId"], inside=thing.parent)
+            if values["class"] != "preview":
+                raise call.refuse("branchId goes with the class preview only.")
+        self.changed(call, thing, values)
+
+    def changed(self, call: Call, thing: Thing, changes: Values) -> None:
+        changes["valueKid"] = new_id("kid")
 
 
 # The graph of a branch
 
 
-@answers("management:topology.replace")
-def replace(call: Call) -> Thing:
-    graph = {key: sorted(call.fields[key], key=_text) for key in ("nodes", "ports", "edges")}
-    _check(call, graph)
-    content_hash = call.fields.get("contentHash", hashlib.sha256(_text(graph).encode()).hexdigest())
-    call.it.values.update(**graph, contentHash=content_hash, writtenAt=call.world.now())
-    return call.it  # its values tell the graph
+class Topology(Resource, kind="topology"):
+    def replace(self, call: Call) -> Thing:
+        graph = {key: sorted(call.fields[key], key=_text) for key in ("nodes", "ports", "edges")}
+        _check(call, graph)
+        content_hash = call.fields.get("contentHash", hashlib.sha256(_text(graph).encode()).hexdigest())
+        call.it.values.update(**graph, contentHash=content_hash, writtenAt=call.world.now())
+        return call.it  # its values tell the graph
 
 
 def _check(call: Call, graph: dict[str, list[Values]]) -> None:

@@ -12,11 +12,11 @@ from typing import ClassVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, answers, demand
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, demand
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
+from prisma_mgmt.sandbox.resources.builds import Logged
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
-from prisma_mgmt.sandbox.views import Sight
 from prisma_mgmt.sandbox.wire import ApiError, missing, read_chunks
 
 BUSY = {"starting", "running", "stopping"}
@@ -33,68 +33,95 @@ class Services(Placed, kind="services"):
 
     def prepare(self, call: Call, thing: Thing) -> None:
         super().prepare(call, thing)
-        region = thing.values.setdefault("region", thing.above("projects").values["region"] or DEFAULT_REGION)
+        region = thing.values.setdefault("region", thing.holder.values.get("region", DEFAULT_REGION))
         thing.values["appEndpointDomain"] = f"{thing.id.removeprefix('app_')}.{region}.prisma-sandbox.invalid"
         thing.hidden["promoted"] = None
 
     def conflict(self, call: Call, other: Thing, key: str) -> ApiError:
         branch = call.world.things("branches").get(other.values["branchId"])
-        names = {"name": other.name, "logicalId": other.values["logicalId"]}
+        names = {"name": other.name, "logicalId": other.values.get("logicalId")}
         names["branchGitName"] = "" if branch is None else branch.values["gitName"]
         told = f"The branch has a service with that {key}: {other.id}."
         return ApiError(409, told, "app:already_exists", existingAppId=other.id, conflict=key, **names)
 
-    def show(self, sight: Sight, thing: Thing) -> Values:
-        deployments = sight.world.every("deployments", thing)
+    def show(self, call: Call, thing: Thing) -> Values:
+        deployments = call.world.every("deployments", thing)
         latest = deployments[-1].id if deployments else None
         return {"region": region(thing.values["region"]), "latestDeploymentId": latest}
 
+    def promote(self, call: Call) -> Values:
+        """Put a deployment in service; a rollback starts it first if it has been stopped."""
+        service, fields, now = call.it, call.fields, call.world.clock()
+        wanted = {fields[key] for key in ("deploymentId", "versionId") if key in fields}
+        if not wanted:
+            raise call.refuse("deploymentId is required.")
+        inside = call.world.every("deployments", service)
+        found = next((it for it in inside if wanted & {it.id, it.values["foundryVersionId"]}), None)
+        if found is None:
+            raise missing(wanted.pop())
+        if call.operation.template.endswith("rollback") and found.values["status"] in {"new", "stopped"}:
+            if not found.hidden["code"]:
+                raise ApiError(404, f"The code of {found.id} is gone.")
+            for each in ("starting", "running"):
+                enter(found, each, now)
+        demand(found, "running", hint="Start it and wait until it runs.")
+        service.hidden["promoted"] = found
+        moved = len(call.world.every("domains", service))
+        return {"appEndpointDomain": service.values["appEndpointDomain"], "reassignedDomains": moved}
 
-@answers("management:services.promote", "management:services.rollback")
-def promote(call: Call) -> Values:
-    """Put a deployment in service; a rollback starts it first if it has been stopped."""
-    service, fields, now = call.it, call.fields, call.world.clock()
-    wanted = {fields[key] for key in ("deploymentId", "versionId") if key in fields}
-    if not wanted:
-        raise call.refuse("deploymentId is required.")
-    inside = call.world.every("deployments", service)
-    found = next((it for it in inside if wanted & {it.id, it.values["foundryVersionId"]}), None)
-    if found is None:
-        raise missing(wanted.pop())
-    if call.operation.template.endswith("rollback") and found.values["status"] in {"new", "stopped"}:
-        if not found.hidden["code"]:
-            raise ApiError(404, f"The code of {found.id} is gone.")
-        for each in ("starting", "running"):
-            enter(found, each, now)
-    demand(found, "running", hint="Start it and wait until it runs.")
-    service.hidden["promoted"] = found
-    moved = len(call.world.every("domains", service))
-    return {"appEndpointDomain": service.values["appEndpointDomain"], "reassignedDomains": moved}
+    rollback = promote
+
+    def list_domains(self, call: Call) -> list[Thing]:
+        return [look(call, it) for it in call.listed()]
+
+    def create_domain(self, call: Call) -> Reply | Thing:
+        service, hostname = call.it, call.fields["hostname"].lower().rstrip(".")
+        if len(hostname) > 253 or not HOSTNAME.fullmatch(hostname):
+            raise ApiError(400, "hostname is not the name of a host.")
+        taken = call.world.first("domains", hostname=hostname)
+        if taken is not None and taken.parent is service:
+            return Reply(taken, status=200)
+        if taken is not None:
+            raise ApiError(409, f"{hostname} is taken by another service.")
+        if service.hidden["promoted"] is None:
+            raise call.refuse("Nothing is promoted yet.", hint="Promote a deployment first.")
+        if len(call.world.every("domains", service)) >= QUOTA:
+            raise ApiError(429, f"A service has {QUOTA} domains at most.", code="customDomainQuotaReached")
+        return call.create("domains", service, {"hostname": hostname})
 
 
 # Deployments
 
 
-class Deployments(Resource, kind="deployments"):
-    defaults: ClassVar[Values] = {"skipCodeUpload": False, "status": "new"}
-    told_once: ClassVar[frozenset[str]] = frozenset({"uploadUrl"})
+class Deployments(Logged, kind="deployments"):
+    defaults: ClassVar[Values] = {"status": "new"}
 
     def prepare(self, call: Call, thing: Thing) -> None:
-        service = thing.holder
+        service, reuses = thing.holder, thing.values.get("skipCodeUpload", False)
         if service.values["branchId"] is None:
             raise call.refuse("The service is on no branch.")
-        if thing.values["skipCodeUpload"] and service.hidden["promoted"] is None:
+        if reuses and service.hidden["promoted"] is None:
             raise call.refuse("Nothing is promoted whose code could be reused.", hint="Leave skipCodeUpload out.")
-
-    def made(self, call: Call, thing: Thing) -> None:
-        variables = call.world.every("environment-variables", thing.above("projects"))
-        branch, reuses = thing.holder.values["branchId"], thing.values["skipCodeUpload"]
-        names = sorted(it.values["key"] for it in variables if it.values["branchId"] in {None, branch})
+        variables = call.world.every("environment-variables", thing.up("projects"))
+        seen = (it for it in variables if it.values.get("branchId") in {None, service.values["branchId"]})
+        names = sorted(it.values["key"] for it in seen)
         signature = None if reuses else secrets.token_urlsafe(24)
         url = signature and f"{call.base}/uploads/{thing.id}?signature={signature}"
         thing.values.update(foundryVersionId=new_id("ver"), envVars=dict.fromkeys(names, "[redacted]"), uploadUrl=url)
         thing.hidden.update(code=reuses, signature=signature, log=[])
         _log(thing, thing.made_at, "Created")
+
+    def start(self, call: Call) -> Thing:
+        demand(call.it, "new", "stopped")
+        if not call.it.hidden["code"]:
+            raise ApiError(409, "The deployment has no code.", hint="Upload its archive to the uploadUrl it came with.")
+        _move(call.world, call.it, "starting", "running")
+        return call.it
+
+    def stop(self, call: Call) -> None:
+        demand(call.it, "starting", "running")
+        call.world.cancel(call.it)
+        _move(call.world, call.it, "stopping", "stopped")
 
     def leaving(self, call: Call, thing: Thing, asked: bool) -> None:
         demand(thing, "new", "stopped", hint="Stop it and wait until it has stopped.")
@@ -117,33 +144,18 @@ def _move(world: World, deployment: Thing, first: str, then: str) -> None:
     world.plan(world.clock() + MOMENT, deployment, lambda at: enter(deployment, then, at))
 
 
-@answers("management:deployments.start")
-def start(call: Call) -> Thing:
-    demand(call.it, "new", "stopped")
-    if not call.it.hidden["code"]:
-        raise ApiError(409, "The deployment has no code.", hint="Upload its archive to the uploadUrl it came with.")
-    _move(call.world, call.it, "starting", "running")
-    return call.it
-
-
-@answers("management:deployments.stop")
-def stop(call: Call) -> None:
-    demand(call.it, "starting", "running")
-    call.world.cancel(call.it)
-    _move(call.world, call.it, "stopping", "stopped")
-
-
-async def upload(world: World, request: Request, deployment_id: str) -> Response:
+async def upload(world: World, request: Request) -> Response:
     """Take a deployment's archive; who has the signed URL needs no token. Only its size is kept."""
     with world:
-        deployment = world.things("deployments").get(deployment_id)
+        id = request.path_params["deploymentId"]
+        deployment = world.things("deployments").get(id)
         if deployment is None or deployment.hidden["signature"] is None:
-            raise missing(deployment_id)
+            raise missing(id)
         signature = request.query_params.get("signature", "")
         if not secrets.compare_digest(signature.encode(), deployment.hidden["signature"].encode()):
             raise ApiError(403, "The signature is missing or wrong.")
         demand(deployment, "new")
-    size = await read_chunks(request, MAX_ARCHIVE, len)
+    size = sum([len(chunk) async for chunk in read_chunks(request, MAX_ARCHIVE)])
     if not size:
         raise ApiError(400, "The archive is empty.")
     with world:
@@ -169,9 +181,25 @@ class Domains(Resource, kind="domains"):
         thing.values.update(computeServiceId=service.id, dnsRecords=[record])
         _enter(thing, "pending_dns")
 
+    def get(self, call: Call) -> Thing:
+        return look(call, call.it)
+
+    def retry(self, call: Call) -> Thing:
+        demand(call.it, "failed", "pending_dns")
+        call.world.cancel(call.it)
+        _verify(call.world, call.it, call.world.clock())
+        return call.it
+
 
 def _enter(domain: Thing, status: str, **more: str) -> None:
     domain.values.update(status=status, foundryStatus=status, **more)
+
+
+def look(call: Call, domain: Thing) -> Thing:
+    """Tell of a domain with its records; one that is told for the first time still is pending in this answer."""
+    if domain.values["status"] == "pending_dns":
+        call.world.plan(call.world.clock(), domain, lambda at: _verify(call.world, domain, at))
+    return domain
 
 
 def _verify(world: World, domain: Thing, at: float) -> None:
@@ -181,41 +209,3 @@ def _verify(world: World, domain: Thing, at: float) -> None:
     _enter(domain, "provisioning_tls")
     expires_at = timestamp(at + CERTIFICATE)
     world.plan(at + MOMENT, domain, lambda _: _enter(domain, "active", certExpiresAt=expires_at))
-
-
-@answers("management:services.create_domain")
-def create(call: Call) -> Reply | Thing:
-    service, hostname = call.it, call.fields["hostname"].lower().rstrip(".")
-    if len(hostname) > 253 or not HOSTNAME.fullmatch(hostname):
-        raise ApiError(400, "hostname is not the name of a host.")
-    taken = call.world.first("domains", hostname=hostname)
-    if taken is not None and taken.parent is service:
-        return Reply(taken, status=200)
-    if taken is not None:
-        raise ApiError(409, f"{hostname} is taken by another service.")
-    if service.hidden["promoted"] is None:
-        raise call.refuse("Nothing is promoted yet.", hint="Promote a deployment first.")
-    if len(call.world.every("domains", service)) >= QUOTA:
-        raise ApiError(429, f"A service has {QUOTA} domains at most.", code="customDomainQuotaReached")
-    return call.create("domains", service, {"hostname": hostname})
-
-
-@answers("management:domains.get", "management:services.list_domains")
-def look(call: Call) -> Thing | list[Thing]:
-    """Tell of domains with their records; those that are told for the first time still are pending in this answer."""
-    one = call.it.kind == "domains"
-    domains = [call.it] if one else call.world.every("domains", call.it)
-    for it in domains:
-        if "asked_at" not in it.hidden:
-            it.hidden["asked_at"] = call.world.clock()
-        elif it.values["status"] == "pending_dns":
-            _verify(call.world, it, it.hidden["asked_at"])
-    call.world.catch_up()
-    return call.it if one else domains
-
-
-@answers("management:domains.retry")
-def retry(call: Call) -> Thing:
-    demand(call.it, "failed", "pending_dns")
-    _verify(call.world, call.it, call.world.clock())
-    return call.it

@@ -119,8 +119,7 @@ class GitHubActionsCredentials(Unpickled):
 
     def _asked(self) -> tuple[str, Secret]:
         """Where GitHub gives a token, and what to show there."""
-        url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
-        token = Secret(token or "")
+        url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), Secret(variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN") or "")
         if not url or not token:
             raise AuthError(
                 "there is no ACTIONS_ID_TOKEN_REQUEST_URL: this is not a GitHub Actions workflow, "

@@ -212,11 +212,11 @@ def _target(head: Secret, authority: str) -> Secret | None:
     """What a GET asks this very listener for; None for any other request."""
     line, *fields = (Secret(one) for one in head.partition("\r\n\r\n")[0].split("\r\n"))
     words = [Secret(word) for word in line.split(" ")]
-    hosts = [one.partition(":")[2].strip().lower() for one in fields if one.lower().startswith("host:")]
-    hosts = [host.removesuffix(":80") for host in hosts]  # which browsers leave out, since it goes without saying
+    named = [one.partition(":")[2].strip().lower() for one in fields if one.lower().startswith("host:")]
     if len(words) != 3 or words[0] != "GET" or not words[2].startswith("HTTP/1."):
         return None
-    return words[1] if hosts == [authority.removesuffix(":80")] else None
+    # browsers leave out the port 80, since it goes without saying
+    return words[1] if [host.removesuffix(":80") for host in named] == [authority.removesuffix(":80")] else None
 
 
 def _response(words: tuple[str, str] | None) -> bytes:

@@ -1,6 +1,6 @@
 """The typed verbs that resource classes call."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, NoReturn, TypeAlias, TypedDict, TypeVar, Unpack
 
 from prisma_mgmt import masks
@@ -82,30 +82,32 @@ class Resource(Bound):
         """A log, line by line; over a WebSocket if it is to come `live`."""
         return self._client.log_stream(record, terminal, path, query or {}, live=live)
 
-    async def _get(
+    def _get(
         self, model: type[M], path: str, query: Query | None = None, *, bare: bool = False, **how: Unpack[How]
-    ) -> M:
-        """The answer, in its envelope `{"data": …}` unless `bare`; so it is with the verbs below."""
-        with masks.bare:
-            return read(await self._client.exchange(self._client.call("GET", path, query=query, **how)), model, bare)
+    ) -> Awaitable[M]:
+        return self._request(model, "GET", path, query=query, bare=bare, **how)
 
-    async def _post(
+    def _post(
         self, model: type[M], path: str, body: Any = UNSET, *, bare: bool = False, **how: Unpack[HowTo]
-    ) -> M:
-        with masks.bare:
-            return read(await self._client.exchange(self._client.call("POST", path, body, **how)), model, bare)
+    ) -> Awaitable[M]:
+        return self._request(model, "POST", path, body, bare=bare, **how)
 
-    async def _put(
+    def _put(
         self, model: type[M], path: str, body: Any = UNSET, *, bare: bool = False, **how: Unpack[HowTo]
-    ) -> M:
-        with masks.bare:
-            return read(await self._client.exchange(self._client.call("PUT", path, body, **how)), model, bare)
+    ) -> Awaitable[M]:
+        return self._request(model, "PUT", path, body, bare=bare, **how)
 
-    async def _patch(
+    def _patch(
         self, model: type[M], path: str, body: Any = UNSET, *, bare: bool = False, **how: Unpack[HowTo]
+    ) -> Awaitable[M]:
+        return self._request(model, "PATCH", path, body, bare=bare, **how)
+
+    async def _request(
+        self, model: type[M], method: str, path: str, body: Any = UNSET, *, bare: bool = False, **how: Unpack[HowTo]
     ) -> M:
+        """The answer to any method, in its envelope `{"data": …}` unless `bare`."""
         with masks.bare:
-            return read(await self._client.exchange(self._client.call("PATCH", path, body, **how)), model, bare)
+            return read(await self._client.exchange(self._client.call(method, path, body, **how)), model, bare)
 
     async def _delete(
         self, path: str, query: Query | None = None, *, missing_ok: bool = False, **how: Unpack[How]
@@ -121,9 +123,8 @@ class Resource(Bound):
     async def _send(self, method: str, path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> None:
         """Send to a route that answers without a body."""
         with masks.bare:
-            read_json(
-                await self._client.exchange(self._client.call(method, path, body, **how))
-            )  # an HTML page is no success
+            answer = await self._client.exchange(self._client.call(method, path, body, **how))
+            read_json(answer)  # an HTML page is no success
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._client.base_url}>"

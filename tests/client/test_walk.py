@@ -120,7 +120,7 @@ def assert_short(seen: Walk, most: int) -> None:
 
 async def test_a_call_over_a_transport_of_the_users_comes_to_no_file_more_than_twice() -> None:
     script = Script(answer(201, {"data": PROJECT}))
-    assert_short(await walk(ManagementClient("token", transport=script)), 36)
+    assert_short(await walk(ManagementClient("token", transport=script)), 37)
 
 
 async def test_a_call_over_a_connection_of_our_own_comes_to_no_file_more_than_twice() -> None:
@@ -128,4 +128,4 @@ async def test_a_call_over_a_connection_of_our_own_comes_to_no_file_more_than_tw
     async with answering() as url:
         seen = await walk(ManagementClient("token", base_url=url))
     assert "core/http1.py send" in seen.entered
-    assert_short(seen, 55)
+    assert_short(seen, 56)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import anyio
@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 from prisma_mgmt.auth.ledger import Ledger, mark
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
 from prisma_mgmt.auth.tokens import Tokens, same
-from prisma_mgmt.auth.work import timed, uncut
+from prisma_mgmt.auth.work import Work, current, timed, uncut
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, PrismaError
 
@@ -21,6 +21,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_PAUSE, _LONGEST_PAUSE = 0.2, 1.0  # seconds until a write that failed is tried again
 _PLAIN = ("get_tokens", "set_tokens", "clear_tokens")
 _SHARED = ("refresh_lock", "set_tokens_if_current", "clear_tokens_if_current")
 
@@ -33,7 +34,7 @@ def _seconds(_: "Patience", attribute: Any, value: float) -> None:
 class Patience:
     """How long a session waits, in seconds.
 
-    storage: for one call of its storage.
+    storage: for one call of its storage, and for one that fails to take a new pair after all.
     lock: for the storage's lock to come; longer than any of our own storages waits for theirs.
     drain: at closing, for a refresh under way, which has a deadline under that.
     """
@@ -137,18 +138,29 @@ class Vault:
     async def replace(self, old: Tokens, new: Tokens) -> bool:
         """Store a rotated pair in place of `old`; False if somebody else has stored since, or logged out.
 
-        If that fails, the pair is remembered and the log says so. It is worth more than a storage's fault.
+        If that fails, the pair is remembered, and the log says so. It is worth more than a storage's fault. If other
+        processes share the storage, it is tried again and again for a while: else they would spend the old pair.
         """
         if self._overtaken(old):
             return False
-        pending = self.ledger.unsaved
+        pending, work = self.ledger.unsaved, current()
         self.ledger.want(new, old)
         try:
             stored = await self._get() if self._shared is None or pending else old
             return same(await self._settle(stored), new)
         except AuthError as error:
             self._report_unsaved(error)
+            if self._shared is not None and current() is work:  # else what closed its event loop is what runs here
+                Work(self, self._try_again, name="storing new tokens")
             return True
+
+    async def _try_again(self) -> None:
+        pause, until = _PAUSE, anyio.current_time() + self._patience.storage
+        while self.ledger.unsaved is not None and anyio.current_time() < until:
+            await anyio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            with suppress(AuthError):  # which the log has told
+                await self.flush()
 
     def _overtaken(self, tokens: Tokens) -> bool:
         """Return True if a login or a logout in another event loop replaced `tokens`, and is still to be stored."""

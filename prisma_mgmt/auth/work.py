@@ -28,7 +28,7 @@ _current: ContextVar["Work[Any] | None"] = ContextVar("current", default=None)
 async def drain(owner: object) -> None:
     """Wait until no work of `owner` is under way in this event loop. A hook waits for no hook."""
     _refuse(owner)
-    loop, asking = running_loop(), _current.get()
+    loop, asking = running_loop(), current()
     in_hook = asking is not None and asking.hook
     while works := [one for one in _running.get(loop, ()) if one.owner is owner and not (in_hook and one.hook)]:
         for work in works:
@@ -37,9 +37,14 @@ async def drain(owner: object) -> None:
 
 def _refuse(owner: object) -> None:
     """Raise RuntimeError if it is work of the owner that asks, since it would wait for itself."""
-    asking = _current.get()
+    asking = current()
     if asking is not None and not asking.hook and asking.owner is owner:
         raise RuntimeError("a token storage must not call the session that it belongs to")
+
+
+def current() -> "Work[Any] | None":
+    """The work that runs here."""
+    return _current.get()
 
 
 def tell(owner: object, hook: Callable[..., object] | None, *arguments: object) -> None:
@@ -220,7 +225,7 @@ class _LastingTask(asyncio.Task[None]):
 
 def _lasting_task() -> _LastingTask | None:
     """The task of the work that runs here, if only that ends it."""
-    work = _current.get()
+    work = current()
     return work.task if work is not None and isinstance(work.task, _LastingTask) else None
 
 

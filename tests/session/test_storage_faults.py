@@ -12,7 +12,7 @@ from prisma_mgmt.auth.vault import Patience
 from tests.conftest import FakeClock
 from tests.kit.canaries import leaks
 from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
-from tests.kit.rig import Gate
+from tests.kit.rig import Gate, until
 from tests.kit.world import World, during_a_refresh, started
 
 pytestmark = pytest.mark.anyio
@@ -282,6 +282,19 @@ def raised(backend: str) -> list[BaseException]:
     return [NetworkError("no answer"), Gone(), *stray]
 
 
+async def test_a_shared_storage_that_refuses_a_rotated_pair_is_asked_again_though_nobody_calls(prisma: Prisma) -> None:
+    """Another process would spend the refresh token once more as soon as the lock ends."""
+    async with started(prisma) as world:
+        storage = SharedRaising(prisma.tokens())
+        mine = session_at(world.server.url, storage)
+        old = await mine.access_token()
+        storage.at_write = OSError("reset by peer")
+        new = await mine.renew(old)
+        assert storage.current is not None
+        assert storage.current.access_token == old
+        await until(lambda: storage.current is not None and storage.current.access_token == new)
+
+
 @pytest.mark.parametrize("kind", [Raising, SharedRaising])
 async def test_whatever_a_storage_raises_at_a_write_costs_no_rotated_pair(
     prisma: Prisma, kind: type[Raising], anyio_backend: str
@@ -318,7 +331,7 @@ async def test_a_storage_that_does_not_say_whether_it_has_replaced_the_tokens_is
             return said
 
     storage = Mute(world.storage.current)
-    mine = session_at(world.server.url, storage)
+    mine = session_at(world.server.url, storage, patience=Patience(storage=0.2))
     old = await mine.access_token()
     assert await mine.renew(old) in world.prisma.live
     assert "new tokens could not be stored; they are kept in memory (AuthError)" in caplog.messages

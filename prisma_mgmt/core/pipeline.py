@@ -20,7 +20,8 @@ from prisma_mgmt.core.record import record_answer, records
 from prisma_mgmt.core.retry import FULL, Budget, Gates, may_have_acted
 from prisma_mgmt.errors import APIError, AuthError, NetworkError, PrismaError, RateLimitError
 
-_RENEWALS = 3  # of tokens that are outdated before they are sent
+_RENEWALS = 3  # of tokens that are outdated before they are sent, one right after the other
+_LIVED = 1.0  # seconds: a token that is outdated later than that was good, and its call has waited for its place
 
 
 @define(eq=False)
@@ -104,10 +105,11 @@ class Pipeline:
         asks, taken_back = True, 0
         while taken_back < _RENEWALS:
             refusal: Answer | None = None
+            began = self.clock.monotonic()
             try:
                 outcome = await self._in_a_place(call, token, asks)
             except OutdatedError:
-                taken_back += 1
+                taken_back = taken_back + 1 if self.clock.monotonic() < began + _LIVED else 1
             else:
                 if not isinstance(outcome, Answer) or outcome.status != 401 or token is None or call.renewed:
                     return outcome

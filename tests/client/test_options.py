@@ -24,8 +24,9 @@ from prisma_mgmt import (
 from prisma_mgmt.auth import OAuthClient, SessionManager
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.core.resource import Resource
+from tests.conftest import FakeClock
 from tests.kit.rig import Gate
-from tests.kit.script import Renewing, Script, answer, over, scripted
+from tests.kit.script import CONNECTION, Renewing, Script, answer, over, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -456,6 +457,23 @@ async def test_credentials_that_take_back_every_token_are_an_error() -> None:
     with pytest.raises(Exception, match="take back every token"):
         await client.connections.get("con_1")
     assert script.requests == []
+
+
+async def test_a_call_may_wait_for_its_place_longer_than_several_tokens_live(clock: FakeClock) -> None:
+    class Short(Renewing):
+        left = 9
+
+        def outdated(self, token: str) -> bool:
+            self.left -= 1
+            clock.time += 2
+            return self.left > 0
+
+        async def renew(self, rejected: str) -> str | None:
+            return f"{rejected}+"
+
+    client, script = scripted(answer(200, {"data": CONNECTION}), auth=Short("a"), clock=clock)
+    assert (await client.connections.get("con_1")).name == "n"
+    assert script.tokens == ["a++++++++"]
 
 
 async def test_a_delete_of_nothing_can_be_fine() -> None:

@@ -136,8 +136,7 @@ class KeyringTokenStorage:
             raise AuthError("this machine has no keyring: set one up, or use FileTokenStorage") from error
 
     def _refuse_plain_text(self) -> None:
-        plain = None if self._plain_text else _plain(self._backend)
-        if plain is not None:
+        if not self._plain_text and (plain := _plain(self._backend)):
             self._backend = None
             told = "set up another, or give the storage a cipher or allow_plain_text=True"
             raise AuthError(f"the keyring {plain} keeps plain text: {told}")

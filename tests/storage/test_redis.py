@@ -8,8 +8,10 @@ import anyio
 import pytest
 import redis
 import redis.asyncio
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.cluster import LoadBalancingStrategy
 
 from prisma_mgmt import AuthError
 from prisma_mgmt.auth import Tokens
@@ -190,6 +192,18 @@ def test_anything_else_is_refused_where_it_is_given(bad: Any, wanted: str) -> No
     with pytest.raises(TypeError, match=f"redis must be .*{wanted}|redis must be {wanted}|{wanted}") as caught:
         RedisTokenStorage(bad, key="ada")
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"read_from_replicas": True}, *({"load_balancing_strategy": one} for one in LoadBalancingStrategy)]
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_a_cluster_that_is_read_from_replicas_is_refused(options: Any) -> None:
+    """A replica may give an older pair, whose refresh token is spent, even under the refresh lock."""
+    node = ClusterNode("127.0.0.1", 1)
+    RedisTokenStorage(RedisCluster(startup_nodes=[node]), key="ada")
+    with pytest.raises(ValueError, match=r"^redis must not read from replicas.*: give .* a RedisCluster without"):
+        RedisTokenStorage(RedisCluster(startup_nodes=[node], **options), key="ada")
 
 
 async def test_a_client_that_answers_at_once_is_told_to_be_none_of_asyncio() -> None:

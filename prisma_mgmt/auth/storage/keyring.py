@@ -186,8 +186,7 @@ class KeyringTokenStorage:
             self._delete(name)  # the last first: should this end midway, the rest is found again
 
     def _manifest(self) -> _Manifest | None:
-        found = self._get(self._key)
-        if found is None:
+        if (found := self._get(self._key)) is None:
             return None
         with suppress(ValueError, TypeError, RecursionError):
             return _Manifest(**json.loads(found))

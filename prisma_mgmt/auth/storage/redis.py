@@ -41,7 +41,8 @@ class RedisTokenStorage(ServedStorage):
     """Keeps tokens under a key of a Redis server, for all processes that use it.
 
     redis: a `redis.asyncio.Redis`, or a client of the same methods such as valkey's; closing it is the caller's. Give
-        every storage the same one: at most ten calls are made on it at once, or half of what its pool has.
+        every storage the same one: at most ten calls are made on it at once, or half of what its pool has. A
+        `RedisCluster` must not read from replicas.
     key: names the user's tokens; a second key that begins with it, for the lock, is in the same slot of a cluster.
     ttl: seconds after the last write in which tokens that nobody renews are forgotten; None keeps them.
     lease: seconds after which the lock of a process is free again, if the process has died or its event loop has stood
@@ -146,4 +147,7 @@ def _checked_client(redis: Any) -> Any:
         raise TypeError("redis must be a client, and no pipeline: that answers later")
     if hasattr(redis, "__enter__") and not hasattr(redis, "__aenter__"):
         raise TypeError("redis must be an asyncio client, such as redis.asyncio.Redis; this one is synchronous")
+    if getattr(redis, "read_from_replicas", False) or getattr(redis, "load_balancing_strategy", None):
+        told = "give the storage a RedisCluster without read_from_replicas= and load_balancing_strategy="
+        raise ValueError(f"redis must not read from replicas, which may give older tokens: {told}")
     return redis

@@ -218,10 +218,8 @@ class LoginApp:
 
     def _is_own(self, headers: Mapping[str, list[str]]) -> bool:
         """Return True if a page of this application sent the request, as far as the browser tells."""
-        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        if site is not None:
-            return site == ["same-origin"]
-        return origin is None or origin == [self._origin]  # the cookie itself is SameSite=Lax
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin", [self._origin])
+        return site == ["same-origin"] if site else origin == [self._origin]  # the cookie itself is SameSite=Lax
 
     async def _forget(self, session: OAuthSession) -> None:
         try:

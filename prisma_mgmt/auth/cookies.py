@@ -42,5 +42,5 @@ def sent(headers: Iterable[str]) -> dict[str, str]:
     for one in "; ".join(headers).split(";"):
         name, mark, value = one.partition("=")
         if mark:
-            found.setdefault(name.strip(), value.strip().strip('"'))
+            found.setdefault(name.strip(" \t"), value.strip().strip('"'))  # a name is one only to the letter
     return found

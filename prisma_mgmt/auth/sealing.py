@@ -26,6 +26,7 @@ from prisma_mgmt.masks import Secret, SecretBytes, bare, masked
 
 _VERSION = "v1."
 _PREFIX = "prisma_login_"
+_HOST = "__Host-"  # begins the names of cookies that no other host of the domain can set
 _NONCE = 12  # bytes
 _AHEAD = 60.0  # seconds by which another machine's clock may be ahead
 _RETURN_PATH = re.compile(r"/(?!/)[!-\[\]-~]{0,499}")  # printable ASCII without backslashes, and no second slash
@@ -123,9 +124,13 @@ class LoginSealer:
 
     @staticmethod
     def cookie_name(login_or_state: LoginRequest | str | None) -> str:
-        """The name of an attempt's cookie, from the login or from the `state` in the callback's query."""
-        state = login_or_state.state if isinstance(login_or_state, LoginRequest) else login_or_state or ""
-        return _PREFIX + sha256(state.encode(errors="replace")).hexdigest()[:16]
+        """The name of an attempt's cookie, from the login, or from its `state` if it comes back over https.
+
+        It begins with `__Host-`, so that no other host of the domain can set it, if the cookie is for https only.
+        """
+        it = login_or_state if isinstance(login_or_state, LoginRequest) else LoginRequest("", login_or_state or "", "")
+        name = _PREFIX + sha256(it.state.encode(errors="replace")).hexdigest()[:16]
+        return _HOST + name if is_secure(it.redirect_uri) else name
 
     def cookie(self, login: LoginRequest, return_to: str | None = None) -> Cookie:
         """The login's cookie: what `set_cookie(**…)` of Starlette, FastAPI, Litestar and Django takes.
@@ -143,20 +148,23 @@ class LoginSealer:
             state = parameters(Secret(callback_url)).get("state")
             if not state:
                 raise CallbackError("the callback carries no state: it belongs to no login")
-            return self.open(cookies.get(self.cookie_name(state)))
+            name = self.cookie_name(state)
+            login = self.open(cookies.get(name, cookies.get(name.removeprefix(_HOST))))
+            return login if self.cookie_name(login) in cookies else self.open(None)  # another host has set that one
 
     def surplus(self, cookies: Mapping[str, str], *, keep: int = 2) -> list[str]:
         """The names of the login cookies to delete: those that have expired, and all but the newest `keep`.
 
-        With one more set afterwards, a browser holds three. Another application's cookies are left alone.
+        With one more set afterwards, a browser holds three. Another application's cookies are left alone. A browser
+        deletes one whose name begins with `__Host-` only if it is told to with `secure=True`.
         """
         ages: list[tuple[float, str]] = []
         for name, text in cookies.items():
-            if name.startswith(_PREFIX):
-                with suppress(ValueError):
-                    ages.append((self._now() - self._opened(text)[1], name))
-        ages.sort()
-        return [name for age, name in ages[:keep] if age > self.ttl] + [name for _, name in ages[keep:]]
+            with suppress(ValueError):
+                login, sealed_at = self._opened(text)
+                if name == self.cookie_name(login):
+                    ages.append((self._now() - sealed_at, name))
+        return [name for place, (age, name) in enumerate(sorted(ages)) if place >= keep or age > self.ttl]
 
     def seal(self, login: LoginRequest, return_to: str | None = None) -> str:
         """The cookie's value, about 300 characters. `return_to` is kept if it is a path in this application."""
@@ -183,9 +191,8 @@ class LoginSealer:
     def _opened(self, text: str) -> tuple[LoginRequest, float]:
         """A sealed login of any age, and when it was sealed; ValueError for anything else."""
         state, verifier, redirect_uri, return_to, sealed_at = self._box.open_json(text, self._purpose)
-        return LoginRequest(
-            "", state, verifier, redirect_uri and str(redirect_uri), return_to and str(return_to)
-        ), sealed_at
+        login = LoginRequest("", state, verifier, redirect_uri and str(redirect_uri), return_to and str(return_to))
+        return login, sealed_at
 
 
 def masked_keys(keys: Sequence[bytes | str]) -> Sequence[bytes | str]:

@@ -65,7 +65,7 @@ class Site:
 
     @property
     def pending(self) -> list[str]:
-        return [name for name in self.browser.cookies if name.startswith("prisma_login_")]
+        return [name for name in self.browser.cookies if "prisma_login_" in name]
 
     async def stored(self) -> list[Tokens]:
         return [tokens for one in self.storages.values() if (tokens := await one.get_tokens())]
@@ -163,7 +163,7 @@ async def test_the_app_answers_under_any_prefix_and_with_a_trailing_slash(site: 
 async def test_the_cookies_are_for_https_and_for_no_script(site: Site) -> None:
     begun = cookies_set_by(await site.browser.get("/prisma/login"))
     done = cookies_set_by(await site.log_in())
-    assert list(begun) == [name for name in begun if name.startswith("prisma_login_")]
+    assert list(begun) == [name for name in begun if name.startswith("__Host-prisma_login_")]
     assert "prisma_session" in done
     for cookie in [*begun.values(), *done.values()]:
         assert (cookie["httponly"], cookie["secure"], cookie["samesite"], cookie["path"]) == (True, True, "Lax", "/")
@@ -176,6 +176,7 @@ async def test_the_cookies_of_an_application_on_this_machine_do_without_https(sa
     async with site_at(sandbox, home=f"http://{host}/prisma") as site:
         [cookie] = cookies_set_by(await site.browser.get("/prisma/login")).values()
     assert not cookie["secure"]
+    assert cookie.key.startswith("prisma_login_")
 
 
 @pytest.mark.parametrize("name", ["__Host-prisma", "__Secure-prisma"])
@@ -235,6 +236,29 @@ async def test_a_login_ends_in_the_browser_after_max_age(sandbox: Sandbox, clock
         assert site.session is not None
         clock.time += 1
         assert site.session is None
+
+
+@pytest.mark.parametrize("before", ["", "\xa0__Host-", "\x85__Host-", "\xa0 __Host-", "__host-", "__Host-\xa0"])
+async def test_no_other_host_of_the_domain_begins_a_login_for_a_user(site: Site, before: str) -> None:
+    """It can set every cookie but those whose name begins with __Host-, and so log the user in as itself."""
+    callback = await site.begin()
+    [name], cookies = site.pending, dict(site.browser.cookies)
+    site.browser.cookies.clear()
+    planted = f"{before}{name.removeprefix('__Host-')}={cookies[name]}".encode("latin-1")
+    answer = await site.browser.get(callback, headers={b"cookie": planted})
+    assert (answer.status_code, "This login is over" in answer.text) == (400, True)
+    assert site.session is None
+    done = await site.browser.get(callback, headers={b"cookie": f"x=y;\t {name} = {cookies[name]}\t; z".encode()})
+    assert done.status_code == 303
+
+
+async def test_a_cookie_of_a_login_is_deleted_as_it_was_set(site: Site) -> None:
+    """A browser takes no cookie of this name, not even to delete it, that is not for https, or for one path only."""
+    begun, done = cookies_set_by(await site.browser.get("/prisma/login")), cookies_set_by(await site.log_in())
+    gone = [cookie for cookie in done.values() if cookie["max-age"] == "0"]
+    assert [cookie.key.startswith("__Host-prisma_login_") for cookie in [*begun.values(), *gone]] == [True, True]
+    for cookie in gone:
+        assert (cookie["secure"], cookie["path"], cookie["domain"]) == (True, "/", "")
 
 
 async def test_keys_change_without_ending_a_login(sandbox: Sandbox) -> None:

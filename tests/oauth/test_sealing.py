@@ -195,7 +195,7 @@ def test_logins_in_several_tabs_have_a_cookie_each() -> None:
     assert len(cookies) == 3
     for login in reversed(logins):
         name = sealer.cookie_name(str(login.state))
-        assert name.isidentifier()
+        assert name.removeprefix("__Host-").isidentifier()
         assert login.state not in name
         assert sealer.open(cookies[name]).verifier == login.verifier
     assert sealer.cookie_name(None) == sealer.cookie_name("") not in cookies
@@ -242,7 +242,10 @@ def test_a_whole_cookie_goes_into_set_cookie_of_every_framework() -> None:
 )
 def test_a_cookie_is_for_https_but_on_this_machine(redirect_uri: str | None, secure: bool) -> None:
     login = LoginRequest("", LOGIN.state, LOGIN.verifier, redirect_uri)
-    assert LoginSealer([KEY]).cookie(login)["secure"] is secure
+    cookie = LoginSealer([KEY]).cookie(login)
+    assert cookie["secure"] is secure
+    assert cookie["key"].startswith("__Host-prisma_login_" if secure else "prisma_login_")
+    assert (cookie["path"], "domain" in cookie) == ("/", False), "a name that begins with __Host- asks for this"
 
 
 def test_a_callback_finds_its_login_among_several() -> None:
@@ -255,6 +258,34 @@ def test_a_callback_finds_its_login_among_several() -> None:
             assert (found.state, found.verifier) == (login.state, login.verifier)
     with pytest.raises(CallbackError, match="missing"):
         sealer.open_for(cookies, f"/callback?code=c&state={oauth.login_url().state}")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_login_that_another_host_of_the_domain_has_set_is_none(first: bool) -> None:
+    """Such a host may have begun it, and so would log the user in as itself; it can set no name with __Host-."""
+    sealer = LoginSealer([KEY])
+    mine, theirs = (sealer.cookie(OAuthClient("client", "https://app.example/callback").login_url()) for _ in range(2))
+    pairs = [(mine["key"], mine["value"]), (theirs["key"].removeprefix("__Host-"), theirs["value"])]
+    cookies = dict(pairs if first else reversed(pairs))
+    states = [sealer.open(cookie["value"]).state for cookie in (mine, theirs)]
+    assert sealer.open_for(cookies, f"/callback?code=c&state={states[0]}").state == states[0]
+    with pytest.raises(CallbackError, match="missing"):
+        sealer.open_for(cookies, f"/callback?code=c&state={states[1]}")
+    assert sealer.surplus(cookies, keep=0) == [mine["key"]]
+    with pytest.raises(CallbackError, match="no good"):  # that of the right name counts, whatever else is there
+        sealer.open_for({theirs["key"]: "v1.", **cookies}, f"/callback?code=c&state={states[1]}")
+
+
+def test_a_login_over_http_to_this_machine_is_found_by_its_plain_name_only() -> None:
+    sealer = LoginSealer([KEY])
+    login = OAuthClient("client", "http://127.0.0.1:8000/callback").login_url()
+    cookie, url = sealer.cookie(login), f"http://127.0.0.1:8000/callback?code=c&state={login.state}"
+    assert cookie["key"] == sealer.cookie_name(login) == sealer.cookie_name(login.state).removeprefix("__Host-")
+    cookies = {cookie["key"]: cookie["value"]}
+    assert sealer.open_for(cookies, url).state == login.state
+    assert sealer.surplus(cookies, keep=0) == list(cookies)
+    with pytest.raises(CallbackError, match="missing"):
+        sealer.open_for({f"__Host-{cookie['key']}": cookie["value"]}, url)
 
 
 @pytest.mark.parametrize("url", ["", "/callback", "/callback?code=c", "/callback?state=", "/callback?state=a&state=b"])

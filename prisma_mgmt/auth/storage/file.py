@@ -147,10 +147,8 @@ class FileTokenStorage:
         if not stat.S_ISREG(found.st_mode):
             raise AuthError(f"{self.path} is no regular file")
         if self._is_open(found):
-            raise AuthError(
-                f"{self.path} is open to every user of this machine: chmod 600 it, or if its file system keeps no "
-                "modes give the storage a cipher, or a path elsewhere"
-            )
+            told = "chmod 600 it, or if its file system keeps no modes give the storage a cipher, or a path elsewhere"
+            raise AuthError(f"{self.path} is open to every user of this machine: {told}")
 
     def _is_open(self, found: os.stat_result) -> bool:
         """Returns True if every user can read a file, or write it, and it matters: what is sealed nobody can read."""
@@ -205,10 +203,8 @@ class FileTokenStorage:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
         try:
             if self._is_open(os.fstat(descriptor)):
-                raise AuthError(
-                    f"{path.parent} is on a file system without modes, and {self.path.name} would be open to every "
-                    "user of this machine: give the storage a cipher, or a path elsewhere"
-                )
+                told = "open to every user of this machine: give the storage a cipher, or a path elsewhere"
+                raise AuthError(f"{path.parent} is on a file system without modes: {self.path.name} would be {told}")
             rest = memoryview(text.encode())  # which a traceback does not show
             while rest:
                 rest = rest[os.write(descriptor, rest) :]

@@ -136,8 +136,7 @@ class KeyringTokenStorage:
             raise AuthError("this machine has no keyring: set one up, or use FileTokenStorage") from error
 
     def _refuse_plain_text(self) -> None:
-        plain = None if self._plain_text else _plain(self._backend)
-        if plain is not None:
+        if not self._plain_text and (plain := _plain(self._backend)):
             self._backend = None
             told = "set up another, or give the storage a cipher or allow_plain_text=True"
             raise AuthError(f"the keyring {plain} keeps plain text: {told}")
@@ -187,8 +186,7 @@ class KeyringTokenStorage:
             self._delete(name)  # the last first: should this end midway, the rest is found again
 
     def _manifest(self) -> _Manifest | None:
-        found = self._get(self._key)
-        if found is None:
+        if (found := self._get(self._key)) is None:
             return None
         with suppress(ValueError, TypeError, RecursionError):
             return _Manifest(**json.loads(found))

@@ -5,7 +5,7 @@ import os
 import random
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -188,14 +188,12 @@ async def held_file(path: Path, place: str, patience: float) -> AsyncGenerator[N
     """Hold a lock file."""
     lock = file_lock(path)
 
-    async def attempt() -> FileLock | None:
+    async def attempt() -> AbstractContextManager[object] | None:
         with suppress(Timeout):
-            lock.acquire(timeout=0)  # at once and not in a thread, whose lock a cancelled caller would leave held
-            return lock
+            return lock.acquire(
+                timeout=0
+            )  # at once and not in a thread, whose lock a cancelled caller would leave held
         return None
 
-    await until(attempt, place, patience)
-    try:
+    with await until(attempt, place, patience):
         yield
-    finally:
-        lock.release()

@@ -23,20 +23,17 @@ _AT_ONCE = 10  # calls on a client: its pool raises an error for the first conne
 _LONGEST = 10**15  # milliseconds: Redis refuses what is much longer
 _SLOTS = 16_384
 _LOCK_OF = ":refresh-lock:{"
+_QUOTE = re.compile(r"[\s,;:]*\b(with args|args beginning with|Command:|b['\"]).*", re.DOTALL)
 
 # KEYS[1] is what they are about, ARGV[1] what it must hold
-_DELETE_IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-_EXTEND_IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
-_SET_IF = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[3] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) else redis.call('SET', KEYS[1], ARGV[2]) end
-return 1
-"""
+_IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call({}) end return 0"
+_DELETE_IF = _IF.format("'DEL', KEYS[1]")
+_EXTEND_IF = _IF.format("'PEXPIRE', KEYS[1], ARGV[2]")
+_SET_IF = _IF.format("'SET', KEYS[1], unpack(ARGV, 2)")
 _LOCK = """
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
+return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 """
 
 
@@ -44,7 +41,8 @@ class RedisTokenStorage(ServedStorage):
     """Keeps tokens under a key of a Redis server, for all processes that use it.
 
     redis: a `redis.asyncio.Redis`, or a client of the same methods such as valkey's; closing it is the caller's. Give
-        every storage the same one: at most ten calls are made on it at once, or half of what its pool has.
+        every storage the same one: at most ten calls are made on it at once, or half of what its pool has. A
+        `RedisCluster` must not read from replicas.
     key: names the user's tokens; a second key that begins with it, for the lock, is in the same slot of a cluster.
     ttl: seconds after the last write in which tokens that nobody renews are forgotten; None keeps them.
     lease: seconds after which the lock of a process is free again, if the process has died or its event loop has stood
@@ -88,10 +86,14 @@ class RedisTokenStorage(ServedStorage):
     async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         with bare:  # the frames of a client hold what it sends as plain bytes
             async with place("redis", self._size):
-                answer = getattr(self._redis, name)(*arguments, **options)
-                if not isawaitable(answer):
-                    raise AuthError(f"redis must be an asyncio client; {name}() of this one gives nothing to wait for")
-                return await answer
+                try:
+                    answer = getattr(self._redis, name)(*arguments, **options)
+                    if isawaitable(answer):
+                        return await answer
+                except BaseException as error:
+                    _unquote(error)
+                    raise
+                raise AuthError(f"redis must be an asyncio client; {name}() of this one gives nothing to wait for")
 
     async def _text(self) -> Secret | None:
         try:
@@ -103,7 +105,7 @@ class RedisTokenStorage(ServedStorage):
     async def _replaced(self, seen: Secret, text: Secret | None) -> bool:
         if text is None:
             return bool(await self._run(_DELETE_IF, self._key, seen))
-        return bool(await self._run(_SET_IF, self._key, seen, text, *self._expiry.values()))
+        return bool(await self._run(_SET_IF, self._key, seen, text, *chain(*self._expiry.items())))
 
     def _asked(self, script: str, name: str, lease: float) -> Callable[[str], Awaitable[Any]]:
         return lambda owner: self._run(script, name, owner, round(lease * 1000))
@@ -126,6 +128,17 @@ def _slot(key: str) -> int:
     return crc_hqx((tag[1] if tag else key).encode(), 0) % _SLOTS  # the CRC that clusters use
 
 
+def _unquote(error: BaseException | None, depth: int = 8) -> None:
+    """Take out of an error, and of those that it drags along, what they quote of a command: tokens, or a password.
+
+    Redis quotes the beginning of a command that it does not know, as a Sentinel does not know SET.
+    """
+    if error is not None and depth:
+        error.args = tuple(_QUOTE.sub("", one) if isinstance(one, str) else one for one in error.args)
+        _unquote(error.__cause__, depth - 1)
+        _unquote(error.__context__, depth - 1)
+
+
 def _checked_client(redis: Any) -> Any:
     if isinstance(redis, str | bytes):
         raise TypeError("redis must be a client, such as redis.asyncio.Redis.from_url(…), not its URL")
@@ -134,4 +147,7 @@ def _checked_client(redis: Any) -> Any:
         raise TypeError("redis must be a client, and no pipeline: that answers later")
     if hasattr(redis, "__enter__") and not hasattr(redis, "__aenter__"):
         raise TypeError("redis must be an asyncio client, such as redis.asyncio.Redis; this one is synchronous")
+    if getattr(redis, "read_from_replicas", False) or getattr(redis, "load_balancing_strategy", None):
+        told = "give the storage a RedisCluster without read_from_replicas= and load_balancing_strategy="
+        raise ValueError(f"redis must not read from replicas, which may give older tokens: {told}")
     return redis

@@ -17,15 +17,14 @@ from prisma_mgmt.auth.storage.protocol import TokenStorage
 from prisma_mgmt.auth.tokens import Tokens
 
 _SHARED = ("refresh_lock", "set_tokens_if_current", "clear_tokens_if_current")
-_ONE = Tokens("wksp_1", "access-1", "refresh-1", 1_800_000_000.5, "workspace:admin offline_access")
-_OTHER = Tokens("wksp_1", "access-2", "refresh-2")
 _LOGINS = [
-    _ONE,
-    _OTHER,
+    Tokens("wksp_1", "access-1", "refresh-1", 1_800_000_000.5, "workspace:admin offline_access"),
+    Tokens("wksp_1", "access-2", "refresh-2"),
     Tokens("wksp_1", "access-3"),
     Tokens("wksp_1", "a" * 6000, "r" * 3000, 1_800_000_000.0, "x" * 200),
     Tokens("wksp_ünï", 'access-"4"\\\n\u2028', "refresh-é-😀", None, "workspace:admin"),
 ]
+_ONE, _OTHER, _THIRD = _LOGINS[:3]
 
 
 async def check_storage(storage_for: Callable[[], TokenStorage], *, patience: float = 60.0) -> None:
@@ -86,7 +85,7 @@ async def _check_swapping(storage: Any, other: Any) -> None:
     _expect(await swap(_OTHER, _ONE), "set_tokens_if_current() is True for the current tokens")
     _expect(await storage.get_tokens() == _OTHER, "set_tokens_if_current() stores the new tokens")
     await storage.set_tokens(_ONE)
-    _expect(not await swap(_LOGINS[2], _OTHER), "set_tokens_if_current() is False for replaced tokens")
+    _expect(not await swap(_THIRD, _OTHER), "set_tokens_if_current() is False for replaced tokens")
     _expect(await other.get_tokens() == _ONE, "set_tokens_if_current() leaves newer tokens alone")
     await storage.clear_tokens()
     _expect(not await swap(_OTHER, _ONE), "set_tokens_if_current() brings nothing back after clear_tokens()")

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import anyio
 import pytest
 
 from prisma_mgmt import AuthError, LoginRequiredError, NetworkError
@@ -307,6 +308,47 @@ async def test_whatever_a_storage_raises_at_a_read_costs_no_login(world: World, 
         storage.at_read = error
         tokens = await mine.handle_callback(f"/callback?code=c&state={login.state}", login)
         assert storage.current == tokens
+
+
+class OneAtATime(CountingStorage):
+    """Has all its reads made by one task, which hands on what they raise."""
+
+    async def serve(self) -> None:
+        self.asking, asked = anyio.create_memory_object_stream[tuple[anyio.Event, list[Any]]]()
+        with self.asking, asked:
+            async for answered, answer in asked:
+                try:
+                    answer.append(self._read())
+                except AuthError as error:
+                    answer.append(error)
+                answered.set()
+
+    def _read(self) -> Tokens | None:
+        if self.unreadable:
+            raise AuthError("locked")
+        return self.current
+
+    async def get_tokens(self) -> Tokens | None:
+        answered, answer = anyio.Event(), list[Any]()
+        await self.asking.send((answered, answer))
+        await answered.wait()
+        if isinstance(answer[0], AuthError):
+            raise answer[0]
+        return answer[0]  # type: ignore[no-any-return]  # tokens, or None
+
+
+async def test_a_task_of_the_storage_that_hands_on_an_error_lives_on(world: World) -> None:
+    storage = OneAtATime(world.storage.current)
+    mine = session_at(world.server.url, storage, patience=Patience(storage=1))
+    async with anyio.create_task_group() as group:
+        group.start_soon(storage.serve)
+        await anyio.lowlevel.checkpoint()
+        storage.unreadable = True
+        with pytest.raises(AuthError, match="locked"):
+            await mine.access_token()
+        storage.unreadable = False
+        assert await mine.access_token() in world.prisma.live
+        group.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("said", [None, "canary"])

@@ -240,18 +240,19 @@ async def uncut(call: Callable[[], Awaitable[T]], scope: anyio.CancelScope) -> T
 
     asyncio.run() does so at the program's end. That spares the work, and not the tasks that the user's code has started
     in it; a group of tasks then ends as if they had done what they were for. The handler of a signal does not even
-    spare the work, since it looks like a timer.
+    spare the work, since it looks like a timer. Three calls are the most, as the user's code may cancel its own task.
     """
-    task = _lasting_task()
+    task, left = _lasting_task(), 3
     while True:
+        left -= 1
         refused = 0 if task is None else task.refused
         try:
             result = await call()
         except (Exception, asyncio.CancelledError) as error:
-            if task is None or scope.cancel_called or not task.disturbed(refused, error):
+            if task is None or scope.cancel_called or not (task.disturbed(refused, error) and left):
                 raise
         else:
-            if task is None or scope.cancel_called or not task.disturbed(refused):
+            if task is None or scope.cancel_called or not (task.disturbed(refused) and left):
                 return result
 
 

@@ -32,6 +32,7 @@ class Flight(Work[Tokens | None]):
     rejected: True if the API has rejected that token, so that to send it would only earn another 401.
     overtaken: True once a login or a logout has come: it may not write, and nobody gets what it brings.
     revoke: True if a logout asked the server to forget the login: what the refresh brings is to be forgotten too.
+    written: the latest write by this process when the refresh last read, or its own after that.
     """
 
     def __init__(self, token: str, owner: object, renew: Callable[["Flight"], Awaitable[Tokens]]) -> None:
@@ -39,6 +40,7 @@ class Flight(Work[Tokens | None]):
         self.rejected: bool = False
         self.overtaken: bool = False
         self.revoke: bool = False
+        self.written: object = None
         super().__init__(owner, lambda: renew(self), name="the refresh")
 
     def overtake(self, *, revoke: bool = False) -> None:
@@ -84,14 +86,19 @@ class Renewal:
 
         Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if the refresh fails.
         """
-        tokens = await self.vault.read()
+        tokens = await self._read(flight)
         if not self._worth_while(tokens, flight):
             return tokens
         async with self.vault.refresh_lock(tokens):
-            tokens = await self.vault.read()  # others may have stored while this waited for the lock
+            tokens = await self._read(flight)  # others may have stored while this waited for the lock
             if not self._worth_while(tokens, flight):
                 return tokens
             return await self._refreshed(flight, tokens)
+
+    async def _read(self, flight: Flight) -> Tokens | None:
+        """What is stored, and in the flight what this process had written before; what comes later is news to it."""
+        flight.written = self.vault.ledger.written
+        return await self.vault.read()
 
     def _worth_while(self, tokens: Tokens | None, flight: Flight) -> TypeGuard[Tokens]:
         """Return True if the tokens are those to replace, and a refresh may help."""
@@ -118,12 +125,13 @@ class Renewal:
         self.vault.ledger.refreshes = (*self.vault.ledger.refreshes, given[0])[-_MOST_AT_ALL:]
         async with self.vault.writing():
             if not flight.overtaken and await self.vault.replace(old, new):
+                flight.written = self.vault.ledger.written
                 tell(flight.owner, self.on_refreshed, new)
                 return new
         if flight.revoke:
             with suppress(AuthError, NetworkError):  # as far as the server lets it; nobody waits for an overtaken one
                 await self.oauth.revoke(new)
-        return await self.vault.read()
+        return await self._read(flight)
 
     async def _after_refusal(self, flight: Flight, refused: Tokens, error: LoginRequiredError) -> Tokens | None:
         """A pair that somebody else has stored meanwhile; if there is none, the session is over."""
@@ -134,7 +142,7 @@ class Renewal:
                     return stored
                 tell(flight.owner, self.on_signed_out)
                 raise error
-        return await self.vault.read()
+        return await self._read(flight)
 
     async def _asked(self, old: Tokens) -> Tokens:
         """New tokens from the token endpoint, which is not asked while it is in trouble over these."""

@@ -259,18 +259,17 @@ class OAuthSession(Closing):
         before, written = self._held, self._vault.ledger.written
         tokens = await self._vault.read()
         if self._held is before:  # or the read began before what counts now
-            self._hold(tokens)
-            self._written = written
+            self._hold(tokens, written)
 
-    def _hold(self, tokens: Tokens | None) -> None:
-        """Use `tokens` from now on."""
-        now, self._written = self._oauth.now(), self._vault.ledger.written
+    def _hold(self, tokens: Tokens | None, written: object) -> None:
+        """Use `tokens` from now on; `written` is the latest write by this process that they take into account."""
+        now, self._written = self._oauth.now(), written
         self._held = self._held.replaced(tokens, read_at=self._monotonic(), now=now, leeway=self._leeway)
 
     def _switch(self, tokens: Tokens | None, *, revoke: bool = False) -> None:
         """Use the tokens of a login, or none after a logout, from now on."""
         self._overtake(revoke=revoke)
-        self._hold(tokens)
+        self._hold(tokens, self._vault.ledger.written)
 
     def _overtake(self, *, revoke: bool = False) -> None:
         if self._flight is not None:
@@ -291,10 +290,10 @@ class OAuthSession(Closing):
             tokens = await self._renewal.run(flight)
         except LoginRequiredError as error:
             if error.refresh_token_invalid and not flight.overtaken:
-                self._hold(None)
+                self._hold(None, flight.written)
             raise
         if not flight.overtaken:
-            self._hold(tokens)
+            self._hold(tokens, flight.written)
         if tokens is None:
             raise LoginRequiredError("nobody is logged in any more: the stored tokens are gone")
         refuse_switched(switched(tokens))  # it is stored by now

@@ -32,6 +32,7 @@ class Flight(Work[Tokens | None]):
     rejected: True if the API has rejected that token, so that to send it would only earn another 401.
     overtaken: True once a login or a logout has come: it may not write, and nobody gets what it brings.
     revoke: True if a logout asked the server to forget the login: what the refresh brings is to be forgotten too.
+    brings: the pair that the login server has given for it.
     written: the latest write by this process when the refresh last read, or its own after that.
     """
 
@@ -40,6 +41,7 @@ class Flight(Work[Tokens | None]):
         self.rejected: bool = False
         self.overtaken: bool = False
         self.revoke: bool = False
+        self.brings: Tokens | None = None
         self.written: object = None
         super().__init__(owner, lambda: renew(self), name="the refresh")
 
@@ -115,7 +117,7 @@ class Renewal:
     async def _refreshed(self, flight: Flight, old: Tokens) -> Tokens | None:
         """Spend the refresh token; keep what comes unless a login, a logout or another process was faster."""
         try:
-            new = await self._asked(old)
+            new = flight.brings = await self._asked(old)
         except LoginRequiredError as error:
             if not error.refresh_token_invalid:
                 raise

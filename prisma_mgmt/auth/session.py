@@ -142,11 +142,12 @@ class OAuthSession(Closing):
 
     def outdated(self, token: str) -> bool:
         """Return True if `token` would only cost a 401: it is not the one in use, or the API has rejected it."""
-        flight, ledger = self._flight, self._vault.ledger
+        flight, ledger, own = self._flight, self._vault.ledger, False
         if flight is not None and flight.under_way:
             if flight.rejected and flight.token == token:
                 return True
-        elif self._written is not ledger.written:  # another event loop has stored since, or logged out
+            own = flight.brings is not None and flight.brings is ledger.ours  # the latest write is the flight's
+        if self._written is not ledger.written and not own:  # another event loop has stored since, or logged out
             return ledger.ours is None or ledger.ours.access_token != token
         return self._held.outdates(token)
 

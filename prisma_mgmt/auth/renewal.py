@@ -11,7 +11,7 @@ from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.held import good
 from prisma_mgmt.auth.ledger import mark
 from prisma_mgmt.auth.oauth import OAuthClient
-from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.auth.vault import Vault
 from prisma_mgmt.auth.work import Work, ended, fresh, tell
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
@@ -126,7 +126,9 @@ class Renewal:
         self.vault.ledger.unproven = (*self.vault.ledger.unproven, given)[-_MOST:]
         self.vault.ledger.refreshes = (*self.vault.ledger.refreshes, given[0])[-_MOST_AT_ALL:]
         async with self.vault.writing():
-            if not flight.overtaken and await self.vault.replace(old, new):
+            ledger = self.vault.ledger
+            elsewhere = ledger.written is not flight.written and not same(ledger.ours, old)  # in another event loop
+            if not flight.overtaken and not elsewhere and await self.vault.replace(old, new):
                 flight.written = self.vault.ledger.written
                 tell(flight.owner, self.on_refreshed, new)
                 return new

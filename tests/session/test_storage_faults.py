@@ -8,6 +8,7 @@ import pytest
 
 from prisma_mgmt import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.auth import OAuthSession, Tokens
+from prisma_mgmt.auth.ledger import Ledger
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.auth.vault import Patience
 from tests.conftest import FakeClock
@@ -245,6 +246,49 @@ async def test_a_logout_after_a_login_leaves_nobody_logged_in_though_the_storage
     storage.down = False
     assert await mine.tokens() is None
     assert storage.current is None
+
+
+@pytest.mark.parametrize("kind", [Down, SharedDown])
+@pytest.mark.parametrize("anew", [False, True], ids=["logout", "login"])
+async def test_what_another_event_loop_has_stored_during_a_refresh_stands_though_the_storage_fails_then(
+    world: World, kind: type[Down], anew: bool
+) -> None:
+    storage, ledger, newer = kind(world.storage.current), Ledger(), None
+    mine, other = (session_at(world.server.url, storage, ledger=ledger) for _ in range(2))
+    old = await mine.access_token()
+    async with during_a_refresh(world, lambda: mine.renew(old)) as results:
+        if anew:
+            login = oauth_at(world.server.url).login_url()
+            world.prisma.token_gate, gate = Gate(open_=True), world.prisma.token_gate
+            newer = await other.handle_callback(f"/callback?code=abc&state={login.state}", login)
+            world.prisma.token_gate = gate
+        else:
+            await other.logout()
+        storage.down = True
+    assert [type(result) for result in results] == [AuthError]
+    storage.down = False
+    assert await mine.tokens() == await other.tokens() == newer
+    assert storage.current == newer
+
+
+async def test_a_pair_is_kept_though_another_event_loop_had_to_drop_one_meanwhile(world: World) -> None:
+    storage, ledger, first, second = SharedStorage(world.storage.current), Ledger(), Gate(), Gate()
+    mine, other = (session_at(world.server.url, storage, ledger=ledger) for _ in range(2))
+    old = await other.access_token()
+    async with anyio.create_task_group() as group:
+        world.prisma.token_gate = first
+        group.start_soon(other.renew, old)
+        await first.arrived.wait()
+        await storage.set_tokens(theirs := world.prisma.tokens())  # another process
+        world.prisma.token_gate = second
+        group.start_soon(mine.renew, theirs.access_token)
+        await second.arrived.wait()
+        first.release()
+        await other.drain()
+        second.release()
+    assert storage.current is not None
+    assert storage.current != theirs
+    assert storage.current.refresh_token in world.prisma.refresh_tokens
 
 
 # What a storage raises

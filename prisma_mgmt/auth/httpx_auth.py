@@ -8,7 +8,7 @@ from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.checks import checked_origin
 from prisma_mgmt.credentials import Credentials, TrackedCredentials
 from prisma_mgmt.environment import API_URL, variable
-from prisma_mgmt.masks import Secret, bare
+from prisma_mgmt.masks import Secret, bare, masked
 
 
 class SessionAuth(httpx.Auth):
@@ -42,11 +42,14 @@ class SessionAuth(httpx.Auth):
             self._session.accepted(token)
 
     async def _authorize(self, request: httpx.Request, token: str | None) -> Secret:
-        """Put a token into a request's header: `token`, or the session's; AuthError if it cannot stand there."""
+        """Put a token into a request's header: `token`, or the session's; AuthError if it cannot stand there.
+
+        It is given back as the session knows it, which may be with white space around it.
+        """
         with bare:
-            token = bearer(token or await self._session.access_token())
-            request.headers["Authorization"] = Secret(f"Bearer {token}")
-            return token
+            known: Secret = masked(token or await self._session.access_token())
+            request.headers["Authorization"] = Secret(f"Bearer {bearer(known)}")
+            return known
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         raise RuntimeError(f"a session is asynchronous: send this {request.method} with httpx.AsyncClient")

@@ -11,7 +11,7 @@ from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.held import good
 from prisma_mgmt.auth.ledger import mark
 from prisma_mgmt.auth.oauth import OAuthClient
-from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.auth.vault import Vault
 from prisma_mgmt.auth.work import Work, ended, fresh, tell
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
@@ -32,6 +32,8 @@ class Flight(Work[Tokens | None]):
     rejected: True if the API has rejected that token, so that to send it would only earn another 401.
     overtaken: True once a login or a logout has come: it may not write, and nobody gets what it brings.
     revoke: True if a logout asked the server to forget the login: what the refresh brings is to be forgotten too.
+    brings: the pair that the login server has given for it.
+    written: the latest write by this process when the refresh last read, or its own after that.
     """
 
     def __init__(self, token: str, owner: object, renew: Callable[["Flight"], Awaitable[Tokens]]) -> None:
@@ -39,6 +41,8 @@ class Flight(Work[Tokens | None]):
         self.rejected: bool = False
         self.overtaken: bool = False
         self.revoke: bool = False
+        self.brings: Tokens | None = None
+        self.written: object = None
         super().__init__(owner, lambda: renew(self), name="the refresh")
 
     def overtake(self, *, revoke: bool = False) -> None:
@@ -84,14 +88,19 @@ class Renewal:
 
         Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if the refresh fails.
         """
-        tokens = await self.vault.read()
+        tokens = await self._read(flight)
         if not self._worth_while(tokens, flight):
             return tokens
         async with self.vault.refresh_lock(tokens):
-            tokens = await self.vault.read()  # others may have stored while this waited for the lock
+            tokens = await self._read(flight)  # others may have stored while this waited for the lock
             if not self._worth_while(tokens, flight):
                 return tokens
             return await self._refreshed(flight, tokens)
+
+    async def _read(self, flight: Flight) -> Tokens | None:
+        """What is stored, and in the flight what this process had written before; what comes later is news to it."""
+        flight.written = self.vault.ledger.written
+        return await self.vault.read()
 
     def _worth_while(self, tokens: Tokens | None, flight: Flight) -> TypeGuard[Tokens]:
         """Return True if the tokens are those to replace, and a refresh may help."""
@@ -108,7 +117,7 @@ class Renewal:
     async def _refreshed(self, flight: Flight, old: Tokens) -> Tokens | None:
         """Spend the refresh token; keep what comes unless a login, a logout or another process was faster."""
         try:
-            new = await self._asked(old)
+            new = flight.brings = await self._asked(old)
         except LoginRequiredError as error:
             if not error.refresh_token_invalid:
                 raise
@@ -117,13 +126,16 @@ class Renewal:
         self.vault.ledger.unproven = (*self.vault.ledger.unproven, given)[-_MOST:]
         self.vault.ledger.refreshes = (*self.vault.ledger.refreshes, given[0])[-_MOST_AT_ALL:]
         async with self.vault.writing():
-            if not flight.overtaken and await self.vault.replace(old, new):
+            ledger = self.vault.ledger
+            elsewhere = ledger.written is not flight.written and not same(ledger.ours, old)  # in another event loop
+            if not flight.overtaken and not elsewhere and await self.vault.replace(old, new):
+                flight.written = self.vault.ledger.written
                 tell(flight.owner, self.on_refreshed, new)
                 return new
         if flight.revoke:
             with suppress(AuthError, NetworkError):  # as far as the server lets it; nobody waits for an overtaken one
                 await self.oauth.revoke(new)
-        return await self.vault.read()
+        return await self._read(flight)
 
     async def _after_refusal(self, flight: Flight, refused: Tokens, error: LoginRequiredError) -> Tokens | None:
         """A pair that somebody else has stored meanwhile; if there is none, the session is over."""
@@ -134,7 +146,7 @@ class Renewal:
                     return stored
                 tell(flight.owner, self.on_signed_out)
                 raise error
-        return await self.vault.read()
+        return await self._read(flight)
 
     async def _asked(self, old: Tokens) -> Tokens:
         """New tokens from the token endpoint, which is not asked while it is in trouble over these."""

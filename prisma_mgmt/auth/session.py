@@ -142,11 +142,12 @@ class OAuthSession(Closing):
 
     def outdated(self, token: str) -> bool:
         """Return True if `token` would only cost a 401: it is not the one in use, or the API has rejected it."""
-        flight, ledger = self._flight, self._vault.ledger
+        flight, ledger, own = self._flight, self._vault.ledger, False
         if flight is not None and flight.under_way:
             if flight.rejected and flight.token == token:
                 return True
-        elif self._written is not ledger.written:  # another event loop has stored since, or logged out
+            own = flight.brings is not None and flight.brings is ledger.ours  # the latest write is the flight's
+        if self._written is not ledger.written and not own:  # another event loop has stored since, or logged out
             return ledger.ours is None or ledger.ours.access_token != token
         return self._held.outdates(token)
 
@@ -260,18 +261,17 @@ class OAuthSession(Closing):
         before, written = self._held, self._vault.ledger.written
         tokens = await self._vault.read()
         if self._held is before:  # or the read began before what counts now
-            self._hold(tokens)
-            self._written = written
+            self._hold(tokens, written)
 
-    def _hold(self, tokens: Tokens | None) -> None:
-        """Use `tokens` from now on."""
-        now, self._written = self._oauth.now(), self._vault.ledger.written
+    def _hold(self, tokens: Tokens | None, written: object) -> None:
+        """Use `tokens` from now on; `written` is the latest write by this process that they take into account."""
+        now, self._written = self._oauth.now(), written
         self._held = self._held.replaced(tokens, read_at=self._monotonic(), now=now, leeway=self._leeway)
 
     def _switch(self, tokens: Tokens | None, *, revoke: bool = False) -> None:
         """Use the tokens of a login, or none after a logout, from now on."""
         self._overtake(revoke=revoke)
-        self._hold(tokens)
+        self._hold(tokens, self._vault.ledger.written)
 
     def _overtake(self, *, revoke: bool = False) -> None:
         if self._flight is not None:
@@ -292,10 +292,10 @@ class OAuthSession(Closing):
             tokens = await self._renewal.run(flight)
         except LoginRequiredError as error:
             if error.refresh_token_invalid and not flight.overtaken:
-                self._hold(None)
+                self._hold(None, flight.written)
             raise
         if not flight.overtaken:
-            self._hold(tokens)
+            self._hold(tokens, flight.written)
         if tokens is None:
             raise LoginRequiredError("nobody is logged in any more: the stored tokens are gone")
         refuse_switched(switched(tokens))  # it is stored by now

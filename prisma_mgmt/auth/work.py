@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
-from traceback import clear_frames
+from traceback import walk_tb
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -140,7 +140,7 @@ class Work(Generic[T]):
         except BaseException as error:  # whatever it is, those who wait are to have it
             self._error = error
             if isinstance(error, PrismaError):  # its cause may keep frames of the user's code, which know their callers
-                clear_frames(error.__traceback__)
+                _empty(error)
             strip(error)  # our frames hold tokens, and would keep the session alive
             if isinstance(error, anyio.get_cancelled_exc_class()) or (self.task and isinstance(error, _ENDS)):
                 raise  # the event loop is shutting down; in trio only a cancellation may leave its tasks
@@ -182,6 +182,17 @@ class Work(Generic[T]):
         if isinstance(self._error, self._passing):
             raise fresh(self._error) from self._error.__cause__
         raise ended(self._name, self._error)
+
+
+def _empty(error: BaseException) -> None:
+    """Empty our frames in an error's traceback, through which it has come.
+
+    A frame of the user's code may belong to a task that has handed the error on and lives. clear() would close it.
+    """
+    for frame, _ in walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == "prisma_mgmt":
+            with suppress(RuntimeError):  # it is the one that runs
+                frame.clear()
 
 
 def _let_go() -> None:
@@ -234,18 +245,19 @@ async def uncut(call: Callable[[], Awaitable[T]], scope: anyio.CancelScope) -> T
 
     asyncio.run() does so at the program's end. That spares the work, and not the tasks that the user's code has started
     in it; a group of tasks then ends as if they had done what they were for. The handler of a signal does not even
-    spare the work, since it looks like a timer.
+    spare the work, since it looks like a timer. Three calls are the most, as the user's code may cancel its own task.
     """
-    task = _lasting_task()
+    task, left = _lasting_task(), 3
     while True:
+        left -= 1
         refused = 0 if task is None else task.refused
         try:
             result = await call()
         except (Exception, asyncio.CancelledError) as error:
-            if task is None or scope.cancel_called or not task.disturbed(refused, error):
+            if task is None or scope.cancel_called or not (task.disturbed(refused, error) and left):
                 raise
         else:
-            if task is None or scope.cancel_called or not task.disturbed(refused):
+            if task is None or scope.cancel_called or not (task.disturbed(refused) and left):
                 return result
 
 

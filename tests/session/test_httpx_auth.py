@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from attrs import define
+from attrs import define, evolve
 
 from prisma_mgmt import LoginRequiredError, ServiceToken
 from prisma_mgmt.auth import OAuthSession
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.anyio
 class World:
     prisma: Prisma
     server: Server
+    storage: CountingStorage
     session: OAuthSession
     client: httpx.AsyncClient
 
@@ -35,10 +36,11 @@ class World:
 @asynccontextmanager
 async def started(prisma: Prisma, **options: Any) -> AsyncIterator[World]:
     with anyio.fail_after(30):
-        async with serve(prisma.handle) as server, session_at(server.url, CountingStorage(prisma.tokens())) as session:
+        storage = CountingStorage(prisma.tokens())
+        async with serve(prisma.handle) as server, session_at(server.url, storage) as session:
             options = {"base_url": server.url, "auth": session.httpx_auth(origin=server.url), **options}
             async with httpx.AsyncClient(**options) as client:
-                yield World(prisma, server, session, client)
+                yield World(prisma, server, storage, session, client)
 
 
 @pytest.fixture
@@ -59,6 +61,15 @@ async def test_a_401_is_renewed_and_sent_again_once(world: World) -> None:
     assert response.status_code == 200
     assert response.json()["token"] in world.prisma.live
     assert (world.prisma.refreshes, len(world.prisma.seen)) == (1, 2)
+
+
+async def test_a_stored_token_with_white_space_around_it_is_renewed(world: World) -> None:
+    stored = world.prisma.tokens()
+    await world.storage.set_tokens(evolve(stored, access_token=f" {stored.access_token}\n"))
+    assert (await world.get()).json()["token"] == stored.access_token
+    world.prisma.expire()
+    assert (await world.get()).status_code == 200
+    assert world.prisma.refreshes == 1
 
 
 async def test_a_token_that_was_taken_is_worth_a_refresh_when_it_is_rejected_later(world: World) -> None:

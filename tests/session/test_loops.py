@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any
 from weakref import ref
@@ -265,6 +265,54 @@ def test_a_write_whose_group_of_tasks_fails_is_made_once(monkeypatch: pytest.Mon
     monkeypatch.setattr(oauth.storage, "set_tokens", write)
     asyncio.run(renewed(manager_of(oauth)))
     assert len(tried) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_read_that_cancels_its_own_task_each_time_is_made_three_times(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oauth, tried = Rotating(), list[Tokens | None]()
+
+    async def read() -> Tokens | None:
+        tried.append(oauth.storage.current)
+        task = asyncio.current_task()
+        if task is not None and len(tried) < 50:  # or the test would never end
+            task.cancel()
+        if fails:
+            raise OSError("down")
+        return oauth.storage.current
+
+    async def job() -> str | None:
+        return await manager_of(oauth)["ada"].renew("an older token")
+
+    monkeypatch.setattr(oauth.storage, "get_tokens", read)
+    with pytest.raises(AuthError, match="OSError") if fails else nullcontext():
+        assert asyncio.run(job()) == str(oauth.storage.current and oauth.storage.current.access_token)
+    assert len(tried) == 3
+
+
+def test_a_write_that_is_cancelled_each_time_ends_as_the_storages_fault(caplog: pytest.LogCaptureFixture) -> None:
+    oauth, tried = Rotating(), list[Tokens]()
+
+    async def job() -> str:
+        loop = asyncio.get_running_loop()
+        write = oauth.storage.set_tokens
+
+        async def cut(tokens: Tokens) -> None:
+            tried.append(tokens)
+            task = asyncio.current_task()
+            if task is not None and len(tried) < 50:
+                loop.call_soon(task.cancel)  # as the handler of a signal does
+            await anyio.sleep(0.01)
+            await write(tokens)
+
+        oauth.storage.set_tokens = cut  # type: ignore[method-assign]
+        return await renewed(manager_of(oauth))
+
+    token = asyncio.run(job())
+    assert {tokens.access_token for tokens in tried} == {token}
+    assert len(tried) == 3
+    assert "new tokens could not be stored; they are kept in memory (CancelledError)" in caplog.messages
 
 
 class SlowToAnswer(SharedStorage):

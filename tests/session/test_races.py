@@ -1,19 +1,21 @@
 """S7, S9 and C1: renewals, logins, logouts and refusals that meet, and what each caller is told."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
-from prisma_mgmt import AuthError, ManagementClient, RetryPolicy
+from prisma_mgmt import AuthError, LoginRequiredError, ManagementClient, RetryPolicy
 from prisma_mgmt.auth import OAuthSession
+from prisma_mgmt.auth.ledger import Ledger
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from tests.conftest import FakeClock
 from tests.kit.canaries import leaks
 from tests.kit.login import CountingStorage, Prisma, oauth_at, session_at
 from tests.kit.rig import Gate, Reply
-from tests.kit.world import World, rounds, started
+from tests.kit.world import World, during_a_refresh, rounds, started
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +44,43 @@ async def test_a_good_token_is_not_outdated_by_its_renewal_until_a_call_was_reje
             gate.release()
         assert world.session.outdated(old), "there is another now"
     assert prisma.refreshes == 1
+
+
+async def test_a_good_token_is_not_outdated_while_the_next_one_is_being_stored(
+    prisma: Prisma, clock: FakeClock
+) -> None:
+    async with started(prisma, clock=clock) as world:
+        await world.storage.set_tokens(prisma.tokens(expires_at=clock.time + 1000))
+        old = await world.session.access_token()
+        clock.time += 950
+        gate = world.storage.writing = Gate()
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.session.access_token)
+            await gate.arrived.wait()
+            assert not world.session.outdated(old)
+            gate.release()
+        assert world.session.outdated(old)
+
+
+class ClearsNothing(CountingStorage):
+    async def clear_tokens(self) -> None:
+        raise OSError("read-only")
+
+
+@pytest.mark.parametrize("kind", [CountingStorage, ClearsNothing])
+async def test_a_logout_in_another_event_loop_outdates_a_good_token_while_it_is_renewed(
+    world: World, kind: type[CountingStorage], clock: FakeClock
+) -> None:
+    storage, ledger = kind(world.prisma.tokens(expires_at=clock.time + 1000)), Ledger()
+    mine, other = (session_at(world.server.url, storage, clock=clock, ledger=ledger) for _ in range(2))
+    old = await mine.access_token()
+    clock.time += 950
+    async with during_a_refresh(world, mine.access_token) as results:
+        assert not mine.outdated(old)
+        with pytest.raises(AuthError, match="OSError") if kind is ClearsNothing else nullcontext():
+            await other.logout()
+        assert mine.outdated(old)
+    assert [type(result) for result in results] == [LoginRequiredError]
 
 
 async def test_an_expired_token_is_outdated_while_it_is_renewed(prisma: Prisma, clock: FakeClock) -> None:

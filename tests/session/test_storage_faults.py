@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+import anyio
 import pytest
 
 from prisma_mgmt import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.auth import OAuthSession, Tokens
+from prisma_mgmt.auth.ledger import Ledger
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.auth.vault import Patience
 from tests.conftest import FakeClock
@@ -246,6 +248,49 @@ async def test_a_logout_after_a_login_leaves_nobody_logged_in_though_the_storage
     assert storage.current is None
 
 
+@pytest.mark.parametrize("kind", [Down, SharedDown])
+@pytest.mark.parametrize("anew", [False, True], ids=["logout", "login"])
+async def test_what_another_event_loop_has_stored_during_a_refresh_stands_though_the_storage_fails_then(
+    world: World, kind: type[Down], anew: bool
+) -> None:
+    storage, ledger, newer = kind(world.storage.current), Ledger(), None
+    mine, other = (session_at(world.server.url, storage, ledger=ledger) for _ in range(2))
+    old = await mine.access_token()
+    async with during_a_refresh(world, lambda: mine.renew(old)) as results:
+        if anew:
+            login = oauth_at(world.server.url).login_url()
+            world.prisma.token_gate, gate = Gate(open_=True), world.prisma.token_gate
+            newer = await other.handle_callback(f"/callback?code=abc&state={login.state}", login)
+            world.prisma.token_gate = gate
+        else:
+            await other.logout()
+        storage.down = True
+    assert [type(result) for result in results] == [AuthError]
+    storage.down = False
+    assert await mine.tokens() == await other.tokens() == newer
+    assert storage.current == newer
+
+
+async def test_a_pair_is_kept_though_another_event_loop_had_to_drop_one_meanwhile(world: World) -> None:
+    storage, ledger, first, second = SharedStorage(world.storage.current), Ledger(), Gate(), Gate()
+    mine, other = (session_at(world.server.url, storage, ledger=ledger) for _ in range(2))
+    old = await other.access_token()
+    async with anyio.create_task_group() as group:
+        world.prisma.token_gate = first
+        group.start_soon(other.renew, old)
+        await first.arrived.wait()
+        await storage.set_tokens(theirs := world.prisma.tokens())  # another process
+        world.prisma.token_gate = second
+        group.start_soon(mine.renew, theirs.access_token)
+        await second.arrived.wait()
+        first.release()
+        await other.drain()
+        second.release()
+    assert storage.current is not None
+    assert storage.current != theirs
+    assert storage.current.refresh_token in world.prisma.refresh_tokens
+
+
 # What a storage raises
 
 
@@ -320,6 +365,47 @@ async def test_whatever_a_storage_raises_at_a_read_costs_no_login(world: World, 
         storage.at_read = error
         tokens = await mine.handle_callback(f"/callback?code=c&state={login.state}", login)
         assert storage.current == tokens
+
+
+class OneAtATime(CountingStorage):
+    """Has all its reads made by one task, which hands on what they raise."""
+
+    async def serve(self) -> None:
+        self.asking, asked = anyio.create_memory_object_stream[tuple[anyio.Event, list[Any]]]()
+        with self.asking, asked:
+            async for answered, answer in asked:
+                try:
+                    answer.append(self._read())
+                except AuthError as error:
+                    answer.append(error)
+                answered.set()
+
+    def _read(self) -> Tokens | None:
+        if self.unreadable:
+            raise AuthError("locked")
+        return self.current
+
+    async def get_tokens(self) -> Tokens | None:
+        answered, answer = anyio.Event(), list[Any]()
+        await self.asking.send((answered, answer))
+        await answered.wait()
+        if isinstance(answer[0], AuthError):
+            raise answer[0]
+        return answer[0]  # type: ignore[no-any-return]  # tokens, or None
+
+
+async def test_a_task_of_the_storage_that_hands_on_an_error_lives_on(world: World) -> None:
+    storage = OneAtATime(world.storage.current)
+    mine = session_at(world.server.url, storage, patience=Patience(storage=1))
+    async with anyio.create_task_group() as group:
+        group.start_soon(storage.serve)
+        await anyio.lowlevel.checkpoint()
+        storage.unreadable = True
+        with pytest.raises(AuthError, match="locked"):
+            await mine.access_token()
+        storage.unreadable = False
+        assert await mine.access_token() in world.prisma.live
+        group.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("said", [None, "canary"])

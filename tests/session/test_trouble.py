@@ -2,6 +2,8 @@
 
 import gc
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +311,40 @@ async def test_a_logout_in_one_event_loop_counts_in_another_at_once(world: World
     mine, other = (session_at(world.server.url, world.storage, ledger=ledger) for _ in range(2))
     assert await mine.access_token() == await other.access_token()
     await other.logout()
+    with pytest.raises(LoginRequiredError):
+        await mine.access_token()
+
+
+class SlowToRelease(SharedStorage):
+    """Has a lock that takes a moment to be released, as over a network."""
+
+    releasing: Gate
+
+    @asynccontextmanager
+    async def refresh_lock(self) -> AsyncIterator[None]:
+        yield
+        await self.releasing()
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["logout", "login"])
+async def test_what_comes_in_another_event_loop_while_a_refresh_releases_its_lock_counts_at_once(
+    world: World, anew: bool
+) -> None:
+    storage, ledger = SlowToRelease(world.storage.current), Ledger()
+    storage.releasing = Gate()
+    mine, other = (session_at(world.server.url, storage, ledger=ledger) for _ in range(2))
+    old = await mine.access_token()
+    async with anyio.create_task_group() as group:
+        group.start_soon(mine.renew, old)
+        await storage.releasing.arrived.wait()
+        newer = await log_in(world, other) if anew else None
+        if newer is None:
+            await other.logout()
+        storage.releasing.release()
+    assert mine.outdated(storage.writes[0].access_token)
+    if newer is not None:
+        assert await mine.access_token() == newer.access_token
+        return
     with pytest.raises(LoginRequiredError):
         await mine.access_token()
 

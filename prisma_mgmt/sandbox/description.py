@@ -154,7 +154,9 @@ class Operation:
     def __init__(
         self, description: "Description", method: str, path: str, raw: Mapping[str, Any], beside: Collection[str]
     ) -> None:
-        self.description, self.method, self.raw = description, method, raw
+        self.description: Description = description
+        self.method: str = method
+        self.raw: Mapping[str, Any] = raw
         self.template: str = path if path.startswith("/v1/") else f"/v1{path}"
         self.segments: list[str] = self.template.split("/")[1:]
         # The name that code of its own is found by; a deprecated operation has that of its successor.

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from starlette.requests import HTTPConnection
 
@@ -16,6 +16,7 @@ MISSING: Any = object()
 RENAMED = {"displayName": "name", "regionId": "region"}  # fields that answers show under another name
 MOMENT = 1.0  # seconds of the clock that things take to become something else
 RESOURCES: dict[str, "Resource"] = {}  # by kind
+Method: TypeAlias = Callable[..., Any]  # of a resource, which carries out an operation
 OWN: dict[str, Callable[["Call"], Any]] = {}  # what carries out the operations that have code of their own
 
 
@@ -100,7 +101,10 @@ class Call:
         self, world: World, tokens: Tokens, operation: Operation, connection: HTTPConnection, token: Thing | None
     ) -> None:
         """`token` is None for an operation that needs none."""
-        self.world, self.tokens, self.operation, self.token = world, tokens, operation, token
+        self.world: World = world
+        self.tokens: Tokens = tokens
+        self.operation: Operation = operation
+        self.token: Thing | None = token
         self.schemas: Schemas = operation.description.schemas
         self.base: str = str(connection.base_url).rstrip("/")  # the URL that the caller reached this API by
         self.path: Mapping[str, str] = connection.path_params
@@ -108,8 +112,8 @@ class Call:
         self.query: Values = {}
         self.body: Any = None
         self.target: Thing | None = None  # the innermost thing that the path names
-        self.secrets = False  # if the answer tells secrets, which it does of what has just been made
-        self.live = connection.scope["type"] == "websocket"  # if a log is followed for as long as it goes on
+        self.secrets: bool = False  # if the answer tells secrets, which it does of what has just been made
+        self.live: bool = connection.scope["type"] == "websocket"  # if a log is followed for as long as it goes on
 
     @property
     def it(self) -> Thing:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from typing import Any
 
 import uvicorn
 from anyio.from_thread import start_blocking_portal
@@ -40,7 +41,7 @@ class Server(uvicorn.Server):
 
     async def begin(self) -> None:
         self.config.load()
-        self.lifespan = self.config.lifespan_class(self.config)
+        self.lifespan: Any = self.config.lifespan_class(self.config)
         await self.startup([self._listener])
 
     async def leave(self) -> None:

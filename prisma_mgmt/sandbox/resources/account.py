@@ -2,7 +2,7 @@
 
 import secrets
 
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Method, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 
 REGIONS = {
@@ -35,7 +35,8 @@ class Regions(Resource, kind="regions"):
         regions = [{**region(id), "product": one, **PRODUCTS[one]} for one in wanted for id in REGIONS]
         return regions if last == "regions" else [{**one, "product": None} for one in regions]
 
-    list_postgres = list_accelerate = list
+    list_postgres: Method = list
+    list_accelerate: Method = list
 
 
 class Me(Resource, kind="me"):

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from prisma_mgmt.sandbox.description import is_object
-from prisma_mgmt.sandbox.engine import Call, Resource
+from prisma_mgmt.sandbox.engine import Call, Method, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 from prisma_mgmt.sandbox.wire import ApiError
 
@@ -76,7 +76,8 @@ class State(Resource, kind="lease", word="state"):
         values, key = _slot(call)
         values.pop(key, None)
 
-    get_output, set_output = get_resource, set_resource
+    get_output: Method = get_resource
+    set_output: Method = set_resource
 
 
 def _extend(call: Call, lease: Thing, seconds: int) -> None:

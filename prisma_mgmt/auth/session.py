@@ -155,7 +155,6 @@ class OAuthSession(Closing):
         """Wait for a refresh under way, and for what else must not be lost; clients call this when they close."""
         with anyio.move_on_after(self._patience.drain):
             await drain(self)
-            await drain(self._vault)
 
     def httpx_auth(self, *, origin: str | None = None) -> SessionAuth:
         """This session as an `httpx.Auth`, for any httpx.AsyncClient.

@@ -147,12 +147,13 @@ class Vault:
         self.ledger.want(new, old)
         try:
             stored = await self._get() if self._shared is None or pending else old
-            return same(await self._settle(stored), new)
+            kept = same(await self._settle(stored), new)
         except AuthError as error:
             self._report_unsaved(error)
-            if self._shared is not None and current() is work:  # else what closed its event loop is what runs here
-                Work(self, self._try_again, name="storing new tokens")
-            return True
+            kept = True
+        if self._shared and self.ledger.unsaved and current() is work:  # else what closed its event loop runs here
+            Work(work and work.owner, self._try_again, name="storing new tokens")
+        return kept
 
     async def _try_again(self) -> None:
         pause, until = _PAUSE, anyio.current_time() + self._patience.storage

@@ -117,6 +117,9 @@ class Work(Generic[T]):
         self._error: BaseException | None = None
         self._loop: object = running_loop()
         self.task: asyncio.Task[None] | None = None
+        self._begun: list[Work[Any]] = []  # by this one
+        if self._lasting and (parent := current()) is not None:
+            parent._begun.append(self)
         if self._loop not in _running:
             _let_go()
         _running.setdefault(self._loop, set()).add(self)
@@ -147,6 +150,8 @@ class Work(Generic[T]):
         finally:
             del function
             self._finish()
+        for work in self._begun:  # asyncio.run() waits for no task that has begun since it looked
+            await work.done.wait()
 
     def _finish(self, task: asyncio.Task[None] | None = None) -> None:
         """Let all go on who wait. A task that was cancelled before its first step comes here, too."""

@@ -315,6 +315,41 @@ def test_a_write_that_is_cancelled_each_time_ends_as_the_storages_fault(caplog: 
     assert "new tokens could not be stored; they are kept in memory (CancelledError)" in caplog.messages
 
 
+class RefusesOnce(SharedStorage):
+    """Its first write of a new pair fails, or does nothing and says so."""
+
+    def __init__(self, tokens: Tokens | None, fails: bool) -> None:
+        super().__init__(tokens)
+        self.fails = fails
+        self.refused = False
+
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        if self.refused:
+            return await super().set_tokens_if_current(tokens, current)
+        self.refused = True
+        if self.fails:
+            raise OSError("reset by peer")
+        return False
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_program_that_ends_in_mid_refresh_has_a_refused_write_made_again(fails: bool) -> None:
+    oauth, gate = Rotating(), Gate()
+    oauth.gate = gate
+    storage = oauth.storage = RefusesOnce(oauth.storage.current, fails)
+    old = storage.current
+
+    async def job() -> None:
+        task = asyncio.ensure_future(renewed(manager_of(oauth)))
+        await gate.arrived.wait()
+        task.cancel()
+        asyncio.get_running_loop().call_soon(gate.release)
+
+    asyncio.run(job())
+    assert storage.refused
+    assert storage.current != old
+
+
 class SlowToAnswer(SharedStorage):
     """Has replaced the tokens before it says so."""
 

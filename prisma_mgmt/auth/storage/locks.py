@@ -1,7 +1,6 @@
 """Waiting for a lock that another process may hold, without blocking anybody else."""
 
 import logging
-import os
 import random
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -56,9 +55,6 @@ async def until(
 
 # Locks that a server keeps
 
-# The owners of those that were not released, by place and process: storages come and go with the requests they serve.
-_left: dict[tuple[str, int], str] = {}
-
 
 @define(eq=False)
 class _Holder:
@@ -95,19 +91,15 @@ class LeaseLock:
 
     @asynccontextmanager
     async def held(self) -> AsyncGenerator[None]:
-        left = _left.pop((self.place, os.getpid()), None)
-        holder, before = _Holder(self, left or secrets.token_hex(16), left=left is not None), holding.get()
+        holder, before = _Holder(self, secrets.token_hex(16)), holding.get()
         holding.set(holder)
         try:
             await self._take(holder)
-            holder.left = False
             yield
         finally:
             holder.done.set()
             try:
-                if holder.left:
-                    _left[self.place, os.getpid()] = holder.owner  # this process goes on with it before all others
-                else:
+                if not holder.left:  # else it ends by itself
                     with anyio.move_on_after(self.seconds, shield=True):  # by then it has ended by itself
                         # also after a cancellation that may have come between asking and knowing
                         await self.release(holder.owner)

@@ -1,6 +1,7 @@
 """S7, S9 and C1: renewals, logins, logouts and refusals that meet, and what each caller is told."""
 
-from contextlib import nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import anyio
@@ -23,13 +24,20 @@ pytestmark = pytest.mark.anyio
 # A renewal ahead of expiry
 
 
-async def test_a_good_token_is_not_outdated_by_its_renewal_until_a_call_was_rejected(
-    prisma: Prisma, clock: FakeClock
-) -> None:
+@asynccontextmanager
+async def nearly_expired(prisma: Prisma, clock: FakeClock) -> AsyncIterator[tuple[World, str]]:
+    """A world and its token, which is good but due to be renewed."""
     async with started(prisma, clock=clock) as world:
         await world.storage.set_tokens(prisma.tokens(expires_at=clock.time + 1000))
         old = await world.session.access_token()
         clock.time += 950
+        yield world, old
+
+
+async def test_a_good_token_is_not_outdated_by_its_renewal_until_a_call_was_rejected(
+    prisma: Prisma, clock: FakeClock
+) -> None:
+    async with nearly_expired(prisma, clock) as (world, old):
         gate = prisma.token_gate = Gate()
         async with anyio.create_task_group() as group:
             group.start_soon(world.session.access_token)
@@ -49,10 +57,7 @@ async def test_a_good_token_is_not_outdated_by_its_renewal_until_a_call_was_reje
 async def test_a_good_token_is_not_outdated_while_the_next_one_is_being_stored(
     prisma: Prisma, clock: FakeClock
 ) -> None:
-    async with started(prisma, clock=clock) as world:
-        await world.storage.set_tokens(prisma.tokens(expires_at=clock.time + 1000))
-        old = await world.session.access_token()
-        clock.time += 950
+    async with nearly_expired(prisma, clock) as (world, old):
         gate = world.storage.writing = Gate()
         async with anyio.create_task_group() as group:
             group.start_soon(world.session.access_token)

@@ -36,6 +36,11 @@ class TrackedCredentials(Credentials, Protocol):
         """Wait for a renewal under way; a client calls this when it closes."""
 
 
+def knew_the_token(status: int) -> bool:
+    """If whoever answered knew that the token was good: a gateway may give these others before anybody has looked."""
+    return status < 500 and status not in (400, 401, 408, 429)
+
+
 class ServiceToken:
     """A workspace's service token. It cannot be renewed.
 

@@ -47,12 +47,12 @@ def proxy_for(url: str) -> str | None:
 
 
 def _checked_proxy(proxy: str, kind: str) -> str:
-    name = next((one for one in (f"{kind}_proxy", f"{kind}_PROXY".upper()) if one in os.environ), f"the {kind} proxy")
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
     from importlib.util import find_spec
 
     import httpx
 
+    name = next((one for one in (f"{kind}_proxy", f"{kind}_PROXY".upper()) if one in os.environ), f"the {kind} proxy")
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
     try:
         parts = urlsplit(proxy)
         scheme, known = parts.scheme.lower(), bool(parts.hostname) and parts.port != 0
@@ -118,7 +118,6 @@ def _fresh(file: str, folders: str) -> ssl.SSLContext:
         if log:
             Path(log).open("a").close()  # as Python does for every context
         problem = f"SSL_CERT_FILE names no file of certificates: {file!r}" if file else "there are no certificates"
-        cafile = file or (None if folders else certifi.where())
-        return ssl.create_default_context(cafile=cafile, capath=folders or None)
+        return ssl.create_default_context(cafile=file or (None if folders else certifi.where()), capath=folders or None)
     except OSError as error:  # an ssl.SSLError is one
         raise NetworkError(problem, unsent=True) from error.with_traceback(None)

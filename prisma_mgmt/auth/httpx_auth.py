@@ -6,7 +6,7 @@ import httpx
 
 from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.checks import checked_origin
-from prisma_mgmt.credentials import Credentials, TrackedCredentials
+from prisma_mgmt.credentials import Credentials, TrackedCredentials, knew_the_token
 from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.masks import Secret, bare, masked
 
@@ -36,9 +36,7 @@ class SessionAuth(httpx.Auth):
                 return
             token = await self._authorize(request, renewed)
             response = yield request
-        # a gateway may give the others before anybody has looked at the token
-        looked = response.status_code < 500 and response.status_code not in (400, 401, 408, 429)
-        if looked and isinstance(self._session, TrackedCredentials):
+        if knew_the_token(response.status_code) and isinstance(self._session, TrackedCredentials):
             self._session.accepted(token)
 
     async def _authorize(self, request: httpx.Request, token: str | None) -> Secret:

@@ -156,6 +156,7 @@ class Vault:
         return kept
 
     async def _try_again(self) -> None:
+        """Store what could not be stored, as soon as the storage takes it, for as long as one of its calls may last."""
         pause, until = _PAUSE, anyio.current_time() + self._patience.storage
         while self.ledger.unsaved is not None and anyio.current_time() < until:
             await anyio.sleep(pause)

@@ -18,6 +18,7 @@ from prisma_mgmt.core.exchange import exchange
 from prisma_mgmt.core.pool import Pool
 from prisma_mgmt.core.record import record_answer, records
 from prisma_mgmt.core.retry import FULL, Budget, Gates, may_have_acted
+from prisma_mgmt.credentials import knew_the_token
 from prisma_mgmt.errors import APIError, AuthError, NetworkError, PrismaError, RateLimitError
 
 _RENEWALS = 3  # of tokens that are outdated before they are sent, one right after the other
@@ -154,7 +155,7 @@ class Pipeline:
             if isinstance(outcome, NetworkError):
                 return call.named(outcome)
             outcome.call = call
-            if tracked is not None and token is not None and _knew_the_token(outcome.status):
+            if tracked is not None and token is not None and knew_the_token(outcome.status):
                 tracked.accepted(token)
             return outcome
 
@@ -173,11 +174,6 @@ class Pipeline:
 def _is_success(call: Call, answer: Answer) -> bool:
     """A switch to another protocol is one too, and a DELETE that finds nothing after a try that may have worked."""
     return answer.open is not None or (answer.status == 404 and call.method == "DELETE" and call.acted)
-
-
-def _knew_the_token(status: int) -> bool:
-    """If whoever answered knew that the token was good: a gateway may give these others before anybody has looked."""
-    return status < 500 and status not in (400, 401, 408, 429)
 
 
 def _give_cause(error: BaseException, refusal: APIError) -> None:

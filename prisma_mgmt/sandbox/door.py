@@ -36,7 +36,7 @@ def place_of(path: str) -> tuple[str, str]:
 
 
 class Exchange:
-    """A request that is on its way through the sandbox, and what is told of it."""
+    """Carries one request through the sandbox, and keeps what is told of it."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, told: RecordedRequest, tell: Teller | None) -> None:
         self.told: RecordedRequest = told

@@ -1,4 +1,4 @@
-"""What the storages are given is checked here, where it is given."""
+"""Checks of what the storages are given, which are made at the call itself."""
 
 import os
 from contextlib import suppress

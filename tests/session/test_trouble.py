@@ -334,8 +334,13 @@ async def test_what_comes_in_another_event_loop_while_a_refresh_releases_its_loc
     storage.releasing = Gate()
     mine, other = (session_at(world.server.url, storage, ledger=ledger) for _ in range(2))
     old = await mine.access_token()
+    renewed: list[Any] = []
+
+    async def renew() -> None:
+        renewed.extend(await together(1, lambda: mine.renew(old)))
+
     async with anyio.create_task_group() as group:
-        group.start_soon(mine.renew, old)
+        group.start_soon(renew)
         await storage.releasing.arrived.wait()
         newer = await log_in(world, other) if anew else None
         if newer is None:
@@ -343,10 +348,29 @@ async def test_what_comes_in_another_event_loop_while_a_refresh_releases_its_loc
         storage.releasing.release()
     assert mine.outdated(storage.writes[0].access_token)
     if newer is not None:
+        assert renewed == [newer.access_token]
         assert await mine.access_token() == newer.access_token
         return
+    assert isinstance(renewed[0], LoginRequiredError)
     with pytest.raises(LoginRequiredError):
         await mine.access_token()
+
+
+async def test_a_call_ahead_of_expiry_does_not_get_what_was_logged_out_in_another_event_loop(world: World) -> None:
+    storage, ledger = SlowToRelease(world.prisma.tokens(expires_at=1.0)), Ledger()
+    storage.releasing = Gate()
+    mine, other = (session_at(world.server.url, storage, ledger=ledger) for _ in range(2))
+    results: list[Any] = []
+
+    async def ask() -> None:
+        results.extend(await together(1, mine.access_token))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await storage.releasing.arrived.wait()
+        await other.logout()
+        storage.releasing.release()
+    assert isinstance(results[0], LoginRequiredError)
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another event loop"])
@@ -495,6 +519,36 @@ async def test_a_login_that_was_made_up_for_outlives_a_storage_that_lags(world: 
     mine = await session.access_token()
     storage.lags = True
     assert await session.access_token() == mine
+
+
+async def test_a_shared_storage_that_is_back_from_an_older_copy_is_brought_up_to_date_at_once(world: World) -> None:
+    before = world.storage.current
+    storage = SharedStorage(before)
+    session = session_at(world.server.url, storage, snapshot_ttl=0)
+    new = await session.renew(await session.access_token())
+    assert before is not None
+    await storage.set_tokens(before)  # as a server does that starts again from its last snapshot
+    assert await session.access_token() == new
+    assert storage.current is not None
+    assert storage.current.access_token == new, "another process would spend the old pair again"
+    await session.logout()
+    await storage.set_tokens(before)
+    with pytest.raises(LoginRequiredError):
+        await session.access_token()
+    assert storage.current is None
+
+
+async def test_a_logout_elsewhere_stands_though_the_storage_had_lagged(world: World) -> None:
+    storage = LaggingShared(world.storage.current)
+    session = session_at(world.server.url, storage, snapshot_ttl=0)
+    new = await session.renew(await session.access_token())
+    storage.lags = True
+    assert await session.access_token() == new
+    await storage.clear_tokens()  # by another process
+    storage.lags = False
+    with pytest.raises(LoginRequiredError):
+        await session.access_token()
+    assert storage.current is None
 
 
 async def test_no_secret_stands_in_what_a_session_keeps(world: World) -> None:

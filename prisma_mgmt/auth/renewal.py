@@ -13,7 +13,7 @@ from prisma_mgmt.auth.ledger import mark
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.auth.vault import Vault
-from prisma_mgmt.auth.work import Work, ended, fresh, tell
+from prisma_mgmt.auth.work import Work, current, ended, fresh, tell
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.masks import strip
 
@@ -152,7 +152,7 @@ class Renewal:
         """New tokens from the token endpoint, which is not asked while it is in trouble over these."""
         if not old.refresh_token:
             raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
-        key = mark(old)
+        key, work = mark(old), current()
         trouble = _troubles.get(key)
         if trouble is not None and self.monotonic() < trouble.until:
             raise fresh(trouble.error) from trouble.error.__cause__
@@ -162,7 +162,8 @@ class Renewal:
             raise
         except Exception as error:  # a client or a transport of the user's may raise anything
             failure = error if isinstance(error, AuthError | NetworkError) else ended("the refresh", error)
-            _remember(key, Trouble.after(failure, trouble, self.monotonic()))
+            if current() is work:  # else what closed its event loop runs here
+                _remember(key, Trouble.after(failure, trouble, self.monotonic()))
             raise fresh(failure) from failure.__cause__
         _troubles.pop(key, None)
         try:

@@ -3,7 +3,7 @@
 import gc
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -453,6 +453,7 @@ class Lagging(CountingStorage):
     """Gives what it held before its last write while `lags`."""
 
     lags = False
+    clears_fail = False
     before: Tokens | None = None
 
     async def get_tokens(self) -> Tokens | None:
@@ -463,6 +464,8 @@ class Lagging(CountingStorage):
         await super().set_tokens(tokens)
 
     async def clear_tokens(self) -> None:
+        if self.clears_fail:
+            raise OSError("read-only")
         self.before = self._tokens if not self.lags else self.before
         await super().clear_tokens()
 
@@ -535,6 +538,28 @@ async def test_a_shared_storage_that_is_back_from_an_older_copy_is_brought_up_to
     await storage.set_tokens(before)
     with pytest.raises(LoginRequiredError):
         await session.access_token()
+    assert storage.current is None
+
+
+@pytest.mark.parametrize("kind", [Lagging, LaggingShared])
+@pytest.mark.parametrize("fails", [False, True], ids=["", "and the storage cannot be cleared"])
+async def test_a_logout_by_a_new_session_ends_what_a_storage_that_lags_does_not_give_yet(
+    world: World, kind: type[Lagging], fails: bool
+) -> None:
+    storage = kind(world.storage.current)
+    manager = SessionManager(oauth_at(world.server.url), lambda _: storage, snapshot_ttl=0)
+    await manager["ada"].renew(await manager["ada"].access_token())
+    newer, storage.lags = storage.current, True
+    gc.collect()
+    storage.clears_fail = fails
+    with pytest.raises(AuthError) if fails else nullcontext():
+        await manager["ada"].logout()
+    storage.before = newer  # it lags less by now, and gives what was logged out
+    for _ in range(2):
+        gc.collect()
+        assert await manager["ada"].tokens() is None
+    storage.lags = storage.clears_fail = False
+    assert await manager["ada"].tokens() is None
     assert storage.current is None
 
 

@@ -89,11 +89,11 @@ class Renewal:
         Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if the refresh fails.
         """
         tokens = await self._read(flight)
-        if not self._worth_while(tokens, flight):
+        if not self.worth_while(tokens, flight):
             return tokens
         async with self.vault.refresh_lock(tokens):
             tokens = await self._read(flight)  # others may have stored while this waited for the lock
-            if not self._worth_while(tokens, flight):
+            if not self.worth_while(tokens, flight):
                 return tokens
             return await self._refreshed(flight, tokens)
 
@@ -102,7 +102,7 @@ class Renewal:
         flight.written = self.vault.ledger.written
         return await self.vault.read()
 
-    def _worth_while(self, tokens: Tokens | None, flight: Flight) -> TypeGuard[Tokens]:
+    def worth_while(self, tokens: Tokens | None, flight: Flight) -> TypeGuard[Tokens]:
         """Return True if the tokens are those to replace, and a refresh may help."""
         if tokens is None or flight.overtaken or tokens.access_token != flight.token:
             return False
@@ -132,6 +132,7 @@ class Renewal:
                 flight.written = self.vault.ledger.written
                 tell(flight.owner, self.on_refreshed, new)
                 return new
+            ledger.spend(old, keep=None)  # nobody sends it again, though it may be stored until a logout is
         if flight.revoke:
             with suppress(AuthError, NetworkError):  # as far as the server lets it; nobody waits for an overtaken one
                 await self.oauth.revoke(new)

@@ -144,7 +144,7 @@ class OAuthSession(Closing):
         """Return True if `token` would only cost a 401: it is not the one in use, or the API has rejected it."""
         flight, ledger, own = self._flight, self._vault.ledger, False
         if flight is not None and flight.under_way:
-            if flight.rejected and flight.token == token:
+            if flight.rejected and flight.token == token and self._renewal.worth_while(self._held.tokens, flight):
                 return True
             own = flight.brings is not None and flight.brings is ledger.ours  # the latest write is the flight's
         if self._written is not ledger.written and not own:  # another event loop has stored since, or logged out

@@ -13,7 +13,7 @@ import pytest
 
 from prisma_mgmt import AuthenticationError, AuthError, LoginRequiredError, ManagementClient, NetworkError, RetryPolicy
 from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
-from prisma_mgmt.auth.ledger import Ledger
+from prisma_mgmt.auth.ledger import Ledger, mark
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.credentials import TrackedCredentials
 from tests.conftest import FakeClock
@@ -354,6 +354,63 @@ async def test_what_comes_in_another_event_loop_while_a_refresh_releases_its_loc
     assert isinstance(renewed[0], LoginRequiredError)
     with pytest.raises(LoginRequiredError):
         await mine.access_token()
+
+
+async def test_no_call_is_held_back_by_a_renewal_that_can_bring_nothing_new(world: World) -> None:
+    """The API answers 401 for ever: each call gets that, and none waits for a place once more."""
+    reading, token = Gate(), str(await world.session.renew(await world.session.access_token()))
+    world.storage.reading = reading
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.session.renew, token)
+        await reading.arrived.wait()
+        assert not world.session.outdated(token)
+        world.session.accepted(token)
+        assert world.session.outdated(token), "by now a refresh helps"
+        reading.release()
+
+
+class SlowForOne(CountingStorage):
+    """Its next reads wait for these gates, each for its own; None lets one pass."""
+
+    gates: list[Gate | None]
+
+    async def get_tokens(self) -> Tokens | None:
+        gate = self.gates.pop(0) if self.gates else None
+        self.reads += 1
+        if gate is not None:
+            await gate()
+        return self.current
+
+
+async def test_a_refresh_token_that_an_overtaken_refresh_has_spent_is_not_spent_again_before_the_logout_is_stored(
+    world: World,
+) -> None:
+    storage, ledger, results = SlowForOne(world.storage.current), Ledger(), list[Any]()
+    storage.gates = []
+    session = session_at(world.server.url, storage, ledger=ledger)
+    old = await session.access_token()
+
+    async def renew() -> None:
+        results.extend(await together(1, lambda: session.renew(old)))
+
+    answered, logout_reads = Gate(), Gate()
+    world.prisma.token_gate = answered
+    async with anyio.create_task_group() as group:
+        group.start_soon(renew)
+        await answered.arrived.wait()
+        async with ledger.claim(b"writing"):  # as another event loop that writes
+            answered.release()
+            await rounds()
+            group.start_soon(session.logout)
+            await rounds()
+            group.start_soon(renew)
+            await rounds()
+            storage.gates = [None, logout_reads]  # the overtaken refresh reads, and then the logout
+        await logout_reads.arrived.wait()
+        assert mark(storage.current) in ledger.spent, "the other refresh would read it, and send it"
+        logout_reads.release()
+    assert (world.prisma.refreshes, world.prisma.refused) == (1, 0)
+    assert [type(result) for result in results] == [LoginRequiredError] * 2
 
 
 async def test_a_call_ahead_of_expiry_does_not_get_what_was_logged_out_in_another_event_loop(world: World) -> None:

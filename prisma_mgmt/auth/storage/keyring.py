@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from hashlib import sha256
 from importlib import import_module
-from itertools import count, takewhile
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from prisma_mgmt.masks import Secret, bare
 T = TypeVar("T")
 
 _PART = 1200  # characters; Windows takes 2,560 bytes of UTF-16 at most
+_MOST = 1000  # parts
 _PART_NAME = re.compile(r".* part [ab][0-9]+", re.DOTALL)
 _READINGS = 3  # while another process writes
 
@@ -36,7 +37,7 @@ class _Manifest:
     """What says where the tokens are: in `parts` entries of one of two slots, used in turn."""
 
     slot: str
-    parts: int = field(validator=[instance_of(int), le(1000)])
+    parts: int = field(validator=[instance_of(int), le(_MOST)])
     sha256: str
 
     @classmethod
@@ -181,7 +182,7 @@ class KeyringTokenStorage:
 
     def _trim(self, slot: str, parts: int) -> None:
         """Delete what a slot holds beyond its parts, whoever left it there."""
-        names = (_part(self._key, slot, number) for number in count(parts + 1))
+        names = (_part(self._key, slot, number) for number in range(parts + 1, _MOST + 1))
         for name in reversed(list(takewhile(lambda name: self._get(name) is not None, names))):
             self._delete(name)  # the last first: should this end midway, the rest is found again
 

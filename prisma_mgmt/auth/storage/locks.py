@@ -100,7 +100,7 @@ class LeaseLock:
             holder.done.set()
             try:
                 if not holder.left:  # else it ends by itself
-                    with anyio.move_on_after(self.seconds, shield=True):  # by then it has ended by itself
+                    with anyio.move_on_after(self._silence, shield=True):
                         # also after a cancellation that may have come between asking and knowing
                         await self.release(holder.owner)
             finally:
@@ -126,6 +126,11 @@ class LeaseLock:
         if (holder := self._held_here()) is not None:
             holder.left = left
 
+    @property
+    def _silence(self) -> float:
+        """How long a server may take to answer; nothing can stop whoever waits for it."""
+        return min(self.seconds, LEASE)
+
     def _held_here(self) -> _Holder | None:
         holder = holding.get()
         return holder if isinstance(holder, _Holder) and holder.lock is self and not holder.done.is_set() else None
@@ -135,7 +140,7 @@ class LeaseLock:
             async with self.turn():
                 asked = anyio.current_time()
                 # a caller that is cancelled waits for the answer, or the server might take the lease after its release
-                with anyio.move_on_after(self.seconds, shield=True):
+                with anyio.move_on_after(self._silence, shield=True):
                     if await self.take(holder.owner):
                         return asked + self.seconds
             return None

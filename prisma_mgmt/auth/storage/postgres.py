@@ -23,7 +23,8 @@ _LONGEST_NAME = 63  # bytes that PostgreSQL keeps of a name
 _LOCKS = "_locks"
 _NO_TABLE, _NO_SCHEMA = "42P01", "3F000"  # SQLSTATE of what is undefined
 _STATEMENT_IS_GONE = ("26000", "42P05")  # … of a prepared statement that is not there, or there already
-_OF_NO_ROW = ("08", "28", "3D", "53", "57")  # classes of SQLSTATE: the connection, the user, the database, the machine
+_OF_NO_ROW = ("08", "25", "28", "3D", "42", "53", "55", "57")  # classes of SQLSTATE whose words quote no row: the
+# connection, a transaction that only reads, the user, the database, names and rights, the machine, locks, and orders
 _TRIES = 10
 
 
@@ -71,7 +72,10 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
         lock_columns = "key text PRIMARY KEY, owner text NOT NULL, ends_at timestamptz NOT NULL"
         named, schema = self._address.schema if self._address and "." not in self._name else None, ""
         look = "SELECT true FROM pg_namespace WHERE nspname = $1"
+        look_for_both = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL"
         async with self._connection() as connection:
+            if await connection.fetchval(look_for_both, self._table, self._locks):
+                return  # PostgreSQL would ask for the right to create them all the same
             if named and not await connection.fetchval(look, named):  # not all may create one, though it is there
                 schema = f"CREATE SCHEMA IF NOT EXISTS {_quoted(named)};"
             await connection.execute(  # one text is one transaction

@@ -1,5 +1,6 @@
 """PostgreSQL: what the storage accepts, its tables, and what it holds of a pool."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -116,6 +117,18 @@ def test_another_event_loop_than_asyncios_is_told_so(postgres_process: Process) 
             await PostgresTokenStorage(dsn_of(postgres_process), key="ada").get_tokens()
 
     anyio.run(use, backend="trio")
+
+
+def test_a_pool_of_another_event_loop_is_told_so(postgres_process: Process) -> None:
+    async def opened() -> Any:
+        return await asyncpg.create_pool(dsn_of(postgres_process), min_size=1, max_size=1)
+
+    with asyncio.Runner() as one, asyncio.Runner() as another:
+        pool = one.run(opened())
+        with pytest.raises(AuthError, match="belongs to another event loop: make one in each"):
+            another.run(PostgresTokenStorage(pool, key="ada").get_tokens())
+        pool.terminate()
+        one.run(asyncio.sleep(0))
 
 
 async def test_without_the_tables_the_error_says_how_to_get_them(postgres_process: Process) -> None:

@@ -1,5 +1,6 @@
 """Redis: what the storage accepts, where its keys are kept, and how many calls it makes at once."""
 
+import asyncio
 import json
 import signal
 from typing import Any
@@ -248,6 +249,26 @@ def test_another_event_loop_than_asyncios_is_told_so(redis_process: Process) -> 
             await RedisTokenStorage(redis.asyncio.Redis(port=redis_process.port), key="ada").get_tokens()
 
     anyio.run(use, backend="trio")
+
+
+def test_a_client_of_another_event_loop_is_told_so(redis_process: Process) -> None:
+    """As one that is made at module level, for jobs that each have a loop."""
+    client = redis.asyncio.Redis(port=redis_process.port)
+    storage = RedisTokenStorage(client, key="ada")
+    with asyncio.Runner() as one, asyncio.Runner() as another:
+        one.run(storage.get_tokens())
+        with pytest.raises(AuthError, match="belongs to another event loop: make one in each"):
+            another.run(storage.get_tokens())
+        one.run(client.aclose())
+
+
+async def test_a_client_of_an_event_loop_that_is_over_is_told_so() -> None:
+    class Closed(Wrapped):
+        async def get(self, name: str) -> None:
+            raise RuntimeError("Event loop is closed")  # as asyncio says it
+
+    with pytest.raises(AuthError, match="belongs to another event loop: make one in each"):
+        await RedisTokenStorage(Closed(), key="ada").get_tokens()
 
 
 @pytest.mark.parametrize(

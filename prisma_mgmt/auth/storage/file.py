@@ -191,11 +191,10 @@ def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callabl
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a file's new name outlive a power failure, on file systems that can."""
-    if _POSIX:
-        with suppress(OSError):  # the file is there all the same
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    """Make a file's new name outlive a power failure, where that can be done."""
+    with suppress(OSError):  # the file is there all the same
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -129,12 +129,10 @@ class KeyringTokenStorage(LocalStorage):
         raise self._form.empty("a part is missing or was changed")
 
     def _put(self, tokens: Tokens) -> None:
-        text = self._form.write(tokens)
-        try:
-            before = self._manifest()
-        except AuthError:
-            before = None  # what lists no parts is there to be replaced
-        manifest = _Manifest.of(text, "b" if before is not None and before.slot == "a" else "a")
+        text, slot = self._form.write(tokens), "a"
+        with suppress(AuthError):  # what lists no parts is there to be replaced
+            slot = "b" if (before := self._manifest()) and before.slot == "a" else "a"
+        manifest = _Manifest.of(text, slot)
         for number, name in enumerate(manifest.names(self._key)):
             self._set(name, text[number * _PART : (number + 1) * _PART])
         self._set(self._key, json.dumps(asdict(manifest)))

@@ -62,7 +62,8 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
             self._name = checked_text(table, "table")
             self._table, self._locks = _tables(table, self._address.schema if self._address else None)
             self._form = Form(f"postgres:{table}:{key}", cipher)
-            self._room = (self._address, self._address.size) if self._address else ("a pool", _size(self._pool))
+            size = self._address.size if self._address else share(getattr(self._pool, "get_max_size", int)(), AT_ONCE)
+            self._room = self._address or "a pool", size
             calls = (partial(self._changed, one) for one in _lock_statements(self._locks, lease))
             self._lock = LeaseLock(self._form.place, lease, patience, lambda: turn(*self._room), *calls)
 
@@ -166,12 +167,6 @@ def _lock_statements(table: str, lease: float) -> tuple[str, str, str]:
     insert = f"INSERT INTO {table} AS held (key, owner, ends_at) VALUES ($1, $2, {ends})"  # noqa: S608  # a checked name
     extend = f"UPDATE {table} SET ends_at = {ends} WHERE key = $1 AND owner = $2"  # noqa: S608  # a checked name
     return f"{insert} ON CONFLICT (key) DO {update}", extend, f"DELETE FROM {table} WHERE key = $1 AND owner = $2"  # noqa: S608  # a checked name
-
-
-def _size(pool: Any) -> int:
-    """How many connections of a pool may be used at once."""
-    most = getattr(pool, "get_max_size", None)
-    return share(most() if callable(most) else None, AT_ONCE)
 
 
 def _tables(table: str, schema: str | None) -> tuple[str, str]:

@@ -42,8 +42,10 @@ class RedisTokenStorage(ServedStorage):
     """Keeps tokens under a key of a Redis server, for all processes that use it.
 
     redis: a `redis.asyncio.Redis`, or a client of the same methods such as valkey's; closing it is the caller's. Give
-        every storage the same one: at most ten calls are made on it at once, or half of what its pool has. A
-        `RedisCluster` must not read from replicas.
+        every storage in an event loop the same one: at most ten calls are made on it at once, or half of what its pool
+        has. A `RedisCluster` must not read from replicas. A server that evicts keys when its memory is full, as some do
+        that are set up as caches, may forget logins, and locks that are held: its `maxmemory-policy` should be
+        `noeviction`.
     key: names the user's tokens; a second key that begins with it, for the lock, is in the same slot of a cluster.
     ttl: seconds after the last write in which tokens that nobody renews are forgotten; None keeps them.
     lease: seconds after which the lock of a process is free again, if the process has died or its event loop has stood

@@ -4,8 +4,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from prisma_mgmt.masks import Secret, bare
 _POSIX = os.name == "posix"
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _SAFELY: int = _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
-_LARGEST = 4_000_000  # bytes
+_LARGEST, _ROOM = 4_000_000, 10_000  # bytes: what a file may have, and what a new pair may need
 _READINGS, _PAUSE = 4, 0.005  # how often a file is read again, and after how many seconds
 _REPLACINGS = 1 if _POSIX else 20  # Windows refuses to replace a file that somebody is just reading
 _BESIDE = re.compile(r"\..+\.(next|tmp|refresh\.lock|write\.lock)")  # what is kept beside a file of tokens
@@ -59,8 +59,10 @@ class FileTokenStorage(LocalStorage):
         return done
 
     def _refreshing(self) -> FileLock:
-        if self._staging.exists():  # what a dead writer left is finished, so that the next pair can be staged at once
-            with self._lock("write").acquire(timeout=WRITING):
+        with self._lock("write").acquire(timeout=WRITING):
+            with self._written(Secret(" " * _ROOM)):
+                pass  # a full disk is to be known before a refresh token is spent for a pair that it cannot take
+            if self._staging.exists():  # a dead writer's, which is finished so that the next pair can be staged at once
                 if (found := self._read()) is not None:
                     self._put(found)
                 self._staging.unlink(missing_ok=True)
@@ -137,15 +139,20 @@ class FileTokenStorage(LocalStorage):
     def _put(self, tokens: Tokens) -> None:
         """Write the file for whoever writes alone: it is the old one or the new one, whole, at every moment."""
         self._refuse_link()
-        self._writing.unlink(missing_ok=True)
-        try:
-            self._create(self._writing, self._form.write(tokens), sync=True)
+        with self._written(self._form.write(tokens)):
             replace(self._writing, self.path)
-        except BaseException:
-            self._writing.unlink(missing_ok=True)
-            raise
         self._staging.unlink(missing_ok=True)
         _sync_folder(self.path.parent)
+
+    @contextmanager
+    def _written(self, text: Secret) -> Iterator[None]:
+        """A file beside the other, which is gone after this unless it takes that one's place."""
+        self._writing.unlink(missing_ok=True)  # a dead writer's
+        try:
+            self._create(self._writing, text, sync=True)
+            yield
+        finally:
+            self._writing.unlink(missing_ok=True)
 
     def _write(self, tokens: Tokens | None, only: Tokens | None = None) -> bool:
         if tokens is None and not self.path.parent.is_dir():  # which a lock file would make

@@ -26,8 +26,7 @@ from prisma_mgmt.masks import Secret, bare
 
 T = TypeVar("T")
 
-_PART = 1200  # characters; Windows takes 2,560 bytes of UTF-16 at most
-_MOST = 1000  # parts
+_PART, _MOST = 1200, 1000  # characters, of which Windows takes 2,560 bytes in UTF-16 at most; and parts
 _PART_NAME = re.compile(r".* part [ab][0-9]+", re.DOTALL)
 _READINGS = 3  # while another process writes
 
@@ -44,12 +43,9 @@ class _Manifest:
     def of(cls, text: str, slot: str) -> "_Manifest":
         return cls(slot, -(-len(text) // _PART), sha256(text.encode()).hexdigest())
 
-    def names(self, key: str) -> list[str]:
-        return [_part(key, self.slot, number) for number in range(1, self.parts + 1)]
 
-
-def _part(key: str, slot: str, number: int) -> str:
-    return f"{key} part {slot}{number}"
+def _parts(key: str, slot: str, first: int, last: int) -> list[str]:
+    return [f"{key} part {slot}{number}" for number in range(first, last + 1)]
 
 
 class KeyringTokenStorage(LocalStorage):
@@ -123,7 +119,8 @@ class KeyringTokenStorage(LocalStorage):
             manifest = self._manifest()
             if manifest is None:
                 return None
-            text = Secret("".join(self._get(name) or "" for name in manifest.names(self._key)))
+            names = _parts(self._key, manifest.slot, 1, manifest.parts)
+            text = Secret("".join(self._get(name) or "" for name in names))
             if _Manifest.of(text, manifest.slot) == manifest:
                 return self._form.read(text)
         raise self._form.empty("a part is missing or was changed")
@@ -133,11 +130,11 @@ class KeyringTokenStorage(LocalStorage):
         with suppress(AuthError):  # what lists no parts is there to be replaced
             slot = "b" if (before := self._manifest()) and before.slot == "a" else "a"
         manifest = _Manifest.of(text, slot)
-        for number, name in enumerate(manifest.names(self._key)):
+        for number, name in enumerate(_parts(self._key, slot, 1, manifest.parts)):
             self._set(name, text[number * _PART : (number + 1) * _PART])
         self._set(self._key, json.dumps(asdict(manifest)))
-        self._trim(manifest.slot, manifest.parts)
-        self._trim("a" if manifest.slot == "b" else "b", 0)
+        self._trim(slot, manifest.parts)
+        self._trim("a" if slot == "b" else "b", 0)
 
     def _delete(self) -> None:
         self._forget(self._key)
@@ -146,7 +143,7 @@ class KeyringTokenStorage(LocalStorage):
 
     def _trim(self, slot: str, parts: int) -> None:
         """Delete what a slot holds beyond its parts, whoever left it there."""
-        names = (_part(self._key, slot, number) for number in range(parts + 1, _MOST + 1))
+        names = _parts(self._key, slot, parts + 1, _MOST)
         for name in reversed(list(takewhile(lambda name: self._get(name) is not None, names))):
             self._forget(name)  # the last first: should this end midway, the rest is found again
 

@@ -71,14 +71,14 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
         """Create the tables, and the schema that a URL names, if there are none."""
         columns = "key text PRIMARY KEY, tokens text NOT NULL, stored_at timestamptz NOT NULL DEFAULT now()"
         lock_columns = "key text PRIMARY KEY, owner text NOT NULL, ends_at timestamptz NOT NULL"
-        named, schema = self._address.schema if self._address and "." not in self._name else None, ""
-        look = "SELECT true FROM pg_namespace WHERE nspname = $1"
-        look_for_both = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL"
+        named = self._address.schema if self._address and "." not in self._name else None
+        look = "SELECT ARRAY[to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL, to_regnamespace($3) IS NULL]"
         async with self._connection() as connection:
-            if await connection.fetchval(look_for_both, self._table, self._locks):
+            both, none = await connection.fetchval(look, self._table, self._locks, _quoted(named or "public"))
+            if both:
                 return  # PostgreSQL would ask for the right to create them all the same
-            if named and not await connection.fetchval(look, named):  # not all may create one, though it is there
-                schema = f"CREATE SCHEMA IF NOT EXISTS {_quoted(named)};"
+            # … and for the right to create a schema, though it is there
+            schema = f"CREATE SCHEMA IF NOT EXISTS {_quoted(named)};" if named and none else ""
             await connection.execute(  # one text is one transaction
                 "SELECT pg_advisory_xact_lock(7737);"  # two at once would clash
                 f"{schema}"

@@ -45,9 +45,7 @@ def room(of: Hashable, size: int) -> anyio.Semaphore:
     """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
     rooms = _rooms.get(dict[tuple[Hashable, int], anyio.Semaphore]())
     _rooms.set(rooms)
-    if (of, size) not in rooms:
-        rooms[of, size] = anyio.Semaphore(size)
-    return rooms[of, size]
+    return rooms.setdefault((of, size), anyio.Semaphore(size))
 
 
 def share(most: object, usual: int) -> int:

@@ -102,6 +102,17 @@ async def test_tables_of_ones_own_that_lack_something_are_told_what(
         await pool.execute("DROP TABLE own")
 
 
+async def test_locks_whose_times_depend_on_the_time_zone_of_a_session_are_refused(postgres_process: Process) -> None:
+    """As in tables of one's own: two sessions in two zones would both hold a lock."""
+    async with asyncpg.create_pool(dsn_of(postgres_process)) as pool:
+        await pool.execute("DROP TABLE IF EXISTS own_locks")
+        await pool.execute("CREATE TABLE own_locks (key text PRIMARY KEY, owner text, ends_at timestamp)")
+        with pytest.raises(AuthError, match=r"SQLSTATE 42883, .*timestamp without time zone"):
+            async with PostgresTokenStorage(pool, key="ada", table="own").refresh_lock():
+                pytest.fail("held")
+        await pool.execute("DROP TABLE own_locks")
+
+
 async def test_a_server_that_takes_no_writes_is_told_so(postgres_process: Process) -> None:
     """As a replica is one."""
     async with postgres_place(postgres_process):

@@ -162,7 +162,8 @@ class _GaveWayError(AuthError):
 def _lock_statements(table: str, lease: float) -> tuple[str, str, str]:
     """What takes the lock of $1 for $2, what extends it, by the server's own clock, and what ends it."""
     ends = f"clock_timestamp() + make_interval(secs => {lease})"
-    free = "held.ends_at <= clock_timestamp() OR held.owner = excluded.owner"
+    # in arrays, a column of another type is an error: without its time zone, a time is another one for each session
+    free = "ARRAY[held.ends_at] <= ARRAY[clock_timestamp()] OR held.owner = excluded.owner"
     update = f"UPDATE SET owner = excluded.owner, ends_at = excluded.ends_at WHERE {free}"
     insert = f"INSERT INTO {table} AS held (key, owner, ends_at) VALUES ($1, $2, {ends})"  # noqa: S608  # a checked name
     extend = f"UPDATE {table} SET ends_at = {ends} WHERE key = $1 AND owner = $2"  # noqa: S608  # a checked name

@@ -31,11 +31,8 @@ _IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call({}) end r
 _DELETE_IF = _IF.format("'DEL', KEYS[1]")
 _EXTEND_IF = _IF.format("'PEXPIRE', KEYS[1], ARGV[2]")
 _SET_IF = _IF.format("'SET', KEYS[1], unpack(ARGV, 2)")
-_LOCK = """
-local owner = redis.call('GET', KEYS[1])
-if owner and owner ~= ARGV[1] then return 0 end
-return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-"""
+_SET = "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"  # which a full server refuses, whoever holds the lock
+_LOCK = f"if not redis.call('GET', KEYS[1]) then return {_SET} end {_EXTEND_IF}"
 
 
 class RedisTokenStorage(ServedStorage):

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -145,7 +145,7 @@ class FileTokenStorage(LocalStorage):
         _sync_folder(self.path.parent)
 
     @contextmanager
-    def _written(self, text: Secret) -> Iterator[None]:
+    def _written(self, text: Secret) -> Generator[None]:
         """A file beside the other, which is gone after this unless it takes that one's place."""
         self._writing.unlink(missing_ok=True)  # a dead writer's
         try:

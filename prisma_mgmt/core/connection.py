@@ -14,6 +14,8 @@ from prisma_mgmt.core.headers import Fields
 from prisma_mgmt.errors import PrismaError
 from prisma_mgmt.masks import SecretBytes
 
+BODIED = frozenset({"POST", "PUT", "PATCH"})  # methods that tell the length of their body, though they have none
+
 
 @frozen
 class Origin:

@@ -75,7 +75,8 @@ def _fault(error: Exception, place: Place) -> NetworkError:
         found = network_error(error, method=request.method, url=request.url, ours=ours)
     if found is None:
         raise error
-    found.unsent = found.unsent or connection is None or not connection.made
-    if reply is not None:
+    if reply is None:
+        found.unsent = found.unsent or connection is None or not connection.made
+    else:
         found.status, found.request_id = reply.status, request_id(reply.headers)
     return found

@@ -18,14 +18,13 @@ from collections.abc import Mapping
 from select import POLLIN, poll  # not there on Windows, which therefore sends over httpx
 from typing import Any, Literal, TypeAlias, cast
 
-from prisma_mgmt.core.connection import Network, Origin, Request
+from prisma_mgmt.core.connection import BODIED, Network, Origin, Request
 from prisma_mgmt.core.dialing import dial
 from prisma_mgmt.core.incoming import Incoming, NoAnswer
 from prisma_mgmt.masks import SecretBytes
 
 _HIGH_WATER = 262_144  # bytes that are read ahead of whoever reads
 _WRITTEN_AT_ONCE = 262_144  # bytes
-_BODIED = frozenset({"POST", "PUT", "PATCH"})  # which tell the length of their body, though they have none
 
 _Kind: TypeAlias = Literal["ConnectError", "ReadError", "RemoteProtocolError"]
 
@@ -81,8 +80,8 @@ class Http1(asyncio.Protocol):
         for piece in _written(request):
             while self._full and answer.headers is None:
                 await self._wait()
-            if self._fault is not None or answer.headers is not None:
-                break  # an early answer: nobody reads the rest of the request
+            if answer.headers is not None or self._transport.is_closing():
+                break  # an early answer, or a lost connection: nobody reads the rest of the request
             self._transport.write(piece)
         else:
             self._sent = True
@@ -244,7 +243,7 @@ def _written(request: Request) -> list[memoryview]:
         lines = [f"{name}: {value}\r\n" for name, value in fields.pairs]
         fields.ready = SecretBytes("".join(lines).encode("latin-1"))
     head = [f"{request.method} {request.target} HTTP/1.1\r\n".encode(), fields.ready, b"\r\n"]
-    if body is not None or request.method in _BODIED:
+    if body is not None or request.method in BODIED:
         head[2] = b"Content-Length: %d\r\n\r\n" % len(body or b"")
     if not body or len(body) <= _WRITTEN_AT_ONCE:
         return [memoryview(b"".join([*head, body or b""]))]

@@ -197,7 +197,7 @@ class LogStream(Generic[R, T]):
                 return structure(value, self._terminal)
             return structure_record(value, self._record)
         except Mismatch as misfit:
-            cut = segment.ended and isinstance(misfit, NoJSON)
+            cut = segment.ended and isinstance(misfit, NoJSON) and line.startswith(b"{")  # else it is no record at all
             raise segment.cut() if cut else decode_error(misfit, segment.answer) from None
 
     async def aclose(self) -> None:

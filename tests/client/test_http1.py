@@ -58,6 +58,9 @@ class Wire(asyncio.Transport):
 
     close = abort
 
+    def is_closing(self) -> bool:
+        return self.aborted
+
     def pause_reading(self) -> None:
         self.paused = True
 
@@ -227,6 +230,10 @@ def by_h11(data: bytes) -> tuple[int, bytes]:
         b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         b"HTTP/1.1 100 C\r\n\r\n" * 100,
+        b"HTTP/1.1 104 C\r\nContent-Length: 5\r\n\r\nhello" + OK + b"Content-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 104 C\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n0\r\n\r\n"
+        + OK
+        + b"Content-Length: 2\r\n\r\nok",
         b"HTTP/1.1 9999 OK\r\n\r\n",
         b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
         b"garbage\r\n\r\n",
@@ -437,6 +444,19 @@ async def test_an_early_answer_ends_a_request_that_nobody_reads(wire: Wire) -> N
     status, _, body = await reading
     assert (status, body) == (413, b"no")
     assert not connection.reusable
+
+
+async def test_nothing_more_is_written_once_the_connection_is_lost(wire: Wire) -> None:
+    def write(data: Any) -> None:
+        wire.written.append(bytes(data))
+        wire.aborted = True  # as asyncio's transport when the socket takes nothing more; it says so a step later
+        asyncio.get_running_loop().call_soon(connection.connection_lost, ConnectionResetError(104, "reset"))
+
+    wire.write = write  # type: ignore[method-assign]  # for this transport only
+    connection = connected(wire)
+    with pytest.raises(httpx.ReadError, match="reset"):
+        await connection.send(request("POST", b"b" * 600_000))
+    assert len(wire.written) == 1
 
 
 @pytest.mark.parametrize("head", [b"", OK + b"Content-Length: 5\r\n\r\nhe"])

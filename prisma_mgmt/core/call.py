@@ -5,6 +5,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import define, field
 
+from prisma_mgmt.core.connection import Network, Readable
 from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.core.options import About, Options
 from prisma_mgmt.core.paths import route
@@ -64,22 +65,14 @@ class Call:
         return error
 
 
-class Body(Protocol):
-    """A body that is still to come, and holds its connection until it is closed."""
-
-    async def read(self) -> bytes:
-        """What comes next, b"" at the end. Raises NetworkError."""
-        ...
+class Body(Readable, Protocol):
+    """A body that is still to come, and holds its connection until it is closed. Reading raises NetworkError."""
 
     async def aclose(self) -> None: ...
 
 
-class OpenBody(Body, Protocol):
-    """The body of an answer; after a 101 it is the bare connection."""
-
-    async def write(self, data: bytes) -> None:
-        """Send after a 101. Raises what the socket raises."""
-        ...
+class OpenBody(Body, Network, Protocol):
+    """The body of an answer; after a 101 it is the bare connection, and only then something can be written."""
 
 
 @define(eq=False)

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from select import POLLIN, poll  # not there on Windows, which therefore sends over httpx
 from typing import Any, Literal, TypeAlias, cast
 
+from attrs import define, field
+
 from prisma_mgmt.core.connection import BODIED, Network, Origin, Request
 from prisma_mgmt.core.dialing import dial
 from prisma_mgmt.core.incoming import Incoming, NoAnswer
@@ -87,7 +89,10 @@ class Http1(asyncio.Protocol):
             self._sent = True
         while answer.headers is None:
             await self._wait()
-        return _Reply(self, answer.status, answer.headers, self._rest() if answer.ended else None)
+        reply = _Reply(self, answer.status, answer.headers)
+        if answer.ended:
+            reply.content, reply.done = self._rest(), True
+        return reply
 
     async def read(self) -> bytes:
         """The next piece of the body as it came, b"" at its end. Raises httpx.ReadError or RemoteProtocolError."""
@@ -204,23 +209,20 @@ class Http1(asyncio.Protocol):
         self._wake()
 
 
+@define(eq=False)
 class _Reply:
     """An answer whose head has come."""
 
-    __slots__ = ("_connection", "_unread", "content", "done", "headers", "status")
+    _connection: Http1
+    status: int
+    headers: Mapping[str, str]
+    content: bytes | None = field(default=None, repr=False)
+    done: bool = False
     network: Network | None = None
-
-    def __init__(self, connection: Http1, status: int, headers: Mapping[str, str], content: bytes | None) -> None:
-        self._connection = connection
-        self._unread = content or b""
-        self.content = content
-        self.done = content is not None
-        self.status = status
-        self.headers = headers
 
     async def read(self) -> bytes:
         if self.done:  # the connection may be busy with another answer
-            part, self._unread = self._unread, b""
+            part, self.content = self.content or b"", b""
             return part
         part = await self._connection.read()
         self.done = not self._connection.busy

@@ -33,7 +33,6 @@ class Reply:
         self.done: bool = self.content is not None
         self._cut = False  # a read failed, or was cancelled
         self._response = response
-        self._rest: bytes = self.content or b""
         self._parts: AsyncIterator[bytes] | None = None
 
     @property
@@ -43,7 +42,7 @@ class Reply:
 
     async def read(self) -> bytes:
         if self.done:
-            part, self._rest = self._rest, b""
+            part, self.content = self.content or b"", b""
             return part
         if self._parts is None:
             self._parts = aiter(cast("httpx.AsyncByteStream", self._response.stream))
@@ -147,16 +146,12 @@ def _watching(made: httpx.Request, request: Request, own: "OwnConnection | None"
     return watch
 
 
-class _Content(httpx.ByteStream):
-    """A body that leaves no generator behind if sending it is cut short."""
+class _Content(httpx.ByteStream, AsyncIterator[bytes]):
+    """A body that is sent once. It leaves no generator behind if sending it is cut short."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Pieces(iter(self))
-
-
-class _Pieces(AsyncIterator[bytes]):
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
+        self._pieces = iter(self)
+        return self
 
     async def __anext__(self) -> bytes:
         for piece in self._pieces:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 import anyio
@@ -170,8 +170,6 @@ class OwnConnection:
         self.socket: Any = None
         self._transport = transport
         self._reply: Reply | None = None
-        self._http: Any = None  # httpcore's connection that `_buffers` belong to
-        self._buffers: list[Callable[[], object]] = []
 
     async def send(self, request: Request) -> Reply:
         self._reply = None
@@ -196,10 +194,7 @@ class OwnConnection:
         http = next(iter(getattr(pool, "_connections", ())), None)
         while http is not None and not hasattr(http, "_h11_state"):  # it is inside its own class, or a proxy's
             http = getattr(http, "_connection", None)
-        if http is not self._http:
-            self._http = http
-            self._buffers = [] if http is None else [lambda: any(http._h11_state.trailing_data), *_buffers(http)]
-        return not any([held() for held in self._buffers])  # noqa: C419  # a list is faster than a generator
+        return http is None or not any(_read_ahead(http))
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -207,16 +202,14 @@ class OwnConnection:
             await self.socket.aclose()
 
 
-def _buffers(http: Any) -> Iterator[Callable[[], object]]:
-    """What asyncio, anyio's TLS and trio's TLS have read ahead of httpcore: each gives something falsy for nothing."""
+def _read_ahead(http: Any) -> Iterator[object]:
+    """What h11, asyncio, anyio's TLS and trio's TLS have read ahead of httpcore: something falsy if that is nothing."""
+    yield from http._h11_state.trailing_data  # bytes, and if that was the end
     stream = getattr(http, "_network_stream", None)
     while stream is not None:
         sealed = getattr(stream, "_read_bio", None) or getattr(stream, "_incoming", None)
-        if sealed is not None:
-            yield partial(getattr, sealed, "pending")
-        queue = getattr(getattr(stream, "_protocol", None), "read_queue", None)
-        if queue is not None:
-            yield queue.__len__
+        yield getattr(sealed, "pending", None)
+        yield getattr(getattr(stream, "_protocol", None), "read_queue", None)
         stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
 
 

@@ -77,17 +77,17 @@ class Pipeline:
         retry, who = call.options.retry, call.who
         asked = error.retry_after if isinstance(error, APIError) else None
         seconds = retry.wait(error, call.method, attempt, asked, self.clock.jitter())
-        now = self.clock.monotonic()
-        if isinstance(error, RateLimitError) and (until := asked if asked is not None else seconds) is not None:
+        now, limited = self.clock.monotonic(), isinstance(error, RateLimitError)
+        if limited and (until := asked if asked is not None else seconds) is not None:
             self.gates.close(who, now + until, now, call.options.auth)
-        if attempt > 1 and not isinstance(error, RateLimitError):
+        if attempt > 1 and not limited:
             self.budget.take()
         if seconds is None:
             return False
         seconds = max(seconds, self.gates.open_at(who) - now)
         if attempt >= retry.attempts or now + seconds >= call.until:
             return False
-        if self.budget.left < 1.0 and not isinstance(error, RateLimitError):  # a rate limit has the gate
+        if self.budget.left < 1.0 and not limited:  # a rate limit has the gate
             error.add_note("not tried again: too many of this client's latest calls have failed")
             return False
         if call.options.observer is not None:

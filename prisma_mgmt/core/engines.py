@@ -29,7 +29,7 @@ class OwnEngine:
 
     _certificates: ssl.SSLContext | None
     _idle: float | None
-    _proxies: dict[Origin, str | None] = field(factory=dict, init=False)
+    _proxies: dict[Origin, str | None] = field(factory=dict, init=False, repr=False)  # with their passwords
 
     async def connect(self, origin: Origin, *, upgrade: bool) -> Connection:
         if origin not in self._proxies:

@@ -239,6 +239,15 @@ async def tunnels(refusal: bytes = b"") -> AsyncIterator[Tunnels]:
             group.cancel_scope.cancel()
 
 
+async def test_a_proxys_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://user:canary@127.0.0.1:1")
+    async with ManagementClient("token", base_url="http://api.example", allow_http=True, retry=ONCE) as client:
+        with pytest.raises(NetworkError) as caught:
+            await client.connections.get("con_1")
+        assert leaks(caught.value) == []
+        assert "canary" not in repr(client._pipeline)
+
+
 async def test_https_goes_through_a_tunnel(localhost: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve(reply, localhost.server()) as server, tunnels() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)

@@ -16,7 +16,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from select import POLLIN, poll  # not there on Windows, which therefore sends over httpx
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 from attrs import define, field
 
@@ -27,8 +27,6 @@ from prisma_mgmt.masks import SecretBytes
 
 _HIGH_WATER = 262_144  # bytes that are read ahead of whoever reads
 _WRITTEN_AT_ONCE = 262_144  # bytes
-
-_Kind: TypeAlias = Literal["ConnectError", "ReadError", "RemoteProtocolError"]
 
 
 class Http1(asyncio.Protocol):
@@ -43,7 +41,7 @@ class Http1(asyncio.Protocol):
         self._answer = Incoming()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # connection_made comes before anything else
         self._readable = poll()
-        self._gone = loop.create_future()  # done when the connection is
+        self._gone = asyncio.Event()  # set once the connection is
         self._waiter: asyncio.Future[None] | None = None
         self._full = False  # the transport takes no more
         self._fault: Exception | None = None
@@ -79,11 +77,14 @@ class Http1(asyncio.Protocol):
         answer = self._answer
         answer.bodiless = request.method == "HEAD"
         self.busy, self.idle, self._sent = True, False, False
-        for piece in _written(request):
+        for number, piece in enumerate(_written(request)):
+            if number > 0:  # the event loop sees what has come, such as an early answer, and reads it in its next step
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
             while self._full and answer.headers is None:
                 await self._wait()
-            if answer.headers is not None or self._transport.is_closing():
-                break  # an early answer, or a lost connection: nobody reads the rest of the request
+            if self._fault is not None or answer.headers is not None:
+                break  # nobody reads the rest of the request
             self._transport.write(piece)
         else:
             self._sent = True
@@ -138,8 +139,7 @@ class Http1(asyncio.Protocol):
         TLS has a goodbye that waits for the other side's. A client that closes many connections would wait for each.
         """
         self.abort()
-        if not self._gone.done():
-            await asyncio.wait([self._gone])
+        await self._gone.wait()
 
     def __repr__(self) -> str:
         return f"<Http1 {'idle' if self.idle else 'busy' if self.busy else 'closed'}>"
@@ -195,8 +195,7 @@ class Http1(asyncio.Protocol):
             self.data_received(b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._gone.done():
-            self._gone.set_result(None)
+        self._gone.set()
         if exc is not None:
             self._fail(_fault("ReadError", str(exc) or type(exc).__name__))
         self.eof_received()
@@ -254,7 +253,7 @@ def _written(request: Request) -> list[memoryview]:
     return [memoryview(b"".join(head)), *parts]
 
 
-def _fault(kind: _Kind, told: str) -> Exception:
+def _fault(kind: str, told: str) -> Exception:
     """An error of httpx, which is imported only now: a program whose network has no faults may need nothing of it."""
     import httpx
 

@@ -44,7 +44,6 @@ class Call:
     opens: bool = False  # the body of its answer stays open
     upgrade: Upgrade | None = None
     sent: int = 0  # how often
-    token: str | None = field(default=None, repr=False)  # what it was sent with last
     renewed: bool = False  # after a 401
     acted: bool = False  # an earlier try may have reached the server's storage
     failure: PrismaError | None = None  # of the last try, if this is another one

@@ -141,7 +141,7 @@ class Pipeline:
             if call.failure is not None and self.clock.monotonic() >= call.until:
                 raise call.failure
             request.check()
-            call.sent, call.token = call.sent + 1, token
+            call.sent += 1
             try:
                 if options.observer is None:
                     outcome = await exchange(place, options.timeout, call.opens)

@@ -46,7 +46,7 @@ def checked_origin(url: str, name: str, *, allow_http: bool = False) -> str:
         raise ValueError(f"{name} has a host or port that cannot be: {url[:200]!r}") from None
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError(f"{name} must be an http(s) URL such as https://api.prisma.io, not {url!r}")
-    if parts.query or parts.fragment or re.search(r"[^\x21-\x7e]|[\\\"<>`]|/(\.|%2e){1,2}(/|$)", url, re.IGNORECASE):
+    if re.search(r"[^\x21-\x7e]|[?#\\\"<>`]|/(\.|%2e){1,2}(/|$)", url, re.IGNORECASE):
         raise ValueError(f"{name} must be scheme, host and path only, not {url!r}")
     if port == 0 or len(url) > _LONGEST or not _is_host(host, "[" in parts.netloc):
         raise ValueError(f"{name} has a host or port that cannot be: {url[:200]!r}")

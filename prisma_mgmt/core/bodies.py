@@ -2,9 +2,8 @@
 
 import zlib
 from collections.abc import Iterator
-from typing import Protocol
 
-from prisma_mgmt.core.connection import Reply
+from prisma_mgmt.core.connection import Readable, Reply
 from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.errors import DecodeError, NetworkError
 
@@ -13,27 +12,18 @@ _BROKEN = "DecodingError: a body that should be gzip:"
 _GZIP = 31  # what zlib calls gzip with the largest window
 
 
-class Readable(Protocol):
-    """What is read piece by piece, up to b""."""
-
-    async def read(self) -> bytes: ...
-
-
 async def read_whole(reply: Reply, most: int) -> bytes:
     """The body, read whole and unpacked; DecodeError if it is longer than `most` bytes."""
-    if reply.content is not None and "content-encoding" not in reply.headers:
-        if len(reply.content) > most:
-            raise refused(f"an answer longer than {most:,} bytes", reply)
-        return reply.content
-    body = body_of(reply)
-    parts: list[bytes] = []
-    size = 0
-    while part := await body.read():
-        parts.append(part)
-        size += len(part)
-        if size > most:
-            raise refused(f"an answer longer than {most:,} bytes", reply)
-    return b"".join(parts)
+    whole = reply.content
+    if whole is None or "content-encoding" in reply.headers:
+        body, parts, size = body_of(reply), list[bytes](), 0
+        while size <= most and (part := await body.read()):
+            parts.append(part)
+            size += len(part)
+        whole = b"".join(parts)
+    if len(whole) > most:
+        raise _refused(f"an answer longer than {most:,} bytes", reply)
+    return whole
 
 
 def body_of(reply: Reply) -> Readable:
@@ -44,7 +34,7 @@ def body_of(reply: Reply) -> Readable:
     named = [one.strip() for one in reply.headers.get("content-encoding", "").lower().split(",")]
     codings = [one for one in named if one not in ("", "identity")]
     if len(codings) > 1:
-        raise refused("an answer with more than one content coding", reply)
+        raise _refused("an answer with more than one content coding", reply)
     return _Unpacked(reply) if codings in (["gzip"], ["x-gzip"]) else reply
 
 
@@ -84,6 +74,6 @@ class _Unpacked:
                 packed = self._unpacker.unconsumed_tail or self._unpacker.unused_data
 
 
-def refused(what: str, reply: Reply) -> DecodeError:
+def _refused(what: str, reply: Reply) -> DecodeError:
     """The error of an answer that came, and cannot be read."""
     return DecodeError(f"{what} (status {reply.status})", status=reply.status, request_id=request_id(reply.headers))

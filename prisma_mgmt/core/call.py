@@ -5,6 +5,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import define, field
 
+from prisma_mgmt.core.connection import Network, Readable
 from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.core.options import About, Options
 from prisma_mgmt.core.paths import route
@@ -43,7 +44,6 @@ class Call:
     opens: bool = False  # the body of its answer stays open
     upgrade: Upgrade | None = None
     sent: int = 0  # how often
-    token: str | None = field(default=None, repr=False)  # what it was sent with last
     renewed: bool = False  # after a 401
     acted: bool = False  # an earlier try may have reached the server's storage
     failure: PrismaError | None = None  # of the last try, if this is another one
@@ -64,22 +64,14 @@ class Call:
         return error
 
 
-class Body(Protocol):
-    """A body that is still to come, and holds its connection until it is closed."""
-
-    async def read(self) -> bytes:
-        """What comes next, b"" at the end. Raises NetworkError."""
-        ...
+class Body(Readable, Protocol):
+    """A body that is still to come, and holds its connection until it is closed. Reading raises NetworkError."""
 
     async def aclose(self) -> None: ...
 
 
-class OpenBody(Body, Protocol):
-    """The body of an answer; after a 101 it is the bare connection."""
-
-    async def write(self, data: bytes) -> None:
-        """Send after a 101. Raises what the socket raises."""
-        ...
+class OpenBody(Body, Network, Protocol):
+    """The body of an answer; after a 101 it is the bare connection, and only then something can be written."""
 
 
 @define(eq=False)

@@ -14,6 +14,8 @@ from prisma_mgmt.core.headers import Fields
 from prisma_mgmt.errors import PrismaError
 from prisma_mgmt.masks import SecretBytes
 
+BODIED = frozenset({"POST", "PUT", "PATCH"})  # methods that tell the length of their body, though they have none
+
 
 @frozen
 class Origin:
@@ -65,31 +67,31 @@ class Request:
             raise OutdatedError("the token was replaced before the request was sent")
 
 
-class Network(Protocol):
-    """The bare connection after an answer of 101 Switching Protocols. Each method raises what the socket raises."""
+class Readable(Protocol):
+    """What is read piece by piece."""
 
     async def read(self) -> bytes:
-        """What comes next, b"" after the end."""
+        """The next piece, b"" at the end, and each time after it."""
         ...
+
+
+class Network(Readable, Protocol):
+    """The bare connection after an answer of 101 Switching Protocols. Each method raises what the socket raises."""
 
     async def write(self, data: bytes) -> None: ...
 
 
-class Reply(Protocol):
-    """An answer whose head has come."""
+class Reply(Readable, Protocol):
+    """An answer whose head has come. What is read is its body as it came, still packed if it was."""
 
     status: int
     headers: Mapping[str, str]  # by names in any case; those that came more than once are joined by commas
-    content: bytes | None  # the whole body as it came, if it came together with the head
+    content: bytes | None  # the whole body as it came, if it came together with the head and nobody has read it
     done: bool  # nothing of the body is still to come
 
     @property
     def network(self) -> Network | None:
         """What to talk over after a 101."""
-        ...
-
-    async def read(self) -> bytes:
-        """The next piece of the body as it came, still packed if it was; b"" at its end, and each time after it."""
         ...
 
     async def aclose(self) -> None:

@@ -5,6 +5,8 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from attrs import define, field
+
 from prisma_mgmt.core.connection import Connection, Engine, Origin
 from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.loops import running_loop
@@ -21,13 +23,13 @@ else:  # so that annotations can be evaluated
     ClientArgument: TypeAlias = Any
 
 
+@define(eq=False)
 class OwnEngine:
     """Makes connections of our own, through the proxies and with the certificates that the environment names."""
 
-    def __init__(self, certificates: ssl.SSLContext | None, idle: float | None) -> None:
-        self._certificates = certificates
-        self._idle = idle
-        self._proxies: dict[Origin, str | None] = {}
+    _certificates: ssl.SSLContext | None
+    _idle: float | None
+    _proxies: dict[Origin, str | None] = field(factory=dict, init=False, repr=False)  # with their passwords
 
     async def connect(self, origin: Origin, *, upgrade: bool) -> Connection:
         if origin not in self._proxies:
@@ -57,14 +59,13 @@ def _http1() -> "type[Http1] | None":
     """
     import asyncio
 
-    sends: list[Any] = []
-    if (httpx := sys.modules.get("httpx")) is not None:  # else nobody has changed it either
-        sends.append(httpx.AsyncHTTPTransport.handle_async_request)
-    if (httpcore := sys.modules.get("httpcore")) is not None:
-        sends.append(httpcore.AsyncConnectionPool.handle_async_request)
-    plain = [one.__module__.startswith(("httpx.", "httpcore.")) and not hasattr(one, "__wrapped__") for one in sends]
-    if not all(plain) or not isinstance(running_loop(), asyncio.AbstractEventLoop):
+    if not isinstance(running_loop(), asyncio.AbstractEventLoop):
         return None
+    for library, kind in ("httpx", "AsyncHTTPTransport"), ("httpcore", "AsyncConnectionPool"):
+        if library in sys.modules:  # else nobody has changed it either
+            sends = getattr(sys.modules[library], kind).handle_async_request
+            if not sends.__module__.startswith(f"{library}.") or hasattr(sends, "__wrapped__"):
+                return None
     try:
         import httptools as httptools  # first: to find out by importing what needs it takes long, for each connection
 

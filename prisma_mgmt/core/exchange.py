@@ -2,9 +2,9 @@
 
 import anyio
 
-from prisma_mgmt.core.bodies import Readable, body_of, read_whole
+from prisma_mgmt.core.bodies import body_of, read_whole
 from prisma_mgmt.core.call import Answer, Outcome
-from prisma_mgmt.core.connection import Reply
+from prisma_mgmt.core.connection import Readable, Reply
 from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.core.pool import Place
 from prisma_mgmt.errors import NetworkError, RequestTimeoutError
@@ -24,12 +24,13 @@ async def exchange(place: Place, timeout: float | None, opens: bool) -> Outcome:
                 connection = await place.connect()
                 request.check()
             place.reply = reply = await connection.send(request)
+            body, content = None, b""
             if opens and (200 <= reply.status < 300 or reply.status == 101):
                 body = _Open(place, reply)
                 place.open = True
-                return Answer(reply.status, reply.headers, b"", open=body, engine=connection.engine)
-            content = await read_whole(reply, place.pool.patience.answer)
-            return Answer(reply.status, reply.headers, content, engine=connection.engine)
+            else:
+                content = await read_whole(reply, place.pool.patience.answer)
+            return Answer(reply.status, reply.headers, content, open=body, engine=connection.engine)
         return _fault(RequestTimeoutError(f"no answer within {timeout} s"), place)
     except Exception as error:  # not all that goes wrong below has a name
         if isinstance(error, NetworkError) and place.connection is None:
@@ -75,7 +76,8 @@ def _fault(error: Exception, place: Place) -> NetworkError:
         found = network_error(error, method=request.method, url=request.url, ours=ours)
     if found is None:
         raise error
-    found.unsent = found.unsent or connection is None or not connection.made
-    if reply is not None:
+    if reply is None:
+        found.unsent = found.unsent or connection is None or not connection.made
+    else:
         found.status, found.request_id = reply.status, request_id(reply.headers)
     return found

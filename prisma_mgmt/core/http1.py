@@ -16,18 +16,17 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from select import POLLIN, poll  # not there on Windows, which therefore sends over httpx
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
-from prisma_mgmt.core.connection import Network, Origin, Request
+from attrs import define, field
+
+from prisma_mgmt.core.connection import BODIED, Network, Origin, Request
 from prisma_mgmt.core.dialing import dial
 from prisma_mgmt.core.incoming import Incoming, NoAnswer
 from prisma_mgmt.masks import SecretBytes
 
 _HIGH_WATER = 262_144  # bytes that are read ahead of whoever reads
 _WRITTEN_AT_ONCE = 262_144  # bytes
-_BODIED = frozenset({"POST", "PUT", "PATCH"})  # which tell the length of their body, though they have none
-
-_Kind: TypeAlias = Literal["ConnectError", "ReadError", "RemoteProtocolError"]
 
 
 class Http1(asyncio.Protocol):
@@ -42,7 +41,7 @@ class Http1(asyncio.Protocol):
         self._answer = Incoming()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # connection_made comes before anything else
         self._readable = poll()
-        self._gone = loop.create_future()  # done when the connection is
+        self._gone = asyncio.Event()  # set once the connection is
         self._waiter: asyncio.Future[None] | None = None
         self._full = False  # the transport takes no more
         self._fault: Exception | None = None
@@ -78,17 +77,23 @@ class Http1(asyncio.Protocol):
         answer = self._answer
         answer.bodiless = request.method == "HEAD"
         self.busy, self.idle, self._sent = True, False, False
-        for piece in _written(request):
+        for number, piece in enumerate(_written(request)):
+            if number > 0:  # the event loop sees what has come, such as an early answer, and reads it in its next step
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
             while self._full and answer.headers is None:
                 await self._wait()
             if self._fault is not None or answer.headers is not None:
-                break  # an early answer: nobody reads the rest of the request
+                break  # nobody reads the rest of the request
             self._transport.write(piece)
         else:
             self._sent = True
         while answer.headers is None:
             await self._wait()
-        return _Reply(self, answer.status, answer.headers, self._rest() if answer.ended else None)
+        reply = _Reply(self, answer.status, answer.headers)
+        if answer.ended:
+            reply.content, reply.done = self._rest(), True
+        return reply
 
     async def read(self) -> bytes:
         """The next piece of the body as it came, b"" at its end. Raises httpx.ReadError or RemoteProtocolError."""
@@ -134,8 +139,7 @@ class Http1(asyncio.Protocol):
         TLS has a goodbye that waits for the other side's. A client that closes many connections would wait for each.
         """
         self.abort()
-        if not self._gone.done():
-            await asyncio.wait([self._gone])
+        await self._gone.wait()
 
     def __repr__(self) -> str:
         return f"<Http1 {'idle' if self.idle else 'busy' if self.busy else 'closed'}>"
@@ -191,8 +195,7 @@ class Http1(asyncio.Protocol):
             self.data_received(b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._gone.done():
-            self._gone.set_result(None)
+        self._gone.set()
         if exc is not None:
             self._fail(_fault("ReadError", str(exc) or type(exc).__name__))
         self.eof_received()
@@ -205,23 +208,20 @@ class Http1(asyncio.Protocol):
         self._wake()
 
 
+@define(eq=False)
 class _Reply:
     """An answer whose head has come."""
 
-    __slots__ = ("_connection", "_unread", "content", "done", "headers", "status")
+    _connection: Http1
+    status: int
+    headers: Mapping[str, str]
+    content: bytes | None = field(default=None, repr=False)
+    done: bool = False
     network: Network | None = None
-
-    def __init__(self, connection: Http1, status: int, headers: Mapping[str, str], content: bytes | None) -> None:
-        self._connection = connection
-        self._unread = content or b""
-        self.content = content
-        self.done = content is not None
-        self.status = status
-        self.headers = headers
 
     async def read(self) -> bytes:
         if self.done:  # the connection may be busy with another answer
-            part, self._unread = self._unread, b""
+            part, self.content = self.content or b"", b""
             return part
         part = await self._connection.read()
         self.done = not self._connection.busy
@@ -244,7 +244,7 @@ def _written(request: Request) -> list[memoryview]:
         lines = [f"{name}: {value}\r\n" for name, value in fields.pairs]
         fields.ready = SecretBytes("".join(lines).encode("latin-1"))
     head = [f"{request.method} {request.target} HTTP/1.1\r\n".encode(), fields.ready, b"\r\n"]
-    if body is not None or request.method in _BODIED:
+    if body is not None or request.method in BODIED:
         head[2] = b"Content-Length: %d\r\n\r\n" % len(body or b"")
     if not body or len(body) <= _WRITTEN_AT_ONCE:
         return [memoryview(b"".join([*head, body or b""]))]
@@ -253,7 +253,7 @@ def _written(request: Request) -> list[memoryview]:
     return [memoryview(b"".join(head)), *parts]
 
 
-def _fault(kind: _Kind, told: str) -> Exception:
+def _fault(kind: str, told: str) -> Exception:
     """An error of httpx, which is imported only now: a program whose network has no faults may need nothing of it."""
     import httpx
 

@@ -115,6 +115,8 @@ class Incoming:
         self.headers, self.ended = Headers(self._pairs), self.bodiless
 
     def on_body(self, data: bytes) -> None:
+        if self.headers is None:  # llhttp reads one, if its head announces one
+            raise NoAnswer("an answer of 1xx has a body")
         self._bodyless_bytes = 0
         if not self.ended:  # or it belongs to an answer that has none
             self._parts.append(data)

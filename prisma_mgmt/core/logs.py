@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import anyio
+from attrs import define, field
 
 from prisma_mgmt.core.answers import decode_error
 from prisma_mgmt.core.call import Answer, Body, Call
@@ -42,17 +43,17 @@ class Lines:
         return [line for line in lines if line.strip()]
 
 
+@define(eq=False)
 class Segment:
     """A log from one opening to its end or its cut."""
 
-    def __init__(self, call: Call, answer: Answer, body: Body, patience: Patience) -> None:
-        self.call = call
-        self.answer = answer
-        self.ended: bool = False  # the last line that it gave has no end
-        self._body = body
-        self._patience = patience
-        self._lines: deque[bytes] = deque()
-        self._cutter = Lines()
+    call: Call
+    answer: Answer
+    _body: Body
+    _patience: Patience
+    ended: bool = False  # the last line that it gave has no end
+    _lines: deque[bytes] = field(factory=deque, repr=False)
+    _cutter: Lines = field(factory=Lines)
 
     async def line(self) -> bytes:
         """The next line that is not blank, the last one with or without its newline. Raises NetworkError at a cut."""
@@ -82,6 +83,7 @@ class Segment:
         await self._body.aclose()
 
 
+@define(eq=False, repr=False)
 class LogStream(Generic[R, T]):
     """A log as it comes: `async for` gives its records; the terminal record ends it and stays as `.terminal`.
 
@@ -93,27 +95,17 @@ class LogStream(Generic[R, T]):
     is a dict. Raises StreamError for a log that ends with an error record.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        call_of: Callable[[Query], Call],
-        query: Query,
-        record: type[R],
-        terminal: type[T],
-        *,
-        followed: bool,
-    ) -> None:
-        self.terminal: T | None = None
-        self.cursor: str | None = None
-        self._pipeline = pipeline
-        self._call_of = call_of
-        self._query = query
-        self._record = record
-        self._terminal = terminal
-        self._followed = followed
-        self._segment: Segment | None = None
-        self._resumable = True  # from the start, or from the cursor
-        self._busy = False
+    _pipeline: Pipeline
+    _call_of: Callable[[Query], Call]
+    _query: Query
+    _record: type[R]
+    _terminal: type[T]
+    _followed: bool = field(alias="followed")
+    terminal: T | None = field(default=None, init=False)
+    cursor: str | None = field(default=None, init=False)
+    _segment: Segment | None = field(default=None, init=False)
+    _resumable: bool = field(default=True, init=False)  # from the start, or from the cursor
+    _busy: bool = field(default=False, init=False)
 
     def __aiter__(self) -> "LogStream[R, T]":
         return self
@@ -187,7 +179,8 @@ class LogStream(Generic[R, T]):
         if cuts and now - began > self._pipeline.pool.patience.segment:
             self._pipeline.budget.give()
             cuts = 0
-        return cuts + 1 if await self._pipeline.pause(call, error, cuts + 1, now) else 0
+        call.until = now + call.options.retry.deadline
+        return cuts + 1 if await self._pipeline.pause(call, error, cuts + 1) else 0
 
     def _structured(self, line: bytes, segment: Segment) -> Any:
         """The record in a line; DecodeError if there is none, or NetworkError if the line has no end."""
@@ -197,7 +190,7 @@ class LogStream(Generic[R, T]):
                 return structure(value, self._terminal)
             return structure_record(value, self._record)
         except Mismatch as misfit:
-            cut = segment.ended and isinstance(misfit, NoJSON)
+            cut = segment.ended and isinstance(misfit, NoJSON) and line.startswith(b"{")  # else it is no record at all
             raise segment.cut() if cut else decode_error(misfit, segment.answer) from None
 
     async def aclose(self) -> None:

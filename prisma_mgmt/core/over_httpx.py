@@ -1,21 +1,21 @@
 """Connections over httpx: our own, one to each httpx transport, and those of a user's transport or client."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache, partial
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any, TypeAlias, cast
 
 import anyio
 import httpcore
 import httpx
 
-from prisma_mgmt.core.connection import Connection, Network, Origin, Request
+from prisma_mgmt.core.connection import BODIED, Connection, Network, Origin, Request
 
-_BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _PARTS = "_uri_reference"  # what httpx.URL keeps of a URL
 _READ_AHEAD = 65536  # bytes that httpcore reads at once
 _read = lru_cache(maxsize=512)(httpx.URL)  # pollers ask for the same one
+_Trace: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 _PLAIN = re.compile(r"/[0-9A-Za-z_/-]*")  # a path that httpx leaves as it is
 
 
@@ -33,7 +33,6 @@ class Reply:
         self.done: bool = self.content is not None
         self._cut = False  # a read failed, or was cancelled
         self._response = response
-        self._rest: bytes = self.content or b""
         self._parts: AsyncIterator[bytes] | None = None
 
     @property
@@ -43,7 +42,7 @@ class Reply:
 
     async def read(self) -> bytes:
         if self.done:
-            part, self._rest = self._rest, b""
+            part, self.content = self.content or b"", b""
             return part
         if self._parts is None:
             self._parts = aiter(cast("httpx.AsyncByteStream", self._response.stream))
@@ -100,8 +99,10 @@ def _base(origin: str) -> httpx.URL | None:
     return made if hasattr(getattr(made, _PARTS, None), "_replace") else None
 
 
-def _request(request: Request, beside: httpx.Headers | None = None) -> httpx.Request:
-    """The request as httpx has it, with the headers `beside` its own.
+def _request(
+    request: Request, beside: httpx.Headers | None = None, own: "OwnConnection | None" = None
+) -> httpx.Request:
+    """The request as httpx has it, with the headers `beside` its own, to be sent over a connection of our `own`.
 
     To read a whole URL is what costs httpx most in a call. A plain path is put into the URL of the origin instead.
     """
@@ -117,17 +118,18 @@ def _request(request: Request, beside: httpx.Headers | None = None) -> httpx.Req
     if beside is not None:
         beside.update(headers)
         headers = beside
-    if request.body is not None or request.method not in _BODILESS:
-        made = httpx.Request(request.method, url, headers=headers, content=request.body)
-        made.stream = _Content(request.body or b"")
-        return made
-    made = httpx.Request(request.method, url, headers=headers, stream=_NOTHING)
-    made.read()  # as httpx would make it, without looking for a body
+    body = request.body or b""
+    made = httpx.Request(request.method, url, headers=headers, stream=_Content(body))
+    if request.body is not None or request.method in BODIED:
+        made.headers["Content-Length"] = str(len(body))
+    made.read()  # for transports and hooks of the user's, which may look at it
+    if own is not None or request.outdated is not None:
+        made.extensions["trace"] = _watching(made, request, own)
     return made
 
 
-def _watch(made: httpx.Request, request: Request, own: "OwnConnection | None" = None) -> None:
-    """Check `request` once more right before it is sent: it may wait in the pool of a user's client.
+def _watching(made: httpx.Request, request: Request, own: "OwnConnection | None") -> _Trace:
+    """Checks `request` once more right before it is sent: it may wait in the pool of a user's client.
 
     If the connection is our `own`, it also learns its socket, and that a request is sent.
     """
@@ -141,27 +143,20 @@ def _watch(made: httpx.Request, request: Request, own: "OwnConnection | None" = 
             made.extensions.pop("trace", None)  # to watch the rest would only take time
             request.check()
 
-    made.extensions["trace"] = watch
+    return watch
 
 
-class _Content(httpx.ByteStream):
-    """A body that leaves no generator behind if sending it is cut short."""
+class _Content(httpx.ByteStream, AsyncIterator[bytes]):
+    """A body that is sent once. It leaves no generator behind if sending it is cut short."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Pieces(iter(self))
-
-
-class _Pieces(AsyncIterator[bytes]):
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
+        self._pieces = iter(self)
+        return self
 
     async def __anext__(self) -> bytes:
         for piece in self._pieces:
             return piece
         raise StopAsyncIteration
-
-
-_NOTHING = _Content(b"")
 
 
 class OwnConnection:
@@ -175,14 +170,10 @@ class OwnConnection:
         self.socket: Any = None
         self._transport = transport
         self._reply: Reply | None = None
-        self._http: Any = None  # httpcore's connection that `_buffers` belong to
-        self._buffers: list[Callable[[], object]] = []
 
     async def send(self, request: Request) -> Reply:
-        made = _request(request)
-        _watch(made, request, self)
         self._reply = None
-        self._reply = Reply(await self._transport.handle_async_request(made))
+        self._reply = Reply(await self._transport.handle_async_request(_request(request, own=self)))
         return self._reply
 
     @property
@@ -191,10 +182,11 @@ class OwnConnection:
 
     @property
     def reusable(self) -> bool:
-        """Return False if something came after the last answer: it would be taken for the next call's answer.
+        """Return False if something came after the last answer, which would be taken for the next call's, or its end.
 
-        Before httpcore sends, it looks if the socket holds more to read. It does not look at bytes that it has read
-        already, and no public name leads to them. If its private names change, the tests of hostile servers fail.
+        Before httpcore sends, it looks if the socket holds more to read. It does not look at what it has read already,
+        bytes or the goodbye of TLS, and no public name leads to them. If its private names change, the tests of
+        hostile servers fail.
         """
         if not self.idle:
             return False
@@ -202,10 +194,7 @@ class OwnConnection:
         http = next(iter(getattr(pool, "_connections", ())), None)
         while http is not None and not hasattr(http, "_h11_state"):  # it is inside its own class, or a proxy's
             http = getattr(http, "_connection", None)
-        if http is not self._http:
-            self._http = http
-            self._buffers = [] if http is None else [lambda: http._h11_state.trailing_data[0], *_buffers(http)]
-        return not any([held() for held in self._buffers])  # noqa: C419  # a list is faster than a generator
+        return http is None or not any(_read_ahead(http))
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -213,16 +202,14 @@ class OwnConnection:
             await self.socket.aclose()
 
 
-def _buffers(http: Any) -> Iterator[Callable[[], object]]:
-    """What asyncio, anyio's TLS and trio's TLS have read ahead of httpcore: each gives something falsy for nothing."""
+def _read_ahead(http: Any) -> Iterator[object]:
+    """What h11, asyncio, anyio's TLS and trio's TLS have read ahead of httpcore: something falsy if that is nothing."""
+    yield from http._h11_state.trailing_data  # bytes, and if that was the end
     stream = getattr(http, "_network_stream", None)
     while stream is not None:
         sealed = getattr(stream, "_read_bio", None) or getattr(stream, "_incoming", None)
-        if sealed is not None:
-            yield partial(getattr, sealed, "pending")
-        queue = getattr(getattr(stream, "_protocol", None), "read_queue", None)
-        if queue is not None:
-            yield queue.__len__
+        yield getattr(sealed, "pending", None)
+        yield getattr(getattr(stream, "_protocol", None), "read_queue", None)
         stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
 
 
@@ -241,10 +228,7 @@ class TheirTransport:
         return self
 
     async def send(self, request: Request) -> Reply:
-        made = _request(request)
-        if request.outdated is not None:
-            _watch(made, request)
-        return Reply(await self._transport.handle_async_request(made))
+        return Reply(await self._transport.handle_async_request(_request(request)))
 
     async def aclose(self) -> None:
         """Leave the user's transport as it is."""
@@ -263,8 +247,6 @@ class TheirClient(TheirTransport):
         headers.pop("Authorization", None)  # a route that needs no token is sent none
         made = _request(request, headers)
         made.extensions["timeout"] = {}  # or the client's own would cut in before ours
-        if request.outdated is not None:
-            _watch(made, request)
         try:
             return Reply(await self._client.send(made, stream=True, auth=None, follow_redirects=False))
         except httpx.HTTPStatusError as error:  # of a hook that calls `raise_for_status`, as httpx's documents show it

@@ -36,8 +36,7 @@ class Pipeline:
 
     async def send(self, call: Call) -> Answer:
         """The answer to a call, a success. Raises APIError, NetworkError, or what the credentials raise."""
-        started = self.clock.monotonic()
-        call.until = started + call.options.retry.deadline
+        call.until = self.clock.monotonic() + call.options.retry.deadline
         attempt = 0
         while True:
             attempt += 1
@@ -56,7 +55,7 @@ class Pipeline:
                 return outcome
             error = api_error(outcome, self.clock.now()) if isinstance(outcome, Answer) else outcome
             call.acted = call.acted or may_have_acted(error)
-            if not await self.pause(call, error, attempt, started):
+            if not await self.pause(call, error, attempt):
                 if isinstance(outcome, Answer):
                     record_answer(self, outcome)
                 raise error
@@ -73,22 +72,22 @@ class Pipeline:
                 raise error
             await self.clock.sleep(seconds)
 
-    async def pause(self, call: Call, error: APIError | NetworkError, attempt: int, started: float) -> bool:
+    async def pause(self, call: Call, error: APIError | NetworkError, attempt: int) -> bool:
         """Wait until a call may be tried again; False if `error` is the last word on it."""
         retry, who = call.options.retry, call.who
         asked = error.retry_after if isinstance(error, APIError) else None
         seconds = retry.wait(error, call.method, attempt, asked, self.clock.jitter())
-        now = self.clock.monotonic()
-        if isinstance(error, RateLimitError) and (until := asked if asked is not None else seconds) is not None:
+        now, limited = self.clock.monotonic(), isinstance(error, RateLimitError)
+        if limited and (until := asked if asked is not None else seconds) is not None:
             self.gates.close(who, now + until, now, call.options.auth)
-        if attempt > 1 and not isinstance(error, RateLimitError):
+        if attempt > 1 and not limited:
             self.budget.take()
         if seconds is None:
             return False
         seconds = max(seconds, self.gates.open_at(who) - now)
-        if attempt >= retry.attempts or now + seconds - started >= retry.deadline:
+        if attempt >= retry.attempts or now + seconds >= call.until:
             return False
-        if self.budget.left < 1.0 and not isinstance(error, RateLimitError):  # a rate limit has the gate
+        if self.budget.left < 1.0 and not limited:  # a rate limit has the gate
             error.add_note("not tried again: too many of this client's latest calls have failed")
             return False
         if call.options.observer is not None:
@@ -144,7 +143,7 @@ class Pipeline:
             if call.failure is not None and self.clock.monotonic() >= call.until:
                 raise call.failure
             request.check()
-            call.sent, call.token = call.sent + 1, token
+            call.sent += 1
             try:
                 if options.observer is None:
                     outcome = await exchange(place, options.timeout, call.opens)

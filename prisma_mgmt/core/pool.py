@@ -9,12 +9,14 @@ import warnings
 from types import TracebackType
 
 import anyio
+from attrs import define, field
 
 from prisma_mgmt.core.clock import Clock, Patience
 from prisma_mgmt.core.connection import Connection, Engine, Origin, Reply, Request
 from prisma_mgmt.loops import LoopGuard
 
 
+@define(eq=False)
 class Place:
     """One place in the pool, from `async with pool.place(request)` to its end, and the connection that is used in it.
 
@@ -24,16 +26,13 @@ class Place:
     many logs are open, no other call waits for them.
     """
 
-    __slots__ = ("broken", "connection", "late", "open", "pool", "reply", "request")
-
-    def __init__(self, pool: "Pool", request: Request) -> None:
-        self.pool: Pool = pool
-        self.request: Request = request
-        self.connection: Connection | None = None
-        self.late: bool = False  # it has waited too long for its next call
-        self.broken: bool = False  # if something went wrong, nobody is asked again over this connection
-        self.reply: Reply | None = None
-        self.open: bool = False  # the body of the reply is read later, and keeps the connection
+    pool: "Pool"
+    request: Request
+    connection: Connection | None = None
+    late: bool = False  # the connection has waited too long for its next call
+    broken: bool = False  # something went wrong: nobody is asked again over this connection
+    reply: Reply | None = None
+    open: bool = False  # the body of the reply is read later, and keeps the connection
 
     async def __aenter__(self) -> "Place":
         pool = self.pool
@@ -102,18 +101,18 @@ class Place:
                     await surplus.aclose()
 
 
+@define(eq=False)
 class Pool:
     """What all places share: how many there are, and the connections that wait for their next call."""
 
-    def __init__(self, engine: Engine, clock: Clock, patience: Patience, *, places: int) -> None:
-        self.engine: Engine = engine
-        self.clock: Clock = clock
-        self.patience: Patience = patience
-        self.places: int = places
-        self.loop: LoopGuard = LoopGuard("client")
-        self.slots: anyio.Semaphore | None = None  # made in the event loop that it serves
-        self.idle: list[tuple[float, Origin, Connection]] = []  # since when; the last used comes last
-        self.closed: bool = False
+    engine: Engine
+    clock: Clock
+    patience: Patience
+    places: int
+    loop: LoopGuard = field(factory=lambda: LoopGuard("client"))
+    slots: anyio.Semaphore | None = None  # made in the event loop that it serves
+    idle: list[tuple[float, Origin, Connection]] = field(factory=list)  # since when; the last used comes last
+    closed: bool = False
 
     def place(self, request: Request) -> Place:
         """A place for a request; `async with` waits for it."""

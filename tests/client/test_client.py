@@ -218,6 +218,8 @@ async def test_a_closed_view_leaves_its_client_open() -> None:
         "https://api.prisma.io@evil.example",
         "https://api.prisma.io?x=1",
         "https://api.prisma.io/#x",
+        "https://api.prisma.io?",
+        "https://api.prisma.io/base#",
         "https://api.prisma.io/a b",
         "https://api.prisma.io\\@evil",
         "ftp://api.prisma.io",

@@ -227,6 +227,10 @@ def by_h11(data: bytes) -> tuple[int, bytes]:
         b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         b"HTTP/1.1 100 C\r\n\r\n" * 100,
+        b"HTTP/1.1 104 C\r\nContent-Length: 5\r\n\r\nhello" + OK + b"Content-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 104 C\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n0\r\n\r\n"
+        + OK
+        + b"Content-Length: 2\r\n\r\nok",
         b"HTTP/1.1 9999 OK\r\n\r\n",
         b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
         b"garbage\r\n\r\n",
@@ -419,8 +423,8 @@ async def test_a_long_request_is_written_as_it_is_taken(wire: Wire) -> None:
     await asyncio.sleep(0)
     assert wire.written == []
     connection.resume_writing()
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.sleep(0)
     assert b"".join(wire.written).endswith(b"Content-Length: 600000\r\n\r\n" + b"b" * 600_000)
     assert len(wire.written) == 4
     connection.data_received(ANSWERS["length"][0])
@@ -437,6 +441,31 @@ async def test_an_early_answer_ends_a_request_that_nobody_reads(wire: Wire) -> N
     status, _, body = await reading
     assert (status, body) == (413, b"no")
     assert not connection.reusable
+
+
+async def test_an_answer_that_comes_early_is_read_before_more_is_written(wire: Wire) -> None:
+    def write(data: Any) -> None:
+        wire.written.append(bytes(data))
+        told = b"HTTP/1.1 413 Too large\r\nContent-Length: 2\r\n\r\nno"
+        loop.call_soon(loop.call_soon, connection.data_received, told)  # the event loop sees it, and then reads it
+
+    loop = asyncio.get_running_loop()
+    wire.write = write  # type: ignore[method-assign]  # for this transport only
+    connection = connected(wire)
+    assert (await whole(connection, request("POST", b"b" * 600_000)))[::2] == (413, b"no")
+    assert len(wire.written) == 1
+
+
+async def test_nothing_more_is_written_once_the_connection_is_lost(wire: Wire) -> None:
+    def write(data: Any) -> None:
+        wire.written.append(bytes(data))  # and asyncio's transport says a step later that the socket took nothing
+        asyncio.get_running_loop().call_soon(connection.connection_lost, ConnectionResetError(104, "reset"))
+
+    wire.write = write  # type: ignore[method-assign]  # for this transport only
+    connection = connected(wire)
+    with pytest.raises(httpx.ReadError, match="reset"):
+        await connection.send(request("POST", b"b" * 600_000))
+    assert len(wire.written) == 1
 
 
 @pytest.mark.parametrize("head", [b"", OK + b"Content-Length: 5\r\n\r\nhe"])

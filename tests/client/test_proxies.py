@@ -267,6 +267,15 @@ async def tunnels(refusal: bytes = b"") -> AsyncIterator[Tunnels]:
             group.cancel_scope.cancel()
 
 
+async def test_a_proxys_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://user:canary@127.0.0.1:1")
+    async with ManagementClient("token", base_url="http://api.example", allow_http=True, retry=ONCE) as client:
+        with pytest.raises(NetworkError) as caught:
+            await client.connections.get("con_1")
+        assert leaks(caught.value) == []
+        assert "canary" not in repr(client._pipeline)
+
+
 async def test_https_goes_through_a_tunnel(localhost: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve(reply, localhost.server()) as server, tunnels() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
@@ -477,9 +486,11 @@ class Sealed:
 
 
 @asynccontextmanager
-async def sealed(tls: ssl.SSLContext, *answers: tuple[bytes, ...]) -> AsyncIterator[tuple[Sealed, str]]:
+async def sealed(
+    tls: ssl.SSLContext, *answers: tuple[bytes, ...], of: type[Sealed] = Sealed
+) -> AsyncIterator[tuple[Sealed, str]]:
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    server = Sealed(tls, *answers)
+    server = of(tls, *answers)
     async with listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, server)
         try:
@@ -501,6 +512,37 @@ async def test_a_record_after_an_answer_is_no_answer_to_the_next_call(localhost:
         told = [(await client.request(method, "/v1/x")).body for method in ("POST", "DELETE", "POST", "DELETE", "POST")]
         assert told == [True, None, True, None, True]
         assert server.connections == 3
+
+
+class Parting(Sealed):
+    """Says goodbye after an answer, and leaves the socket open."""
+
+    async def __call__(self, raw: ByteStream) -> None:
+        self.connections += 1
+        async with raw:
+            stream = await TLSStream.wrap(raw, server_side=True, ssl_context=self.tls, standard_compatible=False)
+            await stream.receive()
+            stream._ssl_object.write(self.answers.pop(0)[0])
+            with suppress(ssl.SSLWantReadError):
+                stream._ssl_object.unwrap()
+            await raw.send(stream._write_bio.read())
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    await raw.receive()
+
+
+@pytest.mark.parametrize("length", [b"", b"content-length: 4\r\n"])
+async def test_a_connection_that_said_goodbye_with_its_answer_is_not_used_again(
+    localhost: Certificate, length: bytes
+) -> None:
+    told = b"HTTP/1.1 200 OK\r\n%b\r\ntrue" % length
+    async with (
+        sealed(localhost.server(), (told,), (told,), of=Parting) as (server, url),
+        ManagementClient("token", base_url=url, retry=ONCE) as client,
+    ):
+        for _ in range(2):
+            assert (await client.request("POST", "/v1/x")).body is True
+        assert server.connections == 2
 
 
 JUNK = b"\x17\x03\x03\x00\x20" + b"G" * 32

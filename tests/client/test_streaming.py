@@ -285,8 +285,9 @@ async def test_closing_from_another_task_ends_the_reader(clock: FakeClock) -> No
         assert (await anext(stream)).text == "a"
 
         async def read() -> None:
-            with pytest.raises(NetworkError):
+            with pytest.raises(NetworkError) as caught:
                 await anext(stream)
+            assert not caught.value.unsent  # the request was sent, and its answer had begun
 
         async with anyio.create_task_group() as group:
             group.start_soon(read)
@@ -421,6 +422,15 @@ async def test_a_last_line_that_is_no_whole_record_is_a_cut(clock: FakeClock) ->
     ):
         assert await texts(client.builds.logs("bld_1")) == ["a", "b"]
         assert server.requests[1].query == {"cursor": "after-a"}
+
+
+@pytest.mark.parametrize("page", [b"<html>no log</html>", b"no log", b"[1]", b"nul"])
+async def test_a_page_in_place_of_a_log_is_no_cut(page: bytes, clock: FakeClock) -> None:
+    answered = Reply(content=page, headers={"content-type": "text/html"})
+    async with serve(Log(answered)) as server, client_of(server, clock) as client:
+        with pytest.raises(DecodeError, match=r"expected .* \(status 200\)"):
+            await anext(client.builds.logs("bld_1"))
+        assert len(server.requests) == 1
 
 
 async def test_a_log_that_falls_silent_is_taken_up_again(clock: FakeClock) -> None:

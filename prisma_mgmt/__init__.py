@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from prisma_mgmt._version import __version__
-from prisma_mgmt.later import loader
+from prisma_mgmt.later import loader, packing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or packing():
     from prisma_mgmt.core.client import Response
     from prisma_mgmt.core.kinds import UNSET, Unset
     from prisma_mgmt.core.logs import LogStream

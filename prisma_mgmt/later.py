@@ -5,6 +5,14 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 
+def packing() -> bool:
+    """False, at run time. Imports under `if TYPE_CHECKING or packing()` are seen by whoever packs a program.
+
+    Nuitka takes TYPE_CHECKING for False while it compiles, and would leave out what only `loader` imports, by its name.
+    """
+    return False
+
+
 def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
     """The `__getattr__` of a package, from its names to the modules in it that define them."""
 

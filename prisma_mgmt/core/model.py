@@ -1,5 +1,7 @@
 """The base of every model: how one leaves for other programs as JSON, and comes back."""
 
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 import attrs
@@ -12,7 +14,9 @@ from prisma_mgmt.masks import Secret
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
-    from pydantic_core import CoreSchema
+    from pydantic_core import CoreSchema, SchemaSerializer
+else:  # pydantic may be missing, and yet the annotations can be evaluated
+    GetCoreSchemaHandler = CoreSchema = SchemaSerializer = Any
 
 
 class Model:
@@ -44,6 +48,15 @@ class Model:
     def __repr__(self) -> str:
         names = [one.name for one in fields(self.__class__) if one.repr]
         return f"{self.__class__.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    def __iter__(self) -> Iterator[tuple[str, JSON]]:
+        """So `dict(model)` is `to_dict()`: FastAPI asks for it if a handler's return type names no model."""
+        return iter(self.to_dict().items())
+
+    @property
+    def __pydantic_serializer__(self) -> "SchemaSerializer":
+        """What pydantic asks a value for if no type says what it is, such as what is in a `dict`."""
+        return written_by(Model.to_dict)
 
     def to_dict(self, *, secrets: bool = False) -> dict[str, JSON]:
         """The model as JSON has it: the API's keys, dates as text, None as null, and what is UNSET left out.
@@ -99,6 +112,15 @@ class Model:
             ref=f"{cls.__module__}.{cls.__qualname__}:{id(cls)}",
             serialization=shapes.plain_serializer_function_ser_schema(cls.to_dict),
         )
+
+
+@cache
+def written_by(function: Callable[[Any], JSON]) -> "SchemaSerializer":
+    """How pydantic writes what this function makes plain."""
+    from pydantic_core import SchemaSerializer, core_schema
+
+    as_plain = core_schema.plain_serializer_function_ser_schema(function)
+    return SchemaSerializer(core_schema.any_schema(serialization=as_plain))
 
 
 class _Held(str):

@@ -15,6 +15,12 @@ from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, is_long, parse, structure, wrong
 from prisma_mgmt.core.kinds import JSON
+from prisma_mgmt.core.model import written_by
+
+if TYPE_CHECKING:
+    from pydantic_core import SchemaSerializer
+else:  # pydantic may be missing, and yet the annotations can be evaluated
+    SchemaSerializer = Any
 
 T = TypeVar("T", covariant=True)
 
@@ -66,6 +72,11 @@ class Page(Sequence[T], Generic[T]):
         return self.items == tuple(them) if isinstance(other, list | tuple) else NotImplemented
 
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as a list has none
+
+    @property
+    def __pydantic_serializer__(self) -> "SchemaSerializer":
+        """What pydantic asks a value for if no type says what it is: it is written as a list."""
+        return written_by(list)
 
     def __aiter__(self) -> NoReturn:
         raise TypeError(

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import orjson
 import pytest
 from attrs import define, field
 
-from prisma_mgmt import UNSET, DecodeError, Model, Unset
+from prisma_mgmt import UNSET, DecodeError, Model, Page, Unset
 from prisma_mgmt.core import codec
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.masks import Secret
@@ -210,6 +211,19 @@ def test_a_pydantic_model_has_models_as_fields() -> None:
     assert page.shop == shop()
     assert json.loads(page.model_dump_json()) == {"shop": MASKED, "other": None}
     assert Page.model_validate(page).shop is page.shop
+
+
+def test_pydantic_writes_models_and_pages_where_a_type_says_nothing_of_them() -> None:
+    for kind in (Any, dict, dict[str, Any], object):
+        assert json.loads(pydantic.TypeAdapter(kind).dump_json({"a": [shop()], "page": Page([shop()])})) == {
+            "a": [MASKED],
+            "page": [MASKED],
+        }
+    assert json.loads(pydantic.TypeAdapter(Sequence[Shop]).dump_json(Page([shop()]))) == [MASKED]
+
+
+def test_a_dict_of_a_model_is_what_to_dict_gives() -> None:
+    assert dict(shop()) == MASKED
 
 
 def test_pydantic_shows_the_keys_of_the_api() -> None:

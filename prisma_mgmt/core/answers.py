@@ -158,14 +158,13 @@ def _described(answer: Answer, body: JSON) -> str:
     kind = _kind_of(answer)
     if 300 <= answer.status < 400:
         return "a redirect, which is not followed with a token"
-    from html import unescape  # which takes long to import, and is seldom needed
-
     start = body[:_LOOKED_AT] if isinstance(body, str) else ""
     if not re.match(r"\s*[{\[]", start) and "\ufffd" not in start:  # broken JSON, which may hold a secret; no text
-        title = re.search(r"<title[^>]*>(.*?)</title", start, re.IGNORECASE | re.DOTALL)
-        plain = unescape(
-            title[1] if title else re.sub(r"<(script|style).*?</\1[^>]*>|<[^>]*>", " ", start, flags=re.DOTALL)
-        )
+        from html import unescape  # which takes long to import, and is seldom needed
+
+        title = re.search(r"<title[^>]*>\s*([^<\s][^<]*)", start, re.IGNORECASE)
+        no_words = r"<!--.*?-->|<(script|style).*?</\1[^>]*>|<[^>]*>"
+        plain = unescape(title[1] if title else re.sub(no_words, " ", start, flags=re.DOTALL))
         if words := " ".join(plain.split()):
             return f"{words[:_FIRST_WORDS]} ({kind})"
     return f"an error without a message ({kind})"

@@ -19,7 +19,7 @@ from prisma_mgmt.core.clock import Clock, Patience
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
 from prisma_mgmt.core.headers import request_id
-from prisma_mgmt.core.kinds import JSON, UNSET, Unset
+from prisma_mgmt.core.kinds import UNSET, Unset
 from prisma_mgmt.core.logs import LogStream
 from prisma_mgmt.core.options import Auth, Options, Told
 from prisma_mgmt.core.paths import fill, query_string
@@ -56,7 +56,7 @@ class Response:
 
     status: int
     headers: Headers = field(repr=False)
-    body: JSON | str | bytes = field(repr=False)  # may hold a secret
+    body: Any = field(repr=False)  # may hold a secret
 
     @property
     def request_id(self) -> str | None:

@@ -43,9 +43,12 @@ def dump(value: Any) -> SecretBytes:
         raise
 
 
-def plain(value: Any, *, secrets: bool) -> JSON:
-    """`value` as it is in JSON, every field of its models included but those UNSET; masked unless `secrets`."""
-    return _Plain(secrets=secrets, whole=True).of(value, ())
+def plain(value: Any, *, secrets: bool, at: str = "") -> JSON:
+    """`value` as it is in JSON, every field of its models included but those UNSET; masked unless `secrets`.
+
+    Raises what `dump` raises; `at` is the name of the value there.
+    """
+    return _Plain(secrets=secrets, whole=True).of(value, (at,) if at else ())
 
 
 def text(value: Any, *, secrets: bool) -> str:
@@ -108,7 +111,7 @@ class _Plain:
             return int.__int__(value)
         if isinstance(value, float):
             if not math.isfinite(value):
-                raise ValueError(f"JSON has no NaN and no Infinity{_place(at)}")
+                raise ValueError(f"JSON has no NaN and no Infinity, only finite numbers{_place(at)}")
             return float.__float__(value)
         if len(at) >= _DEEPEST:
             raise ValueError("the body is nested too deeply, or holds itself")

@@ -176,6 +176,9 @@ class Pager(Generic[T]):
         def __getitem__(self, index: object) -> NoReturn:  # which `for` without `async` asks for, too
             raise TypeError("nothing is here yet: await the list for its first page, or walk it with `async for`")
 
+        def __len__(self) -> NoReturn:  # which `if` asks for, too
+            return self[0]
+
     def __repr__(self) -> str:  # which asyncio.create_task quotes when it is given a pager
         return f"<Pager of {self._what}; to run it as a task write pager.all(), or pager.first()>"
 

@@ -6,6 +6,7 @@ import pickle
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -341,6 +342,18 @@ async def test_a_record_is_of_one_client_and_one_task() -> None:
     [
         ({"query": [("a", "b")]}, "query must be a mapping of names to values, not list"),
         ({"query": "a=b"}, "query must be a mapping of names to values, not str"),
+        (
+            {"query": {"limit": object()}},
+            "query value of limit must be a string, number, boolean or date, not object",
+        ),
+        (
+            {"query": {"limit": [1, [2]]}},
+            "query value of limit must be a string, number, boolean or date, not list",
+        ),
+        ({"query": {"since": datetime(2026, 1, 1)}}, "time zone.*, at since$"),  # which is the point
+        ({"query": {"ratio": float("nan")}}, "only finite numbers, at ratio$"),
+        ({"query": {"name": "\ud800"}}, "the query value of name holds half of a surrogate pair"),
+        ({"path": "/v1/{id}", "path_params": {"id": "\ud800"}}, "the id .* holds half of a surrogate pair"),
         ({"path_params": ["a"]}, "path_params must be a mapping of names to values, not list"),
         ({"headers": [("a", "b")]}, "headers must be a mapping of names to values, not list"),
         ({"path": None}, "the path must be a string, not NoneType"),

@@ -12,10 +12,10 @@ from prisma_mgmt.core.model import Model
 from prisma_mgmt.core.paging import Fetched, Page, Pager, read_page
 from prisma_mgmt.core.paths import choice, path, quoted, route
 from prisma_mgmt.errors import NotFoundError
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.masks import Secret, secret
 
 __all__ = ["JSON", "UNSET", "LogStream", "Model", "Page", "Pager"]
-__all__ += ["Resource", "Secret", "Unset", "choice", "path", "quoted"]
+__all__ += ["Resource", "Secret", "Unset", "choice", "path", "quoted", "secret"]
 
 M = TypeVar("M")
 T = TypeVar("T")

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from prisma_mgmt import (
+    UNSET,
     DataPlatformClient,
     ManagementClient,
     PostgresClient,
@@ -364,6 +365,21 @@ async def test_what_no_request_can_be_made_of_is_refused(bad: dict[str, Any], to
     client, script = scripted(answer())
     with pytest.raises((TypeError, ValueError), match=told):
         await client.request(**{"method": "GET", "path": "/v1/x", **bad})
+    assert script.tokens == []
+
+
+@pytest.mark.parametrize("wrong", [None, b"canary", 5, UNSET])
+async def test_a_secret_that_is_no_string_is_refused_by_its_name_and_not_sent_as_its_repr(wrong: Any) -> None:
+    client, script = scripted(answer())
+    calls = [
+        ("recipient_access_token", client.projects.transfer("proj_1", recipient_access_token=wrong)),
+        ("value", client.environment_variables.update("env_1", value=wrong)),
+        ("lease_id", client.state.release_lease("proj_1", "br_1", lease_id=wrong)),
+        ("token", client.github_actions.exchange_token(token=wrong)),
+    ]
+    for name, call in calls:
+        with pytest.raises(TypeError, match=f"^{name} must be a string, not {type(wrong).__name__}$"):
+            await call
     assert script.tokens == []
 
 

@@ -1,7 +1,7 @@
 """Names that a package loads when they are first used (PEP 562)."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 
 
@@ -13,8 +13,9 @@ def packing() -> bool:
     return False
 
 
-def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """The `__getattr__` of a package, from its names to the modules in it that define them."""
+def loader(package: str, modules: Mapping[str, Iterable[str]]) -> Callable[[str], object]:
+    """The `__getattr__` of a package, from modules in it to the names that they define."""
+    homes = {name: module for module, names in modules.items() for name in names}
 
     def load(name: str) -> object:
         if name not in homes:

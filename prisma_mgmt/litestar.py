@@ -39,10 +39,8 @@ class ModelPlugin(SerializationPlugin, OpenAPISchemaPlugin):
         model = field_definition.annotation
         properties = {json_key(one): FieldDefinition.from_annotation(shown(one.type, str)) for one in fields(model)}
         required = [json_key(one) for one in fields(model) if default_of(one) is attrs.NOTHING]
-        schema: Schema = schema_creator.create_component_schema(
-            field_definition, required=required, property_fields=properties
-        )
-        return schema
+        made = schema_creator.create_component_schema(field_definition, required=required, property_fields=properties)
+        return cast("Schema", made)
 
 
 class _Models(AbstractDTO[T]):

@@ -34,12 +34,10 @@ __all__ = [
 
 
 _LATER = {
-    "GitHubActionsCredentials": "github",
-    "LoginApp": "asgi",
-    "LoginSealer": "sealing",
-    "TokenCipher": "sealing",
-    "log_in_with_browser": "loopback",
-    "new_key": "sealing",
+    "asgi": ["LoginApp"],
+    "github": ["GitHubActionsCredentials"],
+    "loopback": ["log_in_with_browser"],
+    "sealing": ["LoginSealer", "TokenCipher", "new_key"],
 }
 
 if not TYPE_CHECKING:  # or type checkers would take every name

@@ -44,13 +44,11 @@ _ERRORS: dict[int, type[APIError]] = {
 
 def read(answer: Answer, model: type[T], bare: bool = False) -> T:
     """The body as a `model`, out of its envelope `{"data": …}` unless `bare`; DecodeError if it does not fit."""
-    kind: Any = model
-    hook, free = reader_of(kind)
+    hook, free = reader_of(model)
     try:
-        fitted: T = fit(answer.content, hook, free, None if bare else unwrapped)
+        return fit(answer.content, hook, free, None if bare else unwrapped)
     except Mismatch as misfit:
         raise decode_error(misfit, answer, "" if bare else "data") from None
-    return fitted
 
 
 def read_json(answer: Answer) -> JSON:

@@ -1,5 +1,6 @@
 """The client that every API's client builds on: configuration, lifecycle, and the way to any route."""
 
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -332,16 +333,15 @@ _BLANK = Options(BaseClient.base_url, _DEFAULT_HEADERS, None, _DEFAULT_RETRY, _N
 
 def _from_environment() -> Auth:
     """The service token of the environment, read now; an error of the first call that wants it if there is none."""
-    token = variable(SERVICE_TOKEN)
     source = f"{SERVICE_TOKEN} of the environment"
-    if token is None:
+    try:
+        found = ServiceToken(os.environ[SERVICE_TOKEN], SERVICE_TOKEN)
+    except KeyError:
         told = f"no token: pass auth= to the client, or set {SERVICE_TOKEN}"
         return Auth(_Lacking(LoginRequiredError, told), source)
-    try:
-        found = ServiceToken(token, SERVICE_TOKEN)
-        return Auth(found, source, who=found)
     except ValueError as error:
         return Auth(_Lacking(AuthError, str(error)), source)
+    return Auth(found, source, who=found)
 
 
 def _auth(auth: Auth | str | Credentials) -> Auth:

@@ -17,7 +17,7 @@ from uuid import UUID
 import attrs
 
 from prisma_mgmt.core import codec
-from prisma_mgmt.core.kinds import JSON, UNSET, fields, json_key
+from prisma_mgmt.core.kinds import JSON, UNSET, cached, fields, json_key
 from prisma_mgmt.masks import Secret, SecretBytes
 
 if TYPE_CHECKING:
@@ -144,15 +144,11 @@ class _Plain:
 
     def _members(self, value: Any) -> list[tuple[str, Any]] | None:
         """The keys and values of a model or a dataclass; None for anything else."""
-        if isinstance(value, type):
+        keys = None if isinstance(value, type) else _keys(value.__class__)
+        if keys is None:
             return None
-        kind: Any = value.__class__
-        if attrs.has(kind):
-            sent = [(key, getattr(value, name), omitted) for name, key, omitted in _keys(kind)]
-            return [(key, one) for key, one, omitted in sent if self._whole or not omitted or one is not None]
-        if dataclasses.is_dataclass(value):
-            return [(one.name, getattr(value, one.name)) for one in dataclasses.fields(value)]
-        return None
+        sent = [(key, getattr(value, name), omitted) for name, key, omitted in keys]
+        return [(key, one) for key, one, omitted in sent if self._whole or not omitted or one is not None]
 
     def _scalar(self, value: Any, at: tuple[str | int, ...]) -> JSON:
         try:
@@ -167,10 +163,12 @@ class _Plain:
 _SENT = _Plain()
 
 
-@cache
-def _keys(model: Any) -> list[tuple[str, str, bool]]:
-    """The name and the key of each of a model's fields, and if None is not sent."""
-    return [(one.name, json_key(one), one.default is None) for one in fields(model)]
+@cached
+def _keys(kind: type) -> list[tuple[str, str, bool]] | None:
+    """The name and the key of each field of a model or a dataclass, and if None is not sent; None for other types."""
+    if attrs.has(kind):
+        return [(one.name, json_key(one), one.default is None) for one in fields(kind)]
+    return [(one.name, one.name, False) for one in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else None
 
 
 def _place(at: tuple[str | int, ...]) -> str:

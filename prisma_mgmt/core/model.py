@@ -14,9 +14,9 @@ from prisma_mgmt.masks import Secret
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
-    from pydantic_core import CoreSchema, SchemaSerializer
+    from pydantic_core import CoreSchema
 else:  # pydantic may be missing, and yet the annotations can be evaluated
-    GetCoreSchemaHandler = CoreSchema = SchemaSerializer = Any
+    GetCoreSchemaHandler = CoreSchema = Any
 
 
 class Model:
@@ -54,7 +54,7 @@ class Model:
         return iter(self.to_dict().items())
 
     @property
-    def __pydantic_serializer__(self) -> "SchemaSerializer":
+    def __pydantic_serializer__(self) -> Any:
         """What pydantic asks a value for if no type says what it is, such as what is in a `dict`."""
         return written_by(Model.to_dict)
 
@@ -87,6 +87,7 @@ class Model:
     def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
         """What pydantic asks of a type: `from_dict` reads it, `to_dict` writes it, and its schema has their keys."""
         from pydantic import WithJsonSchema
+        from pydantic_core import PydanticCustomError
         from pydantic_core import core_schema as shapes
 
         secret = Annotated[str, WithJsonSchema({"type": "string", "format": "password"})]
@@ -94,8 +95,14 @@ class Model:
         def held(value: Any) -> Any:
             return value if isinstance(value, cls) else _Held(value)
 
-        def validated(value: Any, _: Any) -> Model:
-            return _validated(cls, value.value) if isinstance(value, _Held) else value
+        def validated(value: Any, _: Any) -> Any:
+            if not isinstance(value, _Held):
+                return value
+            try:
+                return cls.from_dict(value.value)
+            except DecodeError as error:
+                told = str(error)
+            raise PydanticCustomError("prisma_model", "{told}", {"told": told})
 
         shape = shapes.typed_dict_schema(
             {
@@ -115,8 +122,8 @@ class Model:
 
 
 @cache
-def written_by(function: Callable[[Any], JSON]) -> "SchemaSerializer":
-    """How pydantic writes what this function makes plain."""
+def written_by(function: Callable[[Any], JSON]) -> Any:
+    """The SchemaSerializer by which pydantic writes what this function makes plain."""
     from pydantic_core import SchemaSerializer, core_schema
 
     as_plain = core_schema.plain_serializer_function_ser_schema(function)
@@ -133,16 +140,6 @@ class _Held(str):
         held = super().__new__(cls, "(not shown)")
         held.value = value
         return held
-
-
-def _validated(model: type[Model], value: Any) -> Model:
-    from pydantic_core import PydanticCustomError
-
-    try:
-        return model.from_dict(value)
-    except DecodeError as error:
-        told = str(error)
-    raise PydanticCustomError("prisma_model", "{told}", {"told": told})
 
 
 def shown(kind: Any, secret: Any) -> Any:

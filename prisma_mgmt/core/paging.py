@@ -5,6 +5,7 @@ The iterators are classes, not async generators: an abandoned one leaves nothing
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, TypeVar, overload
 
 import anyio
@@ -13,14 +14,9 @@ from attrs import define
 
 from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, is_long, parse, structure, wrong
+from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, is_long, parse, structure
 from prisma_mgmt.core.kinds import JSON
 from prisma_mgmt.core.model import written_by
-
-if TYPE_CHECKING:
-    from pydantic_core import SchemaSerializer
-else:  # pydantic may be missing, and yet the annotations can be evaluated
-    SchemaSerializer = Any
 
 T = TypeVar("T", covariant=True)
 
@@ -74,7 +70,7 @@ class Page(Sequence[T], Generic[T]):
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as a list has none
 
     @property
-    def __pydantic_serializer__(self) -> "SchemaSerializer":
+    def __pydantic_serializer__(self) -> Any:
         """What pydantic asks a value for if no type says what it is: it is written as a list."""
         return written_by(list)
 
@@ -103,13 +99,7 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
 
     Without pagination it is the only page. What stands beside items and pagination is kept as extras.
     """
-    kind: Any = model
     beside: dict[str, JSON] = {}
-
-    def items(payload: JSON) -> list[Any]:
-        if payload.__class__ is not list:
-            raise wrong("an array", payload)
-        return fit_items(payload, kind)
 
     def unwrapping(payload: JSON) -> JSON:
         found = unwrapped(payload)
@@ -118,7 +108,7 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
 
     at = "" if bare else "data"
     try:
-        found = fit(answer.content, items, is_free(kind), None if bare else unwrapping)
+        found = fit(answer.content, partial(fit_items, kind=model), is_free(model), None if bare else unwrapping)
         at = "pagination"
         said = beside.get("pagination")
         pagination = _Pagination(False, None) if said is None else structure(said, _Pagination)

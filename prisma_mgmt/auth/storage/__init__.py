@@ -23,10 +23,10 @@ __all__ = [
 ]
 
 _LATER = {
-    "FileTokenStorage": "file",
-    "KeyringTokenStorage": "keyring",
-    "PostgresTokenStorage": "postgres",
-    "RedisTokenStorage": "redis",
+    "file": ["FileTokenStorage"],
+    "keyring": ["KeyringTokenStorage"],
+    "postgres": ["PostgresTokenStorage"],
+    "redis": ["RedisTokenStorage"],
 }
 
 

@@ -17,7 +17,6 @@ from prisma_mgmt.core.codec import Mismatch, NoJSON, decode
 from prisma_mgmt.core.encoding import plain
 from prisma_mgmt.core.kinds import default_of, fields, json_key
 from prisma_mgmt.core.model import Model, shown
-from prisma_mgmt.core.paging import Page
 
 T = TypeVar("T")
 
@@ -81,4 +80,4 @@ class _Models(AbstractDTO[T]):
         raise ValidationException(told)
 
     def data_to_encodable_type(self, data: Any) -> Any:
-        return plain(data[:] if isinstance(data, Page) else data, secrets=False)
+        return plain(data, secrets=False)

@@ -17,7 +17,7 @@ from uuid import UUID
 import attrs
 
 from prisma_mgmt.core import codec
-from prisma_mgmt.core.kinds import JSON, UNSET, cached, fields, json_key
+from prisma_mgmt.core.kinds import JSON, UNSET, Array, cached, fields, json_key
 from prisma_mgmt.masks import Secret, SecretBytes
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def dump(value: Any) -> SecretBytes:
     strings, halves of surrogate pairs, and what holds itself.
     """
     try:
-        return SecretBytes(_written(_SENT.of(value, ())))
+        return SecretBytes(written(_SENT.of(value, ())))
     except (TypeError, ValueError) as error:
         error.__cause__ = error.__context__ = None  # which may quote the body
         raise
@@ -49,11 +49,6 @@ def plain(value: Any, *, secrets: bool, at: str = "") -> JSON:
     Raises what `dump` raises; `at` is the name of the value there.
     """
     return _Plain(secrets=secrets, whole=True).of(value, (at,) if at else ())
-
-
-def text(value: Any, *, secrets: bool) -> str:
-    """`plain(value)`, as a JSON document."""
-    return _written(plain(value, secrets=secrets)).decode()
 
 
 @cache
@@ -80,7 +75,8 @@ def iso(value: datetime) -> str:
     return value.isoformat()
 
 
-def _written(plain: JSON) -> bytes:
+def written(plain: JSON) -> bytes:
+    """What is plain, as a JSON document."""
     orjson = codec._orjson  # pyright: ignore[reportPrivateUsage]  # one place decides which library serves
     if orjson:
         try:
@@ -121,7 +117,7 @@ class _Plain:
             raise ValueError("the body is nested too deeply, or holds itself") from None
 
     def _container(self, value: Any, at: tuple[str | int, ...]) -> JSON:
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | Array):
             array: list[JSON] = []
             for one in cast("Iterable[Any]", value):
                 if one is UNSET:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, get_arg
 import attrs
 
 from prisma_mgmt.core.codec import Mismatch, structure
-from prisma_mgmt.core.encoding import plain, text
+from prisma_mgmt.core.encoding import plain, written
 from prisma_mgmt.core.kinds import JSON, Unset, default_of, fields, is_union, json_key
 from prisma_mgmt.errors import DecodeError
 from prisma_mgmt.masks import Secret
@@ -68,7 +68,7 @@ class Model:
 
     def to_json(self, *, secrets: bool = False) -> str:
         """`to_dict()`, as a JSON document."""
-        return text(self, secrets=secrets)
+        return written(self.to_dict(secrets=secrets)).decode()
 
     @classmethod
     def from_dict(cls, data: JSON) -> Self:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsInde
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define
+from attrs import define, field
 
 from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, is_long, parse, structure
-from prisma_mgmt.core.kinds import JSON
+from prisma_mgmt.core.kinds import JSON, Array
 from prisma_mgmt.core.model import written_by
 
 T = TypeVar("T", covariant=True)
 
 
-class Page(Sequence[T], Generic[T]):
+class Page(Array, Sequence[T], Generic[T]):
     """One page of a list, and a sequence of its items: it has a length, can be indexed, and is false if it is empty.
 
     `next_cursor` is where the page after it begins, if `has_more`. `extras` holds what the answer carries beside its
@@ -198,34 +198,35 @@ class Pager(Generic[T]):
             raise failure
 
 
+@define(eq=False)
 class _Coming(Generic[T]):
     """The next page, fetched in the background. One walk takes it."""
 
-    def __init__(self, cursor: str) -> None:
-        self.cursor = cursor
-        self.done = anyio.Event()
-        self.fetched: Fetched[T] | None = None
-        self.error: Exception | None = None
+    cursor: str
+    came: Fetched[T] | Exception | None = None
+    done: anyio.Event = field(factory=anyio.Event)
+
+    async def taken(self) -> Fetched[T] | None:
+        """What came; None if another walk has taken it, or if fetching it was cancelled. Raises the error that came."""
+        await self.done.wait()
+        came, self.came = self.came, None
+        if isinstance(came, Exception):
+            raise came
+        return came
 
 
+@define(eq=False)
 class _Ahead(Generic[T]):
     """Fetches a page, and in a task of its own the one after it."""
 
-    def __init__(self, fetch: "Fetch[T]", group: TaskGroup) -> None:
-        self.group: TaskGroup | None = group
-        self._fetch = fetch
-        self._coming: _Coming[T] | None = None
+    _fetch: Fetch[T]
+    group: TaskGroup | None
+    _coming: _Coming[T] | None = None
 
-    async def __call__(self, cursor: str | None) -> "Fetched[T]":
-        fetched, coming = None, self._coming
-        if coming is not None and coming.cursor == cursor:
-            await coming.done.wait()
-            if coming.error is not None:
-                self._coming = None  # so that it can be asked for again
-                raise coming.error
-            fetched, coming.fetched = coming.fetched, None
-        if fetched is None:  # it is another page, another walk has it, or fetching it was cancelled
-            fetched = await self._fetch(cursor)
+    async def __call__(self, cursor: str | None) -> Fetched[T]:
+        coming = self._coming
+        fetched = await coming.taken() if coming is not None and coming.cursor == cursor else None
+        fetched = fetched or await self._fetch(cursor)
         page = fetched[0]
         if page.has_more and page.next_cursor and self.group is not None:
             self._coming = _Coming(page.next_cursor)
@@ -234,9 +235,9 @@ class _Ahead(Generic[T]):
 
     async def _come(self, coming: _Coming[T]) -> None:
         try:
-            coming.fetched = await self._fetch(coming.cursor)
+            coming.came = await self._fetch(coming.cursor)
         except Exception as error:
-            coming.error = error
+            coming.came = error
         finally:
             coming.done.set()
 

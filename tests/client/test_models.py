@@ -179,6 +179,10 @@ def test_a_model_sent_as_a_body_leaves_out_what_is_none_by_default() -> None:
 def test_orjson_and_json_write_models_by_default() -> None:
     assert json.loads(orjson.dumps([shop()], default=Model.to_dict)) == [MASKED]
     assert json.loads(json.dumps({"a": shop()}, default=Model.to_dict)) == {"a": MASKED}
+    page = Page([shop()])
+    assert json.loads(orjson.dumps({"page": page}, default=Model.to_dict)) == {"page": [MASKED]}
+    assert json.loads(json.dumps(page, default=Model.to_dict)) == [MASKED]
+    assert json.loads(dump({"page": page})) == {"page": [json.loads(dump(shop()))]}
 
 
 def test_msgspec_is_given_what_to_dict_gives() -> None:

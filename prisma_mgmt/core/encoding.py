@@ -140,7 +140,7 @@ class _Plain:
 
     def _members(self, value: Any) -> list[tuple[str, Any]] | None:
         """The keys and values of a model or a dataclass; None for anything else."""
-        keys = None if isinstance(value, type) else _keys(value.__class__)
+        keys = _keys(value.__class__)
         if keys is None:
             return None
         sent = [(key, getattr(value, name), omitted) for name, key, omitted in keys]

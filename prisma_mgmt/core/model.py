@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, cast, get_args, get_origin
 
 import attrs
 
@@ -63,8 +63,7 @@ class Model:
 
         Secrets are masked, unless `secrets` asks for them.
         """
-        made: dict[str, JSON] = plain(self, secrets=secrets)
-        return made
+        return cast("dict[str, JSON]", plain(self, secrets=secrets))
 
     def to_json(self, *, secrets: bool = False) -> str:
         """`to_dict()`, as a JSON document."""
@@ -128,6 +127,16 @@ def written_by(function: Callable[[Any], JSON]) -> Any:
 
     as_plain = core_schema.plain_serializer_function_ser_schema(function)
     return SchemaSerializer(core_schema.any_schema(serialization=as_plain))
+
+
+def list_schema(kind: Any, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+    """The schema of a generic `kind`, made of a list and written as one; `source` is what it is in an annotation."""
+    from pydantic_core import core_schema as shapes
+
+    items = handler.generate_schema(list[get_args(source) or (Any,)])  # type: ignore[misc]  # made from a tuple
+    written = shapes.plain_serializer_function_ser_schema(list, return_schema=items)
+    read = shapes.no_info_after_validator_function(kind, items)
+    return shapes.union_schema([shapes.is_instance_schema(kind), read], serialization=written)
 
 
 class _Held(str):

@@ -16,7 +16,7 @@ from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, is_long, parse, structure
 from prisma_mgmt.core.kinds import JSON, Array
-from prisma_mgmt.core.model import written_by
+from prisma_mgmt.core.model import list_schema, written_by
 
 T = TypeVar("T", covariant=True)
 
@@ -74,6 +74,11 @@ class Page(Array, Sequence[T], Generic[T]):
         """What pydantic asks a value for if no type says what it is: it is written as a list."""
         return written_by(list)
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """What pydantic asks of a type: to others a page is the list of its items."""
+        return list_schema(cls, source, handler)
+
     def __aiter__(self) -> NoReturn:
         raise TypeError(
             "this is one page, which is here already: write `for item in page`, or leave out the await to walk every "
@@ -130,9 +135,7 @@ class Pager(Generic[T]):
 
     __slots__ = ("_fetch", "_start", "_walks", "_what")
 
-    def __init__(
-        self, fetch: "Fetch[T]", start: str | None = None, *, walks: bool = True, what: str = "a list"
-    ) -> None:
+    def __init__(self, fetch: Fetch[T], start: str | None = None, *, walks: bool = True, what: str = "a list") -> None:
         self._fetch = fetch
         self._start = start
         self._walks = walks
@@ -245,7 +248,7 @@ class _Ahead(Generic[T]):
 class _Walk(AsyncIterator[Page[T]]):
     """From page to page."""
 
-    def __init__(self, fetch: "Fetch[T]", start: str | None, walks: bool) -> None:
+    def __init__(self, fetch: Fetch[T], start: str | None, walks: bool) -> None:
         self._fetch = fetch
         self._cursor = start
         self._walks = walks

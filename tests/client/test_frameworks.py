@@ -49,6 +49,10 @@ def in_fastapi() -> Any:
     async def sequence() -> Sequence[Shop]:
         return Page([shop()])
 
+    @made.get("/typed")
+    async def typed() -> Page[Shop]:
+        return Page([shop()], "c1", True)
+
     @made.post("/shops", status_code=201)
     async def create(data: Annotated[Shop, Body()]) -> Shop:
         assert data == shop()
@@ -96,6 +100,7 @@ async def test_a_handler_gives_models(app: Any) -> None:
 async def test_a_handler_of_fastapi_gives_models_whatever_its_type_says() -> None:
     async with browser(in_fastapi()) as http:
         assert (await http.get("/anything")).json() == {"one": MASKED, "page": [MASKED]}
+        assert (await http.get("/typed")).json() == [MASKED]
         assert (await http.get("/untyped")).json() == (await http.get("/sequence")).json() == [MASKED]
 
 

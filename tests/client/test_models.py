@@ -226,6 +226,18 @@ def test_pydantic_writes_models_and_pages_where_a_type_says_nothing_of_them() ->
     assert json.loads(pydantic.TypeAdapter(Sequence[Shop]).dump_json(Page([shop()]))) == [MASKED]
 
 
+def test_pydantic_takes_a_page_for_a_list() -> None:
+    adapter = pydantic.TypeAdapter(Page[Shop])
+    page = Page([shop()], "c1", True)
+    assert adapter.validate_python(page) is page
+    assert adapter.validate_python([WHOLE]) == Page([shop()])
+    assert json.loads(adapter.dump_json(page)) == adapter.dump_python(page) == [MASKED]
+    for mode in ("validation", "serialization"):
+        shown = adapter.json_schema(mode=mode)
+        assert (shown["type"], shown["items"]) == ("array", {"$ref": "#/$defs/Shop"})
+    assert pydantic.TypeAdapter(Page).validate_python([1]) == [1]
+
+
 def test_a_dict_of_a_model_is_what_to_dict_gives() -> None:
     assert dict(shop()) == MASKED
 

@@ -4,7 +4,7 @@ import re
 from typing import Any, TypeVar
 
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import Mismatch, NoJSON, fit, parse, reader_of
+from prisma_mgmt.core.codec import BOM, Mismatch, NoJSON, fit, parse, reader_of
 from prisma_mgmt.core.kinds import JSON
 from prisma_mgmt.errors import (
     APIError,
@@ -22,7 +22,6 @@ from prisma_mgmt.errors import (
 from prisma_mgmt.waits import retry_after
 
 T = TypeVar("T")
-_BOM = b"\xef\xbb\xbf"
 _JSON_TYPE = r"(?i)[\w.+-]+/([\w.-]+\+)?json\b"  # compiled when it is needed
 _FIRST_WORDS = 100  # characters of an error that is text
 _LOOKED_AT = 4_000  # characters of it in which they are looked for: what is longer may take long
@@ -171,7 +170,7 @@ def _described(answer: Answer, body: JSON) -> str:
 def _text_of(answer: Answer) -> str:
     """The body as text, in the charset that its content type names, if that is one of the web's."""
     charset = re.search(rf"charset=\"?({_CHARSETS})\b", answer.headers.get("content-type", ""), re.IGNORECASE)
-    return answer.content.removeprefix(_BOM).decode(charset[1] if charset else "utf-8", "replace")
+    return answer.content.removeprefix(BOM).decode(charset[1] if charset else "utf-8", "replace")
 
 
 def _said(value: Any) -> str | None:

@@ -30,7 +30,7 @@ else:
 
 T = TypeVar("T")
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _DEEPEST = 1024  # levels of a document; orjson reads no more
 _DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
 _LONG = b"0" * 19  # digits, past which orjson makes a float of a whole number
@@ -57,7 +57,7 @@ class NoJSON(Mismatch):
 def parse(data: bytes) -> JSON:
     """The value of a JSON document; NoJSON for anything else, NaN and Infinity included."""
     try:
-        plain = bytes(data).removeprefix(_BOM)  # orjson takes no subclass
+        plain = bytes(data).removeprefix(BOM)  # orjson takes no subclass
         return _orjson.loads(plain) if _orjson and not is_long(plain) else _exact(plain)
     except (ValueError, RecursionError):  # which hold the whole document
         pass

@@ -63,8 +63,7 @@ class Page(Array, Sequence[T], Generic[T]):
     def __eq__(self, other: object) -> bool:
         them: Any = other
         if isinstance(other, Page):
-            mine = (self.items, self.next_cursor, self.has_more, self.extras)
-            return mine == (them.items, them.next_cursor, them.has_more, them.extras)
+            return all(getattr(self, name) == getattr(them, name) for name in Page.__slots__)
         return self.items == tuple(them) if isinstance(other, list | tuple) else NotImplemented
 
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as a list has none

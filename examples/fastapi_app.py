@@ -18,6 +18,7 @@ import html
 import logging
 import math
 import os
+import sys
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
@@ -52,8 +53,11 @@ logger = logging.getLogger(__name__)
 def create_app() -> FastAPI:
     place, storage_for = tokens_in_the_environment()
     oauth = OAuthClient.from_environment()
+    keys = os.environ.get("LOGIN_KEYS", "").split() or sys.exit(
+        "LOGIN_KEYS is not set: prisma_mgmt.auth.new_key() makes a key"
+    )
     sessions = SessionManager(oauth, storage_for)
-    login = LoginApp(oauth, sessions, os.environ["LOGIN_KEYS"].split(), after_login="/projects")
+    login = LoginApp(oauth, sessions, keys, after_login="/projects")
     prisma = ManagementClient()
 
     @asynccontextmanager

@@ -9,6 +9,7 @@ It needs `pip install 'prisma-mgmt[sandbox]' litestar`, and shows http://127.0.0
 import logging
 import math
 import os
+import sys
 from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
@@ -41,9 +42,12 @@ logger = logging.getLogger(__name__)
 
 def create_app() -> Litestar:
     oauth = OAuthClient.from_environment()
+    keys = os.environ.get("LOGIN_KEYS", "").split() or sys.exit(
+        "LOGIN_KEYS is not set: prisma_mgmt.auth.new_key() makes a key"
+    )
     storages: dict[str, MemoryTokenStorage] = defaultdict(MemoryTokenStorage)
     sessions = SessionManager(oauth, storages.__getitem__)
-    login = LoginApp(oauth, sessions, os.environ["LOGIN_KEYS"].split(), after_login="/projects")
+    login = LoginApp(oauth, sessions, keys, after_login="/projects")
     prisma = ManagementClient()
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ LOGIN_KEYS             seal the cookies, separated by spaces; `prisma_mgmt.auth.
 import html
 import os
 import secrets
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
 
@@ -29,7 +30,10 @@ START = '<form method="post" action="/new"><button>Make me a project</button></f
 
 def create_app() -> Starlette:
     oauth = OAuthClient.from_environment()
-    sealer = LoginSealer(os.environ["LOGIN_KEYS"].split())
+    keys = os.environ.get("LOGIN_KEYS", "").split() or sys.exit(
+        "LOGIN_KEYS is not set: prisma_mgmt.auth.new_key() makes a key"
+    )
+    sealer = LoginSealer(keys)
     partner = ManagementClient()
     unclaimed: dict[str, str] = {}  # project ids by what their visitors know; in earnest a table
 

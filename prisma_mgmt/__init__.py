@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from prisma_mgmt._version import __version__
-from prisma_mgmt.later import loader
+from prisma_mgmt.later import loader, packing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or packing():
     from prisma_mgmt.core.client import Response
     from prisma_mgmt.core.kinds import UNSET, Unset
     from prisma_mgmt.core.logs import LogStream
@@ -73,26 +73,23 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {
-    "UNSET": "core.kinds",
-    "Credentials": "credentials",
-    "DataPlatformClient": "data_platform",
-    "LogStream": "core.logs",
-    "ManagementClient": "management",
-    "Model": "core.model",
-    "Page": "core.paging",
-    "Pager": "core.paging",
-    "PostgresClient": "postgres",
-    "Response": "core.client",
-    "RetryPolicy": "core.retry",
-    "ServiceToken": "credentials",
-    "TrackedCredentials": "credentials",
-    "Unset": "core.kinds",
+_MODULES = {
+    "core.client": ["Response"],
+    "core.kinds": ["UNSET", "Unset"],
+    "core.logs": ["LogStream"],
+    "core.model": ["Model"],
+    "core.paging": ["Page", "Pager"],
+    "core.retry": ["RetryPolicy"],
+    "credentials": ["Credentials", "ServiceToken", "TrackedCredentials"],
+    "data_platform": ["DataPlatformClient"],
+    "errors": [name for name in __all__ if name.endswith("Error")],
+    "management": ["ManagementClient"],
+    "postgres": ["PostgresClient"],
 }
 
 
 if not TYPE_CHECKING:  # or type checkers would take every name
-    __getattr__ = loader(__name__, dict.fromkeys(__all__, "errors") | _HOMES)
+    __getattr__ = loader(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -100,7 +100,8 @@ class APIError(PrismaError):
     def __str__(self) -> str:
         code = f" {_line(self.code)}" if self.code else ""
         hint = f" ({_line(self.hint)})" if self.hint else ""
-        return f"{self.status}{code}: {_line(self.message)}{hint}{self._call}"
+        wait = f" (it asks for a wait of {self.retry_after:.0f} s)" if self.retry_after else ""
+        return f"{self.status}{code}: {_line(self.message)}{hint}{wait}{self._call}"
 
 
 def _line(said: str) -> str:

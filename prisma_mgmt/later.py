@@ -1,12 +1,21 @@
 """Names that a package loads when they are first used (PEP 562)."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 
 
-def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """The `__getattr__` of a package, from its names to the modules in it that define them."""
+def packing() -> bool:
+    """False, at run time. Imports under `if TYPE_CHECKING or packing()` are seen by whoever packs a program.
+
+    Nuitka takes TYPE_CHECKING for False while it compiles, and would leave out what only `loader` imports, by its name.
+    """
+    return False
+
+
+def loader(package: str, modules: Mapping[str, Iterable[str]]) -> Callable[[str], object]:
+    """The `__getattr__` of a package, from modules in it to the names that they define."""
+    homes = {name: module for module, names in modules.items() for name in names}
 
     def load(name: str) -> object:
         if name not in homes:

@@ -17,7 +17,6 @@ from prisma_mgmt.core.codec import Mismatch, NoJSON, decode
 from prisma_mgmt.core.encoding import plain
 from prisma_mgmt.core.kinds import default_of, fields, json_key
 from prisma_mgmt.core.model import Model, shown
-from prisma_mgmt.core.paging import Page
 
 T = TypeVar("T")
 
@@ -39,10 +38,8 @@ class ModelPlugin(SerializationPlugin, OpenAPISchemaPlugin):
         model = field_definition.annotation
         properties = {json_key(one): FieldDefinition.from_annotation(shown(one.type, str)) for one in fields(model)}
         required = [json_key(one) for one in fields(model) if default_of(one) is attrs.NOTHING]
-        schema: Schema = schema_creator.create_component_schema(
-            field_definition, required=required, property_fields=properties
-        )
-        return schema
+        made = schema_creator.create_component_schema(field_definition, required=required, property_fields=properties)
+        return cast("Schema", made)
 
 
 class _Models(AbstractDTO[T]):
@@ -83,4 +80,4 @@ class _Models(AbstractDTO[T]):
         raise ValidationException(told)
 
     def data_to_encodable_type(self, data: Any) -> Any:
-        return plain(data[:] if isinstance(data, Page) else data, secrets=False)
+        return plain(data, secrets=False)

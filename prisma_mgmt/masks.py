@@ -40,10 +40,10 @@ class SecretBytes(bytes):
         return SecretBytes(bytes.__add__(bytes(other), self))  # `other` may be a bytearray
 
 
-def secret(value: str) -> Secret:
-    """`value`, masked; TypeError for what is no string, such as the None of an empty column."""
+def secret(value: str, name: str = "a secret") -> Secret:
+    """`value`, masked; TypeError, naming it, for what is no string, such as the None of an empty column."""
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"a secret must be a string, not {type(value).__name__}")
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
     return Secret(value)
 
 

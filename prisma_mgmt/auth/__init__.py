@@ -8,9 +8,9 @@ from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.session import OAuthSession
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
 from prisma_mgmt.auth.tokens import Tokens
-from prisma_mgmt.later import loader
+from prisma_mgmt.later import loader, packing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or packing():
     from prisma_mgmt.auth.asgi import LoginApp
     from prisma_mgmt.auth.github import GitHubActionsCredentials
     from prisma_mgmt.auth.loopback import log_in_with_browser
@@ -34,12 +34,10 @@ __all__ = [
 
 
 _LATER = {
-    "GitHubActionsCredentials": "github",
-    "LoginApp": "asgi",
-    "LoginSealer": "sealing",
-    "TokenCipher": "sealing",
-    "log_in_with_browser": "loopback",
-    "new_key": "sealing",
+    "asgi": ["LoginApp"],
+    "github": ["GitHubActionsCredentials"],
+    "loopback": ["log_in_with_browser"],
+    "sealing": ["LoginSealer", "TokenCipher", "new_key"],
 }
 
 if not TYPE_CHECKING:  # or type checkers would take every name

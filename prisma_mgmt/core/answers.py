@@ -4,7 +4,7 @@ import re
 from typing import Any, TypeVar
 
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import Mismatch, NoJSON, fit, parse, reader_of
+from prisma_mgmt.core.codec import BOM, Mismatch, NoJSON, fit, parse, reader_of
 from prisma_mgmt.core.kinds import JSON
 from prisma_mgmt.errors import (
     APIError,
@@ -22,7 +22,6 @@ from prisma_mgmt.errors import (
 from prisma_mgmt.waits import retry_after
 
 T = TypeVar("T")
-_BOM = b"\xef\xbb\xbf"
 _JSON_TYPE = r"(?i)[\w.+-]+/([\w.-]+\+)?json\b"  # compiled when it is needed
 _FIRST_WORDS = 100  # characters of an error that is text
 _LOOKED_AT = 4_000  # characters of it in which they are looked for: what is longer may take long
@@ -44,13 +43,11 @@ _ERRORS: dict[int, type[APIError]] = {
 
 def read(answer: Answer, model: type[T], bare: bool = False) -> T:
     """The body as a `model`, out of its envelope `{"data": …}` unless `bare`; DecodeError if it does not fit."""
-    kind: Any = model
-    hook, free = reader_of(kind)
+    hook, free = reader_of(model)
     try:
-        fitted: T = fit(answer.content, hook, free, None if bare else unwrapped)
+        return fit(answer.content, hook, free, None if bare else unwrapped)
     except Mismatch as misfit:
         raise decode_error(misfit, answer, "" if bare else "data") from None
-    return fitted
 
 
 def read_json(answer: Answer) -> JSON:
@@ -158,14 +155,13 @@ def _described(answer: Answer, body: JSON) -> str:
     kind = _kind_of(answer)
     if 300 <= answer.status < 400:
         return "a redirect, which is not followed with a token"
-    from html import unescape  # which takes long to import, and is seldom needed
-
     start = body[:_LOOKED_AT] if isinstance(body, str) else ""
     if not re.match(r"\s*[{\[]", start) and "\ufffd" not in start:  # broken JSON, which may hold a secret; no text
-        title = re.search(r"<title[^>]*>(.*?)</title", start, re.IGNORECASE | re.DOTALL)
-        plain = unescape(
-            title[1] if title else re.sub(r"<(script|style).*?</\1[^>]*>|<[^>]*>", " ", start, flags=re.DOTALL)
-        )
+        from html import unescape  # which takes long to import, and is seldom needed
+
+        title = re.search(r"<title[^>]*>\s*([^<\s][^<]*)", start, re.IGNORECASE)
+        no_words = r"<!--.*?-->|<(script|style).*?</\1[^>]*>|<[^>]*>"
+        plain = unescape(title[1] if title else re.sub(no_words, " ", start, flags=re.DOTALL))
         if words := " ".join(plain.split()):
             return f"{words[:_FIRST_WORDS]} ({kind})"
     return f"an error without a message ({kind})"
@@ -174,7 +170,7 @@ def _described(answer: Answer, body: JSON) -> str:
 def _text_of(answer: Answer) -> str:
     """The body as text, in the charset that its content type names, if that is one of the web's."""
     charset = re.search(rf"charset=\"?({_CHARSETS})\b", answer.headers.get("content-type", ""), re.IGNORECASE)
-    return answer.content.removeprefix(_BOM).decode(charset[1] if charset else "utf-8", "replace")
+    return answer.content.removeprefix(BOM).decode(charset[1] if charset else "utf-8", "replace")
 
 
 def _said(value: Any) -> str | None:

@@ -1,11 +1,11 @@
 """The client that every API's client builds on: configuration, lifecycle, and the way to any route."""
 
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property, partial
 from inspect import getattr_static
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
@@ -19,7 +19,7 @@ from prisma_mgmt.core.clock import Clock, Patience
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
 from prisma_mgmt.core.headers import request_id
-from prisma_mgmt.core.kinds import JSON, UNSET, Unset
+from prisma_mgmt.core.kinds import UNSET, Unset
 from prisma_mgmt.core.logs import LogStream
 from prisma_mgmt.core.options import Auth, Options, Told
 from prisma_mgmt.core.paths import fill, query_string
@@ -56,7 +56,7 @@ class Response:
 
     status: int
     headers: Headers = field(repr=False)
-    body: JSON | str | bytes = field(repr=False)  # may hold a secret
+    body: Any = field(repr=False)  # may hold a secret
 
     @property
     def request_id(self) -> str | None:
@@ -285,9 +285,7 @@ class BaseClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
     if not TYPE_CHECKING:  # or a type checker would not say that `with` is wrong
@@ -332,16 +330,15 @@ _BLANK = Options(BaseClient.base_url, _DEFAULT_HEADERS, None, _DEFAULT_RETRY, _N
 
 def _from_environment() -> Auth:
     """The service token of the environment, read now; an error of the first call that wants it if there is none."""
-    token = variable(SERVICE_TOKEN)
     source = f"{SERVICE_TOKEN} of the environment"
-    if token is None:
+    try:
+        found = ServiceToken(os.environ[SERVICE_TOKEN], SERVICE_TOKEN)
+    except KeyError:
         told = f"no token: pass auth= to the client, or set {SERVICE_TOKEN}"
         return Auth(_Lacking(LoginRequiredError, told), source)
-    try:
-        found = ServiceToken(token, SERVICE_TOKEN)
-        return Auth(found, source, who=found)
     except ValueError as error:
         return Auth(_Lacking(AuthError, str(error)), source)
+    return Auth(found, source, who=found)
 
 
 def _auth(auth: Auth | str | Credentials) -> Auth:

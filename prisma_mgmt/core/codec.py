@@ -11,14 +11,14 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import cache
+from functools import partial
 from itertools import accumulate
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import attrs
 
 from prisma_mgmt.core.compiling import Hook, compiled
-from prisma_mgmt.core.kinds import JSON, default_of, fields, is_made, is_nullable, is_union, json_key, simple
+from prisma_mgmt.core.kinds import JSON, cached, default_of, fields, is_made, is_nullable, is_union, json_key, simple
 from prisma_mgmt.masks import Secret
 
 try:
@@ -30,7 +30,7 @@ else:
 
 T = TypeVar("T")
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _DEEPEST = 1024  # levels of a document; orjson reads no more
 _DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
 _LONG = b"0" * 19  # digits, past which orjson makes a float of a whole number
@@ -57,7 +57,7 @@ class NoJSON(Mismatch):
 def parse(data: bytes) -> JSON:
     """The value of a JSON document; NoJSON for anything else, NaN and Infinity included."""
     try:
-        plain = bytes(data).removeprefix(_BOM)  # orjson takes no subclass
+        plain = bytes(data).removeprefix(BOM)  # orjson takes no subclass
         return _orjson.loads(plain) if _orjson and not is_long(plain) else _exact(plain)
     except (ValueError, RecursionError):  # which hold the whole document
         pass
@@ -71,12 +71,10 @@ def is_long(data: bytes) -> bool:
 
 def decode(data: bytes, model: type[T]) -> T:
     """A document as a `model`; Mismatch for one that does not fit."""
-    kind: Any = model
-    fitted: T = fit(data, *reader_of(kind))
-    return fitted
+    return fit(data, *reader_of(model))
 
 
-def fit(data: bytes, hook: Hook, free: bool, unwrapped: Callable[[JSON], JSON] | None = None) -> Any:
+def fit(data: bytes, hook: Callable[[JSON], T], free: bool, unwrapped: Callable[[JSON], JSON] | None = None) -> T:
     """What a hook makes of a document, out of the envelope that `unwrapped` takes off.
 
     Unless the hook's type is `free`, orjson reads first. What that stumbles over (a byte order mark, a whole number
@@ -92,8 +90,8 @@ def fit(data: bytes, hook: Hook, free: bool, unwrapped: Callable[[JSON], JSON] |
     return hook(value if unwrapped is None else unwrapped(value))
 
 
-@cache
-def reader_of(model: Any) -> tuple[Hook, bool]:
+@cached
+def reader_of(model: type[T]) -> tuple[Callable[[JSON], T], bool]:
     """The hook of a model, and if it is free."""
     return hook_of(model), is_free(model)
 
@@ -130,36 +128,28 @@ def _finite(text: str) -> float:
 
 def structure(value: JSON, model: type[T]) -> T:
     """`value` as a `model`; raises Mismatch, with the path of the field at fault."""
-    kind: Any = model  # a type is hashable, whatever type checkers make of it
-    fitted: T = hook_of(kind)(value)
-    return fitted
+    return reader_of(model)[0](value)
 
 
 def structure_record(value: JSON, model: type[T]) -> T | dict[str, JSON]:
     """`value` as a `model`; one whose `type` is another's, which this version does not know, stays a dict."""
-    kind: Any = model
-    tag = attrs.fields_dict(kind)["type"].default
+    tag = next(one.default for one in fields(model) if one.name == "type")
     if value.__class__ is dict and value.get("type", tag) != tag:
-        stranger: dict[str, JSON] = value
-        return stranger
+        return cast("dict[str, JSON]", value)
     return structure(value, model)
+
+
+_CALLED = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 
 def wrong(wanted: str, value: Any) -> Mismatch:
     """That a value is not what is `wanted`, without the value."""
-    names: dict[Any, str] = {
-        dict: "an object",
-        list: "an array",
-        str: "a string",
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        type(None): "null",
-    }
-    return Mismatch(f"expected {wanted}, got {names.get(type(value), type(value).__name__)}")
+    kind: Any = value.__class__
+    called = "a number" if kind in (int, float) else _CALLED.get(kind, kind.__name__)
+    return Mismatch(f"expected {wanted}, got {called}")
 
 
-@cache
+@cached
 def hook_of(kind: Any, told: bool = False) -> Hook:
     """What reads a type, given the value; a slow one if all that does not fit is to be `told`."""
     if kind in _SCALARS:
@@ -168,7 +158,7 @@ def hook_of(kind: Any, told: bool = False) -> Hook:
     if origin is Literal:
         return _SCALARS[str]
     if origin is list:
-        return _list_hook(get_args(kind)[0], told)
+        return partial(fit_items, kind=get_args(kind)[0], told=told, in_place=False)
     if origin is dict:
         return _dict_hook(get_args(kind)[1], told)
     if is_union(kind):
@@ -236,24 +226,17 @@ _SCALARS: dict[Any, Hook] = {
 }
 
 
-def _list_hook(item: Any, told: bool) -> Hook:
-    def hook(value: Any) -> list[Any]:
-        if value.__class__ is not list:
-            raise wrong("an array", value)
-        return fit_items(value.copy(), item, told)
-
-    return hook
-
-
-def fit_items(items: list[Any], kind: Any, told: bool = False) -> list[Any]:
-    """The same list with each item as a `kind`. What it was is let go at once, which halves the garbage."""
-    each, i = hook_of(kind, told), 0
+def fit_items(items: JSON, kind: Any, told: bool = False, *, in_place: bool = True) -> list[Any]:
+    """An array with each item as a `kind`. `in_place` lets go of what an item was at once, which halves the garbage."""
+    if items.__class__ is not list:
+        raise wrong("an array", items)
+    made, each, i = items if in_place else items.copy(), hook_of(kind, told), 0
     try:
-        for i in range(len(items)):
-            items[i] = each(items[i])
+        for i in range(len(made)):
+            made[i] = each(made[i])
     except Mismatch as mismatch:
         raise mismatch.under(f"[{i}]") from None
-    return items
+    return made
 
 
 def _dict_hook(item: Any, told: bool) -> Hook:
@@ -299,7 +282,7 @@ def _tagged_hook(union: Any, told: bool) -> Hook:
     return hook
 
 
-@cache
+@cached
 def is_free(kind: Any, above: tuple[Any, ...] = ()) -> bool:
     """If a type holds numbers of any size: free JSON, or a float that may come as a whole number."""
     if kind in (Any, object, float):

@@ -18,7 +18,7 @@ Whatever it stumbles over, `plain` reads again from the start, and has the last 
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import attrs
 
@@ -49,8 +49,7 @@ def compiled(model: type, plain: Hook, hook_of: Callable[[Any], Hook]) -> Hook:
         "  return plain(o)",
     ]
     exec("\n".join(lines), source.scope)  # noqa: S102  # as attrs does; the names come from our own models
-    hook: Hook = source.scope["hook"]
-    return hook
+    return cast("Hook", source.scope["hook"])
 
 
 class _Source:

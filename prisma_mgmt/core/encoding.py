@@ -17,7 +17,7 @@ from uuid import UUID
 import attrs
 
 from prisma_mgmt.core import codec
-from prisma_mgmt.core.kinds import JSON, UNSET, fields, json_key
+from prisma_mgmt.core.kinds import JSON, UNSET, Array, cached, fields, json_key
 from prisma_mgmt.masks import Secret, SecretBytes
 
 if TYPE_CHECKING:
@@ -37,20 +37,18 @@ def dump(value: Any) -> SecretBytes:
     strings, halves of surrogate pairs, and what holds itself.
     """
     try:
-        return SecretBytes(_written(_SENT.of(value, ())))
+        return SecretBytes(written(_SENT.of(value, ())))
     except (TypeError, ValueError) as error:
         error.__cause__ = error.__context__ = None  # which may quote the body
         raise
 
 
-def plain(value: Any, *, secrets: bool) -> JSON:
-    """`value` as it is in JSON, every field of its models included but those UNSET; masked unless `secrets`."""
-    return _Plain(secrets=secrets, whole=True).of(value, ())
+def plain(value: Any, *, secrets: bool, at: str = "") -> JSON:
+    """`value` as it is in JSON, every field of its models included but those UNSET; masked unless `secrets`.
 
-
-def text(value: Any, *, secrets: bool) -> str:
-    """`plain(value)`, as a JSON document."""
-    return _written(plain(value, secrets=secrets)).decode()
+    Raises what `dump` raises; `at` is the name of the value there.
+    """
+    return _Plain(secrets=secrets, whole=True).of(value, (at,) if at else ())
 
 
 @cache
@@ -77,7 +75,8 @@ def iso(value: datetime) -> str:
     return value.isoformat()
 
 
-def _written(plain: JSON) -> bytes:
+def written(plain: JSON) -> bytes:
+    """What is plain, as a JSON document."""
     orjson = codec._orjson  # pyright: ignore[reportPrivateUsage]  # one place decides which library serves
     if orjson:
         try:
@@ -108,7 +107,7 @@ class _Plain:
             return int.__int__(value)
         if isinstance(value, float):
             if not math.isfinite(value):
-                raise ValueError(f"JSON has no NaN and no Infinity{_place(at)}")
+                raise ValueError(f"JSON has no NaN and no Infinity, only finite numbers{_place(at)}")
             return float.__float__(value)
         if len(at) >= _DEEPEST:
             raise ValueError("the body is nested too deeply, or holds itself")
@@ -118,7 +117,7 @@ class _Plain:
             raise ValueError("the body is nested too deeply, or holds itself") from None
 
     def _container(self, value: Any, at: tuple[str | int, ...]) -> JSON:
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | Array):
             array: list[JSON] = []
             for one in cast("Iterable[Any]", value):
                 if one is UNSET:
@@ -141,15 +140,11 @@ class _Plain:
 
     def _members(self, value: Any) -> list[tuple[str, Any]] | None:
         """The keys and values of a model or a dataclass; None for anything else."""
-        if isinstance(value, type):
+        keys = _keys(value.__class__)
+        if keys is None:
             return None
-        kind: Any = value.__class__
-        if attrs.has(kind):
-            sent = [(key, getattr(value, name), omitted) for name, key, omitted in _keys(kind)]
-            return [(key, one) for key, one, omitted in sent if self._whole or not omitted or one is not None]
-        if dataclasses.is_dataclass(value):
-            return [(one.name, getattr(value, one.name)) for one in dataclasses.fields(value)]
-        return None
+        sent = [(key, getattr(value, name), omitted) for name, key, omitted in keys]
+        return [(key, one) for key, one, omitted in sent if self._whole or not omitted or one is not None]
 
     def _scalar(self, value: Any, at: tuple[str | int, ...]) -> JSON:
         try:
@@ -164,10 +159,12 @@ class _Plain:
 _SENT = _Plain()
 
 
-@cache
-def _keys(model: Any) -> list[tuple[str, str, bool]]:
-    """The name and the key of each of a model's fields, and if None is not sent."""
-    return [(one.name, json_key(one), one.default is None) for one in fields(model)]
+@cached
+def _keys(kind: type) -> list[tuple[str, str, bool]] | None:
+    """The name and the key of each field of a model or a dataclass, and if None is not sent; None for other types."""
+    if attrs.has(kind):
+        return [(one.name, json_key(one), one.default is None) for one in fields(kind)]
+    return [(one.name, one.name, False) for one in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else None
 
 
 def _place(at: tuple[str | int, ...]) -> str:

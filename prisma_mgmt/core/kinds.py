@@ -1,12 +1,26 @@
 """The types that fields of models have, and the keys that they have in JSON."""
 
 import types
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin
+from functools import cache
+from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
 
 JSON: TypeAlias = Any
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def cached(function: F) -> F:
+    """functools.cache for a function of types: they can be hashed, whatever type checkers make of them."""
+    return cast("F", cache(function))
+
+
+class Array:
+    """What is an array in JSON, beside lists and tuples."""
+
+    __slots__ = ()
 
 
 class Unset(Enum):
@@ -17,7 +31,7 @@ class Unset(Enum):
     def __repr__(self) -> str:
         return "UNSET"
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> Literal[False]:
         return False
 
 

@@ -1,11 +1,13 @@
 """The base of every model: how one leaves for other programs as JSON, and comes back."""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, get_args, get_origin
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, cast, get_args, get_origin
 
 import attrs
 
 from prisma_mgmt.core.codec import Mismatch, structure
-from prisma_mgmt.core.encoding import plain, text
+from prisma_mgmt.core.encoding import plain, written
 from prisma_mgmt.core.kinds import JSON, Unset, default_of, fields, is_union, json_key
 from prisma_mgmt.errors import DecodeError
 from prisma_mgmt.masks import Secret
@@ -13,6 +15,8 @@ from prisma_mgmt.masks import Secret
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
+else:  # pydantic may be missing, and yet the annotations can be evaluated
+    GetCoreSchemaHandler = CoreSchema = Any
 
 
 class Model:
@@ -45,17 +49,25 @@ class Model:
         names = [one.name for one in fields(self.__class__) if one.repr]
         return f"{self.__class__.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
+    def __iter__(self) -> Iterator[tuple[str, JSON]]:
+        """So `dict(model)` is `to_dict()`: FastAPI asks for it if a handler's return type names no model."""
+        return iter(self.to_dict().items())
+
+    @property
+    def __pydantic_serializer__(self) -> Any:
+        """What pydantic asks a value for if no type says what it is, such as what is in a `dict`."""
+        return written_by(Model.to_dict)
+
     def to_dict(self, *, secrets: bool = False) -> dict[str, JSON]:
         """The model as JSON has it: the API's keys, dates as text, None as null, and what is UNSET left out.
 
         Secrets are masked, unless `secrets` asks for them.
         """
-        made: dict[str, JSON] = plain(self, secrets=secrets)
-        return made
+        return cast("dict[str, JSON]", plain(self, secrets=secrets))
 
     def to_json(self, *, secrets: bool = False) -> str:
         """`to_dict()`, as a JSON document."""
-        return text(self, secrets=secrets)
+        return written(self.to_dict(secrets=secrets)).decode()
 
     @classmethod
     def from_dict(cls, data: JSON) -> Self:
@@ -74,6 +86,7 @@ class Model:
     def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
         """What pydantic asks of a type: `from_dict` reads it, `to_dict` writes it, and its schema has their keys."""
         from pydantic import WithJsonSchema
+        from pydantic_core import PydanticCustomError
         from pydantic_core import core_schema as shapes
 
         secret = Annotated[str, WithJsonSchema({"type": "string", "format": "password"})]
@@ -81,8 +94,14 @@ class Model:
         def held(value: Any) -> Any:
             return value if isinstance(value, cls) else _Held(value)
 
-        def validated(value: Any, _: Any) -> Model:
-            return _validated(cls, value.value) if isinstance(value, _Held) else value
+        def validated(value: Any, _: Any) -> Any:
+            if not isinstance(value, _Held):
+                return value
+            try:
+                return cls.from_dict(value.value)
+            except DecodeError as error:
+                told = str(error)
+            raise PydanticCustomError("prisma_model", "{told}", {"told": told})
 
         shape = shapes.typed_dict_schema(
             {
@@ -101,6 +120,25 @@ class Model:
         )
 
 
+@cache
+def written_by(function: Callable[[Any], JSON]) -> Any:
+    """The SchemaSerializer by which pydantic writes what this function makes plain."""
+    from pydantic_core import SchemaSerializer, core_schema
+
+    as_plain = core_schema.plain_serializer_function_ser_schema(function)
+    return SchemaSerializer(core_schema.any_schema(serialization=as_plain))
+
+
+def list_schema(kind: Any, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+    """The schema of a generic `kind`, made of a list and written as one; `source` is what it is in an annotation."""
+    from pydantic_core import core_schema as shapes
+
+    items = handler.generate_schema(list[get_args(source) or (Any,)])  # type: ignore[misc]  # made from a tuple
+    written = shapes.plain_serializer_function_ser_schema(list, return_schema=items)
+    read = shapes.no_info_after_validator_function(kind, items)
+    return shapes.union_schema([shapes.is_instance_schema(kind), read], serialization=written)
+
+
 class _Held(str):
     """What pydantic shows of a value that does not fit; the value may hold secrets."""
 
@@ -111,16 +149,6 @@ class _Held(str):
         held = super().__new__(cls, "(not shown)")
         held.value = value
         return held
-
-
-def _validated(model: type[Model], value: Any) -> Model:
-    from pydantic_core import PydanticCustomError
-
-    try:
-        return model.from_dict(value)
-    except DecodeError as error:
-        told = str(error)
-    raise PydanticCustomError("prisma_model", "{told}", {"told": told})
 
 
 def shown(kind: Any, secret: Any) -> Any:

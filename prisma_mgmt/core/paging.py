@@ -5,21 +5,23 @@ The iterators are classes, not async generators: an abandoned one leaves nothing
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, TypeVar, overload
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define
+from attrs import define, field
 
 from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, is_long, parse, structure, wrong
-from prisma_mgmt.core.kinds import JSON
+from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, is_long, parse, structure
+from prisma_mgmt.core.kinds import JSON, Array
+from prisma_mgmt.core.model import list_schema, written_by
 
 T = TypeVar("T", covariant=True)
 
 
-class Page(Sequence[T], Generic[T]):
+class Page(Array, Sequence[T], Generic[T]):
     """One page of a list, and a sequence of its items: it has a length, can be indexed, and is false if it is empty.
 
     `next_cursor` is where the page after it begins, if `has_more`. `extras` holds what the answer carries beside its
@@ -61,11 +63,20 @@ class Page(Sequence[T], Generic[T]):
     def __eq__(self, other: object) -> bool:
         them: Any = other
         if isinstance(other, Page):
-            mine = (self.items, self.next_cursor, self.has_more, self.extras)
-            return mine == (them.items, them.next_cursor, them.has_more, them.extras)
+            return all(getattr(self, name) == getattr(them, name) for name in Page.__slots__)
         return self.items == tuple(them) if isinstance(other, list | tuple) else NotImplemented
 
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as a list has none
+
+    @property
+    def __pydantic_serializer__(self) -> Any:
+        """What pydantic asks a value for if no type says what it is: it is written as a list."""
+        return written_by(list)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """What pydantic asks of a type: to others a page is the list of its items."""
+        return list_schema(cls, source, handler)
 
     def __aiter__(self) -> NoReturn:
         raise TypeError(
@@ -92,13 +103,7 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
 
     Without pagination it is the only page. What stands beside items and pagination is kept as extras.
     """
-    kind: Any = model
     beside: dict[str, JSON] = {}
-
-    def items(payload: JSON) -> list[Any]:
-        if payload.__class__ is not list:
-            raise wrong("an array", payload)
-        return fit_items(payload, kind)
 
     def unwrapping(payload: JSON) -> JSON:
         found = unwrapped(payload)
@@ -107,7 +112,7 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
 
     at = "" if bare else "data"
     try:
-        found = fit(answer.content, items, is_free(kind), None if bare else unwrapping)
+        found = fit(answer.content, partial(fit_items, kind=model), is_free(model), None if bare else unwrapping)
         at = "pagination"
         said = beside.get("pagination")
         pagination = _Pagination(False, None) if said is None else structure(said, _Pagination)
@@ -129,9 +134,7 @@ class Pager(Generic[T]):
 
     __slots__ = ("_fetch", "_start", "_walks", "_what")
 
-    def __init__(
-        self, fetch: "Fetch[T]", start: str | None = None, *, walks: bool = True, what: str = "a list"
-    ) -> None:
+    def __init__(self, fetch: Fetch[T], start: str | None = None, *, walks: bool = True, what: str = "a list") -> None:
         self._fetch = fetch
         self._start = start
         self._walks = walks
@@ -165,6 +168,9 @@ class Pager(Generic[T]):
         def __getitem__(self, index: object) -> NoReturn:  # which `for` without `async` asks for, too
             raise TypeError("nothing is here yet: await the list for its first page, or walk it with `async for`")
 
+        def __len__(self) -> NoReturn:  # which `if` asks for, too
+            return self[0]
+
     def __repr__(self) -> str:  # which asyncio.create_task quotes when it is given a pager
         return f"<Pager of {self._what}; to run it as a task write pager.all(), or pager.first()>"
 
@@ -194,34 +200,35 @@ class Pager(Generic[T]):
             raise failure
 
 
+@define(eq=False)
 class _Coming(Generic[T]):
     """The next page, fetched in the background. One walk takes it."""
 
-    def __init__(self, cursor: str) -> None:
-        self.cursor = cursor
-        self.done = anyio.Event()
-        self.fetched: Fetched[T] | None = None
-        self.error: Exception | None = None
+    cursor: str
+    came: Fetched[T] | Exception | None = None
+    done: anyio.Event = field(factory=anyio.Event)
+
+    async def taken(self) -> Fetched[T] | None:
+        """What came; None if another walk has taken it, or if fetching it was cancelled. Raises the error that came."""
+        await self.done.wait()
+        came, self.came = self.came, None
+        if isinstance(came, Exception):
+            raise came
+        return came
 
 
+@define(eq=False)
 class _Ahead(Generic[T]):
     """Fetches a page, and in a task of its own the one after it."""
 
-    def __init__(self, fetch: "Fetch[T]", group: TaskGroup) -> None:
-        self.group: TaskGroup | None = group
-        self._fetch = fetch
-        self._coming: _Coming[T] | None = None
+    _fetch: Fetch[T]
+    group: TaskGroup | None
+    _coming: _Coming[T] | None = None
 
-    async def __call__(self, cursor: str | None) -> "Fetched[T]":
-        fetched, coming = None, self._coming
-        if coming is not None and coming.cursor == cursor:
-            await coming.done.wait()
-            if coming.error is not None:
-                self._coming = None  # so that it can be asked for again
-                raise coming.error
-            fetched, coming.fetched = coming.fetched, None
-        if fetched is None:  # it is another page, another walk has it, or fetching it was cancelled
-            fetched = await self._fetch(cursor)
+    async def __call__(self, cursor: str | None) -> Fetched[T]:
+        coming = self._coming
+        fetched = await coming.taken() if coming is not None and coming.cursor == cursor else None
+        fetched = fetched or await self._fetch(cursor)
         page = fetched[0]
         if page.has_more and page.next_cursor and self.group is not None:
             self._coming = _Coming(page.next_cursor)
@@ -230,9 +237,9 @@ class _Ahead(Generic[T]):
 
     async def _come(self, coming: _Coming[T]) -> None:
         try:
-            coming.fetched = await self._fetch(coming.cursor)
+            coming.came = await self._fetch(coming.cursor)
         except Exception as error:
-            coming.error = error
+            coming.came = error
         finally:
             coming.done.set()
 
@@ -240,7 +247,7 @@ class _Ahead(Generic[T]):
 class _Walk(AsyncIterator[Page[T]]):
     """From page to page."""
 
-    def __init__(self, fetch: "Fetch[T]", start: str | None, walks: bool) -> None:
+    def __init__(self, fetch: Fetch[T], start: str | None, walks: bool) -> None:
         self._fetch = fetch
         self._cursor = start
         self._walks = walks

@@ -1,13 +1,12 @@
 """What a request asks for, as pure functions: paths and queries."""
 
-import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
 
 from prisma_mgmt.checks import checked_mapping
-from prisma_mgmt.core.encoding import converter
+from prisma_mgmt.core.encoding import plain
 from prisma_mgmt.core.kinds import UNSET, Unset
 
 T = TypeVar("T")
@@ -66,7 +65,7 @@ def _segment(value: str, template: str = "the path") -> str:
         raise ValueError(f"{value!r} is no id (in {template})")
     if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):
         raise ValueError(f"the id {value!r} holds control characters")
-    return quote(value, safe="")
+    return _quoted(value, f"the id {value!r}")
 
 
 def quoted(text: str) -> str:
@@ -83,31 +82,30 @@ def choice(name: str, value: T) -> T:
 
 def query_string(query: Mapping[str, Any] | None) -> str:
     """`?a=b&…` of the values that are set; nothing if there are none. A list repeats its key."""
-    if not query:
-        return ""
-    pairs: list[tuple[str, str]] = []
-    for key, value in checked_mapping(query, "query").items():
-        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError(f"the keys of a query are strings, not {type(key).__name__}")
-        if value.__class__ is list or value.__class__ is tuple:
-            pairs += [(key, _query_value(one)) for one in value if one is not UNSET]
-        elif value is not None and value is not UNSET:
-            pairs.append((key, _query_value(value)))
-    return "?" + urlencode(pairs, quote_via=quote) if pairs else ""
+    pairs: list[str] = []
+    for name, value in checked_mapping(query, "query").items():
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+            raise TypeError(f"the keys of a query are strings, not {type(name).__name__}")
+        many = cast("Any", value) if isinstance(value, list | tuple) else [] if value is None else [value]
+        pairs += [_pair(name, one) for one in many if one is not UNSET]
+    return "?" + "&".join(pairs) if pairs else ""
 
 
-def _query_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return str.__str__(value)  # of an Enum's member its value, not its name
-    if isinstance(value, int):
-        return int.__repr__(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError("a query value must be a finite number")
-        return float.__repr__(value)
-    made = converter().unstructure(value)
-    if type(made) is type(value):
-        raise TypeError(f"a query value must be a string, number, boolean or date, not {type(value).__name__}")
-    return _query_value(made)
+def _pair(name: str, value: Any) -> str:
+    what = f"the query value of {name}"
+    try:
+        sent = value if value.__class__ is str else plain(value, secrets=True, at=name)
+    except TypeError:  # which speaks of JSON
+        sent = None
+    if isinstance(sent, bool):
+        sent = "true" if sent else "false"
+    if not isinstance(sent, str | int | float):
+        raise TypeError(f"{what} must be a string, number, boolean or date, not {type(value).__name__}")
+    return f"{_quoted(name, 'a key of the query')}={_quoted(str(sent), what)}"
+
+
+def _quoted(text: str, what: str) -> str:
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} holds half of a surrogate pair") from None

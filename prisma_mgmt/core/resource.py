@@ -1,26 +1,24 @@
 """The typed verbs that resource classes call."""
 
-from collections.abc import Awaitable, Mapping
-from typing import Any, NoReturn, TypeAlias, TypedDict, TypeVar, Unpack
+from collections.abc import Awaitable
+from typing import Any, NoReturn, TypedDict, TypeVar, Unpack
 
 from prisma_mgmt import masks
 from prisma_mgmt.core.answers import read, read_json
-from prisma_mgmt.core.client import Bound
+from prisma_mgmt.core.client import Bound, Headers, Query
 from prisma_mgmt.core.kinds import JSON, UNSET, Unset
 from prisma_mgmt.core.logs import LogStream
 from prisma_mgmt.core.model import Model
 from prisma_mgmt.core.paging import Fetched, Page, Pager, read_page
 from prisma_mgmt.core.paths import choice, path, quoted, route
 from prisma_mgmt.errors import NotFoundError
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.masks import Secret, secret
 
 __all__ = ["JSON", "UNSET", "LogStream", "Model", "Page", "Pager"]
-__all__ += ["Resource", "Secret", "Unset", "choice", "path", "quoted"]
+__all__ += ["Resource", "Secret", "Unset", "choice", "path", "quoted", "secret"]
 
 M = TypeVar("M")
 T = TypeVar("T")
-Query: TypeAlias = Mapping[str, Any]
-Headers: TypeAlias = Mapping[str, str]
 
 
 class How(TypedDict, total=False):

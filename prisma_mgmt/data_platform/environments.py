@@ -5,7 +5,7 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import Model, Pager, Resource, Secret, path
+from prisma_mgmt.core.resource import Model, Pager, Resource, Secret, path, secret
 
 
 @define
@@ -36,7 +36,7 @@ class Environments(Resource):
 
         POST /projects/{projectId}/environments
         """
-        connection_string = Secret(connection_string)
+        connection_string = secret(connection_string, "connection_string")
         body = {"name": name, "connectionString": connection_string}
         return await self._post(Environment, path("/projects/{}/environments", project_id), body, bare=True)
 

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import define
 
-from prisma_mgmt.core.resource import UNSET, Model, Pager, Resource, Secret, Unset, choice, path
+from prisma_mgmt.core.resource import UNSET, Model, Pager, Resource, Unset, choice, path, secret
 
 EnvironmentVariableClass: TypeAlias = Literal["production", "preview"] | str
 
@@ -68,7 +68,7 @@ class EnvironmentVariables(Resource):
 
         POST /v1/environment-variables (experimental)
         """
-        value = Secret(value)
+        value = secret(value, "value")
         body = {
             "projectId": project_id,
             "branchId": branch_id,
@@ -90,7 +90,7 @@ class EnvironmentVariables(Resource):
 
         PATCH /v1/environment-variables/{envVarId} (experimental)
         """
-        value = Secret(value)
+        value = secret(value, "value")
         route = path("/v1/environment-variables/{}", environment_variable_id)
         return await self._patch(EnvironmentVariable, route, {"value": value})
 

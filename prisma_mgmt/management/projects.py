@@ -6,7 +6,7 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import JSON, UNSET, Model, Pager, Resource, Secret, Unset, choice, path
+from prisma_mgmt.core.resource import JSON, UNSET, Model, Pager, Resource, Unset, choice, path, secret
 from prisma_mgmt.management.databases import CreatedDatabase, Database
 from prisma_mgmt.management.shared import (
     BackupSource,
@@ -127,7 +127,7 @@ class Projects(Resource):
 
         POST /v1/projects/{id}/transfer
         """
-        recipient_access_token = Secret(recipient_access_token)
+        recipient_access_token = secret(recipient_access_token, "recipient_access_token")
         body = {"recipientAccessToken": recipient_access_token}
         await self._send("POST", path("/v1/projects/{}/transfer", project_id), body)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from attrs import define
 
-from prisma_mgmt.core.resource import JSON, UNSET, Model, Pager, Resource, Secret, Unset, path, quoted
+from prisma_mgmt.core.resource import JSON, UNSET, Model, Pager, Resource, Secret, Unset, path, quoted, secret
 
 
 @define
@@ -59,7 +59,7 @@ class State(Resource):
 
         PATCH /v1/projects/{projectId}/branches/{branchId}/alchemy-state/lease (experimental)
         """
-        lease_id = Secret(lease_id)
+        lease_id = secret(lease_id, "lease_id")
         route = path("/v1/projects/{}/branches/{}/alchemy-state/lease", project_id, branch_id)
         headers = {"alchemy-state-lease-id": lease_id}
         return await self._patch(StateLease, route, {"ttlSeconds": ttl_seconds}, headers=headers)
@@ -71,7 +71,7 @@ class State(Resource):
 
         DELETE /v1/projects/{projectId}/branches/{branchId}/alchemy-state/lease (experimental)
         """
-        lease_id = Secret(lease_id)
+        lease_id = secret(lease_id, "lease_id")
         route = path("/v1/projects/{}/branches/{}/alchemy-state/lease", project_id, branch_id)
         await self._delete(route, headers={"alchemy-state-lease-id": lease_id}, missing_ok=missing_ok)
 
@@ -101,7 +101,7 @@ class State(Resource):
 
         DELETE /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack} (experimental)
         """
-        lease_id = Secret(lease_id)
+        lease_id = secret(lease_id, "lease_id")
         route = path("/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}", project_id, branch_id, stack)
         await self._delete(route, {"stage": stage}, headers={"alchemy-state-lease-id": lease_id}, missing_ok=missing_ok)
 
@@ -112,7 +112,7 @@ class State(Resource):
 
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages (experimental)
         """
-        lease_id = Secret(lease_id)
+        lease_id = secret(lease_id, "lease_id")
         route = path("/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages", project_id, branch_id, stack)
         return self._list(str, route, headers={"alchemy-state-lease-id": lease_id}, bare=True)
 
@@ -124,7 +124,7 @@ class State(Resource):
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/output (experimental)
         """
-        lease_id = Secret(lease_id)
+        lease_id = secret(lease_id, "lease_id")
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/output",
             *(project_id, branch_id, stack, stage),
@@ -141,7 +141,7 @@ class State(Resource):
         PUT /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/output (experimental)
         """
-        lease_id = Secret(lease_id)
+        lease_id = secret(lease_id, "lease_id")
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/output",
             *(project_id, branch_id, stack, stage),
@@ -158,7 +158,7 @@ class State(Resource):
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/replaced-resources (experimental)
         """
-        lease_id = Secret(lease_id)
+        lease_id = secret(lease_id, "lease_id")
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/replaced-resources",
             *(project_id, branch_id, stack, stage),
@@ -173,7 +173,7 @@ class State(Resource):
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/resources (experimental)
         """
-        lease_id = Secret(lease_id)
+        lease_id = secret(lease_id, "lease_id")
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/resources",
             *(project_id, branch_id, stack, stage),
@@ -190,7 +190,7 @@ class State(Resource):
         GET /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/resources/{fqn} (experimental)
         """
-        lease_id = Secret(lease_id)
+        lease_id = secret(lease_id, "lease_id")
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/resources/{}",
             *(project_id, branch_id, stack, stage, quoted(fqn)),
@@ -207,7 +207,7 @@ class State(Resource):
         PUT /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}/stages
             /{stage}/resources/{fqn} (experimental)
         """
-        lease_id = Secret(lease_id)
+        lease_id = secret(lease_id, "lease_id")
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/resources/{}",
             *(project_id, branch_id, stack, stage, quoted(fqn)),
@@ -232,7 +232,7 @@ class State(Resource):
         DELETE /v1/projects/{projectId}/branches/{branchId}/alchemy-state/state/stacks/{stack}
             /stages/{stage}/resources/{fqn} (experimental)
         """
-        lease_id = Secret(lease_id)
+        lease_id = secret(lease_id, "lease_id")
         route = path(
             "/v1/projects/{}/branches/{}/alchemy-state/state/stacks/{}/stages/{}/resources/{}",
             *(project_id, branch_id, stack, stage, quoted(fqn)),

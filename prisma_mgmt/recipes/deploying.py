@@ -52,6 +52,8 @@ async def deploy(
     POST /v1/services/{serviceId}/promote, POST /v1/deployments/{deploymentId}/stop
     """
     check_waiting(timeout, interval, on_change)  # before there is anything to wait for
+    if not isinstance(archive, bytes | str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        raise TypeError(f"archive must be bytes or a path, not {type(archive).__name__}")
     tell = on_change or _nobody
     service_id = id_of(service, "service")
     content = archive if isinstance(archive, bytes) else await to_thread.run_sync(_read, archive)

@@ -13,7 +13,7 @@ from prisma_mgmt.management.shared import DatabaseRegion
 from prisma_mgmt.recipes.naming import Named, id_of
 from prisma_mgmt.recipes.waiting import OnChange, check_waiting, wait_until_ready
 
-_GOODBYE = 30.0  # seconds to delete a database in, for whoever is cancelled
+_GOODBYE = 30.0  # seconds to delete a database in, whoever is cancelled
 
 
 @asynccontextmanager
@@ -30,7 +30,7 @@ async def preview_database(
     """A new database of a project, ready and with its secrets (see `database_url`); leaving the block deletes it.
 
     It is deleted after an error or a cancellation too. Others of that name are left alone.
-    Raises TimeoutError or PrismaError if it does not get ready.
+    Raises TimeoutError or PrismaError if it does not get ready, and TimeoutError if it cannot be deleted in 30 seconds.
 
     POST /v1/databases, DELETE /v1/databases/{databaseId}
     """
@@ -40,5 +40,7 @@ async def preview_database(
         ready = await wait_until_ready(prisma, made, timeout=timeout, interval=interval, on_change=on_change)
         yield evolve(ready, connections=made.connections)  # only these hold the secrets
     finally:
-        with anyio.move_on_after(_GOODBYE, shield=True):
+        with anyio.move_on_after(_GOODBYE, shield=True) as goodbye:
             await prisma.databases.delete(made.id, missing_ok=True)
+        if goodbye.cancelled_caught:
+            raise TimeoutError(f"the database {made.id} was not deleted within {_GOODBYE:g} s, and may still be there")

@@ -1,6 +1,7 @@
 """Waiting until a thing has come to a state."""
 
 from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
 from typing import TypeAlias, TypeVar
 
 import anyio
@@ -37,6 +38,8 @@ async def wait_until(
 
     Raises TimeoutError, naming the last state; PrismaError if `failed` says so; and what `fetch` raises.
     """
+    _check_plain("done", done)
+    _check_plain("failed", failed)
     return await _poll("it", fetch, done, failed or _is(), timeout, interval, on_change)
 
 
@@ -44,8 +47,14 @@ def check_waiting(timeout: float, interval: float, on_change: OnChange) -> None:
     """Raises TypeError or ValueError for what cannot be waited with."""
     checked_seconds(timeout, "timeout")
     checked_seconds(interval, "interval")
-    if on_change is not None and not callable(on_change):
-        raise TypeError(f"on_change must be a function that is given a state, not {type(on_change).__name__}")
+    _check_plain("on_change", on_change)
+
+
+def _check_plain(name: str, function: Callable[..., object] | None) -> None:
+    """TypeError unless it can be called, and gives its answer at once: what an async function gives is always true."""
+    is_plain = callable(function) and not iscoroutinefunction(function)
+    if function is not None and not (is_plain and not iscoroutinefunction(type(function).__call__)):
+        raise TypeError(f"{name} must be a plain function, not an async one or a {type(function).__name__}")
 
 
 async def _poll(

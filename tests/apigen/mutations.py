@@ -144,7 +144,7 @@ MUTATIONS = [
         {f"{BODY}/properties/apiKey": TEXT},
         {
             W: [
-                "api_key = api_key and Secret(api_key)",
+                'api_key = api_key and secret(api_key, "api_key")',
                 'return await self._post(Widget, "/v1/widgets", {"name": name, "apiKey": api_key})',
             ]
         },

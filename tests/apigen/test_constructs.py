@@ -47,7 +47,7 @@ parts: Sequence[ThingPart] | Unset = UNSET,
 starts_at: datetime | Unset = UNSET,
 settings: Mapping[str, JSON] | Unset = UNSET,
 password: str | Unset = UNSET,
-password = password and Secret(password)
+password = password and secret(password, "password")
 "class": class_,
 ) -> Pager[Thing]:
 ) -> CreatedThing:
@@ -72,7 +72,7 @@ STATE = """
 def list(self) -> Pager[str]:
 return self._list(str, "/v1/state", bare=True)
 async def get(self, key: str, *, lease_id: str) -> JSON:
-lease_id = Secret(lease_id)
+lease_id = secret(lease_id, "lease_id")
 async def replace(self, key: str, *, lease_id: str, value: JSON) -> JSON:
 return await self._put(object, path("/v1/state/{}", key), value, headers=headers, bare=True)
 path("/v1/state/{}", key), headers={"alchemy-state-lease-id": lease_id}, missing_ok=missing_ok

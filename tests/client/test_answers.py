@@ -205,6 +205,8 @@ ERRORS: list[tuple[int, str, Any, str]] = [
     (429, JSON, {"error": "rate_limited", "message": "m", "path": "/x"}, "rate_limited: m"),
     (403, TEXT, b"error code: 1010", ": error code: 1010 (text/plain)"),
     (404, HTML, b"<h1>There is no service here</h1>", ": There is no service here (text/html)"),
+    (502, HTML, b"<!-- if IE > 5 --><title> </title><h1>Bad <b>gateway</b></h1>", ": Bad gateway (text/html)"),
+    (502, HTML, b"<TITLE lang=en>Bad\ngateway</TITLE><h1>502</h1>", ": Bad gateway (text/html)"),
     (504, TEXT, b"", ": an error without a message (text/plain)"),
 ]
 

@@ -77,6 +77,14 @@ async def test_what_the_api_says_stands_in_the_text_of_an_error_without_its_full
     assert (caught.value.message, caught.value.hint) == (told["message"], told["hint"])
 
 
+@pytest.mark.anyio
+async def test_the_wait_that_the_api_asks_for_stands_in_the_text_of_an_error() -> None:
+    client, _ = scripted(answer(503, {"message": "m"}, retry_after="900"))
+    with pytest.raises(APIError) as caught:
+        await client.connections.get("con_1")
+    assert str(caught.value).startswith("503: m (it asks for a wait of 900 s): GET https://")
+
+
 FORGED = "why\r\n2026 INFO paid \x1b[0m\x85 \u2028" + "m" * 10_000
 
 

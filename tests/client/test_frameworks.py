@@ -1,5 +1,6 @@
 """Models in FastAPI and Litestar, for real: as bodies, as return values and in OpenAPI, with their secrets masked."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import httpx
@@ -35,6 +36,22 @@ def in_fastapi() -> Any:
     @made.get("/named")
     async def named() -> dict[str, Shop]:
         return {"a": shop()}
+
+    @made.get("/anything")
+    async def anything() -> dict[str, Any]:
+        return {"one": shop(), "page": Page([shop()])}
+
+    @made.get("/untyped")
+    async def untyped():  # type: ignore[no-untyped-def]  # which is the point
+        return [shop()]
+
+    @made.get("/sequence")
+    async def sequence() -> Sequence[Shop]:
+        return Page([shop()])
+
+    @made.get("/typed")
+    async def typed() -> Page[Shop]:
+        return Page([shop()], "c1", True)
 
     @made.post("/shops", status_code=201)
     async def create(data: Annotated[Shop, Body()]) -> Shop:
@@ -78,6 +95,13 @@ async def test_a_handler_gives_models(app: Any) -> None:
     async with browser(app) as http:
         assert (await http.get("/shops")).json() == (await http.get("/page")).json() == [MASKED]
         assert (await http.get("/named")).json() == {"a": MASKED}
+
+
+async def test_a_handler_of_fastapi_gives_models_whatever_its_type_says() -> None:
+    async with browser(in_fastapi()) as http:
+        assert (await http.get("/anything")).json() == {"one": MASKED, "page": [MASKED]}
+        assert (await http.get("/typed")).json() == [MASKED]
+        assert (await http.get("/untyped")).json() == (await http.get("/sequence")).json() == [MASKED]
 
 
 async def test_a_handler_takes_a_model(app: Any) -> None:

@@ -2,7 +2,10 @@
 
 import ast
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 import prisma_mgmt
 
@@ -32,3 +35,21 @@ def test_few_files_know_httpx() -> None:
     files = [*ROOT.glob("core/*.py"), *ROOT.glob("*.py")]
     knowing = {str(path.relative_to(ROOT)) for path in files if {"httpx", "httpcore"} & imported(path)}
     assert knowing <= KNOW_HTTPX
+
+
+class _Running(ast.NodeTransformer):
+    """Leaves out what stands under TYPE_CHECKING, which Nuitka takes for False."""
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        only_for_checkers = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        return ast.Module(node.orelse, []) if only_for_checkers else self.generic_visit(node)
+
+
+@pytest.mark.parametrize("name", ["prisma_mgmt", "prisma_mgmt.auth", "prisma_mgmt.auth.storage"])
+def test_who_packs_a_program_sees_an_import_of_every_module_that_is_loaded_on_first_use(name: str) -> None:
+    package = import_module(name)
+    tree = _Running().visit(ast.parse(Path(str(package.__file__)).read_text()))
+    found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    homes = {getattr(getattr(package, one), "__module__", name) for one in package.__all__}
+    assert len(homes) > 4
+    assert homes <= {name, *found}

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import orjson
 import pytest
 from attrs import define, field
 
-from prisma_mgmt import UNSET, DecodeError, Model, Unset
+from prisma_mgmt import UNSET, DecodeError, Model, Page, Unset
 from prisma_mgmt.core import codec
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.masks import Secret
@@ -178,6 +179,10 @@ def test_a_model_sent_as_a_body_leaves_out_what_is_none_by_default() -> None:
 def test_orjson_and_json_write_models_by_default() -> None:
     assert json.loads(orjson.dumps([shop()], default=Model.to_dict)) == [MASKED]
     assert json.loads(json.dumps({"a": shop()}, default=Model.to_dict)) == {"a": MASKED}
+    page = Page([shop()])
+    assert json.loads(orjson.dumps({"page": page}, default=Model.to_dict)) == {"page": [MASKED]}
+    assert json.loads(json.dumps(page, default=Model.to_dict)) == [MASKED]
+    assert json.loads(dump({"page": page})) == {"page": [json.loads(dump(shop()))]}
 
 
 def test_msgspec_is_given_what_to_dict_gives() -> None:
@@ -210,6 +215,31 @@ def test_a_pydantic_model_has_models_as_fields() -> None:
     assert page.shop == shop()
     assert json.loads(page.model_dump_json()) == {"shop": MASKED, "other": None}
     assert Page.model_validate(page).shop is page.shop
+
+
+def test_pydantic_writes_models_and_pages_where_a_type_says_nothing_of_them() -> None:
+    for kind in (Any, dict, dict[str, Any], object):
+        assert json.loads(pydantic.TypeAdapter(kind).dump_json({"a": [shop()], "page": Page([shop()])})) == {
+            "a": [MASKED],
+            "page": [MASKED],
+        }
+    assert json.loads(pydantic.TypeAdapter(Sequence[Shop]).dump_json(Page([shop()]))) == [MASKED]
+
+
+def test_pydantic_takes_a_page_for_a_list() -> None:
+    adapter = pydantic.TypeAdapter(Page[Shop])
+    page = Page([shop()], "c1", True)
+    assert adapter.validate_python(page) is page
+    assert adapter.validate_python([WHOLE]) == Page([shop()])
+    assert json.loads(adapter.dump_json(page)) == adapter.dump_python(page) == [MASKED]
+    for mode in ("validation", "serialization"):
+        shown = adapter.json_schema(mode=mode)
+        assert (shown["type"], shown["items"]) == ("array", {"$ref": "#/$defs/Shop"})
+    assert pydantic.TypeAdapter(Page).validate_python([1]) == [1]
+
+
+def test_a_dict_of_a_model_is_what_to_dict_gives() -> None:
+    assert dict(shop()) == MASKED
 
 
 def test_pydantic_shows_the_keys_of_the_api() -> None:

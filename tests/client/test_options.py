@@ -6,6 +6,7 @@ import pickle
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from prisma_mgmt import (
+    UNSET,
     DataPlatformClient,
     ManagementClient,
     PostgresClient,
@@ -341,6 +343,18 @@ async def test_a_record_is_of_one_client_and_one_task() -> None:
     [
         ({"query": [("a", "b")]}, "query must be a mapping of names to values, not list"),
         ({"query": "a=b"}, "query must be a mapping of names to values, not str"),
+        (
+            {"query": {"limit": object()}},
+            "query value of limit must be a string, number, boolean or date, not object",
+        ),
+        (
+            {"query": {"limit": [1, [2]]}},
+            "query value of limit must be a string, number, boolean or date, not list",
+        ),
+        ({"query": {"since": datetime(2026, 1, 1)}}, "time zone.*, at since$"),  # which is the point
+        ({"query": {"ratio": float("nan")}}, "only finite numbers, at ratio$"),
+        ({"query": {"name": "\ud800"}}, "the query value of name holds half of a surrogate pair"),
+        ({"path": "/v1/{id}", "path_params": {"id": "\ud800"}}, "the id .* holds half of a surrogate pair"),
         ({"path_params": ["a"]}, "path_params must be a mapping of names to values, not list"),
         ({"headers": [("a", "b")]}, "headers must be a mapping of names to values, not list"),
         ({"path": None}, "the path must be a string, not NoneType"),
@@ -351,6 +365,21 @@ async def test_what_no_request_can_be_made_of_is_refused(bad: dict[str, Any], to
     client, script = scripted(answer())
     with pytest.raises((TypeError, ValueError), match=told):
         await client.request(**{"method": "GET", "path": "/v1/x", **bad})
+    assert script.tokens == []
+
+
+@pytest.mark.parametrize("wrong", [None, b"canary", 5, UNSET])
+async def test_a_secret_that_is_no_string_is_refused_by_its_name_and_not_sent_as_its_repr(wrong: Any) -> None:
+    client, script = scripted(answer())
+    calls = [
+        ("recipient_access_token", client.projects.transfer("proj_1", recipient_access_token=wrong)),
+        ("value", client.environment_variables.update("env_1", value=wrong)),
+        ("lease_id", client.state.release_lease("proj_1", "br_1", lease_id=wrong)),
+        ("token", client.github_actions.exchange_token(token=wrong)),
+    ]
+    for name, call in calls:
+        with pytest.raises(TypeError, match=f"^{name} must be a string, not {type(wrong).__name__}$"):
+            await call
     assert script.tokens == []
 
 

@@ -113,7 +113,7 @@ async def test_walking_a_page_as_if_it_were_a_pager_says_what_to_write() -> None
 async def test_a_pager_that_is_taken_for_a_list_says_what_to_write() -> None:
     client, _ = scripted(page("a"))
     pager: Any = client.connections.list()
-    for take in (list, lambda it: it[0], lambda it: [*it], lambda it: "a" in it):
+    for take in (list, lambda it: it[0], lambda it: [*it], lambda it: "a" in it, reversed, len, bool):
         with pytest.raises(TypeError, match="await the list for its first page, or walk it with `async for`"):
             take(pager)
     assert not isinstance(pager, Iterable)

@@ -1,5 +1,7 @@
 """The web applications among the examples, in their sandboxes: a browser logs in, sees its projects, and logs out."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -114,3 +116,25 @@ def test_a_visitor_claims_the_project_that_was_made_for_them(tmp_path: Path) -> 
         again = browser.get(link)
         answer = browser.post(again.url, data={"decision": "approve", "account": visitor})
         assert (answer.status_code, "nothing to claim" in answer.text) == (404, True)
+
+
+@pytest.mark.parametrize("call", ["fastapi_app:create_app", "litestar_app:create_app", "partner_claim:create_app"])
+def test_keys_that_are_not_set_are_told_in_one_line(call: str) -> None:
+    module, _, factory = call.partition(":")
+    told = ending_of(f"import {module}; {module}.{factory}()", EXAMPLES)
+    assert told.startswith("LOGIN_KEYS is not set: ")
+    assert len(told.splitlines()) == 1
+
+
+def test_django_is_told_of_keys_that_are_not_set_in_one_line() -> None:
+    assert len(ending_of("import settings", EXAMPLES / "django_app").splitlines()) == 1
+
+
+def ending_of(program: str, folder: Path) -> str:
+    """What a program says at its end, which is no success, in an environment that lacks nothing but the keys."""
+    named = {"PRISMA_CLIENT_ID": "id", "PRISMA_REDIRECT_URI": "http://127.0.0.1:8000/auth/callback"}
+    environment = {**os.environ, **named, "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    return ended.stderr

@@ -3,9 +3,12 @@
 from typing import Any
 
 import anyio
+import httpx
 import pytest
+import trio
+from trio.testing import MockClock
 
-from prisma_mgmt import ManagementClient, PrismaError
+from prisma_mgmt import ManagementClient, PrismaError, factories
 from prisma_mgmt.management.projects import CreatedProject
 from prisma_mgmt.masks import Secret
 from prisma_mgmt.recipes import database_url, preview_database
@@ -136,3 +139,18 @@ async def test_a_preview_database_that_is_gone_already_is_no_error(
         client, project, "pr-7", interval=SOON, on_change=lambda _: sandbox.advance(1)
     ) as database:
         await client.databases.delete(database.id)
+
+
+def test_a_preview_database_that_could_not_be_deleted_in_time_is_told() -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            await anyio.sleep_forever()
+        return httpx.Response(200, json=factories.answer(factories.database(id="db_1", status="ready")))
+
+    async def main() -> None:
+        async with ManagementClient("token", transport=httpx.MockTransport(answer), timeout=None) as client:
+            with pytest.raises(TimeoutError, match="db_1 was not deleted within 30 s"):
+                async with preview_database(client, "proj_1", "pr-7"):
+                    pass
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -202,3 +202,9 @@ async def test_what_cannot_be_waited_with_is_told_before_anything_is_made(
         async with preview_database(client, "proj_1", "pr-1", **{name: value}):
             raise AssertionError
     assert len(sandbox.requests) == before
+
+
+@pytest.mark.parametrize("wrong", [5, None, bytearray(b"code")])
+async def test_an_archive_that_is_none_is_told_by_its_name(client: ManagementClient, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=f"archive must be bytes or a path, not {type(wrong).__name__}"):
+        await deploy(client, "app_1", wrong)

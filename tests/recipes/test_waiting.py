@@ -1,6 +1,7 @@
 """Waiting for a thing in the sandbox, through every state that it may come to."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -213,6 +214,23 @@ async def test_a_wrong_time_is_told_where_it_is_given(wrong: dict[str, Any]) -> 
 
     with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
         await wait_until(fetch, bool, **wrong)
+
+
+@pytest.mark.parametrize("name", ["done", "failed", "on_change"])
+async def test_an_async_function_is_refused_where_a_plain_one_is_called(name: str) -> None:
+    async def judge(thing: object) -> bool:
+        raise AssertionError
+
+    class Judging:
+        __call__ = staticmethod(judge)
+
+    async def fetch() -> None:
+        raise AssertionError
+
+    for wrong in (judge, partial(judge), Judging(), "ready"):
+        given: dict[str, Any] = {"done": bool, name: wrong}
+        with pytest.raises(TypeError, match=f"{name} must be a plain function"):
+            await wait_until(fetch, **given)
 
 
 async def test_a_thing_without_an_id_is_told_by_its_name(client: ManagementClient) -> None:

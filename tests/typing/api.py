@@ -68,7 +68,9 @@ async def clients(http: httpx.AsyncClient, transport: httpx.AsyncBaseTransport) 
     async with ManagementClient(Mine()) as prisma:
         assert_type(prisma, ManagementClient)
         assert_type(prisma.with_options(timeout=None, headers={"x": "y"}), ManagementClient)
-        assert_type(await prisma.request("GET", "/v1/me"), Response)
+        answer = await prisma.request("GET", "/v1/me")
+        assert_type(answer, Response)
+        print(answer.body["data"][0])
 
 
 async def resources(prisma: ManagementClient) -> None:

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 from prisma_mgmt.auth.storage.memory import MemoryTokenStorage
 from prisma_mgmt.auth.storage.protocol import SharedTokenStorage, TokenStorage
-from prisma_mgmt.later import loader
+from prisma_mgmt.later import loader, packing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or packing():
     from prisma_mgmt.auth.storage.file import FileTokenStorage
     from prisma_mgmt.auth.storage.keyring import KeyringTokenStorage
     from prisma_mgmt.auth.storage.postgres import PostgresTokenStorage
@@ -23,10 +23,10 @@ __all__ = [
 ]
 
 _LATER = {
-    "FileTokenStorage": "file",
-    "KeyringTokenStorage": "keyring",
-    "PostgresTokenStorage": "postgres",
-    "RedisTokenStorage": "redis",
+    "file": ["FileTokenStorage"],
+    "keyring": ["KeyringTokenStorage"],
+    "postgres": ["PostgresTokenStorage"],
+    "redis": ["RedisTokenStorage"],
 }
 
 

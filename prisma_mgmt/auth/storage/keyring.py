@@ -96,7 +96,7 @@ class KeyringTokenStorage(LocalStorage):
     def _explained(self, function: Callable[[], T]) -> T:
         """Run a function on the keyring; AuthError if there is none."""
         try:
-            keyring, errors = import_module("keyring"), import_module("keyring.errors")
+            keyring = import_module("keyring")
         except ImportError:
             raise ImportError("KeyringTokenStorage needs keyring: install prisma-mgmt[keyring]") from None
         try:
@@ -105,7 +105,7 @@ class KeyringTokenStorage(LocalStorage):
                 self._refuse_plain_text()
             with bare:  # the frames of a keyring hold what it keeps as plain bytes
                 return function()
-        except errors.NoKeyringError as error:
+        except keyring.errors.NoKeyringError as error:
             raise AuthError("this machine has no keyring: set one up, or use FileTokenStorage") from error
 
     def _refuse_plain_text(self) -> None:

@@ -481,6 +481,24 @@ async def test_what_the_application_or_the_login_server_does_wrong_is_in_the_log
     assert "canary" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [("&iss=https://other.example", "see issuer= if it has another name"), ("&code=", "carries no code")],
+)
+async def test_a_login_server_that_does_not_fit_is_in_the_log_and_no_login_is_said_to_be_over(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, change: str, told: str
+) -> None:
+    """Every login fails so, if the issuer is set wrong: whoever runs the application has to hear of it."""
+    async with site_at(sandbox) as site:
+        state = parse_qs(urlsplit(await site.begin()).query)["state"][0]
+        answer = await site.browser.get(f"/prisma/callback?state={state}{change}")
+    assert answer.status_code == 502
+    assert "This login did not work" in answer.text
+    [record] = [record for record in caplog.records if record.name == "prisma_mgmt.auth.asgi"]
+    assert record.levelname == "ERROR"
+    assert told in record.getMessage()
+
+
 async def test_a_refused_code_is_a_page(sandbox: Sandbox) -> None:
     async with site_at(sandbox) as site:
         query = urlsplit(await site.begin()).query

@@ -48,8 +48,8 @@ class TokenEndpoint:
     """
 
     url: str
-    _exchange: Exchange = field(repr=False)
-    _now: Callable[[], float] = field(default=time.time, kw_only=True)
+    exchange: Exchange = field(repr=False)
+    now: Callable[[], float] = field(default=time.time, kw_only=True)
 
     async def post(self, form: Mapping[str, str], *, again: bool, on_sent: Callable[[], object] | None = None) -> Grant:
         """What was granted; with `again`, a lost answer is asked for once more.
@@ -57,8 +57,8 @@ class TokenEndpoint:
         Raises NetworkError; LoginRequiredError for a refused refresh token; AuthError for anything else.
         """
 
-        timeout, started = self._exchange.timeout, anyio.current_time()
-        ask = partial(self._exchange.send, "POST", self.url, form=form, on_sent=on_sent)
+        timeout, started = self.exchange.timeout, anyio.current_time()
+        ask = partial(self.exchange.send, "POST", self.url, form=form, on_sent=on_sent)
         try:
             return self._granted(await ask(within=timeout * 5 / 6 if again else timeout), form)
         except NetworkError as error:
@@ -75,7 +75,7 @@ class TokenEndpoint:
 
     async def metadata(self, url: str) -> dict[str, Any]:
         """What the server says of itself at `url` (RFC 8414); empty if it says nothing, AuthError if it cannot now."""
-        answer = await self._exchange.send("GET", url)
+        answer = await self.exchange.send("GET", url)
         if answer.status == 429 or answer.status >= 500:
             raise self._refusal(answer, {})
         return answer.fields if answer.status == 200 else {}
@@ -85,7 +85,7 @@ class TokenEndpoint:
 
         Raises AuthError if that is refused for another reason.
         """
-        answer = await self._exchange.send("POST", url, form=form)
+        answer = await self.exchange.send("POST", url, form=form)
         kind = answer.fields.get("error"), form["token_type_hint"]
         if not answer.is_success and kind != ("unsupported_token_type", "access_token"):
             raise self._refusal(answer, form)
@@ -125,7 +125,7 @@ class TokenEndpoint:
             refresh_token_invalid=refused,
             error=name,
             error_description=_shown(description, form),
-            retry_after=retry_after(answer.headers, self._now()),
+            retry_after=retry_after(answer.headers, self.now()),
         )
         return answer.named(told)
 

@@ -205,10 +205,10 @@ def masked_keys(keys: Sequence[bytes | str]) -> Sequence[bytes | str]:
 
 def _key_bytes(key: bytes | str) -> bytes:
     """A key's 32 bytes; ValueError, without a part of the key in its text, for one of another size."""
-    key = _decoded(key.strip()) if isinstance(key, str) else checked_kind(key, bytes, "a key", "bytes or text")
-    if len(key) != 32:
+    found = _decoded(key.strip()) if isinstance(key, str) else checked_kind(key, bytes, "a key", "bytes or text")
+    if len(found) != 32:
         raise ValueError("each of keys must be 32 bytes, or their base64 text, as new_key() gives it")
-    return key
+    return found
 
 
 def _decoded(text: str) -> SecretBytes:

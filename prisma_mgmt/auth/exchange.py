@@ -94,8 +94,9 @@ class Exchange:
         within = self.timeout if within is None else within
         headers = {**_HEADERS, **(_FORM if form else {}), **(headers or {})}
         trail = _Trail(method, url, on_sent)
-        content, extensions = _encoded(form) if form else None, {"trace": trail}
-        request = httpx.Request(method, url, content=content, json=json, headers=headers, extensions=extensions)
+        # half of a surrogate pair goes along: an error about it would hold the whole text
+        content = SecretBytes(urlencode(form, errors="surrogatepass").encode()) if form else None
+        request = httpx.Request(method, url, content=content, json=json, headers=headers, extensions={"trace": trail})
         failed: NetworkError = RequestTimeoutError(f"no answer within {self.timeout:g} s", method=method, url=url)
         with anyio.move_on_after(within):
             try:
@@ -180,11 +181,6 @@ class _Trail:
         with anyio.CancelScope(shield=True):
             for stream in self._streams:
                 await stream.aclose()
-
-
-def _encoded(form: Mapping[str, str]) -> SecretBytes:
-    """A form as it is sent. Half of a surrogate pair goes along: an error about it would hold the whole text."""
-    return SecretBytes(urlencode(form, errors="surrogatepass").encode())
 
 
 def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:

@@ -3,6 +3,7 @@
 import re
 import ssl
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Self
@@ -84,7 +85,7 @@ class OAuthClient(Closing):
         self._client_secret = client_secret
         exchange = Exchange(timeout=timeout, transport=transport, ssl_context=ssl_context)
         self._endpoint = TokenEndpoint(f"{self._base}/token", exchange, now=now)
-        self._exchanged: dict[bytes, None] = {}  # hashes of states, oldest first
+        self._exchanged: OrderedDict[bytes, object] = OrderedDict()  # hashes of states, oldest first
 
     @classmethod
     def from_environment(cls, redirect_uri: str | None = None, **options: Any) -> Self:
@@ -186,13 +187,12 @@ class OAuthClient(Closing):
 
     def _mark(self, state: str) -> bytes:
         """Remember a callback as exchanged; CallbackError for one that was before."""
-        mark = sha256(state.encode(errors="surrogatepass")).digest()
-        if mark in self._exchanged:
+        mark, mine = sha256(state.encode(errors="surrogatepass")).digest(), object()
+        if self._exchanged.setdefault(mark, mine) is not mine:  # two threads may ask at once
             # the login server would say so, too
             raise CallbackError("this callback was exchanged already; start a new login", error="invalid_grant")
-        self._exchanged[mark] = None
         if len(self._exchanged) > _REMEMBERED:
-            del self._exchanged[next(iter(self._exchanged))]
+            self._exchanged.popitem(last=False)
         return mark
 
     async def refresh(self, tokens: Tokens) -> Tokens:
@@ -227,9 +227,7 @@ class OAuthClient(Closing):
             checked_kind(tokens, Tokens, "tokens", "Tokens")
             origin = "/".join(self._base.split("/")[:3])
             known = f"{origin}/.well-known/oauth-authorization-server{self._base.removeprefix(origin)}"  # RFC 8414 §3.1
-            elsewhere = (
-                f"{self._base}/.well-known/openid-configuration"  # for servers under a path often the only place
-            )
+            elsewhere = f"{self._base}/.well-known/openid-configuration"  # many under a path have it only there
             metadata = await self._endpoint.metadata(known) or await self._endpoint.metadata(elsewhere)
             if not isinstance(url := metadata.get("revocation_endpoint"), str):
                 return False

@@ -19,7 +19,7 @@ from prisma_mgmt.auth.tokens import loads
 from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.errors import AuthError, NetworkError, RequestTimeoutError
 from prisma_mgmt.faults import network_error
-from prisma_mgmt.masks import Secret, SecretBytes, masked
+from prisma_mgmt.masks import SecretBytes, masked
 
 TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
 
@@ -45,10 +45,9 @@ class Answer:
     @property
     def fields(self) -> dict[str, Any]:
         """The answer's JSON object, all its strings masked; empty for anything else."""
-        body = SecretBytes(self.body)
-        text = Secret(body.decode(json.detect_encoding(body), "replace"))  # an odd byte beside the pair costs nothing
+        text = self.body.decode(json.detect_encoding(self.body), "replace")  # an odd byte beside the pair costs nothing
         try:
-            found = masked(loads(text)) if len(body) <= LARGEST else None
+            found = masked(loads(text)) if len(self.body) <= LARGEST else None
         except (ValueError, RecursionError):
             found = None
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}

@@ -553,6 +553,19 @@ async def test_certificates_given_by_hand_take_the_place_of_all_others(
         assert caught.value.unsent
 
 
+async def test_a_proxy_that_is_reached_over_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = certificate(tmp_path)
+
+    async def handle(request: Request) -> Reply:
+        return Reply(body=GRANT)
+
+    async with serve(handle, made.server()) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        oauth = oauth_at("http://localhost:1", ssl_context=ssl.create_default_context(cafile=made.path))
+        assert await oauth.refresh(OLD)
+        assert [request.target for request in proxy.requests] == ["http://localhost:1/token"]
+
+
 # When a callback is spent
 
 

@@ -397,6 +397,21 @@ async def test_nobody_is_told_that_they_are_logged_in_who_were_logged_out_elsewh
     assert (answer.status_code, "You are logged in already" in answer.text) == (400, False)
 
 
+async def test_a_replayed_callback_is_a_page_though_the_storage_is_down(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback = await site.begin()
+    await site.browser.get(callback)
+
+    async def get_tokens(_: object) -> Tokens | None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(MemoryTokenStorage, "get_tokens", get_tokens)
+    answer = await site.browser.get(callback)
+    assert answer.status_code == 400
+    assert "This login is over" in answer.text
+
+
 async def test_a_callback_replayed_with_its_cookie_is_refused(site: Site) -> None:
     callback = await site.begin()
     cookies = dict(site.browser.cookies)

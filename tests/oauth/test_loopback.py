@@ -340,6 +340,25 @@ async def test_a_free_port_that_is_taken_on_the_other_address_is_not_used(monkey
             await one.aclose()
 
 
+async def test_localhost_is_enough_on_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = anyio.create_tcp_listener
+
+    async def listen(*, local_host: str, local_port: int) -> Any:
+        if ":" in local_host:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        return await create(local_host=local_host, local_port=local_port)
+
+    async with terminal("http://localhost/callback") as app:
+        monkeypatch.setattr(anyio, "create_tcp_listener", listen)
+
+        async def come_back() -> bool:
+            await get(app.callback.replace("localhost", "127.0.0.1"), headers={"host": urlsplit(app.callback).netloc})
+            return True
+
+        await while_waiting(app, come_back)
+        assert app.session is not None
+
+
 async def test_where_no_port_is_to_be_had_it_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 

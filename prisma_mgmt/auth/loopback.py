@@ -7,6 +7,7 @@ import webbrowser
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePath
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import anyio
@@ -97,22 +98,27 @@ class _Waiting:
     authority: str
     path: str
     callback: Secret = field(factory=Secret)
-    failure: Exception | None = None  # of the caller's `paste`
     done: anyio.Event = field(factory=anyio.Event)
 
     async def wait(
         self, listener: Listener[SocketStream], paste: Callable[[], Awaitable[str]] | None, timeout: float
     ) -> Secret:
         """The callback, whichever way it comes; AuthError if it does not come in time."""
+        failure: Any = None
         with anyio.move_on_after(timeout):
-            async with anyio.create_task_group() as group:
-                group.start_soon(listener.serve, self.serve)
-                if paste is not None:
-                    group.start_soon(self.take_pasted, paste)
-                await self.done.wait()
-                group.cancel_scope.cancel()
-        if self.failure is not None:
-            raise self.failure
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(listener.serve, self.serve)
+                    if paste is not None:
+                        group.start_soon(self.take_pasted, paste)
+                    await self.done.wait()
+                    group.cancel_scope.cancel()
+            except BaseExceptionGroup as several:  # of what the caller's `paste` raises, or Ctrl-C does
+                failure = several.split(anyio.get_cancelled_exc_class())[1]
+        while inner := getattr(failure, "exceptions", None):  # of a group of tasks in a group of tasks
+            failure = inner[0]
+        if failure is not None:
+            raise failure
         if not self.callback:
             raise AuthError(f"nobody logged in within {timeout:g} s")
         return self.callback
@@ -131,15 +137,11 @@ class _Waiting:
 
     async def take_pasted(self, paste: Callable[[], Awaitable[str]]) -> None:
         """Ask for a pasted URL, or what a browser shows of one, until one carries this login's state."""
-        try:
-            while True:
-                query = Secret(await paste()).strip(_AROUND).partition("?")[2]
-                if self._accept(Secret(f"{self.path}?{query}")):
-                    break
-                await anyio.sleep(_AGAIN)  # or an input that is at its end would be asked all the time
-        except Exception as error:  # the caller's code may raise anything, and the task group would wrap it
-            self.failure = error
-        self.done.set()
+        while True:
+            query = Secret(await paste()).strip(_AROUND).partition("?")[2]
+            if self._accept(Secret(f"{self.path}?{query}")):
+                return self.done.set()
+            await anyio.sleep(_AGAIN)  # or an input that is at its end would be asked all the time
 
     def _accept(self, target: Secret) -> bool:
         """Keep the first callback that carries this login's state, whatever else it says; False for others."""

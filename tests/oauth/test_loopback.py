@@ -434,6 +434,43 @@ def test_a_browser_that_runs_on_keeps_no_program_from_ending(backend: str) -> No
     assert ended.stdout == "nobody logged in within 0.1 s\n"
 
 
+INTERRUPTED = """
+import anyio, os, signal, sys, urllib.error, urllib.request
+from urllib.parse import parse_qs, urlsplit
+from prisma_mgmt.auth import OAuthClient, log_in_with_browser
+from prisma_mgmt.auth.storage import MemoryTokenStorage
+
+def interrupt(url):
+    here = parse_qs(urlsplit(url).query)["redirect_uri"][0]
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(here)
+    except urllib.error.HTTPError:  # it is a stranger there, so by now the program waits
+        os.kill(os.getpid(), signal.SIGINT)
+
+async def paste():
+    if sys.argv[2] == "pasting":
+        raise KeyboardInterrupt
+    await anyio.sleep_forever()
+
+async def main():
+    oauth = OAuthClient("client", "http://127.0.0.1/callback", auth_base_url="http://127.0.0.1:1")
+    await log_in_with_browser(oauth, MemoryTokenStorage(), open_browser=interrupt, show=len, paste=paste, timeout=30)
+
+try:
+    anyio.run(main, backend=sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("at", ["waiting", "pasting"])
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_ctrl_c_ends_a_login_as_it_ends_any_program(backend: str, at: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, backend, at]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.stdout, ended.returncode) == ("interrupted\n", 0), ended.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

@@ -1,6 +1,5 @@
 """LoginApp: login, callback and logout as a plain ASGI app that any framework can mount."""
 
-import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -9,7 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from attrs import field, frozen
 
-from prisma_mgmt.auth.arguments import checked_functions, checked_kind, checked_text
+from prisma_mgmt.auth.arguments import called, checked_functions, checked_kind, checked_text
 from prisma_mgmt.auth.cookies import Cookie, cookie, header, is_secure, sent
 from prisma_mgmt.auth.manager import SessionManager
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
@@ -198,7 +197,7 @@ class LoginApp:
         try:
             await session.handle_callback(url, login)
             exchanged = True
-            await _call(self._on_login, session)
+            await called(self._on_login, session)
         except BaseException as error:
             if exchanged or not isinstance(error, CallbackError):
                 await Work(self, lambda: self._undo(session)).wait()  # though the request was cancelled
@@ -232,7 +231,7 @@ class LoginApp:
     async def _failed(self, error: PrismaError, request: _Request, login: LoginRequest | None) -> _Answer:
         unsent = isinstance(error, NetworkError) and error.unsent  # so that the callback is as good as before
         cookies = [] if login is None or unsent else [self._done(login)]
-        to = await _call(self._on_error, error)
+        to = await called(self._on_error, error)
         if isinstance(to, str) and to:
             return _Answer(303, to=to, cookies=cookies)
         return_to = login.return_to if login else None
@@ -307,11 +306,6 @@ def _cookies_of(request: object) -> Mapping[str, object]:
     if found is request and isinstance(cookies.get("asgi"), Mapping):
         return _Request.of(cast("Scope", found)).cookies
     return cookies
-
-
-async def _call(hook: Callable[..., object] | None, *arguments: object) -> object:
-    found = hook(*arguments) if hook is not None else None
-    return await found if inspect.isawaitable(found) else found
 
 
 async def _send(send: Send, answer: _Answer) -> None:

@@ -15,7 +15,6 @@ from prisma_mgmt.auth.exchange import Answer, Exchange
 from prisma_mgmt.checks import checked_token
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError, PrismaError
 from prisma_mgmt.masks import Secret
-from prisma_mgmt.waits import retry_after
 
 _CODES = frozenset(  # RFC 6749 §5.2, RFC 7009 §2.2.1, and what servers say that have no time
     "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope "  # noqa: SIM905  # a list of words
@@ -103,7 +102,7 @@ class TokenEndpoint:
             raise self._refusal(answer, form)
         access_token = _text(fields.get("access_token"))
         if not access_token:
-            raise answer.named(AuthError("the login server's answer is no grant of a bearer token"))
+            raise answer.refusal("the login server's answer is no grant of a bearer token", self.now())
         scheme, scope = _text(fields.get("token_type")), fields.get("scope")
         if scheme and scheme.lower() != "bearer":
             access_token = Secret(f"{clean(scheme)} {access_token}")
@@ -120,14 +119,14 @@ class TokenEndpoint:
         kind = LoginRequiredError if refused else AuthError
         message = "the refresh token was refused: log in again" if refused else "the login server refused"
         redirect = ": no redirect is followed" if 300 <= answer.status < 400 else ""
-        told = kind(
+        return answer.refusal(
             f"{message} ({answer.status} {name or 'without an error code'}{redirect})",
+            self.now(),
+            kind,
             refresh_token_invalid=refused,
             error=name,
             error_description=_shown(description, form),
-            retry_after=retry_after(answer.headers, self.now()),
         )
-        return answer.named(told)
 
 
 def sendable(access_token: str) -> bool:

@@ -20,6 +20,7 @@ from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.errors import AuthError, NetworkError, RequestTimeoutError
 from prisma_mgmt.faults import network_error
 from prisma_mgmt.masks import SecretBytes, masked
+from prisma_mgmt.waits import retry_after
 
 TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
 
@@ -52,8 +53,9 @@ class Answer:
             found = None
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
-    def named(self, error: AuthError) -> AuthError:
-        """`error`, which says that it is about the call that was answered so."""
+    def refusal(self, message: str, now: float, kind: type[AuthError] = AuthError, **details: Any) -> AuthError:
+        """An error of this kind, about the call that was answered so at `now` (Unix seconds)."""
+        error = kind(message, retry_after=retry_after(self.headers, now), **details)
         error.method, error.url = self.method, self.url
         return error
 

@@ -20,7 +20,6 @@ from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.loops import LoopGuard
 from prisma_mgmt.masks import Secret, bare
-from prisma_mgmt.waits import retry_after
 
 _LEEWAY = 60.0  # seconds before its expiry from which a token is renewed, but a tenth of its lifetime at most
 _FRUITLESS = 10.0  # seconds in which a token that a renewal has just brought is not renewed again
@@ -110,9 +109,7 @@ class GitHubActionsCredentials(Unpickled):
         found = cast("dict[str, Any]", fields.get("data", fields))
         if answer.is_success and isinstance(found, dict) and isinstance(found.get("value"), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is a server's
             return found
-        raise answer.named(
-            AuthError(f"{refusal} ({answer.status})", retry_after=retry_after(answer.headers, self._now()))
-        )
+        raise answer.refusal(f"{refusal} ({answer.status})", self._now())
 
     def _asked(self) -> tuple[str, dict[str, Secret]]:
         """Where GitHub gives a token, and the headers of whoever asks there."""

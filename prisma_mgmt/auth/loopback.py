@@ -15,7 +15,7 @@ from anyio.abc import Listener, SocketAttribute, SocketStream
 from anyio.streams.stapled import MultiListener
 from attrs import define, field
 
-from prisma_mgmt.auth.arguments import checked_functions, checked_kind
+from prisma_mgmt.auth.arguments import called, checked_functions, checked_kind
 from prisma_mgmt.auth.callback import is_state, read_callback
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
 from prisma_mgmt.auth.pages import HEADERS, page
@@ -64,7 +64,7 @@ async def log_in_with_browser(
         `http://127.0.0.1:8765/callback` on that port; `[::1]` and `localhost` will do too.
     timeout: seconds for the user to log in.
     open_browser: opens the login URL, in a thread that the program does not wait for; None leaves it to the user.
-    show: is given the login URL; by default it is written to standard error.
+    show: is given the login URL, a function or a coroutine function; by default it is written to standard error.
     paste: waits for the URL that the browser ended at, if the browser is on another machine.
 
     Raises ValueError for another redirect_uri, OSError if its port is taken, CallbackError if the user said no,
@@ -80,7 +80,7 @@ async def log_in_with_browser(
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         login = oauth.login_url(scope=scope, extra_params=extra_params, redirect_uri=f"http://{authority}{path}")
         waiting = _Waiting(login, oauth.issuer, authority, path or "/")
-        (show or _show)(login.url)
+        await called(show or _show, login.url)
         if open_browser is not None:
             _open(open_browser, login.url)
         callback = await waiting.wait(listener, paste, timeout)

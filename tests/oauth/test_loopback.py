@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from attrs import define, field
@@ -545,6 +546,21 @@ async def test_a_redirect_uri_without_a_path_is_sent_without_one() -> None:
         await while_waiting(app, anyio.lowlevel.checkpoint)
         assert urlsplit(app.redirect_uri).path == ""
         assert app.prisma.forms[0]["redirect_uri"] == app.redirect_uri
+        assert app.session is not None
+
+
+async def test_the_url_may_be_shown_by_a_coroutine_function() -> None:
+    async with terminal() as app:
+
+        async def show(url: str) -> None:
+            await anyio.lowlevel.checkpoint()
+            app.show(url)
+
+        async def paste() -> str:
+            await app.asked.wait()
+            return app.callback
+
+        await app.log_in(show=show, paste=paste, timeout=10)
         assert app.session is not None
 
 

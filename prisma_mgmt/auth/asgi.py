@@ -106,18 +106,13 @@ class LoginApp:
         checked_functions(on_login=on_login, on_error=on_error)
         if not TOKEN.fullmatch(cookie):
             raise ValueError(f"cookie must be the name of a cookie, not {cookie!r}")
-        base, _, route = oauth.redirect_uri.rstrip("/").rpartition("/")
-        if route != "callback" or not urlsplit(base).netloc:
-            raise ValueError(f"redirect_uri must end in /callback, where this app answers, not {oauth.redirect_uri}")
-        here = urlsplit(base)
-        if here.scheme == "http" and is_secure(base) and not (here.hostname or "").endswith(".localhost"):
-            raise ValueError("redirect_uri must be https, or http to this machine: no browser keeps a login otherwise")
+        self._base = _base_of(oauth.redirect_uri)
+        self._origin = _origin(self._base)
         self._asked: dict[str, Any] = {"scope": scope, "extra_params": extra_params}
         oauth.login_url(**self._asked)  # or the first visitor would find out what is wrong with it
         self._oauth, self._sessions = oauth, sessions
         self._after_login, self._after_logout = after_login, after_logout
         self._on_login, self._on_error = on_login, on_error
-        self._base, self._origin = base, _origin(base)
         self._name, self._max_age = cookie, int(checked_seconds(max_age, "max_age", least=1))
         self._secure = is_secure(oauth.redirect_uri) or cookie.startswith(("__Host-", "__Secure-"))
         self._aliases = _aliases(urlsplit(self._origin).netloc)
@@ -289,6 +284,17 @@ def _words(error: PrismaError, over: bool, host: str) -> tuple[int, str, str]:
     if isinstance(error, AuthError) and error.error == "access_denied":
         return 403, "You said no", "The application got no access. You can log in whenever you like."
     return 502, "This login did not work", "The login server, or the application, could not finish it. Try again."
+
+
+def _base_of(redirect_uri: str) -> str:
+    """Where browsers find this app; ValueError if no login can come back to it."""
+    base, _, route = redirect_uri.rstrip("/").rpartition("/")
+    here = urlsplit(base)
+    if route != "callback" or not here.netloc:
+        raise ValueError(f"redirect_uri must end in /callback, where this app answers, not {redirect_uri}")
+    if here.scheme == "http" and is_secure(base) and not (here.hostname or "").endswith(".localhost"):
+        raise ValueError("redirect_uri must be https, or http to this machine: no browser keeps a login otherwise")
+    return base
 
 
 def _origin(url: str) -> str:

@@ -125,7 +125,8 @@ class LoginApp:
         `request` is one of Starlette, FastAPI, Litestar or Django, an ASGI scope, or a mapping of cookies.
         """
         with bare:  # what `storage_for` raises leaves without the cookie
-            text = _cookies_of(request).get(self._name)
+            found = _cookies_of(request).get(self._name)
+            text = getattr(found, "value", found)  # of a Morsel, as http.cookies has them
             try:
                 session_id, begun = self._box.open_json(text if isinstance(text, str) else "", self._purpose)
             except ValueError:  # nobody's, or of a key that is gone

@@ -811,6 +811,12 @@ async def test_a_session_may_be_asked_for_with_an_asgi_scope(site: Site) -> None
     assert site.login.session({**scope, "type": "websocket"}) is site.session
 
 
+async def test_a_session_may_be_asked_for_with_the_cookies_of_the_standard_library(site: Site) -> None:
+    await site.log_in()
+    assert site.session is not None
+    assert site.login.session(SimpleCookie(dict(site.browser.cookies))) is site.session
+
+
 async def test_a_cookie_may_have_any_name(site: Site) -> None:
     await site.log_in()
     assert site.login.session({"asgi": "x", **site.browser.cookies}) is site.session is not None

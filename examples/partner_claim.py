@@ -54,6 +54,8 @@ def create_app() -> Starlette:
         """Send the visitor to the login; what they claim is sealed beside it."""
         login = oauth.login_url()
         answer = RedirectResponse(login.url, 303)
+        for name in sealer.surplus(request.cookies):  # of logins that they began and left
+            answer.delete_cookie(name, secure=name.startswith("__Host-"))
         answer.set_cookie(**sealer.cookie(login, f"/claim/{request.path_params['ticket']}"))
         return answer
 
@@ -67,7 +69,7 @@ def create_app() -> Starlette:
             tokens = await claim(partner, unclaimed[ticket], oauth, url, login)
         except PrismaError as error:  # the user said no, or the project cannot move; they may try again
             return page("It was not claimed", f"<p>{html.escape(str(error))}</p>", 400)
-        del unclaimed[ticket]
+        unclaimed.pop(ticket, None)
         return page("It is yours", f"<p>Your workspace is {html.escape(tokens.workspace_id)}.</p>")
 
     @asynccontextmanager

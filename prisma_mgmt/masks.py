@@ -4,8 +4,8 @@ from types import TracebackType
 from typing import Any, cast
 
 _INSIDE = frozenset(  # the packages whose frames hold requests and answers
-    "anyio asyncio asyncpg cattrs h11 h2 hpack httpcore httptools httpx jeepney json keyring keyrings orjson "  # noqa: SIM905  # a list of words
-    "prisma_mgmt redis secretstorage ssl trio valkey websockets win32ctypes".split()
+    "aiohttp anyio asyncio asyncpg cattrs h11 h2 hpack httpcore httptools httpx httpx_aiohttp jeepney json "  # noqa: SIM905  # a list of words
+    "keyring keyrings orjson prisma_mgmt redis secretstorage ssl trio valkey websockets win32ctypes".split()
 )
 
 

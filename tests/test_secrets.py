@@ -414,6 +414,46 @@ async def test_no_reporter_finds_a_secret_in_arguments_that_are_refused(length: 
         assert betrayed(await failure_of(call)) == []
 
 
+@pytest.mark.parametrize("length", LENGTHS)
+async def test_no_reporter_finds_a_secret_in_what_is_sealed_or_given_to_a_login_by_mistake(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cookies() -> dict[str, Any]:
+        return {"session": canary(length)}
+
+    async def another_kind_of_secret() -> None:
+        secret: Any = canary(length).encode
+        OAuthClient("client", "https://app.example/callback", client_secret=secret())
+
+    cipher, sealer = TokenCipher(["A" * 43]), LoginSealer(["A" * 43])
+    mistakes: list[Callable[[], Any]] = [
+        lambda: cipher.open(canary(length), "place"),  # stored before there was a cipher
+        lambda: cipher.open(f"v1.{canary(length)}", "place"),
+        lambda: cipher.open(canary(length).encode(), "place"),  # type: ignore[arg-type]  # as callers may who check no types
+        lambda: cipher.seal(canary(length).encode(), "place"),  # type: ignore[arg-type]  # as above
+        lambda: sealer.open_for(cookies(), None),  # type: ignore[arg-type]  # as above
+        lambda: sealer.open_for(list(cookies().values()), "?state=x"),  # type: ignore[arg-type]  # as above
+        lambda: sealer.surplus(list(cookies().values())),  # type: ignore[arg-type]  # as above
+    ]
+
+    monkeypatch.setenv("PRISMA_CLIENT_SECRET", canary(length))
+    monkeypatch.setenv("PRISMA_CLIENT_ID", "client")
+    mistakes += [OAuthClient.from_environment, lambda: OAuthClient.from_environment("no URL")]
+    for mistake in mistakes:
+
+        async def make(mistake: Callable[[], Any] = mistake) -> None:
+            mistake()
+
+        assert betrayed(await failure_of(make)) == []
+    assert betrayed(await failure_of(another_kind_of_secret)) == []
+
+
+async def test_text_that_is_no_utf_8_is_sealed_like_any_other() -> None:
+    """An error that said which character cannot be encoded would hold the whole text."""
+    cipher, text = TokenCipher(["A" * 43]), "canary-\ud800"
+    assert cipher.open(cipher.seal(text, "place"), "place") == text
+
+
 @pytest.mark.parametrize("name", REPORTERS)
 async def test_the_reporters_do_show_locals(name: str) -> None:
     async def fail() -> None:

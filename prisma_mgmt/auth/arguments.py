@@ -1,5 +1,6 @@
-"""Checks of arguments. They are made at the call itself, since callers may use no type checker."""
+"""Arguments: checks, which are made at the call itself, since callers may use no type checker; and hooks."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -21,3 +22,9 @@ def checked_functions(**hooks: object) -> None:
     """TypeError, naming it, for a hook that is neither a function nor None."""
     for name, hook in hooks.items():
         checked_kind(hook, Callable | None, name, "a function")
+
+
+async def called(hook: Callable[..., object] | None, *arguments: object) -> object:
+    """What a function or a coroutine function of the caller's gives; None without one."""
+    found = hook(*arguments) if hook is not None else None
+    return await found if inspect.isawaitable(found) else found

@@ -1,6 +1,5 @@
 """LoginApp: login, callback and logout as a plain ASGI app that any framework can mount."""
 
-import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -9,7 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from attrs import field, frozen
 
-from prisma_mgmt.auth.arguments import checked_functions, checked_kind, checked_text
+from prisma_mgmt.auth.arguments import called, checked_functions, checked_kind, checked_text
 from prisma_mgmt.auth.cookies import Cookie, cookie, header, is_secure, sent
 from prisma_mgmt.auth.manager import SessionManager
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
@@ -38,17 +37,18 @@ class _Request:
     method: str  # empty for a WebSocket
     route: str  # the last segment of the path, as frameworks disagree on what comes before it
     query: Secret
-    headers: dict[str, list[str]] = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
     cookies: dict[str, str] = field(repr=False)
 
     @classmethod
     def of(cls, scope: Scope) -> "_Request":
-        headers: dict[str, list[str]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        headers: dict[str, str] = {}
+        for raw, value in scope["headers"]:
+            name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
+            headers[name] = f"{headers[name]}; {text}" if name in headers else text  # HTTP/2 may cut a Cookie in pieces
         route = scope["path"].rstrip("/").rpartition("/")[2]
         query = Secret(scope.get("query_string", b"").decode("latin-1"))
-        return cls(scope.get("method", ""), route, query, headers, sent(headers.get("cookie", [])))
+        return cls(scope.get("method", ""), route, query, headers, sent(headers.get("cookie", "")))
 
 
 @frozen
@@ -59,7 +59,7 @@ class _Answer:
     body: bytes = b""
     to: str | None = None
     cookies: list[Cookie] = field(factory=list[Cookie], repr=False)
-    allow: str | None = None
+    headers: dict[str, str] = field(factory=dict[str, str])
 
 
 class LoginApp:
@@ -106,18 +106,13 @@ class LoginApp:
         checked_functions(on_login=on_login, on_error=on_error)
         if not TOKEN.fullmatch(cookie):
             raise ValueError(f"cookie must be the name of a cookie, not {cookie!r}")
-        base, _, route = oauth.redirect_uri.rstrip("/").rpartition("/")
-        if route != "callback" or not urlsplit(base).netloc:
-            raise ValueError(f"redirect_uri must end in /callback, where this app answers, not {oauth.redirect_uri}")
-        here = urlsplit(base)
-        if here.scheme == "http" and is_secure(base) and not (here.hostname or "").endswith(".localhost"):
-            raise ValueError("redirect_uri must be https, or http to this machine: no browser keeps a login otherwise")
+        self._base = _base_of(oauth.redirect_uri)
+        self._origin = _origin(self._base)
         self._asked: dict[str, Any] = {"scope": scope, "extra_params": extra_params}
         oauth.login_url(**self._asked)  # or the first visitor would find out what is wrong with it
         self._oauth, self._sessions = oauth, sessions
         self._after_login, self._after_logout = after_login, after_logout
         self._on_login, self._on_error = on_login, on_error
-        self._base, self._origin = base, _origin(base)
         self._name, self._max_age = cookie, int(checked_seconds(max_age, "max_age", least=1))
         self._secure = is_secure(oauth.redirect_uri) or cookie.startswith(("__Host-", "__Secure-"))
         self._aliases = _aliases(urlsplit(self._origin).netloc)
@@ -130,7 +125,8 @@ class LoginApp:
         `request` is one of Starlette, FastAPI, Litestar or Django, an ASGI scope, or a mapping of cookies.
         """
         with bare:  # what `storage_for` raises leaves without the cookie
-            text = _cookies_of(request).get(self._name)
+            found = _cookies_of(request).get(self._name)
+            text = getattr(found, "value", found)  # of a Morsel, as http.cookies has them
             try:
                 session_id, begun = self._box.open_json(text if isinstance(text, str) else "", self._purpose)
             except ValueError:  # nobody's, or of a key that is gone
@@ -154,9 +150,11 @@ class LoginApp:
             case "logout", "POST":
                 return await self._logout(request)
             case "logout", _:
-                return _page(405, "Log out?", "Your login here will be forgotten.", button="Log out", allow="POST")
+                return _page(
+                    405, "Log out?", "Your login here will be forgotten.", button="Log out", headers={"Allow": "POST"}
+                )
             case "login" | "callback", _:
-                return _page(405, "Not like this", "Follow a link to this page.", allow="GET")
+                return _page(405, "Not like this", "Follow a link to this page.", headers={"Allow": "GET"})
             case _:
                 return _page(404, "Nothing here", "There is no page at this address.")
 
@@ -175,22 +173,19 @@ class LoginApp:
     async def _callback(self, request: _Request) -> _Answer:
         """Exchange the code, and give the browser a session of its own."""
         url = Secret(f"/callback?{request.query}")
-        done: list[Cookie] = []  # the login's cookie, once it is of no more use
         login: LoginRequest | None = None
         try:
             with bare:
                 login = self._sealer.open_for(request.cookies, url)
-                done = [self._expired(self._sealer.cookie_name(login))]
                 session_id = str(new_secret())  # a plain one, since drivers of databases refuse any other
                 await self._begin(self._sessions[session_id], url, login)
         except PrismaError as error:
-            unsent = isinstance(error, NetworkError) and error.unsent
-            return await self._failed(error, request, [] if unsent else done, login.return_to if login else None)
+            return await self._failed(error, request, login)
         if (before := self.session(request.cookies)) is not None:
             await self._forget(before)  # no browser has its cookie any more
         value = self._box.seal_json([session_id, self._oauth.now()], self._purpose)
         mine = cookie(self._name, value, self._max_age, secure=self._secure)
-        return _Answer(303, to=login.return_to or self._after_login, cookies=[*done, mine])
+        return _Answer(303, to=login.return_to or self._after_login, cookies=[self._done(login), mine])
 
     async def _begin(self, session: OAuthSession, url: str, login: LoginRequest) -> None:
         """Log in, and tell the application; a login that fails halfway leaves no tokens behind."""
@@ -198,7 +193,7 @@ class LoginApp:
         try:
             await session.handle_callback(url, login)
             exchanged = True
-            await _call(self._on_login, session)
+            await called(self._on_login, session)
         except BaseException as error:
             if exchanged or not isinstance(error, CallbackError):
                 await Work(self, lambda: self._undo(session)).wait()  # though the request was cancelled
@@ -216,10 +211,10 @@ class LoginApp:
             await self._forget(session)
         return _Answer(303, to=self._after_logout, cookies=[self._expired(self._name)])
 
-    def _is_own(self, headers: Mapping[str, list[str]]) -> bool:
+    def _is_own(self, headers: Mapping[str, str]) -> bool:
         """Return True if a page of this application sent the request, as far as the browser tells."""
-        site, origin = headers.get("sec-fetch-site"), headers.get("origin", [self._origin])
-        return site == ["same-origin"] if site else origin == [self._origin]  # the cookie itself is SameSite=Lax
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin", self._origin)
+        return origin == self._origin if site is None else site == "same-origin"  # the cookie itself is SameSite=Lax
 
     async def _forget(self, session: OAuthSession) -> None:
         try:
@@ -229,17 +224,19 @@ class LoginApp:
 
     # What is shown
 
-    async def _failed(
-        self, error: PrismaError, request: _Request, cookies: list[Cookie], return_to: str | None
-    ) -> _Answer:
-        to = await _call(self._on_error, error)
+    async def _failed(self, error: PrismaError, request: _Request, login: LoginRequest | None) -> _Answer:
+        unsent = isinstance(error, NetworkError) and error.unsent  # so that the callback is as good as before
+        cookies = [] if login is None or unsent else [self._done(login)]
+        to = await called(self._on_error, error)
         if isinstance(to, str) and to:
             return _Answer(303, to=to, cookies=cookies)
-        if _is_over(error) and await self._is_logged_in(request):
+        return_to = login.return_to if login else None
+        over = login is None or (isinstance(error, AuthError) and error.error == "invalid_grant")
+        if over and await self._is_logged_in(request):  # another process may have finished it just now
             links = {"Go on": return_to or self._after_login, "Log in again": self._login_at(next=return_to)}
             text = "This login is over: it was finished before, or it has expired. You are still logged in."
             return _page(400, "You are logged in already", text, links, cookies=cookies)
-        status, title, text = _words(error, urlsplit(self._base).netloc)
+        status, title, text = _words(error, over, urlsplit(self._base).netloc)
         logger.log(logging.ERROR if status >= 500 else logging.INFO, "a login failed: %s", error)
         return _page(status, title, text, {"Log in": self._login_at(next=return_to)}, cookies=cookies)
 
@@ -255,17 +252,21 @@ class LoginApp:
         except (AuthError, NetworkError):  # of the storage: nobody knows
             return False
 
+    def _done(self, login: LoginRequest) -> Cookie:
+        """The cookie of a login that is of no more use."""
+        return self._expired(self._sealer.cookie_name(login))
+
     def _expired(self, name: str) -> Cookie:
         return cookie(name, "", 0, secure=self._secure)
 
 
-def _aliases(host: str) -> list[list[str]]:
+def _aliases(host: str) -> list[str]:
     """What a Host header may hold if `host` is this machine and a browser knows it by another name.
 
     A cookie that is set under one name is not sent to another.
     """
     parts = re.fullmatch(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", host)
-    return [[one + (parts[2] or "")] for one in _LOOPBACK if one != parts[1]] if parts else []
+    return [one + (parts[2] or "") for one in _LOOPBACK if one != parts[1]] if parts else []
 
 
 def _page(
@@ -274,22 +275,27 @@ def _page(
     return _Answer(status, page(title, text, links, button=button), **more)
 
 
-def _words(error: PrismaError, host: str) -> tuple[int, str, str]:
+def _words(error: PrismaError, over: bool, host: str) -> tuple[int, str, str]:
     """The status, the heading and the sentence of a failed login; nothing that the login server said."""
+    if over:
+        text = f"It expired, was finished before, or began in another browser or under another name than {host}."
+        return 400, "This login is over", text
     if isinstance(error, NetworkError):
         return 502, "The login server did not answer", "Try again in a moment."
     if isinstance(error, AuthError) and error.error == "access_denied":
         return 403, "You said no", "The application got no access. You can log in whenever you like."
-    if _is_over(error):
-        text = f"It expired, was finished before, or began in another browser or under another name than {host}."
-        return 400, "This login is over", text
     return 502, "This login did not work", "The login server, or the application, could not finish it. Try again."
 
 
-def _is_over(error: PrismaError) -> bool:
-    """Return True for a login that nobody can finish any more, perhaps since another process has just done it."""
-    refused = isinstance(error, AuthError) and error.error == "invalid_grant"
-    return refused or (isinstance(error, CallbackError) and error.error is None)
+def _base_of(redirect_uri: str) -> str:
+    """Where browsers find this app; ValueError if no login can come back to it."""
+    base, _, route = redirect_uri.rstrip("/").rpartition("/")
+    here = urlsplit(base)
+    if route != "callback" or not here.netloc:
+        raise ValueError(f"redirect_uri must end in /callback, where this app answers, not {redirect_uri}")
+    if here.scheme == "http" and is_secure(base) and not (here.hostname or "").endswith(".localhost"):
+        raise ValueError("redirect_uri must be https, or http to this machine: no browser keeps a login otherwise")
+    return base
 
 
 def _origin(url: str) -> str:
@@ -309,15 +315,9 @@ def _cookies_of(request: object) -> Mapping[str, object]:
     return cookies
 
 
-async def _call(hook: Callable[..., object] | None, *arguments: object) -> object:
-    found = hook(*arguments) if hook is not None else None
-    return await found if inspect.isawaitable(found) else found
-
-
 async def _send(send: Send, answer: _Answer) -> None:
-    headers = {**HEADERS, "Content-Length": str(len(answer.body))}
+    headers = {**HEADERS, "Content-Length": str(len(answer.body)), **answer.headers}
     headers |= {"Location": quote(answer.to, safe="!#$%&'()*+,/:;=?@[]~")} if answer.to else {}
-    headers |= {"Allow": answer.allow} if answer.allow else {}
     pairs = [*headers.items(), *(("Set-Cookie", header(one)) for one in answer.cookies)]
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})

@@ -1,6 +1,5 @@
 """Cookies: what a framework is to set, what a browser sends (pure)."""
 
-from collections.abc import Iterable
 from typing import Literal, TypedDict
 from urllib.parse import urlsplit
 
@@ -36,10 +35,10 @@ def header(it: Cookie) -> str:
     return f"{it['key']}={it['value']}; {attributes}" + ("; Secure" if it["secure"] else "")
 
 
-def sent(headers: Iterable[str]) -> dict[str, str]:
-    """The cookies in a request's Cookie headers, of which HTTP/2 may have several; the first of a name counts."""
+def sent(header: str) -> dict[str, str]:
+    """The cookies in a request's Cookie header; the first of a name counts."""
     found: dict[str, str] = {}
-    for one in "; ".join(headers).split(";"):
+    for one in header.split(";"):
         name, mark, value = one.partition("=")
         if mark:
             found.setdefault(name.strip(" \t"), value.strip().strip('"'))  # a name is one only to the letter

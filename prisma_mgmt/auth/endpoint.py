@@ -3,18 +3,18 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 from urllib.parse import unquote, unquote_plus
 
 import anyio
-from attrs import frozen
+from attrs import field, frozen
 
 from prisma_mgmt.auth.callback import clean
-from prisma_mgmt.auth.exchange import Answer, Exchange, fields_of
+from prisma_mgmt.auth.exchange import Answer, Exchange
 from prisma_mgmt.checks import checked_token
-from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
+from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError, PrismaError
 from prisma_mgmt.masks import Secret
-from prisma_mgmt.waits import retry_after
 
 _CODES = frozenset(  # RFC 6749 §5.2, RFC 7009 §2.2.1, and what servers say that have no time
     "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope "  # noqa: SIM905  # a list of words
@@ -37,6 +37,7 @@ class Grant:
     scope: str | None
 
 
+@frozen
 class TokenEndpoint:
     """Posts grants to one URL.
 
@@ -45,10 +46,9 @@ class TokenEndpoint:
     as that allows: if it forgives nothing, it takes the second try for a theft.
     """
 
-    def __init__(self, url: str, exchange: Exchange, *, now: Callable[[], float] = time.time) -> None:
-        self.url = url
-        self._exchange = exchange
-        self._now = now
+    url: str
+    exchange: Exchange = field(repr=False)
+    now: Callable[[], float] = field(default=time.time, kw_only=True)
 
     async def post(self, form: Mapping[str, str], *, again: bool, on_sent: Callable[[], object] | None = None) -> Grant:
         """What was granted; with `again`, a lost answer is asked for once more.
@@ -56,40 +56,39 @@ class TokenEndpoint:
         Raises NetworkError; LoginRequiredError for a refused refresh token; AuthError for anything else.
         """
 
-        async def ask(within: float) -> Grant:
-            answer = await self._exchange.send("POST", self.url, form=form, within=within, on_sent=on_sent)
-            return self._granted(answer, form)
-
-        timeout, started = self._exchange.timeout, anyio.current_time()
-        if not again:
-            return await ask(timeout)
+        timeout, started = self.exchange.timeout, anyio.current_time()
+        ask = partial(self.exchange.send, "POST", self.url, form=form, on_sent=on_sent)
         try:
-            return await ask(timeout * 5 / 6)
+            return self._granted(await ask(within=timeout * 5 / 6 if again else timeout), form)
         except NetworkError as error:
+            if not again:
+                raise
             first = error  # the answer is lost, and the refresh token may be spent: ask for its successor at once
         try:
-            return await ask(max(0.0, started + timeout - anyio.current_time()))
-        except NetworkError as error:
-            error.attempts, error.unsent = 2, first.unsent and error.unsent
+            return self._granted(await ask(within=max(0.0, started + timeout - anyio.current_time())), form)
+        except PrismaError as error:
+            error.attempts = 2
+            if isinstance(error, NetworkError):
+                error.unsent = first.unsent and error.unsent
             raise
 
     async def metadata(self, url: str) -> dict[str, Any]:
         """What the server says of itself at `url` (RFC 8414); empty if it says nothing, AuthError if it cannot now."""
-        answer = await self._exchange.send("GET", url)
+        answer = await self.exchange.send("GET", url)
         if answer.status == 429 or answer.status >= 500:
-            raise self._refusal(answer, fields_of(answer), {})
-        return fields_of(answer) if answer.status == 200 else {}
+            raise self._refusal(answer, {})
+        return answer.fields if answer.status == 200 else {}
 
     async def revoke(self, url: str, form: Mapping[str, str]) -> bool:
         """Post a token to be revoked (RFC 7009); False for an access token if the server revokes none, as it may.
 
         Raises AuthError if that is refused for another reason.
         """
-        answer = await self._exchange.send("POST", url, form=form)
-        done, fields = 200 <= answer.status < 300, fields_of(answer)
-        if not done and (fields.get("error"), form["token_type_hint"]) != ("unsupported_token_type", "access_token"):
-            raise self._refusal(answer, fields, form)
-        return done
+        answer = await self.exchange.send("POST", url, form=form)
+        kind = answer.fields.get("error"), form["token_type_hint"]
+        if not answer.is_success and kind != ("unsupported_token_type", "access_token"):
+            raise self._refusal(answer, form)
+        return answer.is_success
 
     def _granted(self, answer: Answer, form: Mapping[str, str]) -> Grant:
         """The grant (RFC 6749 §5.1); anything else is an error that leaves the session as it is.
@@ -97,13 +96,13 @@ class TokenEndpoint:
         Once there is an access token, the refresh token that was sent is spent: whatever else is odd in the answer
         counts as left out, so that its successor is not lost.
         """
-        fields = fields_of(answer)
+        fields = answer.fields
         error = fields.get("error")
-        if not 200 <= answer.status < 300 or (error.strip() if isinstance(error, str) else error):
-            raise self._refusal(answer, fields, form)
+        if not answer.is_success or (error.strip() if isinstance(error, str) else error):
+            raise self._refusal(answer, form)
         access_token = _text(fields.get("access_token"))
         if not access_token:
-            raise AuthError("the login server's answer is no grant of a bearer token")
+            raise answer.refusal("the login server's answer is no grant of a bearer token", self.now())
         scheme, scope = _text(fields.get("token_type")), fields.get("scope")
         if scheme and scheme.lower() != "bearer":
             access_token = Secret(f"{clean(scheme)} {access_token}")
@@ -112,20 +111,21 @@ class TokenEndpoint:
         refresh_token = _text(fields.get("refresh_token")) or None
         return Grant(access_token, refresh_token, fields.get("expires_in"), str(_text(scope)) or None)
 
-    def _refusal(self, answer: Answer, fields: Mapping[str, Any], form: Mapping[str, str]) -> AuthError:
+    def _refusal(self, answer: Answer, form: Mapping[str, str]) -> AuthError:
         """The error that a refusal stands for; only `invalid_grant` for a refresh token asks for a new login."""
-        error, description = fields.get("error"), fields.get("error_description")
-        refused = error == "invalid_grant" and 400 <= answer.status < 500 and form.get("grant_type") == "refresh_token"
+        error, description = answer.fields.get("error"), answer.fields.get("error_description")
+        refused = (form.get("grant_type"), error) == ("refresh_token", "invalid_grant") and 400 <= answer.status < 500
         name = str(error) if isinstance(error, str) and error in _CODES else _shown(error, form)
         kind = LoginRequiredError if refused else AuthError
         message = "the refresh token was refused: log in again" if refused else "the login server refused"
         redirect = ": no redirect is followed" if 300 <= answer.status < 400 else ""
-        return kind(
+        return answer.refusal(
             f"{message} ({answer.status} {name or 'without an error code'}{redirect})",
+            self.now(),
+            kind,
             refresh_token_invalid=refused,
             error=name,
             error_description=_shown(description, form),
-            retry_after=retry_after(answer.headers, self._now()),
         )
 
 
@@ -156,5 +156,6 @@ def _shown(text: object, form: Mapping[str, str]) -> str | None:
         text = text.replace(value, "…")
     shown = clean(text)
     written = " ".join((shown, unquote(shown), unquote_plus(shown), shown.replace("\\", ""))).lower()
-    pieces = (one.lower()[at : at + _PIECE] for one in secrets for at in range(max(1, len(one) - _PIECE + 1)))
+    small = [str(value).lower() for value in secrets]
+    pieces = (one[at : at + _PIECE] for one in small for at in range(max(1, len(one) - _PIECE + 1)))
     return "…" if any(piece in written for piece in pieces) else shown

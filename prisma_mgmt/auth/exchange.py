@@ -1,6 +1,7 @@
 """One request and its whole answer, over a connection of its own: the login server is asked once an hour."""
 
 import json
+import re
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
@@ -16,9 +17,10 @@ from prisma_mgmt._version import __version__
 from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.tokens import loads
 from prisma_mgmt.environment import proxy_for, ssl_context
-from prisma_mgmt.errors import NetworkError, RequestTimeoutError
+from prisma_mgmt.errors import AuthError, NetworkError, RequestTimeoutError
 from prisma_mgmt.faults import network_error
-from prisma_mgmt.masks import Secret, SecretBytes, masked
+from prisma_mgmt.masks import SecretBytes, masked
+from prisma_mgmt.waits import retry_after
 
 TransportArgument: TypeAlias = httpx.AsyncBaseTransport | None
 
@@ -29,11 +31,33 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 @frozen
 class Answer:
-    """What a server answered: its body is unpacked, and masked."""
+    """What a server answered to a call: its body is unpacked, and masked."""
 
+    method: str
+    url: str
     status: int
     headers: Mapping[str, str]
     body: SecretBytes
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The answer's JSON object, all its strings masked; empty for anything else."""
+        text = self.body.decode(json.detect_encoding(self.body), "replace")  # an odd byte beside the pair costs nothing
+        try:
+            found = masked(loads(text)) if len(self.body) <= LARGEST else None
+        except (ValueError, RecursionError):
+            found = None
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+    def refusal(self, message: str, now: float, kind: type[AuthError] = AuthError, **details: Any) -> AuthError:
+        """An error of this kind, about the call that was answered so at `now` (Unix seconds)."""
+        error = kind(message, retry_after=retry_after(self.headers, now), **details)
+        error.method, error.url = self.method, self.url
+        return error
 
 
 class Exchange:
@@ -43,11 +67,7 @@ class Exchange:
     """
 
     def __init__(
-        self,
-        *,
-        timeout: float,
-        transport: TransportArgument = None,
-        ssl_context: ssl.SSLContext | None = None,
+        self, *, timeout: float, transport: TransportArgument = None, ssl_context: ssl.SSLContext | None = None
     ) -> None:
         checked_kind(transport, httpx.AsyncBaseTransport | None, "transport", "an httpx.AsyncBaseTransport")
         checked_kind(ssl_context, ssl.SSLContext | None, "ssl_context", "an ssl.SSLContext")
@@ -62,7 +82,7 @@ class Exchange:
         *,
         form: Mapping[str, str] | None = None,
         json: Any = None,
-        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
         within: float | None = None,
         on_sent: Callable[[], object] | None = None,
     ) -> Answer:
@@ -73,12 +93,12 @@ class Exchange:
         Raises NetworkError.
         """
         within = self.timeout if within is None else within
-        headers = {**_HEADERS, **(_FORM if form else {}), **({"Authorization": f"Bearer {token}"} if token else {})}
-        trail = _Trail(on_sent)
-        content, extensions = _encoded(form) if form else None, {"trace": trail}
-        request = httpx.Request(method, url, content=content, json=json, headers=headers, extensions=extensions)
-        late = f"no answer within {self.timeout:g} s"
-        failed: NetworkError = RequestTimeoutError(late, method=method, url=url)
+        headers = {**_HEADERS, **(_FORM if form else {}), **(headers or {})}
+        trail = _Trail(method, url, on_sent)
+        # half of a surrogate pair goes along: an error about it would hold the whole text
+        content = SecretBytes(urlencode(form, errors="surrogatepass").encode()) if form else None
+        request = httpx.Request(method, url, content=content, json=json, headers=headers, extensions={"trace": trail})
+        failed: NetworkError = RequestTimeoutError(f"no answer within {self.timeout:g} s", method=method, url=url)
         with anyio.move_on_after(within):
             try:
                 return await self._send(request, trail)
@@ -90,8 +110,11 @@ class Exchange:
                 if known is None:
                     raise
                 failed = known
-        if (answer := trail.whole()) is not None:
-            return answer
+        with suppress(httpx.DecodingError):
+            # It may be only the end of the framing that is missing. To lose an answer that has come whole would be to
+            # send a refresh token again that the server has spent.
+            if (answer := trail.answer()).fields:
+                return answer
         failed.unsent = failed.unsent or not trail.sent
         raise failed
 
@@ -117,10 +140,10 @@ class Exchange:
 class _Trail:
     """Follows a request through httpcore, which calls it at every step, and keeps what comes of its answer."""
 
-    def __init__(self, on_sent: Callable[[], object] | None) -> None:
-        self._on_sent = on_sent
+    def __init__(self, method: str, url: str, on_sent: Callable[[], object] | None) -> None:
+        self._method, self._url, self._on_sent = method, url, on_sent
         self._streams: list[Any] = []
-        self._response: httpx.Response | None = None
+        self._response = httpx.Response(0)  # until one begins
         self._body = bytearray()
         self.sent = False
 
@@ -147,21 +170,12 @@ class _Trail:
                     self._body += chunk
         finally:
             await response.aclose()
-        return self._answer(response)
+        return self.answer()
 
-    def whole(self) -> Answer | None:
-        """An answer of which only the end of its framing is missing: a JSON object that has come whole.
-
-        To lose it would be to send a refresh token again that the server has spent.
-        """
-        with suppress(httpx.DecodingError):
-            if self._response is not None and fields_of(answer := self._answer(self._response)):
-                return answer
-        return None
-
-    def _answer(self, response: httpx.Response) -> Answer:
-        body = _unpacked(bytes(self._body), response.headers)
-        return Answer(response.status_code, response.headers, SecretBytes(body))
+    def answer(self) -> Answer:
+        """As much of an answer as has come."""
+        body = SecretBytes(_unpacked(bytes(self._body), self._response.headers))
+        return Answer(self._method, self._url, self._response.status_code, self._response.headers, body)
 
     async def close(self) -> None:
         """Close what was opened: httpcore forgets a connection that is cancelled in its TLS handshake."""
@@ -170,26 +184,9 @@ class _Trail:
                 await stream.aclose()
 
 
-def _encoded(form: Mapping[str, str]) -> SecretBytes:
-    """A form as it is sent. Half of a surrogate pair goes along: an error about it would hold the whole text."""
-    return SecretBytes(urlencode(form, errors="surrogatepass").encode())
-
-
-def fields_of(answer: Answer) -> dict[str, Any]:
-    """The answer's JSON object, all its strings masked; empty for anything else."""
-    body = SecretBytes(answer.body)
-    text = Secret(body.decode(json.detect_encoding(body), "replace"))  # an odd byte beside the pair does not cost it
-    try:
-        found = masked(loads(text)) if len(body) <= LARGEST else None
-    except (ValueError, RecursionError):
-        found = None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-
-
 def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
     """The body of an answer that was packed though nobody had asked for that; never more than a byte too much."""
-    codings = {one.strip().lower() for one in headers.get("content-encoding", "").split(",")}
-    packed = codings & {"gzip", "x-gzip", "deflate"}
+    packed = re.search("gzip|deflate", headers.get("content-encoding", ""), re.IGNORECASE)
     if not packed or body.lstrip().startswith(b"{"):  # a proxy may have unpacked it, and kept the header
         return body[: LARGEST + 1]
     try:

@@ -13,14 +13,13 @@ from attrs import frozen
 from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.endpoint import bearer
-from prisma_mgmt.auth.exchange import Exchange, TransportArgument, fields_of
+from prisma_mgmt.auth.exchange import Exchange, TransportArgument
 from prisma_mgmt.auth.work import Work
 from prisma_mgmt.checks import checked_count, checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.loops import LoopGuard
 from prisma_mgmt.masks import Secret, bare
-from prisma_mgmt.waits import retry_after
 
 _LEEWAY = 60.0  # seconds before its expiry from which a token is renewed, but a tenth of its lifetime at most
 _FRUITLESS = 10.0  # seconds in which a token that a renewal has just brought is not renewed again
@@ -73,9 +72,7 @@ class GitHubActionsCredentials(Unpickled):
         with bare:
             self._loop.check()
             minted = self._minted
-            if minted is None or self._now() >= minted.renew_at:
-                return await self._other(minted)
-            return minted.token
+            return minted.token if minted and self._now() < minted.renew_at else await self._another()
 
     async def renew(self, rejected: str) -> str | None:
         """A token other than `rejected`, None if it has just been renewed; see access_token()."""
@@ -86,21 +83,19 @@ class GitHubActionsCredentials(Unpickled):
                 return minted.token
             if self._now() < self._fruitless_until:
                 return None
-            token = await self._other(minted)
+            token = await self._another()
             self._fruitless_until = self._now() + _FRUITLESS
             return token if token != rejected else None
 
-    async def _other(self, known: _Minted | None) -> Secret:
-        """A token minted since `known`; callers at the same time share it, or what went wrong."""
-        if self._minted is not None and self._minted is not known:
-            return self._minted.token
+    async def _another(self) -> Secret:
+        """A new token; callers at the same time share it, or what went wrong."""
         if self._minting is None or not self._minting.under_way:
             self._minting = Work(self, self._mint, name="the exchange", passing=(ValueError,), lasting=False)
         return (await self._minting.wait()).token
 
     async def _mint(self) -> _Minted:
-        url, token = self._asked()
-        shown = await self._granted("GET", url, "GitHub gave no OIDC token", token=token)
+        url, headers = self._asked()
+        shown = await self._granted("GET", url, "GitHub gave no OIDC token", headers=headers)
         wanted = {"token": bearer(shown["value"])} | ({"expiresInSeconds": self._lifetime} if self._lifetime else {})
         refusal = "the API gave no token for this repository's workflow: is the repository linked?"
         minted = await self._granted("POST", f"{self._base}/v1/auth/github-actions/token", refusal, json=wanted)
@@ -110,14 +105,14 @@ class GitHubActionsCredentials(Unpickled):
     async def _granted(self, method: str, url: str, refusal: str, **options: Any) -> dict[str, Any]:
         """What an answer holds, itself or under `data`; AuthError, saying `refusal`, if there is no `value` in it."""
         answer = await self._exchange.send(method, url, **options)
-        fields = fields_of(answer)
+        fields = answer.fields
         found = cast("dict[str, Any]", fields.get("data", fields))
-        if 200 <= answer.status < 300 and isinstance(found, dict) and isinstance(found.get("value"), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is a server's
+        if answer.is_success and isinstance(found, dict) and isinstance(found.get("value"), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is a server's
             return found
-        raise AuthError(f"{refusal} ({answer.status})", retry_after=retry_after(answer.headers, self._now()))
+        raise answer.refusal(f"{refusal} ({answer.status})", self._now())
 
-    def _asked(self) -> tuple[str, Secret]:
-        """Where GitHub gives a token, and what to show there."""
+    def _asked(self) -> tuple[str, dict[str, Secret]]:
+        """Where GitHub gives a token, and the headers of whoever asks there."""
         url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), Secret(variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN") or "")
         if not url or not token:
             raise AuthError(
@@ -125,7 +120,8 @@ class GitHubActionsCredentials(Unpickled):
                 "or it lacks `permissions: id-token: write`"
             )
         checked_origin(url.partition("?")[0], "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)
-        return f"{url}{'&' if urlsplit(url).query else '?'}audience=prisma-cloud", bearer(token)
+        asking = f"{url}{'&' if urlsplit(url).query else '?'}audience=prisma-cloud"
+        return asking, {"Authorization": Secret(f"Bearer {bearer(token)}")}
 
     def _renew_at(self, expires_at: object) -> float:
         """When to renew a token. What was asked for counts if the API does not say, or if it is over by this clock."""

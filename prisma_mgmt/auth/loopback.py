@@ -5,15 +5,17 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from pathlib import PurePath
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream
+from anyio.streams.stapled import MultiListener
 from attrs import define, field
 
-from prisma_mgmt.auth.arguments import checked_functions, checked_kind
+from prisma_mgmt.auth.arguments import called, checked_functions, checked_kind
 from prisma_mgmt.auth.callback import is_state, read_callback
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
 from prisma_mgmt.auth.pages import HEADERS, page
@@ -62,7 +64,7 @@ async def log_in_with_browser(
         `http://127.0.0.1:8765/callback` on that port; `[::1]` and `localhost` will do too.
     timeout: seconds for the user to log in.
     open_browser: opens the login URL, in a thread that the program does not wait for; None leaves it to the user.
-    show: is given the login URL; by default it is written to standard error.
+    show: is given the login URL, a function or a coroutine function; by default it is written to standard error.
     paste: waits for the URL that the browser ended at, if the browser is on another machine.
 
     Raises ValueError for another redirect_uri, OSError if its port is taken, CallbackError if the user said no,
@@ -73,15 +75,15 @@ async def log_in_with_browser(
     checked_functions(open_browser=open_browser, show=show, paste=paste)
     timeout = checked_seconds(timeout, "timeout")
     host, port, path = _loopback(oauth.redirect_uri)
-    async with AsyncExitStack() as stack:
-        listeners, port = await _listen(_HOSTS[host], port)
-        for listener in listeners:
-            stack.push_async_callback(listener.aclose)
+    async with await _listen(_HOSTS[host], port) as listener:
+        port = _port(listener)
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         login = oauth.login_url(scope=scope, extra_params=extra_params, redirect_uri=f"http://{authority}{path}")
-        waiting = _Waiting(login, oauth.issuer, authority, path)
-        (show or _show)(login.url)
-        callback = await waiting.wait(listeners, open_browser, paste, timeout)
+        waiting = _Waiting(login, oauth.issuer, authority, path or "/")
+        await called(show or _show, login.url)
+        if open_browser is not None:
+            _open(open_browser, login.url)
+        callback = await waiting.wait(listener, paste, timeout)
     session = OAuthSession(oauth, storage)
     await session.handle_callback(callback, login)
     return session
@@ -95,31 +97,29 @@ class _Waiting:
     issuer: str
     authority: str
     path: str
-    callback: Secret | None = None
-    failure: Exception | None = None  # of the caller's `paste`
+    callback: Secret = field(factory=Secret)
     done: anyio.Event = field(factory=anyio.Event)
 
     async def wait(
-        self,
-        listeners: list[Listener[SocketStream]],
-        open_browser: Callable[[str], object] | None,
-        paste: Callable[[], Awaitable[str]] | None,
-        timeout: float,
+        self, listener: Listener[SocketStream], paste: Callable[[], Awaitable[str]] | None, timeout: float
     ) -> Secret:
         """The callback, whichever way it comes; AuthError if it does not come in time."""
+        failure: Any = None
         with anyio.move_on_after(timeout):
-            async with anyio.create_task_group() as group:
-                for listener in listeners:
+            try:
+                async with anyio.create_task_group() as group:
                     group.start_soon(listener.serve, self.serve)
-                if open_browser is not None:
-                    _open(open_browser, self.login.url)
-                if paste is not None:
-                    group.start_soon(self.take_pasted, paste)
-                await self.done.wait()
-                group.cancel_scope.cancel()
-        if self.failure is not None:
-            raise self.failure
-        if self.callback is None:
+                    if paste is not None:
+                        group.start_soon(self.take_pasted, paste)
+                    await self.done.wait()
+                    group.cancel_scope.cancel()
+            except BaseExceptionGroup as several:  # of what the caller's `paste` raises, or Ctrl-C does
+                failure = several.split(anyio.get_cancelled_exc_class())[1]
+        while inner := getattr(failure, "exceptions", None):  # of a group of tasks in a group of tasks
+            failure = inner[0]
+        if failure is not None:
+            raise failure
+        if not self.callback:
             raise AuthError(f"nobody logged in within {timeout:g} s")
         return self.callback
 
@@ -131,34 +131,29 @@ class _Waiting:
                 with anyio.move_on_after(_PATIENCE):
                     target = _target(await _head(stream), self.authority)
                     accepted = target is not None and self._accept(target)
-                    await stream.send(_response(self._words(target) if accepted and target else None))
+                    await stream.send(_response(self._words() if accepted else None))
         if accepted:  # told only now, since it ends this task
             self.done.set()
 
     async def take_pasted(self, paste: Callable[[], Awaitable[str]]) -> None:
         """Ask for a pasted URL, or what a browser shows of one, until one carries this login's state."""
-        try:
-            while True:
-                query = Secret(await paste()).strip(_AROUND).partition("?")[2]
-                if self._accept(Secret(f"{self.path or '/'}?{query}")):
-                    break
-                await anyio.sleep(_AGAIN)  # or an input that is at its end would be asked all the time
-        except Exception as error:  # the caller's code may raise anything, and the task group would wrap it
-            self.failure = error
-        self.done.set()
+        while True:
+            query = Secret(await paste()).strip(_AROUND).partition("?")[2]
+            if self._accept(Secret(f"{self.path}?{query}")):
+                return self.done.set()
+            await anyio.sleep(_AGAIN)  # or an input that is at its end would be asked all the time
 
     def _accept(self, target: Secret) -> bool:
         """Keep the first callback that carries this login's state, whatever else it says; False for others."""
-        mine = is_state(target, self.login.state) and urlsplit(target).path == (self.path or "/")
-        if self.callback is not None or not mine:
+        if self.callback or not is_state(target, self.login.state) or urlsplit(target).path != self.path:
             return False
         self.callback = target
         return True
 
-    def _words(self, target: Secret) -> tuple[str, str]:
+    def _words(self) -> tuple[str, str]:
         """What to tell the user about their callback."""
         try:
-            read_callback(target, self.login.state, self.issuer)
+            read_callback(self.callback, self.login.state, self.issuer)
         except CallbackError as error:
             if error.error == "access_denied":
                 return "You said no", "Nothing was let in. You can close this window and go back to the terminal."
@@ -176,28 +171,31 @@ def _loopback(redirect_uri: str) -> tuple[str, int, str]:
     return parts.hostname, parts.port or 0, parts.path
 
 
-async def _listen(hosts: list[str], port: int) -> tuple[list[Listener[SocketStream]], int]:
-    """Listeners on one port of all hosts that this machine has, and that port."""
+async def _listen(hosts: list[str], port: int) -> Listener[SocketStream]:
+    """A listener on one port of all hosts that this machine has."""
     for _ in range(_PORTS - 1 if port == 0 else 0):
         with suppress(OSError):  # a port that is free on one address may be taken on the other
             return await _listen_on(hosts, port)
     return await _listen_on(hosts, port)
 
 
-async def _listen_on(hosts: list[str], port: int) -> tuple[list[Listener[SocketStream]], int]:
-    listeners: list[Listener[SocketStream]] = []
+async def _listen_on(hosts: list[str], port: int) -> Listener[SocketStream]:
+    listener = MultiListener[SocketStream]([])
     for host in hosts:
         try:
-            listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
+            another = await anyio.create_tcp_listener(local_host=host, local_port=port)
         except OSError as error:
-            if error.errno in _NOT_HERE and listeners:
+            if error.errno in _NOT_HERE and listener.listeners:
                 continue
-            for one in listeners:
-                await one.aclose()
+            await listener.aclose()
             raise OSError(error.errno, f"cannot listen on port {port} of {host}: {error.strerror}") from None
-        listeners.append(listener)
-        port = listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, not Django's
-    return listeners, port
+        listener = MultiListener([listener, another])
+        port = _port(listener)
+    return listener
+
+
+def _port(listener: Listener[SocketStream]) -> int:
+    return listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, not Django's
 
 
 async def _head(stream: SocketStream) -> Secret:

@@ -3,6 +3,7 @@
 import re
 import ssl
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Self
@@ -14,7 +15,7 @@ from prisma_mgmt.auth import pkce
 from prisma_mgmt.auth.arguments import checked_kind, checked_text
 from prisma_mgmt.auth.callback import read_callback
 from prisma_mgmt.auth.closing import Closing
-from prisma_mgmt.auth.endpoint import TokenEndpoint, bearer
+from prisma_mgmt.auth.endpoint import Grant, TokenEndpoint, bearer
 from prisma_mgmt.auth.exchange import Exchange, TransportArgument
 from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.tokens import Tokens, expiry, workspace_of
@@ -66,7 +67,9 @@ class OAuthClient(Closing):
         now: Callable[[], float] = time.time,
         new_secret: Callable[[], str] = pkce.new_secret,
     ) -> None:
-        client_secret = None if client_secret is None else Secret(checked_text(client_secret, "client_secret").strip())
+        with bare:
+            if client_secret is not None:
+                client_secret = Secret(checked_text(client_secret, "client_secret").strip())
         self.client_id: str = checked_text(client_id, "client_id").strip()
         if not self.client_id or client_secret == "":
             raise ValueError("client_id and client_secret must not be blank; a public client has no client_secret")
@@ -82,7 +85,7 @@ class OAuthClient(Closing):
         self._client_secret = client_secret
         exchange = Exchange(timeout=timeout, transport=transport, ssl_context=ssl_context)
         self._endpoint = TokenEndpoint(f"{self._base}/token", exchange, now=now)
-        self._exchanged: dict[bytes, None] = {}  # hashes of states, oldest first
+        self._exchanged: OrderedDict[bytes, object] = OrderedDict()  # hashes of states, oldest first
 
     @classmethod
     def from_environment(cls, redirect_uri: str | None = None, **options: Any) -> Self:
@@ -92,16 +95,17 @@ class OAuthClient(Closing):
         not set. `options` are arguments of the class, used in place of the variables. Raises ValueError, naming the
         variable that is missing.
         """
-        found = {
-            "client_id": variable(_REQUIRED["client_id"]),
-            "client_secret": variable("PRISMA_CLIENT_SECRET"),
-            "redirect_uri": redirect_uri or variable(_REQUIRED["redirect_uri"]),
-            "auth_base_url": variable("PRISMA_AUTH_URL"),
-        }
-        options = {**{key: value for key, value in found.items() if value}, **options}
-        if missing := [name for key, name in _REQUIRED.items() if key not in options]:
-            raise ValueError(f"set {' and '.join(missing)} in the environment, or pass values as arguments")
-        return cls(**options)
+        with bare:
+            found = {
+                "client_id": variable(_REQUIRED["client_id"]),
+                "client_secret": variable("PRISMA_CLIENT_SECRET"),
+                "redirect_uri": redirect_uri or variable(_REQUIRED["redirect_uri"]),
+                "auth_base_url": variable("PRISMA_AUTH_URL"),
+            }
+            options = {**{key: value for key, value in found.items() if value}, **options}
+            if missing := [name for key, name in _REQUIRED.items() if key not in options]:
+                raise ValueError(f"set {' and '.join(missing)} in the environment, or pass values as arguments")
+            return cls(**options)
 
     def login_url(
         self,
@@ -168,7 +172,7 @@ class OAuthClient(Closing):
             expires_at = expiry(grant.expires_in, access_token, self.now())
             return Tokens(workspace_id, access_token, grant.refresh_token, expires_at, grant.scope)
 
-    async def _once(self, state: str, form: dict[str, str]) -> Any:
+    async def _once(self, state: str, form: dict[str, str]) -> Grant:
         """What a callback's code is exchanged for; CallbackError for one that was exchanged before."""
         mark, sent = self._mark(state), list[bool]()
         try:
@@ -183,12 +187,12 @@ class OAuthClient(Closing):
 
     def _mark(self, state: str) -> bytes:
         """Remember a callback as exchanged; CallbackError for one that was before."""
-        mark = sha256(state.encode(errors="surrogatepass")).digest()
-        if mark in self._exchanged:
-            raise CallbackError("this callback was exchanged already; start a new login")
-        self._exchanged[mark] = None
+        mark, mine = sha256(state.encode(errors="surrogatepass")).digest(), object()
+        if self._exchanged.setdefault(mark, mine) is not mine:  # two threads may ask at once
+            # the login server would say so, too
+            raise CallbackError("this callback was exchanged already; start a new login", error="invalid_grant")
         if len(self._exchanged) > _REMEMBERED:
-            del self._exchanged[next(iter(self._exchanged))]
+            self._exchanged.popitem(last=False)
         return mark
 
     async def refresh(self, tokens: Tokens) -> Tokens:
@@ -223,9 +227,8 @@ class OAuthClient(Closing):
             checked_kind(tokens, Tokens, "tokens", "Tokens")
             origin = "/".join(self._base.split("/")[:3])
             known = f"{origin}/.well-known/oauth-authorization-server{self._base.removeprefix(origin)}"  # RFC 8414 §3.1
-            metadata = await self._endpoint.metadata(known)
-            if not metadata:  # most servers have it there, and those under a path often have it nowhere else
-                metadata = await self._endpoint.metadata(f"{self._base}/.well-known/openid-configuration")
+            elsewhere = f"{self._base}/.well-known/openid-configuration"  # many under a path have it only there
+            metadata = await self._endpoint.metadata(known) or await self._endpoint.metadata(elsewhere)
             if not isinstance(url := metadata.get("revocation_endpoint"), str):
                 return False
             if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/") or not url.isprintable():

@@ -45,6 +45,5 @@ def page(title: str, text: str, links: dict[str, str] | None = None, *, button: 
     """A page of a heading, a sentence, links by their labels, and a button that posts to where the page is."""
     actions = f'<form method="post"><button>{escape(button)}</button></form>' if button else ""
     actions += "".join(f'<a href="{escape(to)}">{escape(label)}</a>' for label, to in (links or {}).items())
-    if actions:
-        actions = f"<nav>{actions}</nav>"
+    actions = actions and f"<nav>{actions}</nav>"
     return _PAGE.format(title=escape(title), text=escape(text), style=_STYLE, actions=actions).encode()

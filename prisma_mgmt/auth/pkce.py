@@ -41,7 +41,12 @@ def new_secret() -> Secret:
 
 def challenge(verifier: str) -> str:
     """The S256 challenge of a verifier (RFC 7636 §4.2)."""
-    return urlsafe_b64encode(sha256(verifier.encode("ascii")).digest()).rstrip(b"=").decode()
+    return base64url(sha256(verifier.encode("ascii")).digest())
+
+
+def base64url(data: bytes) -> str:
+    """Bytes as URL-safe base64 without padding (RFC 7636, appendix A)."""
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def checked_verifier(verifier: str | None) -> Secret:

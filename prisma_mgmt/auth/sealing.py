@@ -16,10 +16,10 @@ from urllib.parse import quote, unquote
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from prisma_mgmt.auth.arguments import checked_kind
+from prisma_mgmt.auth.arguments import checked_kind, checked_text
 from prisma_mgmt.auth.callback import parameters
 from prisma_mgmt.auth.cookies import Cookie, cookie, is_secure
-from prisma_mgmt.auth.pkce import LoginRequest
+from prisma_mgmt.auth.pkce import LoginRequest, base64url
 from prisma_mgmt.checks import checked_seconds
 from prisma_mgmt.errors import CallbackError
 from prisma_mgmt.masks import Secret, SecretBytes, bare, masked
@@ -28,6 +28,7 @@ _VERSION = "v1."
 _PREFIX = "prisma_login_"
 _HOST = "__Host-"  # begins the names of cookies that no other host of the domain can set
 _NONCE = 12  # bytes
+_COOKIES = "a mapping of cookies by their names"
 _AHEAD = 60.0  # seconds by which another machine's clock may be ahead
 _RETURN_PATH = re.compile(r"/(?!/)[!-\[\]-~]{0,499}")  # printable ASCII without backslashes, and no second slash
 
@@ -49,23 +50,20 @@ class Box:
 
     def seal(self, text: str, bound_to: str) -> str:
         nonce = os.urandom(_NONCE)
-        sealed = self._keys[0].encrypt(nonce, text.encode(), bound_to.encode())
-        return _VERSION + urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+        sealed = self._keys[0].encrypt(nonce, text.encode(errors="surrogatepass"), bound_to.encode())
+        return _VERSION + base64url(nonce + sealed)
 
     def open(self, sealed: str, bound_to: str) -> Secret:
         """The text; ValueError, with the reason in words, for anything unsound."""
         if not sealed.startswith(_VERSION):
             raise ValueError("it is not sealed, or by another version")
         text = sealed.removeprefix(_VERSION)
-        data = b""
-        with suppress(ValueError):
-            data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        if urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii", "replace"):  # there is one way to write it
-            data = b""
-        if len(data) > _NONCE:
+        data = _decoded(text)
+        if len(data) > _NONCE and base64url(data) == text:  # there is one way to write it
             for key in self._keys:
                 with suppress(InvalidTag):
-                    return Secret(key.decrypt(data[:_NONCE], data[_NONCE:], bound_to.encode()).decode())
+                    opened = key.decrypt(data[:_NONCE], data[_NONCE:], bound_to.encode())
+                    return Secret(opened.decode(errors="surrogatepass"))
         raise ValueError("it was sealed with another key or for another place, or was changed since")
 
     def seal_json(self, values: list[Any], bound_to: str) -> str:
@@ -89,11 +87,13 @@ class TokenCipher:
 
     def seal(self, text: str, place: str) -> str:
         """The text, sealed for `place`: open() needs the same place, and one of the keys."""
-        return self._box.seal(text, f"prisma-mgmt tokens {place}")
+        with bare:
+            return self._box.seal(text, f"prisma-mgmt tokens {place}")
 
     def open(self, sealed: str, place: str) -> str:
         """The text sealed for `place`; ValueError, with the reason in words, for anything else."""
-        return self._box.open(sealed, f"prisma-mgmt tokens {place}")
+        with bare:  # the text itself may have been stored, before there was a cipher
+            return self._box.open(sealed, f"prisma-mgmt tokens {place}")
 
 
 class LoginSealer:
@@ -142,9 +142,9 @@ class LoginSealer:
 
     def open_for(self, cookies: Mapping[str, str], callback_url: str) -> LoginRequest:
         """The login, of those in a browser's cookies, that a callback belongs to; CallbackError if there is none."""
-        checked_kind(cookies, Mapping, "cookies", "a mapping of cookies by their names")
-        checked_kind(callback_url, str, "the callback's URL", "text")
         with bare:
+            checked_kind(cookies, Mapping, "cookies", _COOKIES)
+            checked_kind(callback_url, str, "the callback's URL", "text")
             state = parameters(Secret(callback_url)).get("state")
             if not state:
                 raise CallbackError("the callback carries no state: it belongs to no login")
@@ -159,11 +159,12 @@ class LoginSealer:
         deletes one whose name begins with `__Host-` only if it is told to with `secure=True`.
         """
         ages: list[tuple[float, str]] = []
-        for name, text in cookies.items():
-            with suppress(ValueError):
-                login, sealed_at = self._opened(text)
-                if name == self.cookie_name(login):
-                    ages.append((self._now() - sealed_at, name))
+        with bare:
+            for name, text in checked_kind(cookies, Mapping, "cookies", _COOKIES).items():
+                with suppress(ValueError):
+                    login, sealed_at = self._opened(text)
+                    if name == self.cookie_name(login):
+                        ages.append((self._now() - sealed_at, name))
         return [name for place, (age, name) in enumerate(sorted(ages)) if place >= keep or age > self.ttl]
 
     def seal(self, login: LoginRequest, return_to: str | None = None) -> str:
@@ -204,18 +205,20 @@ def masked_keys(keys: Sequence[bytes | str]) -> Sequence[bytes | str]:
 
 def _key_bytes(key: bytes | str) -> bytes:
     """A key's 32 bytes; ValueError, without a part of the key in its text, for one of another size."""
-    if isinstance(key, str):
-        try:
-            key = SecretBytes(urlsafe_b64decode(key.strip() + "=" * (-len(key.strip()) % 4)))
-        except ValueError:
-            key = b""
-    checked_kind(key, bytes, "a key", "bytes or text")
-    if len(key) != 32:
+    found = _decoded(key.strip()) if isinstance(key, str) else checked_kind(key, bytes, "a key", "bytes or text")
+    if len(found) != 32:
         raise ValueError("each of keys must be 32 bytes, or their base64 text, as new_key() gives it")
-    return key
+    return found
+
+
+def _decoded(text: str) -> SecretBytes:
+    """What is written as base64; nothing if it is none."""
+    with suppress(ValueError):
+        return SecretBytes(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    return SecretBytes()
 
 
 def _safe_path(path: str | None) -> str | None:
     """`path`, quoted, if it is one in this application, and leads nowhere else in any browser nor behind a server."""
-    path = quote(path or "", safe=punctuation, errors="backslashreplace")
+    path = quote(checked_text(path or "", "return_to"), safe=punctuation, errors="backslashreplace")
     return path if _RETURN_PATH.fullmatch(path) and not _ELSEWHERE.match(unquote(re.split("[?#]", path)[0])) else None

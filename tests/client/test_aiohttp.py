@@ -1,7 +1,8 @@
 """Over aiohttp's connections, by a transport of the user's: a call, many, errors, cancellation, a log."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from httpx_aiohttp import AiohttpTransport
 
 from prisma_mgmt import ManagementClient, NetworkError, NotFoundError, RequestTimeoutError, RetryPolicy
+from prisma_mgmt.auth import OAuthClient, Tokens
+from tests.kit.canaries import betrayed, canary
 from tests.kit.rig import Drop, Gate, Handler, Reply, Request, Server, serve
 from tests.kit.script import CONNECTION
 from tests.kit.world import together
@@ -75,6 +78,33 @@ async def test_a_cancelled_call_costs_its_own_connection_at_most() -> None:
             group.cancel_scope.cancel()
         gate.release()
         assert (await client.connections.get("con_1")).name == "n"
+
+
+async def test_a_call_that_is_given_up_shows_no_secret_of_what_it_sent() -> None:
+    gate = Gate()
+
+    async def reply(_: Request) -> Reply:
+        await gate()
+        return FOUND
+
+    async def given_up(call: Callable[[], Awaitable[object]]) -> BaseException:
+        try:
+            async with asyncio.timeout(0.1):
+                await call()
+        except TimeoutError as error:
+            return error
+        raise AssertionError("it should have been given up")
+
+    async with over_aiohttp(reply) as (client, server), AiohttpTransport() as transport:
+        oauth = OAuthClient("client", "https://app.example/callback", auth_base_url=server.url, transport=transport)
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: client.with_options(auth=canary(30)).connections.get("con_1"),
+            lambda: client.environment_variables.create(project_id="p", key="K", value=canary(30), class_="preview"),
+            lambda: oauth.refresh(Tokens("wksp_1", canary(30), canary(40))),
+        ]
+        for call in calls:
+            assert betrayed(await given_up(call)) == []
+        gate.release()
 
 
 async def test_a_log() -> None:

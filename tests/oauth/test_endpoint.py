@@ -4,6 +4,7 @@ import gzip
 import json
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.utils import formatdate
@@ -307,6 +308,39 @@ async def test_a_refusal_that_echoes_a_secret_shows_none(echo: str, name: str) -
     assert "refresh+tok" not in unquote(shown)
 
 
+async def test_what_a_refusal_of_a_long_secret_shows_is_known_at_once() -> None:
+    """No more than a few milliseconds of the event loop: to look for each piece of it anew took seconds."""
+    reply = Reply(400, {"error": "invalid_request", "error_description": "no good " * 60})
+    async with answering(reply) as (_, oauth):
+        started = time.process_time()
+        with pytest.raises(AuthError, match="invalid_request"):
+            await oauth.refresh(evolve(OLD, refresh_token="canary-0123456789" * 3000))
+        assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("reply", "problem"), [(Reply(503, {"error": "slow_down"}), "503 slow_down"), (Reply(body=[]), "no grant")]
+)
+async def test_an_error_of_the_login_server_names_the_call_and_how_often_it_was_made(
+    reply: Reply, problem: str
+) -> None:
+    async with answering(reply) as (server, oauth):
+        login = oauth.login_url()
+        for call in (
+            lambda: oauth.refresh(OLD),
+            lambda: oauth.exchange_callback(f"/callback?code=c&state={login.state}", login),
+        ):
+            with pytest.raises(AuthError, match=f"{problem}.*: POST {server.url}/token$"):
+                await call()
+    async with answering(Reply(503)) as (server, oauth):
+        with pytest.raises(AuthError, match=f": GET {server.url}/.well-known/oauth-authorization-server$"):
+            await oauth.revoke(OLD)
+    broken = Reply(content=b"packed", headers={"content-encoding": "gzip"})
+    async with answering(broken, reply) as (server, oauth):
+        with pytest.raises(AuthError, match=rf": POST {server.url}/token \(tried 2 times\)$"):
+            await oauth.refresh(OLD)
+
+
 async def test_a_refusal_that_echoes_nothing_is_shown_whole() -> None:
     words = "100% of the tokens\\names of this family + client were revoked"
     async with answering(Reply(400, {"error": "invalid_request", "error_description": words})) as (_, oauth):
@@ -517,6 +551,19 @@ async def test_certificates_given_by_hand_take_the_place_of_all_others(
         with pytest.raises(NetworkError, match="CERTIFICATE_VERIFY_FAILED") as caught:
             await oauth_at(server.url, ssl_context=distrusting).refresh(OLD)
         assert caught.value.unsent
+
+
+async def test_a_proxy_that_is_reached_over_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = certificate(tmp_path)
+
+    async def handle(request: Request) -> Reply:
+        return Reply(body=GRANT)
+
+    async with serve(handle, made.server()) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        oauth = oauth_at("http://localhost:1", ssl_context=ssl.create_default_context(cafile=made.path))
+        assert await oauth.refresh(OLD)
+        assert [request.target for request in proxy.requests] == ["http://localhost:1/token"]
 
 
 # When a callback is spent

@@ -397,6 +397,21 @@ async def test_nobody_is_told_that_they_are_logged_in_who_were_logged_out_elsewh
     assert (answer.status_code, "You are logged in already" in answer.text) == (400, False)
 
 
+async def test_a_replayed_callback_is_a_page_though_the_storage_is_down(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback = await site.begin()
+    await site.browser.get(callback)
+
+    async def get_tokens(_: object) -> Tokens | None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(MemoryTokenStorage, "get_tokens", get_tokens)
+    answer = await site.browser.get(callback)
+    assert answer.status_code == 400
+    assert "This login is over" in answer.text
+
+
 async def test_a_callback_replayed_with_its_cookie_is_refused(site: Site) -> None:
     callback = await site.begin()
     cookies = dict(site.browser.cookies)
@@ -479,6 +494,24 @@ async def test_what_the_application_or_the_login_server_does_wrong_is_in_the_log
     assert [record.levelname for record in records] == ["ERROR", "INFO"]
     assert "invalid_client" in records[0].getMessage()
     assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [("&iss=https://other.example", "see issuer= if it has another name"), ("&code=", "carries no code")],
+)
+async def test_a_login_server_that_does_not_fit_is_in_the_log_and_no_login_is_said_to_be_over(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, change: str, told: str
+) -> None:
+    """Every login fails so, if the issuer is set wrong: whoever runs the application has to hear of it."""
+    async with site_at(sandbox) as site:
+        state = parse_qs(urlsplit(await site.begin()).query)["state"][0]
+        answer = await site.browser.get(f"/prisma/callback?state={state}{change}")
+    assert answer.status_code == 502
+    assert "This login did not work" in answer.text
+    [record] = [record for record in caplog.records if record.name == "prisma_mgmt.auth.asgi"]
+    assert record.levelname == "ERROR"
+    assert told in record.getMessage()
 
 
 async def test_a_refused_code_is_a_page(sandbox: Sandbox) -> None:
@@ -776,6 +809,12 @@ async def test_a_session_may_be_asked_for_with_an_asgi_scope(site: Site) -> None
     assert site.login.session(scope) is site.session is not None
     del scope["method"]
     assert site.login.session({**scope, "type": "websocket"}) is site.session
+
+
+async def test_a_session_may_be_asked_for_with_the_cookies_of_the_standard_library(site: Site) -> None:
+    await site.log_in()
+    assert site.session is not None
+    assert site.login.session(SimpleCookie(dict(site.browser.cookies))) is site.session
 
 
 async def test_a_cookie_may_have_any_name(site: Site) -> None:

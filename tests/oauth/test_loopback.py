@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from attrs import define, field
@@ -340,6 +341,25 @@ async def test_a_free_port_that_is_taken_on_the_other_address_is_not_used(monkey
             await one.aclose()
 
 
+async def test_localhost_is_enough_on_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = anyio.create_tcp_listener
+
+    async def listen(*, local_host: str, local_port: int) -> Any:
+        if ":" in local_host:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        return await create(local_host=local_host, local_port=local_port)
+
+    async with terminal("http://localhost/callback") as app:
+        monkeypatch.setattr(anyio, "create_tcp_listener", listen)
+
+        async def come_back() -> bool:
+            await get(app.callback.replace("localhost", "127.0.0.1"), headers={"host": urlsplit(app.callback).netloc})
+            return True
+
+        await while_waiting(app, come_back)
+        assert app.session is not None
+
+
 async def test_where_no_port_is_to_be_had_it_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
@@ -413,6 +433,43 @@ def test_a_browser_that_runs_on_keeps_no_program_from_ending(backend: str) -> No
     command = [sys.executable, "-c", PROGRAM, backend]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert ended.stdout == "nobody logged in within 0.1 s\n"
+
+
+INTERRUPTED = """
+import anyio, os, signal, sys, urllib.error, urllib.request
+from urllib.parse import parse_qs, urlsplit
+from prisma_mgmt.auth import OAuthClient, log_in_with_browser
+from prisma_mgmt.auth.storage import MemoryTokenStorage
+
+def interrupt(url):
+    here = parse_qs(urlsplit(url).query)["redirect_uri"][0]
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(here)
+    except urllib.error.HTTPError:  # it is a stranger there, so by now the program waits
+        os.kill(os.getpid(), signal.SIGINT)
+
+async def paste():
+    if sys.argv[2] == "pasting":
+        raise KeyboardInterrupt
+    await anyio.sleep_forever()
+
+async def main():
+    oauth = OAuthClient("client", "http://127.0.0.1/callback", auth_base_url="http://127.0.0.1:1")
+    await log_in_with_browser(oauth, MemoryTokenStorage(), open_browser=interrupt, show=len, paste=paste, timeout=30)
+
+try:
+    anyio.run(main, backend=sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("at", ["waiting", "pasting"])
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_ctrl_c_ends_a_login_as_it_ends_any_program(backend: str, at: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, backend, at]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.stdout, ended.returncode) == ("interrupted\n", 0), ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -489,6 +546,21 @@ async def test_a_redirect_uri_without_a_path_is_sent_without_one() -> None:
         await while_waiting(app, anyio.lowlevel.checkpoint)
         assert urlsplit(app.redirect_uri).path == ""
         assert app.prisma.forms[0]["redirect_uri"] == app.redirect_uri
+        assert app.session is not None
+
+
+async def test_the_url_may_be_shown_by_a_coroutine_function() -> None:
+    async with terminal() as app:
+
+        async def show(url: str) -> None:
+            await anyio.lowlevel.checkpoint()
+            app.show(url)
+
+        async def paste() -> str:
+            await app.asked.wait()
+            return app.callback
+
+        await app.log_in(show=show, paste=paste, timeout=10)
         assert app.session is not None
 
 

@@ -319,6 +319,8 @@ def test_the_newest_three_logins_are_kept(clock: FakeClock) -> None:
         (lambda sealer: sealer.cookie(None), "LoginRequest"),
         (lambda sealer: sealer.open_for("a=b", "/callback"), "mapping of cookies"),
         (lambda sealer: sealer.open_for({}, None), "callback's URL"),
+        (lambda sealer: sealer.surplus(["a=b"]), "mapping of cookies"),
+        (lambda sealer: sealer.seal(LOGIN, 7), "return_to"),
         (lambda sealer: LoginSealer([KEY], ttl="600"), "ttl"),
         (lambda sealer: LoginSealer([KEY], client_id=7), "client_id"),
         (lambda sealer: LoginSealer([KEY], now=7), "now"),

@@ -51,6 +51,14 @@ def _text(error: BaseException) -> str:
     return re.sub(r"\W*\b(bytearray\()?b['\"].*| \(\d+ sub-exceptions?\)$", "", str(error), flags=re.DOTALL)
 
 
+def unquote(error: BaseException | None) -> None:
+    """Take the same out of an error and of those below it, before whoever raises it writes them into a log."""
+    while error is not None:
+        if (text := _text(error)) != str(error):
+            error.args = (text,)
+        error = error.__cause__ or error.__context__
+
+
 def _clean(error: Any, request: object) -> Any:
     """`error` to be a cause: without the frames below us and its own request, secrets and all."""
     error.args = (_text(error),)

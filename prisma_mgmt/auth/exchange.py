@@ -18,7 +18,7 @@ from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.tokens import loads
 from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.errors import AuthError, NetworkError, RequestTimeoutError
-from prisma_mgmt.faults import network_error
+from prisma_mgmt.faults import network_error, unquote
 from prisma_mgmt.masks import SecretBytes, masked
 from prisma_mgmt.waits import retry_after
 
@@ -148,7 +148,9 @@ class _Trail:
         self.sent = False
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        if event == "connection.connect_tcp.complete":
+        if event.endswith(".failed"):
+            unquote(info["exception"])
+        elif event == "connection.connect_tcp.complete":
             self._streams.append(info["return_value"])
         elif event.endswith((".send_request_headers.started", ".send_request_body.started")):
             if anyio.current_time() >= anyio.current_effective_deadline():
@@ -189,7 +191,7 @@ def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
     packed = re.search("gzip|deflate", headers.get("content-encoding", ""), re.IGNORECASE)
     if not packed or body.lstrip().startswith(b"{"):  # a proxy may have unpacked it, and kept the header
         return body[: LARGEST + 1]
-    try:
-        return zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(body, LARGEST + 1)
-    except zlib.error:
-        raise httpx.DecodingError("the answer is packed, and cannot be unpacked") from None
+    for head in (32 + zlib.MAX_WBITS, -zlib.MAX_WBITS):  # gzip's or zlib's, or none
+        with suppress(zlib.error):
+            return zlib.decompressobj(head).decompress(body, LARGEST + 1)
+    raise httpx.DecodingError("the answer is packed, and cannot be unpacked")

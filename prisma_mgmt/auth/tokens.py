@@ -95,11 +95,12 @@ class Tokens:
 def loads(text: str, *, keep: bool = False) -> Any:
     """What a JSON text holds; ValueError or RecursionError if it holds nothing.
 
-    What is no number in JSON, or too large for one, is None, as Node would write it. With `keep`, a very long whole
-    number is the text of its digits.
+    Control characters may stand in texts, and zeros after it all. What is no number in JSON, or too large for one, is
+    None, as Node would write it. With `keep`, a very long whole number is the text of its digits.
     """
     return json.loads(
-        text,
+        text.rstrip("\0"),
+        strict=False,
         parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits if keep else None,
         parse_float=lambda digits: float(digits) if math.isfinite(float(digits)) else None,
         parse_constant=lambda _: None,

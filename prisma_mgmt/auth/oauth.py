@@ -232,7 +232,7 @@ class OAuthClient(Closing):
             if not isinstance(url := metadata.get("revocation_endpoint"), str):
                 return False
             if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/") or not url.isprintable():
-                raise AuthError("the login server's metadata is another server's: nothing was sent there")
+                raise AuthError("the login server's metadata is another server's: nothing was sent there, see issuer=")
             kind = "refresh_token" if tokens.refresh_token else "access_token"
             form = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": kind}
             return await self._endpoint.revoke(str(url), self._form(form))

@@ -116,7 +116,8 @@ class OAuthClient(Closing):
     ) -> LoginRequest:
         """A new login: its URL, and the state and verifier to keep until the callback (RFC 6749 §4.1.1, RFC 7636).
 
-        scope: the scopes, separated by spaces, or as a sequence; by default `workspace:admin offline_access`.
+        scope: the scopes, separated by spaces, or as a sequence; by default `workspace:admin offline_access`. If it is
+            empty, the server chooses.
         redirect_uri: where to send the user back this time, if the application has registered more than one place.
 
         Raises ValueError for extra parameters that would replace the protocol's own, TypeError for wrong types.
@@ -137,7 +138,7 @@ class OAuthClient(Closing):
                 "response_type": "code",
                 "client_id": self.client_id,
                 "redirect_uri": redirect_uri,
-                "scope": checked_text(scope, "scope"),
+                **({"scope": scope} if checked_text(scope, "scope") else {}),
                 "state": state,
                 "code_challenge": pkce.challenge(verifier),
                 "code_challenge_method": "S256",
@@ -232,7 +233,7 @@ class OAuthClient(Closing):
             if not isinstance(url := metadata.get("revocation_endpoint"), str):
                 return False
             if metadata.get("issuer") != self.issuer or not url.startswith(f"{origin}/") or not url.isprintable():
-                raise AuthError("the login server's metadata is another server's: nothing was sent there")
+                raise AuthError("the login server's metadata is another server's: nothing was sent there, see issuer=")
             kind = "refresh_token" if tokens.refresh_token else "access_token"
             form = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": kind}
             return await self._endpoint.revoke(str(url), self._form(form))

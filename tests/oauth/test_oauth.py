@@ -170,6 +170,13 @@ def test_scope_and_further_parameters() -> None:
     assert (query["scope"], query["utm source"], query["prompt"]) == ("workspace:admin", "a&b", "login")
 
 
+@pytest.mark.parametrize("scope", ["", []])
+def test_without_a_scope_the_server_takes_its_own(scope: Any) -> None:
+    """An empty one would be none (RFC 6749 §3.3)."""
+    login = OAuthClient("client", "https://app.example/callback").login_url(scope=scope)
+    assert "scope=" not in login.url
+
+
 @pytest.mark.parametrize("scope", [["workspace:admin", "offline_access"], ("workspace:admin", "offline_access")])
 def test_a_scope_may_be_a_sequence(scope: Any) -> None:
     login = OAuthClient("client", "https://app.example/callback").login_url(scope=scope)

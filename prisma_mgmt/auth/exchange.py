@@ -191,7 +191,8 @@ def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
     packed = re.search("gzip|deflate", headers.get("content-encoding", ""), re.IGNORECASE)
     if not packed or body.lstrip().startswith(b"{"):  # a proxy may have unpacked it, and kept the header
         return body[: LARGEST + 1]
-    for head in (32 + zlib.MAX_WBITS, -zlib.MAX_WBITS):  # gzip's or zlib's, or none
+    either, none = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS  # a head of gzip's or zlib's; some servers leave the latter out
+    for head in (either, none) if packed[0].lower() == "deflate" else (either,):
         with suppress(zlib.error):
             return zlib.decompressobj(head).decompress(body, LARGEST + 1)
     raise httpx.DecodingError("the answer is packed, and cannot be unpacked")

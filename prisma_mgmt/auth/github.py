@@ -1,5 +1,6 @@
 """Credentials for a workflow of GitHub Actions, which is known by GitHub's own tokens and keeps no secret."""
 
+import math
 import ssl
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.closing import Unpickled
@@ -17,11 +18,12 @@ from prisma_mgmt.auth.exchange import Exchange, TransportArgument
 from prisma_mgmt.auth.work import Work
 from prisma_mgmt.checks import checked_count, checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
-from prisma_mgmt.errors import AuthError
+from prisma_mgmt.errors import AuthError, NetworkError
 from prisma_mgmt.loops import LoopGuard
 from prisma_mgmt.masks import Secret, bare
 
 _LEEWAY = 60.0  # seconds before its expiry from which a token is renewed, but a tenth of its lifetime at most
+_PAUSE = 5.0  # seconds for which a token that is still good serves on after a renewal that failed
 _FRUITLESS = 10.0  # seconds in which a token that a renewal has just brought is not renewed again
 
 
@@ -29,6 +31,7 @@ _FRUITLESS = 10.0  # seconds in which a token that a renewal has just brought is
 class _Minted:
     token: Secret
     renew_at: float  # Unix seconds
+    good_until: float
 
 
 class GitHubActionsCredentials(Unpickled):
@@ -39,6 +42,8 @@ class GitHubActionsCredentials(Unpickled):
     base_url: the API's; by default PRISMA_MANAGEMENT_API_URL, or https://api.prisma.io.
     lifetime: seconds that each token is asked for, 3600 at most; None leaves it to the API.
     timeout: seconds for each of the two answers.
+
+    If a renewal ahead of expiry fails, the token serves on for as long as it is good.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class GitHubActionsCredentials(Unpickled):
         transport: TransportArgument = None,
         allow_http: bool = False,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         base_url = base_url or variable(API_URL) or "https://api.prisma.io"
         self._base = checked_origin(base_url, "base_url", allow_http=allow_http)
@@ -61,10 +67,11 @@ class GitHubActionsCredentials(Unpickled):
         self._exchange = Exchange(timeout=timeout, transport=transport, ssl_context=ssl_context)
         self._lifetime = lifetime
         self._allow_http = allow_http
-        self._now = now
+        checked_kind(monotonic, Callable, "monotonic", "a function")
+        self._now, self._monotonic = now, monotonic
         self._minted: _Minted | None = None
         self._minting: Work[_Minted] | None = None
-        self._fruitless_until = 0.0
+        self._fruitless_until = -math.inf
         self._loop = LoopGuard("GitHubActionsCredentials")
 
     async def access_token(self) -> str:
@@ -72,7 +79,15 @@ class GitHubActionsCredentials(Unpickled):
         with bare:
             self._loop.check()
             minted = self._minted
-            return minted.token if minted and self._now() < minted.renew_at else await self._another()
+            if minted and self._now() < minted.renew_at:
+                return minted.token
+            try:
+                return await self._another()
+            except (AuthError, NetworkError):
+                if minted is None or self._now() >= minted.good_until:
+                    raise
+                self._minted = evolve(minted, renew_at=self._now() + _PAUSE)
+                return minted.token
 
     async def renew(self, rejected: str) -> str | None:
         """A token other than `rejected`, None if it has just been renewed; see access_token()."""
@@ -81,10 +96,10 @@ class GitHubActionsCredentials(Unpickled):
             minted = self._minted
             if minted is not None and minted.token != rejected:
                 return minted.token
-            if self._now() < self._fruitless_until:
+            if self._monotonic() < self._fruitless_until:
                 return None
             token = await self._another()
-            self._fruitless_until = self._now() + _FRUITLESS
+            self._fruitless_until = self._monotonic() + _FRUITLESS
             return token if token != rejected else None
 
     async def _another(self) -> Secret:
@@ -99,7 +114,8 @@ class GitHubActionsCredentials(Unpickled):
         wanted = {"token": bearer(shown["value"])} | ({"expiresInSeconds": self._lifetime} if self._lifetime else {})
         refusal = "the API gave no token for this repository's workflow: is the repository linked?"
         minted = await self._granted("POST", f"{self._base}/v1/auth/github-actions/token", refusal, json=wanted)
-        self._minted = _Minted(bearer(minted["value"]), self._renew_at(minted.get("expiresAt")))
+        now, left = self._now(), self._left(minted.get("expiresAt"))
+        self._minted = _Minted(bearer(minted["value"]), now + left - min(_LEEWAY, left / 10), now + left)
         return self._minted
 
     async def _granted(self, method: str, url: str, refusal: str, **options: Any) -> dict[str, Any]:
@@ -123,11 +139,10 @@ class GitHubActionsCredentials(Unpickled):
         asking = f"{url}{'&' if urlsplit(url).query else '?'}audience=prisma-cloud"
         return asking, {"Authorization": Secret(f"Bearer {bearer(token)}")}
 
-    def _renew_at(self, expires_at: object) -> float:
-        """When to renew a token. What was asked for counts if the API does not say, or if it is over by this clock."""
-        now, left = self._now(), 0.0
+    def _left(self, expires_at: object) -> float:
+        """How long a token lives. What was asked for counts if the API does not say, or if it is over by this clock."""
+        left = 0.0
         with suppress(ValueError):
             date = datetime.fromisoformat(str(expires_at))
-            left = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-        left = left if left > 0 else self._lifetime or 1800
-        return now + left - min(_LEEWAY, left / 10)
+            left = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - self._now()
+        return left if left > 0 else self._lifetime or 1800

@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import logging
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.utils import formatdate
@@ -21,9 +23,10 @@ from prisma_mgmt import AuthError, CallbackError, LoginRequiredError, NetworkErr
 from prisma_mgmt._version import __version__
 from prisma_mgmt.auth import OAuthClient, OAuthSession, Tokens
 from tests.conftest import FakeClock
+from tests.kit.canaries import leaks, logged
 from tests.kit.engines import needs_new_anyio
 from tests.kit.login import CountingStorage, jwt, oauth_at
-from tests.kit.rig import Gate, Reply, Request, Server, serve
+from tests.kit.rig import Drop, Gate, Reply, Request, Server, serve
 from tests.kit.tls import certificate
 
 pytestmark = pytest.mark.anyio
@@ -41,12 +44,15 @@ def _no_network_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def answering(*replies: Reply) -> AsyncIterator[tuple[Server, OAuthClient]]:
+async def answering(*replies: Reply | Drop) -> AsyncIterator[tuple[Server, OAuthClient]]:
     """A login server that gives these answers in turn, the last one for ever."""
     left = list(replies)
 
     async def handle(request: Request) -> Reply:
-        return left.pop(0) if len(left) > 1 else left[0]
+        reply = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(reply, Drop):
+            raise reply
+        return reply
 
     with anyio.fail_after(30):
         async with serve(handle) as server:
@@ -269,6 +275,39 @@ async def test_a_packed_answer_is_unpacked(coding: str) -> None:
     reply = Reply(content=gzip.compress(json.dumps(GRANT).encode()), headers={"content-encoding": coding})
     async with answering(reply) as (_, oauth):
         assert (await oauth.refresh(OLD)).refresh_token == "refresh-2"
+
+
+@pytest.mark.parametrize("head", [zlib.MAX_WBITS, -zlib.MAX_WBITS], ids=["with zlib's head", "without"])
+async def test_a_deflated_answer_is_unpacked(head: int) -> None:
+    packer = zlib.compressobj(wbits=head)
+    content = packer.compress(json.dumps(GRANT).encode()) + packer.flush()
+    async with answering(Reply(content=content, headers={"content-encoding": "deflate"})) as (_, oauth):
+        assert (await oauth.refresh(OLD)).refresh_token == "refresh-2"
+
+
+@pytest.mark.parametrize(("text", "oddly"), [("offline_access", "offline\taccess"), ("}", "}\0")])
+async def test_odd_characters_beside_a_pair_do_not_cost_it(text: str, oddly: str) -> None:
+    grant = {**GRANT, "scope": "offline_access"}
+    async with answering(Reply(content=json.dumps(grant).replace(text, oddly).encode())) as (server, oauth):
+        assert (await oauth.refresh(OLD)).refresh_token == "refresh-2"
+        assert len(server.requests) == 1
+
+
+FRAMINGS = [
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\ncanary-size\r\n",
+    b"HTTP/1.1 200 canary-\xff\r\ncanary-header\r\n\r\n",
+    b'{"access_token": "canary-access"}\r\n\r\n',
+]
+
+
+@pytest.mark.parametrize("raw", FRAMINGS)
+async def test_no_log_quotes_an_answer_that_is_no_http(raw: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with answering(Drop(raw)) as (_, oauth):
+        with pytest.raises(NetworkError) as caught:
+            await oauth.refresh(OLD)
+    assert [record.name for record in caplog.records if "failed" in record.getMessage()]
+    assert logged(caplog.records) == leaks(caught.value) == []
 
 
 async def test_an_answer_that_cannot_be_unpacked_is_asked_for_again() -> None:

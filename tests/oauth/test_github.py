@@ -64,7 +64,8 @@ async def workflow(
         async with serve(world.handle) as world.server:
             monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{world.server.url}/github?api-version=2")
             monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "canary-request-token")
-            yield world, GitHubActionsCredentials(base_url=world.server.url, now=clock.now, **options)
+            options = {"now": clock.now, "monotonic": clock.monotonic, **options}
+            yield world, GitHubActionsCredentials(base_url=world.server.url, **options)
 
 
 async def test_a_client_of_a_workflow(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
@@ -138,6 +139,34 @@ async def test_all_who_ask_at_once_share_what_went_wrong(monkeypatch: pytest.Mon
         assert {error.retry_after for error in failed} == {60}
         world.refusal = None
         assert await credentials.access_token() == "canary-token-1"
+
+
+async def test_a_token_that_is_still_good_serves_on_if_its_renewal_fails(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+) -> None:
+    async with workflow(monkeypatch, clock) as (world, credentials):
+        await credentials.access_token()
+        world.refusal = Reply(503)
+        clock.time += 1741
+        assert await credentials.access_token() == "canary-token-1"
+        assert world.server is not None
+        asked = len(world.server.requests)
+        assert await credentials.access_token() == "canary-token-1"
+        assert len(world.server.requests) == asked, "not each call asks a server that fails"
+        clock.time += 59
+        with pytest.raises(AuthError, match="503"):
+            await credentials.access_token()
+
+
+async def test_a_clock_that_is_set_back_keeps_no_token_from_being_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall, clock = FakeClock(), FakeClock()
+    async with workflow(monkeypatch, clock, now=wall.now) as (_, credentials):
+        await credentials.access_token()
+        assert await credentials.renew("canary-token-1") == "canary-token-2"
+        assert await credentials.renew("canary-token-2") is None
+        wall.time -= 7200
+        clock.time += 11
+        assert await credentials.renew("canary-token-2") == "canary-token-3"
 
 
 async def test_a_rejected_token_that_was_replaced_already_costs_nothing(

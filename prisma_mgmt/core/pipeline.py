@@ -150,6 +150,9 @@ class Pipeline:
                 else:
                     send = partial(exchange, place, options.timeout, call.opens)
                     outcome = await options.observer.watched(call.about, send, self.clock)
+            except OutdatedError:
+                call.sent -= 1  # it was only about to be
+                raise
             except PrismaError as error:
                 call.named(error)
                 raise

@@ -116,6 +116,22 @@ async def test_idle_connections_past_their_time_are_closed_one_at_a_time() -> No
         assert server.connections == 5, "one that has waited too long is not used again"
 
 
+async def test_a_token_that_is_replaced_while_a_connection_is_made_is_not_sent_and_not_counted() -> None:
+    class Replaced(Renewing):
+        asked: tuple[str, ...] = ()
+
+        def outdated(self, token: str) -> bool:
+            self.asked += (token,)
+            return self.asked == ("old", "old")  # once when the place is there, once when the connection is
+
+    auth = Replaced("old", "new")
+    async with serve(reply) as server, ManagementClient(auth, base_url=server.url) as client:
+        with client.record() as calls:
+            await client.connections.get("con_1")
+        assert [request.token for request in server.requests] == ["new"]
+        assert [call.attempts for call in calls] == [1]
+
+
 async def test_a_connection_past_its_time_is_not_kept_by_a_call_that_sends_nothing() -> None:
     class Revocable(Renewing):
         revoked = False

@@ -1,15 +1,16 @@
 """The three APIs over ASGI: what a request has to pass before its operation is carried out, and what comes back."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
@@ -19,7 +20,7 @@ from prisma_mgmt.sandbox.resources.github import install
 from prisma_mgmt.sandbox.resources.services import upload
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.tokens import Tokens
-from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, Route, Site, missing, parse_json, read_body, until_left
+from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, Route, Site, parse_json, read_body, until_left
 
 NDJSON = "application/x-ndjson"
 NAMES = re.compile(r".*[nN]ame(Contains)?|.*Id|key|hostname|commitSha|stack|stage|token", re.ASCII)
@@ -30,31 +31,27 @@ LINKS: dict[tuple[str, str], Callable[[World, Request], Awaitable[Response]]] = 
 
 
 class Application(Site):
-    """An API that is carried out as its description says; the description is read when it is first asked for."""
+    """An API that is carried out as its description says."""
 
-    def __init__(self, world: World, tokens: Tokens, describe: Callable[[], Description]) -> None:
-        self._world, self._tokens, self._describe = world, tokens, describe
-
-    @cached_property
-    def routes(self) -> Sequence[Route]:
-        description = self._describe()
-        links = LINKS if description.api == "management" else {}
-        return [
-            *(Route(it.method, it.template, partial(self._answer, it)) for it in description.operations),
-            *(Route(*where, partial(serve, self._world)) for where, serve in links.items()),
-        ]
+    def __init__(self, world: World, tokens: Tokens, description: Description) -> None:
+        self._world, self._tokens = world, tokens
+        operations = description.operations
+        routes = [Route(it.method, it.template, partial(self._answer, it), 101 in it.answers) for it in operations]
+        if description.api == "management":
+            routes += [Route(*where, partial(serve, world)) for where, serve in LINKS.items()]
+        super().__init__(routes)
 
     def find(self, path: str) -> dict[str, Route]:
         return super().find(path) or super().find(f"/v1{path}")
 
-    async def _answer(self, operation: Operation, request: Request) -> Response:
-        body = await read_body(request)
+    async def _answer(self, operation: Operation, connection: HTTPConnection) -> ASGIApp:
+        body = await read_body(connection) if isinstance(connection, Request) else b""
         with self._world:
-            call = self._call(request, operation)
+            call = self._call(connection, operation)
             call.body = read_fields(call, body)
             result = call.perform()
             if hasattr(result, "__aiter__"):  # a log
-                return StreamingResponse(result, media_type=NDJSON)
+                return partial(follow, result) if call.live else StreamingResponse(result, media_type=NDJSON)
             status, shown = call.answer(result)
             return Response(status_code=204) if status == 204 else JSONResponse(shown, status)
 
@@ -76,35 +73,23 @@ class Application(Site):
             raise ApiError(401, "The access token is missing, unknown or expired.")
         return bearer
 
-    async def follow(self, socket: WebSocket) -> None:
-        """Send a log as messages, one a record, until it is over or the other side leaves."""
-        try:
-            route = self.enter(socket, "GET")
-            found = (it for it in self._describe().operations if it.template == route.template and 101 in it.answers)
-            operation = next(found, None)
-            if operation is None:
-                raise missing(socket.url.path)
-            with self._world:
-                log = self._call(socket, operation).perform()
-        except ApiError as error:
-            if "websocket.http.response" in socket.scope.get("extensions", {}):
-                await socket.send_denial_response(error.response())
-            else:
-                await socket.close()
-            return
-        await socket.accept()
-        async with anyio.create_task_group() as tasks:
 
-            async def leave() -> None:
-                await until_left(socket.receive)
-                tasks.cancel_scope.cancel()
+async def follow(log: AsyncIterator[str], scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a log as messages, one a record, until it is over or the other side leaves."""
+    socket = WebSocket(scope, receive, send)
+    await socket.accept()
+    async with anyio.create_task_group() as tasks:
 
-            tasks.start_soon(leave)
-            with suppress(WebSocketDisconnect):
-                async for line in log:
-                    await socket.send_text(line.removesuffix("\n"))
-                await socket.close()
+        async def leave() -> None:
+            await until_left(receive)
             tasks.cancel_scope.cancel()
+
+        tasks.start_soon(leave)
+        with suppress(WebSocketDisconnect):
+            async for line in log:
+                await socket.send_text(line.removesuffix("\n"))
+            await socket.close()
+        tasks.cancel_scope.cancel()
 
 
 # What a request says, checked against its operation

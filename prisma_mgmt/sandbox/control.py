@@ -13,14 +13,14 @@ from prisma_mgmt.sandbox.faults import Fault
 from prisma_mgmt.sandbox.wire import ApiError, Route, Site, parse_json, read_body
 
 if TYPE_CHECKING:
-    from prisma_mgmt.sandbox.server import LocalPrisma
+    from prisma_mgmt.sandbox.server import Sandbox
 
 FIELDS = ("route", "kind", "times", "status", "retryAfter", "code", "seconds")
 COUNTS = ("left", "met")  # told of a fault, and not listened to, so that what was told can be asked for again
 _IN_PROCESS = "testclient"  # where Starlette's test client says that it is
 
 
-def application(sandbox: "LocalPrisma") -> Site:
+def application(sandbox: "Sandbox") -> Site:
     """The routes `/` and `/_sandbox/…`."""
 
     async def start(_request: Request) -> Response:
@@ -33,8 +33,7 @@ def application(sandbox: "LocalPrisma") -> Site:
         values = {key: body[key] for key in FIELDS if body.get(key) is not None}
         return sandbox.ask(Fault(retry_after=values.pop("retryAfter", None), **values)).describe()
 
-    site = Site()
-    site.routes = [
+    routes = [
         Route("GET", "/", start),
         Route("GET", "/favicon.ico", icon),
         Route("GET", "/_sandbox/requests", _asked(lambda _: [one.describe() for one in sandbox.requests])),
@@ -43,7 +42,7 @@ def application(sandbox: "LocalPrisma") -> Site:
         Route("POST", "/_sandbox/advance", _asked(lambda body: sandbox.advance(body["seconds"]), "seconds")),
         Route("POST", "/_sandbox/reset", _asked(lambda _: sandbox.reset())),
     ]
-    return site
+    return Site(routes)
 
 
 def _asked(

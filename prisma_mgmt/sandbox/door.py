@@ -4,7 +4,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
@@ -73,13 +73,12 @@ class Exchange:
 class Door:
     """The sandbox as one ASGI application."""
 
-    def __init__(self, host: str, clock: Callable[[], float]) -> None:
-        self.sites: dict[str, Site] = {}
+    def __init__(self, host: str, clock: Callable[[], float], sites: Mapping[str, Site]) -> None:
         self.faults: list[Fault] = []  # in the order in which they were asked for, those that have happened included
         self.kept: deque[Exchange] = deque(maxlen=KEPT)
         self.hang_up: Callable[[Scope], bool] = lambda _: False  # cuts the connection of a request, if it knows it
         self.on_request: Teller | None = None
-        self._host, self._clock, self._meeting = host, clock, threading.Lock()
+        self._host, self._clock, self._sites, self._meeting = host, clock, sites, threading.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -91,9 +90,9 @@ class Door:
             message = f"The sandbox serves loopback names only, not {host!r}."
             await ApiError(421, message).response()(scope, receive, send)
         elif api == OWN:
-            await self.sites[OWN](scope, receive, send)
+            await self._sites[OWN](scope, receive, send)
         else:
-            await self._exchange(self.sites[api], api, {**scope, "root_path": prefix}, receive, send)
+            await self._exchange(self._sites[api], api, {**scope, "root_path": prefix}, receive, send)
 
     async def _exchange(self, site: Site, api: str, scope: Scope, receive: Receive, send: Send) -> None:
         method, path, prefix = scope.get("method", "GET"), scope["path"], scope["root_path"]  # a WebSocket is a GET
@@ -142,7 +141,7 @@ class Door:
         """Raise ValueError for a route that is none; without a prefix it may be one of any API."""
         method, _, path = route.partition(" ")
         api, prefix = place_of(path)
-        sites = [self.sites[api]] if prefix else [it for name, it in self.sites.items() if name != OWN]
+        sites = [self._sites[api]] if prefix else [it for name, it in self._sites.items() if name != OWN]
         found = [it.template_of(method, path.removeprefix(prefix) or "/") for it in sites]
         if not any(it and (prefix or path.startswith("/v1/") or not it.startswith("/v1/")) for it in found):
             known = [f"{it.method} {prefix}{it.template}" for site in sites for it in site.routes]

@@ -27,14 +27,14 @@ class LoginServer(Site):
     ) -> None:
         self._world, self._tokens, self._clients = world, tokens, clients
         self._auto_approve, self._revocation = auto_approve, revocation
-        self.routes = [
+        routes = [
             Route("GET", "/authorize", self._authorize),
             Route("POST", "/authorize", self._authorize),
             Route("POST", "/token", self._token),
             Route("GET", DISCOVERY, self._discovery),
             Route("GET", DISCOVERY + "/auth", self._discovery),  # where RFC 8414 looks for an issuer with a path
-            *([Route("POST", "/revoke", self._revoke)] if revocation else []),
         ]
+        super().__init__([*routes, *([Route("POST", "/revoke", self._revoke)] if revocation else [])])
 
     def register(self, client_id: str, redirect_uri: str) -> None:
         """Let a client send its users to one more address."""

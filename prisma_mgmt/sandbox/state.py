@@ -72,15 +72,21 @@ class Thing:
 class World:
     """Everything that exists. Whoever reads or changes it enters it, which brings it up to its clock."""
 
-    def __init__(self, clock: Callable[[], float], approval_id: str | None = None) -> None:
-        self._clock, self._ahead = clock, 0.0
-        self.counts: Counter[str] = Counter()
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.backing: Backing = Backing()
+        self.approval_id: str = new_id("apr")
         self._lock = threading.RLock()
-        self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
         self._sequence = itertools.count(1)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, at the time of the clock itself: nothing exists but an agent approval."""
+        self._ahead = 0.0
+        self.counts: Counter[str] = Counter()
+        self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
         self._planned: list[tuple[float, int, Thing, Callable[[float], object]]] = []  # a heap
-        self.approval_id: str = self.put(self.new("agent-approvals", None, id=approval_id)).id
+        self.put(self.new("agent-approvals", None, id=self.approval_id))
 
     def __enter__(self) -> None:
         with self._lock:

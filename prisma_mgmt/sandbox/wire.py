@@ -8,14 +8,13 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from prisma_mgmt.sandbox.description import is_list, is_object
 
@@ -137,7 +136,8 @@ class Route:
 
     method: str
     template: str
-    answer: Callable[[Request], Awaitable[Response]]
+    answer: Callable[[Any], Awaitable[ASGIApp]]  # is given the Request, or the HTTPConnection of a WebSocket
+    live: bool = False  # if it may be asked over a WebSocket, as a GET
 
     def fits(self, segments: Sequence[str]) -> bool:
         if self.template.count("/") != len(segments) - 1:
@@ -151,9 +151,8 @@ class Site:
 
     refuse: type[ApiError] | type[OAuthError] = ApiError
 
-    @cached_property
-    def routes(self) -> Sequence[Route]:
-        return ()
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes: Sequence[Route] = routes
 
     def find(self, path: str) -> dict[str, Route]:
         """The routes that a path leads to, by method: what is spelled out goes before a parameter."""
@@ -167,22 +166,23 @@ class Site:
         return None if found is None else found.template
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await self.follow(WebSocket(scope, receive, send))
-            return
+        live = scope["type"] == "websocket"
+        connection = HTTPConnection(scope) if live else Request(scope, receive)
         try:
-            request = Request(scope, receive)
-            response = await self.enter(request, "GET" if request.method == "HEAD" else request.method).answer(request)
+            response = await self._enter(connection, live).answer(connection)
         except RefusalError as refusal:
             response = refusal.response()
+            if live and "websocket.http.response" not in scope.get("extensions", {}):
+                response = WebSocketClose()
         await response(scope, receive, send)
 
-    def enter(self, connection: HTTPConnection, method: str) -> Route:
+    def _enter(self, connection: HTTPConnection, live: bool) -> Route:
         """Find the route of a request, and tell the request its path parameters."""
         scope = connection.scope
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         path = raw.decode("latin-1").removeprefix(scope.get("root_path", ""))  # as it was sent
-        methods = self.find(path)
+        methods = {method: it for method, it in self.find(path).items() if it.live or not live}
+        method = scope.get("method", "GET").replace("HEAD", "GET")
         if method not in methods:
             there = f"; there is {' and '.join(methods)}" if methods else ""
             message = f"{method} {connection.url.path} is not a route here{there}."
@@ -192,7 +192,3 @@ class Site:
         pairs = zip(methods[method].template.split("/")[::-1], path.split("/")[::-1], strict=False)
         scope["path_params"] = {name[1:-1]: unquote(value) for name, value in pairs if name[:1] == "{"}
         return methods[method]
-
-    async def follow(self, socket: WebSocket) -> None:
-        """Serve a WebSocket; only logs have one."""
-        await socket.close()

@@ -52,8 +52,8 @@ class Application(Site):
             result = call.perform()
             if hasattr(result, "__aiter__"):  # a log
                 return partial(follow, result) if call.live else StreamingResponse(result, media_type=NDJSON)
-            status, shown = call.answer(result)
-            return Response(status_code=204) if status == 204 else JSONResponse(shown, status)
+            shown = call.answer(result)
+            return Response(status_code=204) if call.status == 204 else JSONResponse(shown, call.status)
 
     def _call(self, connection: HTTPConnection, operation: Operation) -> Call:
         """Find out who asks, and for what."""

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from starlette.requests import HTTPConnection
@@ -84,16 +83,6 @@ def resource_of(thing: Thing) -> Resource:
     return RESOURCES.get(thing.kind, _STORED)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer that is not just a value: with secrets in it, a status of its own, or more beside `data`."""
-
-    value: Any = MISSING
-    secrets: bool = False
-    status: int | None = None
-    beside: Values = field(default_factory=dict[str, Any])
-
-
 class Call:
     """One authenticated request. It finds only what its token may see; everything else does not exist."""
 
@@ -112,7 +101,9 @@ class Call:
         self.query: Values = {}
         self.body: Any = None
         self.target: Thing | None = None  # the innermost thing that the path names
+        self.status: int = next(iter(operation.answers))  # of the answer, unless it is a refusal
         self.secrets: bool = False  # if the answer tells secrets, which it does of what has just been made
+        self.beside: Values = {}  # what the answer has beside its data
         self.live: bool = connection.scope["type"] == "websocket"  # if a log is followed for as long as it goes on
 
     @property
@@ -189,7 +180,8 @@ class Call:
         if self.operation.lists:
             return self.listed()
         if self.operation.creates:
-            return Reply(self.create(self.operation.kind), secrets=True)
+            self.secrets = True
+            return self.create(self.operation.kind)
         change = {"DELETE": self.delete, "PATCH": self.change, "PUT": self.change}.get(self.operation.method)
         if self.target is None or change is None:
             return self.target or MISSING
@@ -246,33 +238,27 @@ class Call:
 
     # How answers are shown: their schema says which fields there are, the world says what stands in them
 
-    def answer(self, result: Any) -> tuple[int, Any]:
+    def answer(self, result: Any) -> Any:
         """Put what an operation gave into the shape that its description asks for."""
-        reply = result if isinstance(result, Reply) else Reply(result)
-        status, self.secrets = reply.status or next(iter(self.operation.answers)), reply.secrets
-        schema = self.operation.answers.get(status)
-        if schema is None:
-            return status, None
-        value, properties = reply.value, self.schemas.resolve(schema).get("properties", {})
+        schema = self.operation.answers.get(self.status)
+        if not schema:  # no body, or one of which nothing is said
+            return None if result is MISSING else result
+        properties = self.schemas.resolve(schema).get("properties", {})
         if "data" not in properties:
-            return status, self.show(schema, value) if schema else (None if value is MISSING else value)
-        beside: Values = {}
-        if is_list(value) and "pagination" in properties and "pagination" not in reply.beside:
-            value, beside["pagination"] = self._page(value)
-        return status, self.show(schema, {"data": value, **beside, **reply.beside})
+            return self.show(schema, result)
+        if is_list(result) and "pagination" in properties and "pagination" not in self.beside:
+            result, self.beside["pagination"] = self._page(result)
+        return self.show(schema, {"data": result, **self.beside})
 
     def _page(self, things: list[Thing]) -> tuple[list[Thing], Values]:
         """Cut one page. A cursor names the last thing's place, so it outlives that thing."""
-        cursor, limited = self.query.get("cursor"), "limit" in self.operation.parameters["query"]["properties"]
-        after = None if cursor is None else read_cursor(cursor)
-        if cursor is not None and after is None:
-            hint = "Pass the nextCursor of the page before."
-            raise self.refuse("cursor is not one that this API gave out.", hint)
-        limit = self.query.get("limit", MAX_LIMIT) if limited else None
+        limited = "limit" in self.operation.parameters["query"]["properties"]
         order = -1 if "newest first" in self.operation.raw["summary"] else 1
         rest = sorted(things, key=lambda it: it.sequence * order)
-        rest = [it for it in rest if after is None or it.sequence * order > after * order]
-        shown = rest[:limit]
+        if "cursor" in self.query:
+            after = read_cursor(self.query["cursor"], self.operation.refusal)
+            rest = [it for it in rest if it.sequence * order > after * order]
+        shown = rest[: self.query.get("limit", MAX_LIMIT)] if limited else rest
         more = len(rest) > len(shown)
         return shown, {"nextCursor": write_cursor(shown[-1].sequence) if more else None, "hasMore": more}
 
@@ -281,9 +267,7 @@ class Call:
         schema = self.schemas.resolve(schema)
         members = self.schemas.members(schema)
         if members:
-            unclear = value is MISSING or isinstance(value, Thing)
-            member = None if unclear else self.schemas.member(schema, value)
-            return self.show(member or members[0], value, name)
+            return self.show(self.schemas.member(schema, value) or members[0], value, name)
         if isinstance(value, Thing):
             facts = self.facts(value)
             return self._object(schema, lambda key: self._fact(value, facts, key))
@@ -325,11 +309,9 @@ class Call:
     def _example(self, schema: Schema, name: str) -> Any:
         """Make up a value for a schema."""
         kinds = schema.get("type", "null")
-        for key in ("const", "default"):
-            if key in schema:
-                return schema[key]
-        if "enum" in schema:
-            return schema["enum"][0]
+        told = [*(schema[key] for key in ("const", "default") if key in schema), *schema.get("enum", ())]
+        if told:
+            return told[0]
         if "null" in kinds:
             return None
         if kinds == "object":

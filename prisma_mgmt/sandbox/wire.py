@@ -121,10 +121,13 @@ def write_cursor(place: int) -> str:
     return f"after:{place}"
 
 
-def read_cursor(cursor: str) -> int | None:
-    """The place that a cursor names; None if it is not one that this API gave out."""
+def read_cursor(cursor: str, refusal: int) -> int:
+    """The place that a cursor names; one that is none is refused with a status."""
     match = re.fullmatch("after:([0-9]{1,18})", cursor, re.ASCII)
-    return None if match is None else int(match[1])
+    if match is None:
+        hint = "Pass the cursor that came with what was read last."
+        raise ApiError(refusal, "cursor is not one that this API gave out.", hint=hint)
+    return int(match[1])
 
 
 # Routes

@@ -35,14 +35,11 @@ class Logged(Resource):
     """What builds and deployments have in common."""
 
     def logs(self, call: Call) -> AsyncIterator[str]:
-        query, records = call.query, call.it.hidden["log"]
-        place: int | None = 0
+        query, place = call.query, 0
         if "cursor" in query:
-            place = read_cursor(query["cursor"])
+            place = read_cursor(query["cursor"], 404)
         elif "tail" in call.operation.parameters["query"]["properties"] and not query.get("from_start"):
-            place = max(0, len(records) - query.get("tail", TAIL))
-        if place is None:
-            raise ApiError(404, "cursor is not one that this API gave out.")
+            place = max(0, len(call.it.hidden["log"]) - query.get("tail", TAIL))
         return read(call.world, call.it, place, follow=call.live or query.get("follow", False))
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from prisma_mgmt.sandbox.backing import EMPTY_SIZE, Address
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, demand
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, demand
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
@@ -71,11 +71,12 @@ class Databases(Placed, kind="databases"):
 
     restore_backup = restore
 
-    def list_backups(self, call: Call) -> Reply:
+    def list_backups(self, call: Call) -> list[Thing]:
         found, limit = call.listed(), call.query.get("limit", BACKUPS)
         pagination = {"hasMore": len(found) > limit, "limit": limit}
         shown = found if call.operation.description.api == "postgres" else found[:limit]
-        return Reply(shown, beside={"meta": {"backupRetentionDays": RETENTION}, "pagination": pagination})
+        call.beside = {"meta": {"backupRetentionDays": RETENTION}, "pagination": pagination}
+        return shown
 
     def usage(self, call: Call) -> Values:
         now = datetime.fromtimestamp(call.world.clock(), UTC)
@@ -166,9 +167,10 @@ class Connections(Resource, kind="connections"):
         thing.values["kind"] = "accelerate" if thing.values["type"] == "prisma" else "postgres"
         _open(thing, call.world.backing.grant(thing.holder.id, thing.id))
 
-    def rotate(self, call: Call) -> Reply:
+    def rotate(self, call: Call) -> Thing:
         _open(call.it, call.world.backing.rotate(call.it.holder.id, call.it.id))
-        return Reply(call.it, secrets=True)
+        call.secrets = True
+        return call.it
 
     def gone(self, call: Call, thing: Thing) -> None:
         database = thing.holder

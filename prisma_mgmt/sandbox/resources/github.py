@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from prisma_mgmt.sandbox.description import is_object
-from prisma_mgmt.sandbox.engine import Call, Reply, Resource
+from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.wire import ApiError, RefusalError
 
@@ -25,9 +25,10 @@ class ScmInstallations(Resource, kind="scm-installations"):
             return call.world.first("repositories", thing, fullName=wanted) is not None
         return super().matches(call, thing, key, wanted)
 
-    def list(self, call: Call) -> Reply:
+    def list(self, call: Call) -> Any:
         found = call.listed()
-        return Reply(found, beside={} if found else {"hint": "Create an install intent, and visit its installUrl."})
+        call.beside = {} if found else {"hint": "Create an install intent, and visit its installUrl."}
+        return found
 
     def create_install_intent(self, call: Call) -> Values:
         call.refuse_apps()
@@ -79,7 +80,7 @@ class SourceRepositories(Resource, kind="source-repositories"):
 
 
 class GithubActions(Resource, kind="github_actions"):
-    def exchange_token(self, call: Call) -> Reply:
+    def exchange_token(self, call: Call) -> Thing:
         """Trade a workflow's OIDC token; any well-formed one will do for a repository that is linked."""
         claims = _claims(call.fields["token"])
         audience = claims.get("aud")
@@ -94,7 +95,8 @@ class GithubActions(Resource, kind="github_actions"):
         lifetime = min(max(call.fields.get("expiresInSeconds", 1800), SHORTEST), LONGEST)
         name = f"GitHub Actions: {repository.values['repoFullName']}"
         values = {"name": name, "expiresAt": call.world.clock() + lifetime}
-        return Reply(call.create("service-tokens", repository.up("workspaces"), values), secrets=True)
+        call.secrets = True
+        return call.create("service-tokens", repository.up("workspaces"), values)
 
 
 def _claims(token: str) -> Values:

@@ -12,7 +12,7 @@ from typing import ClassVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, demand
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, demand
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
 from prisma_mgmt.sandbox.resources.builds import Logged
 from prisma_mgmt.sandbox.resources.projects import Placed
@@ -74,13 +74,14 @@ class Services(Placed, kind="services"):
     def list_domains(self, call: Call) -> list[Thing]:
         return [look(call, it) for it in call.listed()]
 
-    def create_domain(self, call: Call) -> Reply | Thing:
+    def create_domain(self, call: Call) -> Thing:
         service, hostname = call.it, call.fields["hostname"].lower().rstrip(".")
         if len(hostname) > 253 or not HOSTNAME.fullmatch(hostname):
             raise ApiError(400, "hostname is not the name of a host.")
         taken = call.world.first("domains", hostname=hostname)
         if taken is not None and taken.parent is service:
-            return Reply(taken, status=200)
+            call.status = 200
+            return taken
         if taken is not None:
             raise ApiError(409, f"{hostname} is taken by another service.")
         if service.hidden["promoted"] is None:

@@ -22,8 +22,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        pass
-    return 0
+        return 0
 
 
 def _serve(*, command: list[str], env: bool, service_token: str | None, redirect_uri: list[str], **options: Any) -> int:

@@ -45,14 +45,12 @@ class LoginServer(Site):
     def approve(self, login_url: str, user_name: str | None) -> str:
         """The callback URL that a user gets who says yes at a login URL, without a browser."""
         with self._world:
-            asked = _unique(urlsplit(login_url).query)
-            found = (key for key, (user, _) in self.accounts().items() if user_name in {None, user.name, user.id})
-            account = next(found, None)
-            if account is None:
-                names = ", ".join(one.name for one in self._world.every("users"))
-                raise ValueError(f"the sandbox has no user {user_name!r}; there are {names}")
-            decision = {"decision": "approve", "account": account}
-            return self._decide(self._clients[asked["client_id"]], asked, decision).headers["location"]
+            asked, names = _unique(urlsplit(login_url).query), [one.name for one in self._world.every("users")]
+            if user_name not in {None, *names}:
+                raise ValueError(f"the sandbox has no user {user_name!r}; there are {', '.join(names)}")
+            asked["login_hint"] = user_name or names[0]
+            client = self._clients[asked["client_id"]]
+            return self._decide(client, asked, {"decision": "approve"}).headers["location"]
 
     def accounts(self) -> dict[str, tuple[Thing, Thing]]:
         """Every user with every workspace that is theirs, as forms name them."""

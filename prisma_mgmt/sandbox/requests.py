@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from prisma_mgmt.sandbox.description import is_list, is_object
 from prisma_mgmt.sandbox.state import timestamp
@@ -52,10 +52,7 @@ class RecordedRequest:
     def line(self) -> str:
         """The request as one line of a log."""
         at = datetime.fromtimestamp(self.at).astimezone().strftime("%H:%M:%S")
-        pairs = [
-            (key, one) for key, value in self.query.items() for one in ([value] if isinstance(value, str) else value)
-        ]
-        query = "&".join(f"{key}={one}" for key, one in pairs)
+        query = urlencode(self.query, doseq=True, quote_via=lambda text, *_: str(text))
         target = _printable(f"{self.path}?{query}" if query else self.path)
         status = "cut" if self.status is None else str(self.status)
         fault = f"  ({self.fault} on request)" if self.fault else ""

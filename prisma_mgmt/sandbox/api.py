@@ -20,7 +20,17 @@ from prisma_mgmt.sandbox.resources.github import install
 from prisma_mgmt.sandbox.resources.services import upload
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.tokens import Tokens
-from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, Route, Site, parse_json, read_body, until_left
+from prisma_mgmt.sandbox.wire import (
+    MAX_LIMIT,
+    ApiError,
+    Route,
+    Site,
+    media_type,
+    need,
+    parse_json,
+    read_body,
+    until_left,
+)
 
 NDJSON = "application/x-ndjson"
 NAMES = re.compile(r".*[nN]ame(Contains)?|.*Id|key|hostname|commitSha|stack|stage|token", re.ASCII)
@@ -103,8 +113,7 @@ def read_parameters(call: Call, query: str) -> Values:
     except ValueError:  # UnicodeDecodeError is one
         raise call.refuse("The query is not UTF-8.") from None
     for key, text in pairs:
-        if key in asked:
-            raise call.refuse(f"{key} came more than once.")
+        need(key not in asked, call.refuse(f"{key} came more than once."))
         asked[key] = _typed(call.schemas.resolve(known["properties"].get(key, {})), text)
     for place, given in (("path", call.path), ("header", call.headers)):
         schema = call.operation.parameters[place]
@@ -113,8 +122,7 @@ def read_parameters(call: Call, query: str) -> Values:
     for key, value in asked.items():
         if key in {"limit", "tail"} and not 1 <= value <= MAX_LIMIT:
             raise call.refuse(f"{key} must be a whole number from 1 to {MAX_LIMIT}.")
-        if isinstance(value, str) and not value.strip():
-            raise call.refuse(f"{key} must not be blank.")
+        need(str(value).strip(), call.refuse(f"{key} must not be blank."))
     return asked
 
 
@@ -129,14 +137,13 @@ def read_fields(call: Call, body: bytes) -> Any:
     schema = call.operation.body
     if schema is None or not (body or schema):
         return None
-    kind = call.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    kind = media_type(call.headers) or "application/json"
     if body and kind != "application/json" and not kind.endswith("+json"):
         raise ApiError(415, f"The body must be application/json, not {kind[:80]}.")
     value = parse_json(body or b"{}")
     _check(call, schema, value)
     for key, field in value.items() if schema and is_object(value) else ():
-        if isinstance(field, str) and not field.strip() and NAMES.fullmatch(key):
-            raise call.refuse(f"{key} must not be blank.")
+        need(str(field).strip() or not NAMES.fullmatch(key), call.refuse(f"{key} must not be blank."))
     return value
 
 

@@ -10,7 +10,7 @@ from prisma_mgmt.sandbox import pages
 from prisma_mgmt.sandbox.arguments import check
 from prisma_mgmt.sandbox.door import is_loopback, serves
 from prisma_mgmt.sandbox.faults import Fault
-from prisma_mgmt.sandbox.wire import ApiError, Route, Site, parse_json, read_body
+from prisma_mgmt.sandbox.wire import ApiError, Route, Site, need, parse_json, read_body
 
 if TYPE_CHECKING:
     from prisma_mgmt.sandbox.server import Sandbox
@@ -76,8 +76,7 @@ def _check_keys(body: dict[str, Any], required: Sequence[str], known: Sequence[s
 def _check_caller(request: Request) -> None:
     """Refuse other machines, and pages of other sites in a browser on this one."""
     client = request.client
-    if client is not None and client.host != _IN_PROCESS and not is_loopback(client.host):
-        raise ApiError(403, "The control routes answer to this machine only.")
-    origin = request.headers.get("origin")
-    if origin is not None and not serves("localhost", origin.partition("://")[2]):
-        raise ApiError(403, "The control routes do not answer to other sites' pages.")
+    near = client is None or client.host == _IN_PROCESS or is_loopback(client.host)
+    need(near, ApiError(403, "The control routes answer to this machine only."))
+    ours = serves("localhost", request.headers.get("origin", "://localhost").partition("://")[2])
+    need(ours, ApiError(403, "The control routes do not answer to other sites' pages."))

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from prisma_mgmt.sandbox.faults import Fault, meet, names_of, nearest
 from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked, masked_body, masked_query
-from prisma_mgmt.sandbox.wire import ApiError, Site, read_body, until_left
+from prisma_mgmt.sandbox.wire import ApiError, Site, media_type, read_body, until_left
 
 Teller = Callable[[RecordedRequest], object]
 KEPT = 10_000  # requests; the oldest go first
@@ -64,7 +64,7 @@ class Exchange:
 
     def end(self, status: int | None) -> None:
         """Note what was answered, before the caller can know."""
-        body = masked_body(Headers(scope=self._scope).get("content-type", ""), bytes(self._body))
+        body = masked_body(media_type(Headers(scope=self._scope)), bytes(self._body))
         self.told = replace(self.told, status=status, body=body, seconds=time.perf_counter() - self._started)
         if self._tell is not None:
             self._tell(self.told)

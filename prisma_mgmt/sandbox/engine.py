@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 from prisma_mgmt.sandbox.description import Operation, Schema, Schemas, is_list, is_object, plural
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
 from prisma_mgmt.sandbox.tokens import Tokens
-from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, read_cursor, write_cursor
+from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, need, read_cursor, write_cursor
 
 MISSING: Any = object()
 RENAMED = {"displayName": "name", "regionId": "region"}  # fields that answers show under another name
@@ -142,9 +142,8 @@ class Call:
             database.hidden["used"][self.world.now()[:10]] += 1
 
     def find(self, kind: str, id: str, inside: Thing | None = None) -> Thing:
-        found = self.world.things(kind).get(id)
-        if found is None or not self.sees(found) or (inside is not None and not found.inside(inside)):
-            raise missing(id)
+        found = need(self.world.things(kind).get(id), missing(id))
+        need(self.sees(found) and (inside is None or found.inside(inside)), missing(id))
         return found
 
     def sees(self, thing: Thing) -> bool:
@@ -153,8 +152,9 @@ class Call:
 
     def refuse_apps(self) -> None:
         """Refuse what only people and service tokens may do."""
-        if self.bearer.up("logins") is not None:
-            raise ApiError(403, "An integration may not do that.", hint="Use a service token.")
+        need(
+            not self.bearer.up("logins"), ApiError(403, "An integration may not do that.", hint="Use a service token.")
+        )
 
     def refuse(self, message: str, hint: str | None = None) -> ApiError:
         """A request that does not fit, with the status that this operation has for that."""
@@ -326,5 +326,4 @@ class Call:
 def demand(thing: Thing, *statuses: str, hint: str | None = None) -> None:
     """Refuse what a thing has to be in another state for."""
     status = thing.values["status"]
-    if status not in statuses:
-        raise ApiError(409, f"{thing.id} is {status}, not {' or '.join(statuses)}.", hint=hint)
+    need(status in statuses, ApiError(409, f"{thing.id} is {status}, not {' or '.join(statuses)}.", hint=hint))

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from prisma_mgmt.sandbox import pages
 from prisma_mgmt.sandbox.state import Thing, World
 from prisma_mgmt.sandbox.tokens import Client, Tokens
-from prisma_mgmt.sandbox.wire import NO_STORE, ApiError, OAuthError, Route, Site, read_body
+from prisma_mgmt.sandbox.wire import FORM, NO_STORE, ApiError, OAuthError, Route, Site, media_type, need, read_body
 
 DISCOVERY = "/.well-known/oauth-authorization-server"
 
@@ -147,13 +147,12 @@ def _check_request(client: Client, asked: Mapping[str, str]) -> str:
     """Check what a known client asks for; the answer is the scope."""
     if asked.get("response_type") != "code":
         raise OAuthError(400, "response_type must be code.", "unsupported_response_type")
-    challenge = asked.get("code_challenge")
-    if challenge is None and client.secret is None:
-        raise OAuthError(400, "code_challenge is required (PKCE).")
-    if challenge is not None and not re.fullmatch("[A-Za-z0-9_-]{43}", challenge):
-        raise OAuthError(400, "code_challenge is not an S256 challenge.")
-    if challenge is not None and asked.get("code_challenge_method") != "S256":
-        raise OAuthError(400, "code_challenge_method must be S256.")
+    challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
+    need(challenge or client.secret, OAuthError(400, "code_challenge is required (PKCE)."))
+    if challenge is not None:
+        fits = re.fullmatch("[A-Za-z0-9_-]{43}", challenge)
+        need(fits, OAuthError(400, "code_challenge is not an S256 challenge."))
+        need(method == "S256", OAuthError(400, "code_challenge_method must be S256."))
     scope = asked.get("scope", "").split() or ["workspace:admin"]
     if not set(scope) <= set(pages.SCOPES):
         raise OAuthError(400, f"The scopes are {' and '.join(pages.SCOPES)}.", "invalid_scope")
@@ -166,8 +165,8 @@ def _any_port(uri: str) -> str:
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise OAuthError(400, "The body must be application/x-www-form-urlencoded.")
+    if media_type(request.headers) != FORM:
+        raise OAuthError(400, f"The body must be {FORM}.")
     try:
         body = await read_body(request)
     except ApiError as error:
@@ -181,12 +180,9 @@ def _unique(text: str) -> dict[str, str]:
         pairs = parse_qsl(text, max_num_fields=100)
     except ValueError:
         raise OAuthError(400, "There are too many parameters.") from None
-    if len(dict(pairs)) != len(pairs):
-        raise OAuthError(400, "A parameter came more than once.")
+    need(len(dict(pairs)) == len(pairs), OAuthError(400, "A parameter came more than once."))
     return dict(pairs)
 
 
 def _required(form: Mapping[str, str], key: str) -> str:
-    if key not in form:
-        raise OAuthError(400, f"{key} is required.")
-    return form[key]
+    return need(form.get(key), OAuthError(400, f"{key} is required."))

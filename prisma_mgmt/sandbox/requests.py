@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlencode
 
 from prisma_mgmt.sandbox.description import is_list, is_object
 from prisma_mgmt.sandbox.state import timestamp
-from prisma_mgmt.sandbox.wire import ApiError, parse_json
+from prisma_mgmt.sandbox.wire import FORM, ApiError, parse_json
 
 LONGEST_BODY = 64 * 1024  # bytes that are kept of a body
 MASK = "***"
@@ -76,11 +76,10 @@ def masked_query(query: str) -> dict[str, str | list[str]]:
     return {key: values[0] if len(values) == 1 else values for key, values in told.items()}
 
 
-def masked_body(content_type: str, body: bytes) -> object:
+def masked_body(kind: str, body: bytes) -> object:
     """A JSON body or a form; None for any other, and for one that cannot be read."""
-    kind = content_type.partition(";")[0].strip().lower()
     try:
-        if kind == "application/x-www-form-urlencoded":
+        if kind == FORM:
             return masked_query(body.decode())
         return masked(parse_json(body)) if kind.endswith("json") else None
     except (ValueError, ApiError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prisma_mgmt.sandbox.state import Thing, Values, World
-from prisma_mgmt.sandbox.wire import OAuthError
+from prisma_mgmt.sandbox.wire import OAuthError, need
 
 CODE_LIFETIME = 60.0
 REFRESH_TOKEN_LIFETIME = 90 * 24 * 3600.0
@@ -75,8 +75,7 @@ class Tokens:
             self._world.remove(login, whole=True)
             raise _invalid("The code was used before.")
         found.hidden["used_at"] = self._world.clock()
-        if self._over(found):
-            raise _invalid("The code has expired.")
+        need(not self._over(found), _invalid("The code has expired."))
         if login.values["redirectUri"] != redirect_uri:
             raise _invalid("redirect_uri is not the one that the code was asked for with.")
         if login.values["challenge"] != (None if verifier is None else s256(verifier)):
@@ -87,8 +86,7 @@ class Tokens:
     def refresh(self, client: Client, refresh_token: str) -> Values:
         """Exchange a refresh token for a new pair; what a second use of it does is the server's personality."""
         now, token = self._world.clock(), self._find("refresh-tokens", client, refresh_token)
-        if self._over(token):
-            raise _invalid("The refresh token has expired.")
+        need(not self._over(token), _invalid("The refresh token has expired."))
         if "used_at" not in token.hidden:
             token.hidden["used_at"] = now
         elif self._personality == "strict":

@@ -5,10 +5,10 @@ The APIs, the login server and the control routes are a Site each, an ASGI appli
 
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
@@ -21,6 +21,7 @@ from prisma_mgmt.sandbox.description import is_list, is_object
 MAX_BODY = 1024 * 1024
 MAX_LIMIT = 100
 MAX_DEPTH = 100
+FORM = "application/x-www-form-urlencoded"
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 _CODES = {
@@ -52,6 +53,16 @@ class RefusalError(Exception):
         return JSONResponse(self.body, self.status, self.headers)
 
 
+T = TypeVar("T")
+
+
+def need(value: T | None, refusal: RefusalError) -> T:
+    """What has to be there, or to be true; a request is refused if it is not."""
+    if not value:
+        raise refusal
+    return value
+
+
 class ApiError(RefusalError):
     """A refusal of the APIs. Its code goes with its status unless it is given; `more` stands beside the message."""
 
@@ -75,6 +86,10 @@ def missing(what: str) -> ApiError:
     return ApiError(404, f"{what} does not exist, or this token may not see it.")
 
 
+def media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def read_body(request: Request) -> bytes:
     return b"".join([chunk async for chunk in read_chunks(request, MAX_BODY)])
 
@@ -86,8 +101,7 @@ async def read_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
         async with aclosing(request.stream()) as chunks:
             async for chunk in chunks:
                 size += len(chunk)
-                if size > limit:
-                    raise ApiError(413, f"The body is larger than {limit} bytes.")
+                need(size <= limit, ApiError(413, f"The body is larger than {limit} bytes."))
                 yield chunk
     except ClientDisconnect:
         raise ApiError(400, "The client left before its body was complete.") from None
@@ -104,11 +118,10 @@ def parse_json(body: bytes) -> Any:
     try:
         value = json.loads(body)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # which half of a surrogate pair does not bear
-        too_deep = _depth(value) > MAX_DEPTH
+        depth = _depth(value)
     except (ValueError, RecursionError):
         raise ApiError(400, "The body is not valid JSON.") from None
-    if too_deep:
-        raise ApiError(400, f"The body is nested deeper than {MAX_DEPTH} levels.")
+    need(depth <= MAX_DEPTH, ApiError(400, f"The body is nested deeper than {MAX_DEPTH} levels."))
     return value
 
 
@@ -123,11 +136,8 @@ def write_cursor(place: int) -> str:
 
 def read_cursor(cursor: str, refusal: int) -> int:
     """The place that a cursor names; one that is none is refused with a status."""
-    match = re.fullmatch("after:([0-9]{1,18})", cursor, re.ASCII)
-    if match is None:
-        hint = "Pass the cursor that came with what was read last."
-        raise ApiError(refusal, "cursor is not one that this API gave out.", hint=hint)
-    return int(match[1])
+    refused = ApiError(refusal, "cursor is not one that this API gave out.", hint="Pass the one that came last.")
+    return int(need(re.fullmatch("after:([0-9]{1,18})", cursor, re.ASCII), refused)[1])
 
 
 # Routes

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from prisma_mgmt.sandbox.description import is_object
 from prisma_mgmt.sandbox.engine import Call, Method, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
-from prisma_mgmt.sandbox.wire import ApiError
+from prisma_mgmt.sandbox.wire import ApiError, need
 
 LIFETIME, SHORTEST, LONGEST = 60, 30, 300  # seconds
 REPLACED = {"replaced", "replacing"}
@@ -82,8 +82,7 @@ class State(Resource, kind="lease", word="state"):
 
 def _extend(call: Call, lease: Thing, seconds: int) -> None:
     """Let a lease live for some time from now on."""
-    if not SHORTEST <= seconds <= LONGEST:
-        raise call.refuse(f"ttlSeconds must be from {SHORTEST} to {LONGEST}.")
+    need(SHORTEST <= seconds <= LONGEST, call.refuse(f"ttlSeconds must be from {SHORTEST} to {LONGEST}."))
     end = call.world.clock() + seconds
     lease.values["expiresAt"] = timestamp(end)
     call.world.cancel(lease)
@@ -92,11 +91,9 @@ def _extend(call: Call, lease: Thing, seconds: int) -> None:
 
 def _held(call: Call, status: int = 409, /, **on: str) -> Thing:
     """The lease of this request, which is refused if it has none on this stack or stage."""
-    lease = call.world.first("lease", call.it, leaseId=call.headers.get(HEADER), **on)
-    if lease is None:
-        where = "/".join(on.values()) or "any stage"
-        raise ApiError(status, f"{HEADER} is no live lease on {where}.", hint="Acquire the lease first.")
-    return lease
+    lease, where = call.world.first("lease", call.it, leaseId=call.headers.get(HEADER), **on), "/".join(on.values())
+    told = f"{HEADER} is no live lease on {where or 'any stage'}."
+    return need(lease, ApiError(status, told, hint="Acquire the lease first."))
 
 
 def _stage(call: Call, *, write: bool = False) -> Values:

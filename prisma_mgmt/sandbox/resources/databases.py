@@ -14,7 +14,7 @@ from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, demand
 from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
-from prisma_mgmt.sandbox.wire import ApiError
+from prisma_mgmt.sandbox.wire import ApiError, need
 
 DAY = 86_400
 RETENTION, BACKUPS = 7, 25  # days that a backup is kept for, and how many are listed
@@ -81,8 +81,7 @@ class Databases(Placed, kind="databases"):
     def usage(self, call: Call) -> Values:
         now = datetime.fromtimestamp(call.world.clock(), UTC)
         start, end = _date(call, "startDate", now - timedelta(days=30)), _date(call, "endDate", now)
-        if start > end:
-            raise ApiError(400, "startDate is after endDate.")
+        need(start <= end, ApiError(400, "startDate is after endDate."))
         first, last = str(start.date()), str(end.date())
         operations = sum(count for day, count in call.it.hidden["used"].items() if first <= day <= last)
         size, peak = call.world.backing.size(call.it.id), len(call.world.every("connections", call.it))

@@ -17,7 +17,7 @@ from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
 from prisma_mgmt.sandbox.resources.builds import Logged
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
-from prisma_mgmt.sandbox.wire import ApiError, missing, read_chunks
+from prisma_mgmt.sandbox.wire import ApiError, missing, need, read_chunks
 
 BUSY = {"starting", "running", "stopping"}
 MAX_ARCHIVE = 512 * 1024 * 1024
@@ -53,15 +53,12 @@ class Services(Placed, kind="services"):
         """Put a deployment in service; a rollback starts it first if it has been stopped."""
         service, fields, now = call.it, call.fields, call.world.clock()
         wanted = {fields[key] for key in ("deploymentId", "versionId") if key in fields}
-        if not wanted:
-            raise call.refuse("deploymentId is required.")
+        need(wanted, call.refuse("deploymentId is required."))
         inside = call.world.every("deployments", service)
-        found = next((it for it in inside if wanted & {it.id, it.values["foundryVersionId"]}), None)
-        if found is None:
-            raise missing(wanted.pop())
+        meant = next((it for it in inside if wanted & {it.id, it.values["foundryVersionId"]}), None)
+        found = need(meant, missing(" or ".join(wanted)))
         if call.operation.template.endswith("rollback") and found.values["status"] in {"new", "stopped"}:
-            if not found.hidden["code"]:
-                raise ApiError(404, f"The code of {found.id} is gone.")
+            need(found.hidden["code"], ApiError(404, f"The code of {found.id} is gone."))
             for each in ("starting", "running"):
                 enter(found, each, now)
         demand(found, "running", hint="Start it and wait until it runs.")
@@ -76,16 +73,14 @@ class Services(Placed, kind="services"):
 
     def create_domain(self, call: Call) -> Thing:
         service, hostname = call.it, call.fields["hostname"].lower().rstrip(".")
-        if len(hostname) > 253 or not HOSTNAME.fullmatch(hostname):
-            raise ApiError(400, "hostname is not the name of a host.")
+        sound = len(hostname) <= 253 and HOSTNAME.fullmatch(hostname)
+        need(sound, ApiError(400, "hostname is not the name of a host."))
         taken = call.world.first("domains", hostname=hostname)
         if taken is not None and taken.parent is service:
             call.status = 200
             return taken
-        if taken is not None:
-            raise ApiError(409, f"{hostname} is taken by another service.")
-        if service.hidden["promoted"] is None:
-            raise call.refuse("Nothing is promoted yet.", hint="Promote a deployment first.")
+        need(taken is None, ApiError(409, f"{hostname} is taken by another service."))
+        need(service.hidden["promoted"], call.refuse("Nothing is promoted yet.", hint="Promote a deployment first."))
         if len(call.world.every("domains", service)) >= QUOTA:
             raise ApiError(429, f"A service has {QUOTA} domains at most.", code="customDomainQuotaReached")
         return call.create("domains", service, {"hostname": hostname})
@@ -99,8 +94,7 @@ class Deployments(Logged, kind="deployments"):
 
     def prepare(self, call: Call, thing: Thing) -> None:
         service, reuses = thing.holder, thing.values.get("skipCodeUpload", False)
-        if service.values["branchId"] is None:
-            raise call.refuse("The service is on no branch.")
+        need(service.values["branchId"], call.refuse("The service is on no branch."))
         if reuses and service.hidden["promoted"] is None:
             raise call.refuse("Nothing is promoted whose code could be reused.", hint="Leave skipCodeUpload out.")
         variables = call.world.every("environment-variables", thing.up("projects"))
@@ -114,8 +108,8 @@ class Deployments(Logged, kind="deployments"):
 
     def start(self, call: Call) -> Thing:
         demand(call.it, "new", "stopped")
-        if not call.it.hidden["code"]:
-            raise ApiError(409, "The deployment has no code.", hint="Upload its archive to the uploadUrl it came with.")
+        hint = "Upload its archive to the uploadUrl it came with."
+        need(call.it.hidden["code"], ApiError(409, "The deployment has no code.", hint=hint))
         _move(call.world, call.it, "starting", "running")
         return call.it
 
@@ -149,16 +143,13 @@ async def upload(world: World, request: Request) -> Response:
     """Take a deployment's archive; who has the signed URL needs no token. Only its size is kept."""
     with world:
         id = request.path_params["deploymentId"]
-        deployment = world.things("deployments").get(id)
-        if deployment is None or deployment.hidden["signature"] is None:
-            raise missing(id)
-        signature = request.query_params.get("signature", "")
-        if not secrets.compare_digest(signature.encode(), deployment.hidden["signature"].encode()):
-            raise ApiError(403, "The signature is missing or wrong.")
+        deployment = need(world.things("deployments").get(id), missing(id))
+        signature = need(deployment.hidden["signature"], missing(id))
+        same = secrets.compare_digest(request.query_params.get("signature", "").encode(), signature.encode())
+        need(same, ApiError(403, "The signature is missing or wrong."))
         demand(deployment, "new")
     size = sum([len(chunk) async for chunk in read_chunks(request, MAX_ARCHIVE)])
-    if not size:
-        raise ApiError(400, "The archive is empty.")
+    need(size, ApiError(400, "The archive is empty."))
     with world:
         deployment.hidden["code"] = True
         _log(deployment, world.clock(), f"Code uploaded: {size} bytes")

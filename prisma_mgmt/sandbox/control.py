@@ -26,16 +26,12 @@ def application(sandbox: "Sandbox") -> Site:
     async def start(_request: Request) -> Response:
         return pages.start(sandbox.places, sandbox.environment, sandbox.users)
 
-    async def icon(_request: Request) -> Response:
-        return Response(status_code=204)
-
     def add_fault(body: dict[str, Any]) -> object:
         values = {key: body[key] for key in FIELDS if body.get(key) is not None}
         return sandbox.ask(Fault(retry_after=values.pop("retryAfter", None), **values)).describe()
 
     routes = [
         Route("GET", "/", start),
-        Route("GET", "/favicon.ico", icon),
         Route("GET", "/_sandbox/requests", _asked(lambda _: [one.describe() for one in sandbox.requests])),
         Route("GET", "/_sandbox/faults", _asked(lambda _: [one.describe() for one in sandbox.faults])),
         Route("POST", "/_sandbox/faults", _asked(add_fault, "route", "kind", known=(*FIELDS, *COUNTS))),

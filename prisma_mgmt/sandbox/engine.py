@@ -1,6 +1,7 @@
 """How an operation is carried out and answered: by code of its own, or else by what its description says of it."""
 
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
@@ -14,7 +15,6 @@ from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, need, read_cu
 MISSING: Any = object()
 RENAMED = {"displayName": "name", "regionId": "region"}  # fields that answers show under another name
 MOMENT = 1.0  # seconds of the clock that things take to become something else
-RESOURCES: dict[str, "Resource"] = {}  # by kind
 Method: TypeAlias = Callable[..., Any]  # of a resource, which carries out an operation
 OWN: dict[str, Callable[["Call"], Any]] = {}  # what carries out the operations that have code of their own
 
@@ -76,11 +76,7 @@ class Resource:
                     raise self.conflict(call, other, key)
 
 
-_STORED = Resource()
-
-
-def resource_of(thing: Thing) -> Resource:
-    return RESOURCES.get(thing.kind, _STORED)
+RESOURCES: defaultdict[str, Resource] = defaultdict(Resource)  # by kind
 
 
 class Call:
@@ -152,9 +148,8 @@ class Call:
 
     def refuse_apps(self) -> None:
         """Refuse what only people and service tokens may do."""
-        need(
-            not self.bearer.up("logins"), ApiError(403, "An integration may not do that.", hint="Use a service token.")
-        )
+        if self.bearer.up("logins") is not None:
+            raise ApiError(403, "An integration may not do that.", hint="Use a service token.")
 
     def refuse(self, message: str, hint: str | None = None) -> ApiError:
         """A request that does not fit, with the status that this operation has for that."""
@@ -189,19 +184,18 @@ class Call:
 
     def listed(self) -> list[Thing]:
         """What a list holds: everything that is there and that the query asks for."""
-        inside = self.target if self.operation.lookups else None
-        if self.operation.lookups and inside is None:
+        if self.operation.lookups and self.target is None:
             return []
         wanted = {key: value for key, value in self.query.items() if key not in {"cursor", "limit"}}
         return [
             it
-            for it in self.world.every(self.operation.kind, inside)
-            if self.sees(it) and all(resource_of(it).matches(self, it, *one) for one in wanted.items())
+            for it in self.world.every(self.operation.kind, self.target)
+            if self.sees(it) and all(RESOURCES[it.kind].matches(self, it, *one) for one in wanted.items())
         ]
 
     def create(self, kind: str, parent: Thing | None = None, values: Values | None = None) -> Thing:
         thing = self.world.new(kind, parent or self.target or self._named_parent(), {})
-        its = resource_of(thing)
+        its = RESOURCES[thing.kind]
         thing.values.update(its.defaults, **(self.fields if values is None else values))
         its.prepare(self, thing)
         its.check_free(self, thing, thing.values, thing.parent)
@@ -220,7 +214,7 @@ class Call:
         return self.workspace
 
     def change(self, thing: Thing) -> Thing:
-        its, changes = resource_of(thing), self.fields
+        its, changes = RESOURCES[thing.kind], self.fields
         its.changed(self, thing, changes)
         its.check_free(self, thing, {**thing.values, **changes}, thing.parent)
         thing.values.update(changes)
@@ -231,10 +225,10 @@ class Call:
         """Delete a thing with all that it holds, or nothing if any of it may not go."""
         doomed = [thing, *self.world.held(thing)]
         for it in doomed:
-            resource_of(it).leaving(self, it, it is thing)
+            RESOURCES[it.kind].leaving(self, it, it is thing)
         for it in reversed(doomed):
             self.world.remove(it)
-            resource_of(it).gone(self, it)
+            RESOURCES[it.kind].gone(self, it)
 
     # How answers are shown: their schema says which fields there are, the world says what stands in them
 
@@ -284,7 +278,7 @@ class Call:
         url = f"{self.base}/v1/{thing.kind}/{thing.id}"
         head = {"id": thing.values.get("id", thing.id), "url": url, "name": thing.name}
         ages = {"createdAt": timestamp(thing.made_at), "updatedAt": timestamp(thing.changed_at)}
-        return {**thing.values, **head, **ages, **resource_of(thing).show(self, thing)}
+        return {**thing.values, **head, **ages, **RESOURCES[thing.kind].show(self, thing)}
 
     def _fact(self, thing: Thing, facts: Values, key: str) -> Any:
         """What is said of a thing under a key, or what holds it, or what it holds."""

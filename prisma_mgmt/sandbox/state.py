@@ -162,9 +162,9 @@ class World:
         """The first thing of a kind with these values; it is made, with more of them, if there is none."""
         return self.first(kind, inside, **where) or self.put(self.new(kind, inside, {**where, **more}))
 
-    def remove(self, thing: Thing, *, whole: bool = False) -> None:
-        """Remove a thing alone, or the whole of it with what it holds."""
-        for it in (thing, *self.held(thing)) if whole else (thing,):
+    def remove(self, thing: Thing) -> None:
+        """Remove a thing, and what it holds."""
+        for it in (thing, *self.held(thing)):
             self._things[it.kind].pop(it.id, None)
 
     # Users, workspaces, and the apps let into them

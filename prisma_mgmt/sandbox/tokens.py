@@ -72,7 +72,7 @@ class Tokens:
         found = self._find("codes", client, code)
         login = found.holder
         if "used_at" in found.hidden:
-            self._world.remove(login, whole=True)
+            self._world.remove(login)
             raise _invalid("The code was used before.")
         found.hidden["used_at"] = self._world.clock()
         need(not self._over(found), _invalid("The code has expired."))
@@ -90,7 +90,7 @@ class Tokens:
         if "used_at" not in token.hidden:
             token.hidden["used_at"] = now
         elif self._personality == "strict":
-            self._world.remove(token.holder, whole=True)
+            self._world.remove(token.holder)
             raise _invalid("The refresh token was used before; everything that came from this login is revoked.")
         elif "reused" in token.hidden or now - token.hidden["used_at"] > REUSE_GRACE:
             raise _invalid("The refresh token was used before.")
@@ -104,7 +104,7 @@ class Tokens:
             found = self._world.things(kind).get(token)
             login = found and found.up("logins")
             if login is not None and login.values["clientId"] == client.id:
-                self._world.remove(login, whole=True)
+                self._world.remove(login)
 
     def _find(self, kind: str, client: Client, token: str) -> Thing:
         found = self._world.things(kind).get(token)

@@ -58,8 +58,7 @@ class Workspaces(Resource, kind="workspaces"):
 
     def show(self, call: Call, thing: Thing) -> Values:
         slug = "-".join("".join(one if one.isalnum() else " " for one in thing.name.lower()).split())
-        subscription = {"planName": "Free", "upgradeUrl": f"{call.base}/{thing.id}/billing"}
-        return {"slug": slug or thing.id, "plan": "free", **subscription}
+        return {"slug": slug or thing.id, "planName": "Free"}
 
 
 class ServiceTokens(Resource, kind="service-tokens"):

@@ -5,7 +5,6 @@ newline-delimited JSON over HTTP, one message a record over a WebSocket, with a 
 """
 
 import json
-import time
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -26,7 +25,6 @@ STEPS = (  # what comes when, in seconds after the report, to a build that is le
 STRENGTH = ("acted_on", "created", "deleted")
 KINDS = {"service_key": "service-tokens", "config_variable": "environment-variables"}
 PAUSE = 0.05  # seconds between two looks at a log that is followed
-SEGMENT = 600.0  # seconds after which the end of a segment is told, and its reader comes again
 TAIL = 100
 ENDED = {"succeeded", "failed", "cancelled", "stopped"}
 
@@ -98,8 +96,7 @@ def _enter(build: Thing, state: str, phase: str, text: str, at: float) -> None:
 
 
 async def read(world: World, of: Thing, place: int, *, follow: bool) -> AsyncIterator[str]:
-    """The lines of a log; one that is followed goes on until the log ends or the segment has lasted long enough."""
-    deadline = time.monotonic() + SEGMENT
+    """The lines of a log; one that is followed goes on until the log ends."""
     while True:
         with world:
             state = of.values.get("state") or of.values["status"]
@@ -107,7 +104,7 @@ async def read(world: World, of: Thing, place: int, *, follow: bool) -> AsyncIte
         for record in records:
             yield json.dumps(record, ensure_ascii=False) + "\n"
         place += len(records)
-        if ended or not follow or time.monotonic() > deadline:
+        if ended or not follow:
             yield json.dumps(_end(ended, place)) + "\n"
             return
         await anyio.sleep(PAUSE)

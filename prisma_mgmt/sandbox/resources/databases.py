@@ -18,7 +18,6 @@ from prisma_mgmt.sandbox.wire import ApiError, need
 
 DAY = 86_400
 RETENTION, BACKUPS = 7, 25  # days that a backup is kept for, and how many are listed
-STATUSES = {"provisioning": "provisioning", "recovering": "provisioning", "ready": "active"}  # as `postgres` has them
 ACCELERATE = "accelerate.prisma-sandbox.invalid"
 
 
@@ -50,9 +49,11 @@ class Databases(Placed, kind="databases"):
 
     def show(self, call: Call, thing: Thing) -> Values:
         postgres, connections = call.operation.description.api == "postgres", call.world.every("connections", thing)
-        status, place = thing.values["status"], thing.values["region"]
-        shown: Values = {"connections": connections, "region": place if postgres else region(place)}
-        shown["status"] = STATUSES[status] if postgres else status
+        place, status = (
+            thing.values["region"],
+            thing.values["status"].replace("ready", "active" if postgres else "ready"),
+        )
+        shown: Values = {"connections": connections, "region": place if postgres else region(place), "status": status}
         for first in connections[:1]:
             string = first.values["endpoints"]["accelerate"]["connectionString"]
             key, direct = {"apiKey": string.rpartition("=")[2], "connectionString": string}, first.hidden["address"]
@@ -108,16 +109,14 @@ def _fill(world: World, database: Thing, status: str) -> None:
 
 def _source(call: Call, values: Values) -> Values:
     """What a database is filled from: `source`, or `fromDatabase` as it was said before."""
-    old, source = values.pop("fromDatabase", None), values.get("source")
-    if source is None and old is not None:
-        source = {"type": "backup" if "backupId" in old else "database", "databaseId": old["id"]}
-        source |= {"backupId": old["backupId"]} if "backupId" in old else {}
-    if source is None or source["type"] == "empty":
-        return {"type": "empty"}
-    origin = call.find("databases", source["databaseId"])
-    if source["type"] == "backup":
-        call.find("backups", source["backupId"], inside=origin)
-    return dict(source)
+    old = values.pop("fromDatabase", None)
+    meant = old and {**old, "type": "backup" if "backupId" in old else "database", "databaseId": old["id"]}
+    source: Values = values.get("source") or meant or {"type": "empty"}
+    if source["type"] != "empty":
+        origin = call.find("databases", source["databaseId"])
+        if source["type"] == "backup":
+            call.find("backups", source["backupId"], inside=origin)
+    return source
 
 
 def _date(call: Call, key: str, otherwise: datetime) -> datetime:

@@ -23,8 +23,8 @@ class Projects(Resource, kind="projects"):
         call.create("branches", thing, {"gitName": "main"})
         wanted = call.operation.description.api != "data_platform"  # which has environments instead
         if thing.values.get("createDatabase", wanted):
-            region = {"region": thing.values["region"]} if "region" in thing.values else {}
-            call.create("databases", thing, {"name": f"{thing.name} database", "isDefault": True, **region})
+            values = {"name": f"{thing.name} database", "isDefault": True, "region": "inherit"}
+            call.create("databases", thing, values)
 
     def show(self, call: Call, thing: Thing) -> Values:
         database = call.world.first("databases", thing) if call.secrets else None

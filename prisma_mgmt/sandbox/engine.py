@@ -14,6 +14,14 @@ from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, need, read_cu
 
 MISSING: Any = object()
 RENAMED = {"displayName": "name", "regionId": "region"}  # fields that answers show under another name
+REGIONS = {
+    "us-east-1": "US East (N. Virginia)",
+    "us-west-1": "US West (N. California)",
+    "eu-west-3": "Europe (Paris)",
+    "eu-central-1": "Europe (Frankfurt)",
+    "ap-northeast-1": "Asia Pacific (Tokyo)",
+    "ap-southeast-1": "Asia Pacific (Singapore)",
+}
 MOMENT = 1.0  # seconds of the clock that things take to become something else
 Method: TypeAlias = Callable[..., Any]  # of a resource, which carries out an operation
 OWN: dict[str, Callable[["Call"], Any]] = {}  # what carries out the operations that have code of their own
@@ -265,6 +273,8 @@ class Call:
         if isinstance(value, Thing):
             facts = self.facts(value)
             return self._object(schema, lambda key: self._fact(value, facts, key))
+        if isinstance(value, str) and "properties" in schema:  # a region; the older APIs have some of their own
+            value = {"id": value, "name": REGIONS.get(value, value)}
         if is_object(value) and "properties" in schema:
             return self._object(schema, lambda key: value.get(key, MISSING))
         if is_list(value) and "items" in schema:

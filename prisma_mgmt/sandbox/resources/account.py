@@ -2,24 +2,12 @@
 
 import secrets
 
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Method, Resource
+from prisma_mgmt.sandbox.engine import MOMENT, REGIONS, Call, Method, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 
-REGIONS = {
-    "us-east-1": "US East (N. Virginia)",
-    "us-west-1": "US West (N. California)",
-    "eu-west-3": "Europe (Paris)",
-    "eu-central-1": "Europe (Frankfurt)",
-    "ap-northeast-1": "Asia Pacific (Tokyo)",
-    "ap-southeast-1": "Asia Pacific (Singapore)",
-}
 DEFAULT_REGION = "us-east-1"
 PRODUCTS: dict[str, Values] = {"postgres": {"status": "available"}, "accelerate": {}}  # and what is told of its regions
 APPROVAL_LIFETIME = 600.0  # seconds
-
-
-def region(id: str) -> Values:
-    return {"id": id, "name": REGIONS.get(id, id)}  # the older APIs have regions of their own
 
 
 def hint(secret: str) -> str:
@@ -32,7 +20,9 @@ class Regions(Resource, kind="regions"):
         """The regions of every product, or of the one that the query or the path names."""
         last = call.operation.segments[-1]
         wanted = [one for one in PRODUCTS if call.query.get("product", last) in {one, "regions"}]
-        regions = [{**region(id), "product": one, **PRODUCTS[one]} for one in wanted for id in REGIONS]
+        regions = [
+            {"id": id, "name": name, "product": one, **PRODUCTS[one]} for one in wanted for id, name in REGIONS.items()
+        ]
         return regions if last == "regions" else [{**one, "product": None} for one in regions]
 
     list_postgres: Method = list

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from prisma_mgmt.sandbox.backing import EMPTY_SIZE, Address
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, demand
-from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
+from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
 from prisma_mgmt.sandbox.wire import ApiError, need
@@ -49,11 +49,8 @@ class Databases(Placed, kind="databases"):
 
     def show(self, call: Call, thing: Thing) -> Values:
         postgres, connections = call.operation.description.api == "postgres", call.world.every("connections", thing)
-        place, status = (
-            thing.values["region"],
-            thing.values["status"].replace("ready", "active" if postgres else "ready"),
-        )
-        shown: Values = {"connections": connections, "region": place if postgres else region(place), "status": status}
+        shown: Values = {"connections": connections}
+        shown |= {"status": "active"} if postgres and thing.values["status"] == "ready" else {}
         for first in connections[:1]:
             string = first.values["endpoints"]["accelerate"]["connectionString"]
             key, direct = {"apiKey": string.rpartition("=")[2], "connectionString": string}, first.hidden["address"]
@@ -131,7 +128,7 @@ def _date(call: Call, key: str, otherwise: datetime) -> datetime:
 class Backups(Resource, kind="backups"):
     """One a day, kept for a week, and those that were asked for."""
 
-    defaults: ClassVar[Values] = {"type": "manual", "backupType": "full"}
+    defaults: ClassVar[Values] = {"type": "manual"}
 
     def made(self, call: Call, thing: Thing) -> None:
         _back_up(call.world, thing, thing.made_at)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, demand
-from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
+from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION
 from prisma_mgmt.sandbox.resources.builds import Logged
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
@@ -46,8 +46,7 @@ class Services(Placed, kind="services"):
 
     def show(self, call: Call, thing: Thing) -> Values:
         deployments = call.world.every("deployments", thing)
-        latest = deployments[-1].id if deployments else None
-        return {"region": region(thing.values["region"]), "latestDeploymentId": latest}
+        return {"latestDeploymentId": deployments[-1].id if deployments else None}
 
     def promote(self, call: Call) -> Values:
         """Put a deployment in service; a rollback starts it first if it has been stopped."""

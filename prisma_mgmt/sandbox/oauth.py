@@ -39,8 +39,7 @@ class LoginServer(Site):
     def register(self, client_id: str, redirect_uri: str) -> None:
         """Let a client send its users to one more address."""
         client = self._clients[client_id]
-        if redirect_uri not in client.redirect_uris:
-            client.redirect_uris = (*client.redirect_uris, redirect_uri)
+        client.redirect_uris = list(dict.fromkeys([*client.redirect_uris, redirect_uri]))
 
     def approve(self, login_url: str, user_name: str | None) -> str:
         """The callback URL that a user gets who says yes at a login URL, without a browser."""
@@ -64,23 +63,22 @@ class LoginServer(Site):
         return JSONResponse(document)
 
     async def _authorize(self, request: Request) -> Response:
+        unknown = OAuthError(400, "client_id is missing or not registered.")
+        self._world.counts["authorize"] += request.method == "GET"
         try:
             asked = _unique(request.url.query)
             decision = await _read_form(request) if request.method == "POST" else {}
+            client = need(self._clients.get(asked.get("client_id", "")), unknown)
         except OAuthError as error:
             return pages.refused(error.message)
         with self._world:
-            self._world.counts["authorize"] += request.method == "GET"
-            client = self._clients.get(asked.get("client_id", ""))
-            if client is None:
-                return pages.refused("client_id is missing or not registered.")
             if _any_port(asked.get("redirect_uri", "")) not in map(_any_port, client.redirect_uris):
                 message = "redirect_uri is missing or not registered for this app."
                 return pages.refused(message, client.redirect_uris)
             try:
                 return self._decide(client, asked, decision)
             except OAuthError as error:
-                return RedirectResponse(self._callback(asked, error.body), 303, pages.HEADERS)
+                return pages.sent_back(self._callback(asked, error.body), denied=error.body["error"] == "access_denied")
 
     def _decide(self, client: Client, asked: Mapping[str, str], decision: Mapping[str, str]) -> Response:
         scope, accounts, hint = _check_request(client, asked), self.accounts(), asked.get("login_hint")
@@ -90,11 +88,9 @@ class LoginServer(Site):
         if not decision:
             shown = [(key, user.name, f"{it.name} ({user.values['email']})") for key, (user, it) in accounts.items()]
             return pages.consent(client.name, scope, shown, chosen)
-        account = accounts.get(decision.get("account", chosen))
-        if decision.get("decision") != "approve" or account is None:
-            denial = OAuthError(400, "The user said no.", "access_denied")
-            return pages.denied(self._callback(asked, denial.body))
-        user, workspace = account
+        denial = OAuthError(400, "The user said no.", "access_denied")
+        need(decision.get("decision") == "approve", denial)
+        user, workspace = need(accounts.get(decision.get("account", chosen)), denial)
         uri, challenge = asked["redirect_uri"], asked.get("code_challenge")
         code = self._tokens.issue_code(client, workspace, user, scope, uri, challenge)
         return RedirectResponse(self._callback(asked, {"code": code}), 303, pages.HEADERS)

@@ -37,10 +37,10 @@ def consent(client: str, scope: str, accounts: Iterable[tuple[str, str, str]], c
     return _page(f"Let {client} in?", content)
 
 
-def denied(location: str) -> Response:
-    """Send the user back to the app with a no; the page is for whoever does not follow."""
+def sent_back(location: str, *, denied: bool) -> Response:
+    """Send the user back to the app, which was not let in; the page is for whoever does not follow."""
     content = f'<p>The app has not been let in. <a href="{escape(location)}">Go back to it</a>.</p>'
-    response = _page("You said no", content, 303)
+    response = _page("You said no" if denied else "This login cannot go on", content, 303)
     response.headers["Location"] = quote(location, safe=":/%#?=@[]!$&'()*+,;")
     return response
 

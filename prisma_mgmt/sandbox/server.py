@@ -199,30 +199,27 @@ class Sandbox:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a program that is to use the sandbox."""
-        return {
-            "PRISMA_SERVICE_TOKEN": self.service_token,
-            "PRISMA_MANAGEMENT_API_URL": self.api_url,
-            "PRISMA_POSTGRES_API_URL": self.postgres_url,
-            "PRISMA_DATA_PLATFORM_API_URL": self.data_platform_url,
-            "PRISMA_AUTH_URL": self.auth_url,
-            "PRISMA_CLIENT_ID": self.client_id,
-            "PRISMA_WORKSPACE_ID": self.workspace_id,
-        }
+        return {variable: value for _, variable, value in self._told() if variable}
 
     @property
     def places(self) -> dict[str, str]:
         """What is where, for people to read."""
-        return {
-            "Start page": self.api_url + "/",
-            "Management API": self.api_url,
-            "Postgres API": self.postgres_url,
-            "Data Platform API": self.data_platform_url,
-            "Login server": self.auth_url,
-            "Client id": self.client_id,
-            "Web app's client id": self.confidential_client_id,
-            "Web app's secret": self.client_secret,
-            "Service token": self.service_token,
-        }
+        return {name: value for name, _, value in self._told() if name}
+
+    def _told(self) -> list[tuple[str, str, str]]:
+        """What programs and people are told: a name to read, a variable of the environment, and the value."""
+        return [
+            ("Start page", "", self.api_url + "/"),
+            ("Management API", "PRISMA_MANAGEMENT_API_URL", self.api_url),
+            ("Postgres API", "PRISMA_POSTGRES_API_URL", self.postgres_url),
+            ("Data Platform API", "PRISMA_DATA_PLATFORM_API_URL", self.data_platform_url),
+            ("Login server", "PRISMA_AUTH_URL", self.auth_url),
+            ("Client id", "PRISMA_CLIENT_ID", self.client_id),
+            ("Web app's client id", "", self.confidential_client_id),
+            ("Web app's secret", "", self.client_secret),
+            ("Service token", "PRISMA_SERVICE_TOKEN", self.service_token),
+            ("", "PRISMA_WORKSPACE_ID", self.workspace_id),
+        ]
 
     # What happened
 

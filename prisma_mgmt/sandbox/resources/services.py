@@ -67,9 +67,6 @@ class Services(Placed, kind="services"):
 
     rollback = promote
 
-    def list_domains(self, call: Call) -> list[Thing]:
-        return [look(call, it) for it in call.listed()]
-
     def create_domain(self, call: Call) -> Thing:
         service, hostname = call.it, call.fields["hostname"].lower().rstrip(".")
         sound = len(hostname) <= 253 and HOSTNAME.fullmatch(hostname)
@@ -172,8 +169,11 @@ class Domains(Resource, kind="domains"):
         thing.values.update(computeServiceId=service.id, dnsRecords=[record])
         _enter(thing, "pending_dns")
 
-    def get(self, call: Call) -> Thing:
-        return look(call, call.it)
+    def show(self, call: Call, thing: Thing) -> Values:
+        """Tell of a domain with its records; when it is first asked for, it still is pending in the answer."""
+        if thing.values["status"] == "pending_dns" and call.operation.method == "GET":
+            call.world.plan(call.world.clock(), thing, lambda at: _verify(call.world, thing, at))
+        return {}
 
     def retry(self, call: Call) -> Thing:
         demand(call.it, "failed", "pending_dns")
@@ -184,13 +184,6 @@ class Domains(Resource, kind="domains"):
 
 def _enter(domain: Thing, status: str, **more: str) -> None:
     domain.values.update(status=status, foundryStatus=status, **more)
-
-
-def look(call: Call, domain: Thing) -> Thing:
-    """Tell of a domain with its records; one that is told for the first time still is pending in this answer."""
-    if domain.values["status"] == "pending_dns":
-        call.world.plan(call.world.clock(), domain, lambda at: _verify(call.world, domain, at))
-    return domain
 
 
 def _verify(world: World, domain: Thing, at: float) -> None:

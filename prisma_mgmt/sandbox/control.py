@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from prisma_mgmt.sandbox import pages
-from prisma_mgmt.sandbox.arguments import check
+from prisma_mgmt.sandbox.description import is_object
 from prisma_mgmt.sandbox.door import is_loopback, serves
 from prisma_mgmt.sandbox.faults import Fault
 from prisma_mgmt.sandbox.wire import ApiError, Route, Site, need, parse_json, read_body
@@ -49,24 +49,19 @@ def _asked(
     async def answer(request: Request) -> Response:
         _check_caller(request)
         body = parse_json(await read_body(request) or b"{}")
+        need(is_object(body), ApiError(422, "The body must be an object."))
+        for key in required:
+            need(key in body, ApiError(422, f"{key} is required"))
+        for key in body if required else ():
+            names = known or required
+            need(key in names, ApiError(422, f"{key!r} is not known; there are {', '.join(names)}"))
         try:
-            check(isinstance(body, dict), "the body is an object", body)
-            _check_keys(body, required, known or required)
             value = action(body)
         except ValueError as error:
             raise ApiError(422, str(error)) from None
         return Response(status_code=204) if value is None else JSONResponse({"data": value})
 
     return answer
-
-
-def _check_keys(body: dict[str, Any], required: Sequence[str], known: Sequence[str]) -> None:
-    for key in required:
-        if key not in body:
-            raise ValueError(f"{key} is required")
-    for key in body if required else ():
-        if key not in known:
-            raise ValueError(f"{key!r} is not known; there are {', '.join(known)}")
 
 
 def _check_caller(request: Request) -> None:

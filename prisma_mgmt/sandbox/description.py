@@ -75,7 +75,7 @@ class Schemas:
     def problems(self, schema: Schema, value: Any, where: str, *, closed: bool = False) -> Iterator[Problem]:
         """Say what is wrong with a value; `closed` refuses fields that the schema does not name."""
         schema = self.resolve(schema)
-        members, wrong = self.members(schema), _wrong(schema, value, where)
+        members = self.members(schema)
         if members:
             member = self.member(schema, value, closed=closed)
             tag = schema.get("discriminator", {}).get("propertyName")
@@ -84,9 +84,9 @@ class Schemas:
                 yield Problem(f"{where}.{tag} is missing or not known.", _listed("Use one of", known))
             else:
                 yield from self.problems(member or members[0], value, where, closed=closed)
-        elif wrong is not None:
-            yield wrong
-        elif is_list(value) and "items" in schema:
+            return
+        yield from _wrong(schema, value, where)
+        if is_list(value) and "items" in schema:
             for index, item in enumerate(value):
                 yield from self.problems(schema["items"], item, f"{where}[{index}]", closed=closed)
         elif is_object(value):
@@ -113,21 +113,18 @@ def _is_meant(schema: Schema, value: Any) -> bool:
     return bool(properties) and is_object(value) and constants.items() <= value.items()
 
 
-def _wrong(schema: Schema, value: Any, where: str) -> Problem | None:
+def _wrong(schema: Schema, value: Any, where: str) -> Iterator[Problem]:
     """What is wrong with the value itself, whatever it may hold."""
     types = schema.get("type", ())
     types = (types,) if isinstance(types, str) else types
     if types and not any(_is(value, one) for one in types):
-        return Problem(f"{where or 'The body'} must be {' or '.join(_TYPES[one][1] for one in types)}.")
-    if value is None:
-        return None
-    if "const" in schema and value != schema["const"]:
-        return Problem(f"{where} must be {schema['const']!r}.")
-    if "enum" in schema and value not in schema["enum"]:
-        return Problem(f"{where} is not known.", _listed("Use one of", schema["enum"]))
-    if isinstance(value, str) and not _is_format(schema.get("format"), value):
-        return Problem(f"{where} is no {schema['format']}.")
-    return None
+        yield Problem(f"{where or 'The body'} must be {' or '.join(_TYPES[one][1] for one in types)}.")
+    elif value is not None and value != schema.get("const", value):
+        yield Problem(f"{where} must be {schema['const']!r}.")
+    elif value is not None and value not in schema.get("enum", [value]):
+        yield Problem(f"{where} is not known.", _listed("Use one of", schema["enum"]))
+    elif isinstance(value, str) and not _is_format(schema.get("format"), value):
+        yield Problem(f"{where} is no {schema['format']}.")
 
 
 def _is(value: object, name: str) -> bool:

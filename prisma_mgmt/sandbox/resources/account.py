@@ -8,6 +8,7 @@ from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 DEFAULT_REGION = "us-east-1"
 PRODUCTS: dict[str, Values] = {"postgres": {"status": "available"}, "accelerate": {}}  # and what is told of its regions
 APPROVAL_LIFETIME = 600.0  # seconds
+UNNAMED = "Sandbox service token"
 
 
 def hint(secret: str) -> str:
@@ -32,11 +33,9 @@ class Regions(Resource, kind="regions"):
 class Me(Resource, kind="me"):
     def get(self, call: Call) -> Values:
         login, app, own = (call.bearer.up(kind) for kind in ("logins", "integrations", "service-tokens"))
+        credential: Values = {"type": "service_token", "id": own and own.id, "name": own.name if own else UNNAMED}
         if app is not None:
             credential = {"type": "oauth", "id": app.values["clientId"], "name": app.name}
-        else:
-            told = ("Sandbox service token", None) if own is None else (own.name, own.id)
-            credential = {"type": "service_token", "name": told[0], "id": told[1]}
         return {"user": login.hidden["user"] if login else None, "workspace": call.workspace, "credential": credential}
 
 
@@ -64,13 +63,10 @@ class AgentApprovals(Resource, kind="agent-approvals"):
     """One exists from the start, is granted within a moment and expires after ten minutes."""
 
     def show(self, call: Call, thing: Thing) -> Values:
-        age, made_at = call.world.clock() - thing.made_at, thing.made_at
-        decided, expired = age >= MOMENT, age >= APPROVAL_LIFETIME
-        return {
-            "status": "expired" if expired else "approved" if decided else "pending",
-            "expiresAt": timestamp(made_at + APPROVAL_LIFETIME),
-            "decidedAt": timestamp(made_at + MOMENT) if decided else None,
-        }
+        age = call.world.clock() - thing.made_at
+        status = "expired" if age >= APPROVAL_LIFETIME else "approved" if age >= MOMENT else "pending"
+        decided_at = None if status == "pending" else timestamp(thing.made_at + MOMENT)
+        return {"status": status, "decidedAt": decided_at, "expiresAt": timestamp(thing.made_at + APPROVAL_LIFETIME)}
 
 
 class ApiKeys(Resource, kind="apikeys"):

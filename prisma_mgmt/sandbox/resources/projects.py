@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import secrets
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, ClassVar
 
 from prisma_mgmt.sandbox.engine import Call, Resource
@@ -169,15 +170,12 @@ def _check(call: Call, graph: dict[str, list[Values]]) -> None:
     ports = {_port(one) for one in graph["ports"]}
     if len(nodes) < len(graph["nodes"]) or len(ports) < len(graph["ports"]):
         raise call.refuse("A node or a port is there twice.")
-    sound: set[str | None] = {None}
     for node, parent in nodes.items():
-        seen = {node}
-        while parent not in sound:
-            if parent in seen or parent not in nodes:
-                raise call.refuse(f"nodes: {parent!r} is no node above {node!r}.")
-            seen.add(parent)
-            parent = nodes[parent]
-        sound |= seen
+        need(parent is None or parent in nodes, call.refuse(f"nodes: {parent!r} is no node above {node!r}."))
+    try:
+        TopologicalSorter({node: [parent] for node, parent in nodes.items()}).prepare()
+    except CycleError as error:
+        raise call.refuse(f"nodes: {error.args[1][0]!r} is above itself.") from None
     for port in graph["ports"]:
         need(port["logicalId"] in nodes, call.refuse(f"ports: {port['logicalId']!r} is no node."))
     for end in (edge[key] for edge in graph["edges"] for key in ("from", "to")):

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from prisma_mgmt.sandbox import pages
 from prisma_mgmt.sandbox.state import Thing, World
 from prisma_mgmt.sandbox.tokens import Client, Tokens
-from prisma_mgmt.sandbox.wire import FORM, NO_STORE, ApiError, OAuthError, Route, Site, media_type, need, read_body
+from prisma_mgmt.sandbox.wire import FORM, NO_STORE, OAuthError, Refuse, Route, Site, media_type, need, read_body
 
 DISCOVERY = "/.well-known/oauth-authorization-server"
 
@@ -20,7 +20,7 @@ DISCOVERY = "/.well-known/oauth-authorization-server"
 class LoginServer(Site):
     """What is served under `/auth`."""
 
-    refuse: type[ApiError] | type[OAuthError] = OAuthError
+    refuse: Refuse = OAuthError
 
     def __init__(
         self, world: World, tokens: Tokens, clients: dict[str, Client], *, auto_approve: bool, revocation: bool
@@ -163,11 +163,7 @@ def _any_port(uri: str) -> str:
 async def _read_form(request: Request) -> dict[str, str]:
     if media_type(request.headers) != FORM:
         raise OAuthError(400, f"The body must be {FORM}.")
-    try:
-        body = await read_body(request)
-    except ApiError as error:
-        raise OAuthError(error.status, error.message) from None
-    return _unique(body.decode(errors="replace"))
+    return _unique((await read_body(request, OAuthError)).decode(errors="replace"))
 
 
 def _unique(text: str) -> dict[str, str]:

@@ -171,7 +171,7 @@ class World:
 
     def create_user(self, name: str, *, id: str | None = None) -> Thing:
         email = f"user{len(self.things('users')) + 1}@sandbox.invalid"
-        return self.put(self.new("users", None, {"name": name, "email": email}, id=id))
+        return self.put(self.new("users", None, {"name": name, "displayName": name, "email": email}, id=id))
 
     def create_workspace(self, name: str, owner: Thing, *, id: str | None = None) -> Thing:
         workspace = self.new("workspaces", None, {"name": name}, id=id)
@@ -184,8 +184,7 @@ class World:
         """Record that a login let an app into a workspace; a second login of the same app is the same integration."""
         client_id, name, user = login.values["clientId"], login.name, login.hidden["user"]
         client = {"id": client_id, "name": name, "createdAt": self.now()}
-        person = {"id": user.id, "email": user.values["email"], "displayName": user.name}
-        told = {"name": name, "provider": "oauth", "client": client, "createdByUser": person}
+        told = {"name": name, "provider": "oauth", "client": client, "createdByUser": user}
         known = self.ensure("integrations", login.up("workspaces"), {"clientId": client_id}, **told)
         known.values["scopes"] = login.values["scope"].split()
         return known

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
@@ -82,6 +82,9 @@ class OAuthError(RefusalError):
         super().__init__(status, message, {"error": code, "error_description": message}, dict(NO_STORE))
 
 
+Refuse: TypeAlias = type[ApiError] | type[OAuthError]
+
+
 def missing(what: str) -> ApiError:
     return ApiError(404, f"{what} does not exist, or this token may not see it.")
 
@@ -90,21 +93,21 @@ def media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_body(request: Request) -> bytes:
-    return b"".join([chunk async for chunk in read_chunks(request, MAX_BODY)])
+async def read_body(request: Request, refuse: Refuse = ApiError) -> bytes:
+    return b"".join([chunk async for chunk in read_chunks(request, MAX_BODY, refuse)])
 
 
-async def read_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
+async def read_chunks(request: Request, limit: int, refuse: Refuse = ApiError) -> AsyncIterator[bytes]:
     """A body as it comes, up to a number of bytes."""
     size = 0
     try:
         async with aclosing(request.stream()) as chunks:
             async for chunk in chunks:
                 size += len(chunk)
-                need(size <= limit, ApiError(413, f"The body is larger than {limit} bytes."))
+                need(size <= limit, refuse(413, f"The body is larger than {limit} bytes."))
                 yield chunk
     except ClientDisconnect:
-        raise ApiError(400, "The client left before its body was complete.") from None
+        raise refuse(400, "The client left before its body was complete.") from None
 
 
 async def until_left(receive: Receive) -> None:
@@ -162,7 +165,7 @@ class Route:
 class Site:
     """Answers by its routes; what it refuses, it refuses in the form of `refuse`."""
 
-    refuse: type[ApiError] | type[OAuthError] = ApiError
+    refuse: Refuse = ApiError
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes: Sequence[Route] = routes

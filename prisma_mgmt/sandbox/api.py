@@ -1,17 +1,13 @@
 """The three APIs over ASGI: what a request has to pass before its operation is carried out, and what comes back."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-import anyio
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
 
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
 from prisma_mgmt.sandbox.description import Description, Operation, Schema, is_object
@@ -20,24 +16,9 @@ from prisma_mgmt.sandbox.resources.github import install
 from prisma_mgmt.sandbox.resources.services import upload
 from prisma_mgmt.sandbox.state import Thing, Values, World
 from prisma_mgmt.sandbox.tokens import Tokens
-from prisma_mgmt.sandbox.wire import (
-    MAX_LIMIT,
-    ApiError,
-    Route,
-    Site,
-    media_type,
-    need,
-    parse_json,
-    read_body,
-    until_left,
-)
+from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, Route, Site, media_type, need, parse_json, read_body
 
-NDJSON = "application/x-ndjson"
 NAMES = re.compile(r".*[nN]ame(Contains)?|.*Id|key|hostname|commitSha|stack|stage|token", re.ASCII)
-LINKS: dict[tuple[str, str], Callable[[World, Request], Awaitable[Response]]] = {  # that answers give, without a token
-    ("PUT", "/uploads/{deploymentId}"): upload,
-    ("GET", "/github/install/{intentId}"): install,
-}
 
 
 class Application(Site):
@@ -47,8 +28,9 @@ class Application(Site):
         self._world, self._tokens = world, tokens
         operations = description.operations
         routes = [Route(it.method, it.template, partial(self._answer, it), 101 in it.answers) for it in operations]
-        if description.api == "management":
-            routes += [Route(*where, partial(serve, world)) for where, serve in LINKS.items()]
+        if description.api == "management":  # has links in its answers, which need no token
+            routes.append(Route("PUT", "/uploads/{deploymentId}", partial(upload, world)))
+            routes.append(Route("GET", "/github/install/{intentId}", partial(install, world)))
         super().__init__(routes)
 
     def find(self, path: str) -> dict[str, Route]:
@@ -57,22 +39,18 @@ class Application(Site):
     async def _answer(self, operation: Operation, connection: HTTPConnection) -> ASGIApp:
         body = await read_body(connection) if isinstance(connection, Request) else b""
         with self._world:
-            call = self._call(connection, operation)
+            token = None if operation.raw.get("security") == [] else self._authenticate(connection)
+            call = Call(self._world, self._tokens, operation, connection, token)
+            if token is not None:
+                call.look_up()
+            call.query = read_parameters(call, connection.url.query)
             call.body = read_fields(call, body)
             result = call.perform()
-            if hasattr(result, "__aiter__"):  # a log
-                return partial(follow, result) if call.live else StreamingResponse(result, media_type=NDJSON)
+            if callable(result):
+                log: ASGIApp = result  # which answers by itself
+                return log
             shown = call.answer(result)
             return Response(status_code=204) if call.status == 204 else JSONResponse(shown, call.status)
-
-    def _call(self, connection: HTTPConnection, operation: Operation) -> Call:
-        """Find out who asks, and for what."""
-        token = None if operation.raw.get("security") == [] else self._authenticate(connection)
-        call = Call(self._world, self._tokens, operation, connection, token)
-        if token is not None:
-            call.look_up()
-        call.query = read_parameters(call, connection.url.query)
-        return call
 
     def _authenticate(self, connection: HTTPConnection) -> Thing:
         self._world.counts["api"] += 1
@@ -82,24 +60,6 @@ class Application(Site):
             self._world.counts["unauthenticated"] += 1
             raise ApiError(401, "The access token is missing, unknown or expired.")
         return bearer
-
-
-async def follow(log: AsyncIterator[str], scope: Scope, receive: Receive, send: Send) -> None:
-    """Send a log as messages, one a record, until it is over or the other side leaves."""
-    socket = WebSocket(scope, receive, send)
-    await socket.accept()
-    async with anyio.create_task_group() as tasks:
-
-        async def leave() -> None:
-            await until_left(receive)
-            tasks.cancel_scope.cancel()
-
-        tasks.start_soon(leave)
-        with suppress(WebSocketDisconnect):
-            async for line in log:
-                await socket.send_text(line.removesuffix("\n"))
-            await socket.close()
-        tasks.cancel_scope.cancel()
 
 
 # What a request says, checked against its operation

@@ -6,15 +6,20 @@ newline-delimited JSON over HTTP, one message a record over a WebSocket, with a 
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 
 import anyio
+from starlette.responses import StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prisma_mgmt.sandbox.description import plural
 from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
-from prisma_mgmt.sandbox.wire import ApiError, read_cursor, write_cursor
+from prisma_mgmt.sandbox.wire import ApiError, read_cursor, until_left, write_cursor
 
+NDJSON = "application/x-ndjson"
 ONCE = ("projectId", "branchId", "deployedUrl", "applicationTopologyContentHash")
 STEPS = (  # what comes when, in seconds after the report, to a build that is left alone
     (0.0, "pending", "queued", "Queued"),
@@ -32,13 +37,14 @@ ENDED = {"succeeded", "failed", "cancelled", "stopped"}
 class Logged(Resource):
     """What builds and deployments have in common."""
 
-    def logs(self, call: Call) -> AsyncIterator[str]:
+    def logs(self, call: Call) -> ASGIApp:
         query, place = call.query, 0
         if "cursor" in query:
             place = read_cursor(query["cursor"], 404)
         elif "tail" in call.operation.parameters["query"]["properties"] and not query.get("from_start"):
             place = max(0, len(call.it.hidden["log"]) - query.get("tail", TAIL))
-        return read(call.world, call.it, place, follow=call.live or query.get("follow", False))
+        lines = read(call.world, call.it, place, follow=call.live or query.get("follow", False))
+        return partial(send_messages, lines) if call.live else StreamingResponse(lines, media_type=NDJSON)
 
 
 class Builds(Logged, kind="builds"):
@@ -108,6 +114,24 @@ async def read(world: World, of: Thing, place: int, *, follow: bool) -> AsyncIte
             yield json.dumps(_end(ended, place)) + "\n"
             return
         await anyio.sleep(PAUSE)
+
+
+async def send_messages(log: AsyncIterator[str], scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a log as messages, one a record, until it is over or the other side leaves."""
+    socket = WebSocket(scope, receive, send)
+    await socket.accept()
+    async with anyio.create_task_group() as tasks:
+
+        async def leave() -> None:
+            await until_left(receive)
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(leave)
+        with suppress(WebSocketDisconnect):
+            async for line in log:
+                await socket.send_text(line.removesuffix("\n"))
+            await socket.close()
+        tasks.cancel_scope.cancel()
 
 
 def _end(ended: str | None, place: int) -> Values:

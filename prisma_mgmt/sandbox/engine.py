@@ -105,6 +105,7 @@ class Call:
         self.query: Values = {}
         self.body: Any = None
         self.target: Thing | None = None  # the innermost thing that the path names
+        self.named: dict[str, Thing] = {}  # the things that query and body name, by their keys
         self.status: int = next(iter(operation.answers))  # of the answer, unless it is a refusal
         self.secrets: bool = False  # if the answer tells secrets, which it does of what has just been made
         self.beside: Values = {}  # what the answer has beside its data
@@ -168,15 +169,10 @@ class Call:
     def perform(self) -> Any:
         required = {key: self.query[key] for key in self.operation.parameters["query"]["required"]}
         for key, value in {**required, **(self.fields if self.operation.body else {})}.items():
-            kind = self._named(key)
-            if kind is not None and value is not None:
-                self.find(kind, value)
+            kind = plural(key.removesuffix("Id"))
+            if key.endswith("Id") and kind in self.operation.description.kinds and value is not None:
+                self.named[key] = self.find(kind, value)
         return OWN.get(self.operation.id, Call.stored)(self)
-
-    def _named(self, key: str) -> str | None:
-        """The kind of thing that a key of a request names; None if it names nothing that has a path of its own."""
-        kind = plural(key.removesuffix("Id"))
-        return kind if key.endswith("Id") and kind in self.operation.description.kinds else None
 
     def stored(self) -> Any:
         """Carry out an operation by its method and its path alone."""
@@ -215,11 +211,7 @@ class Call:
     def _named_parent(self) -> Thing:
         """What a new thing belongs to, by the body: the first thing that it has to name, else a workspace."""
         required = self.schemas.resolve(self.operation.body or {}).get("required", ())
-        for key in (*required, "workspaceId"):
-            kind = self._named(key)
-            if kind is not None and key in self.fields:
-                return self.find(kind, self.fields[key])
-        return self.workspace
+        return next((self.named[key] for key in (*required, "workspaceId") if key in self.named), self.workspace)
 
     def change(self, thing: Thing) -> Thing:
         its, changes = RESOURCES[thing.kind], self.fields

@@ -70,7 +70,7 @@ class LoginServer(Site):
             decision = await _read_form(request) if request.method == "POST" else {}
             client = need(self._clients.get(asked.get("client_id", "")), unknown)
         except OAuthError as error:
-            return pages.refused(error.message)
+            return pages.refused(str(error))
         with self._world:
             if _any_port(asked.get("redirect_uri", "")) not in map(_any_port, client.redirect_uris):
                 message = "redirect_uri is missing or not registered for this app."

@@ -25,7 +25,6 @@ FORM = "application/x-www-form-urlencoded"
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 _CODES = {
-    400: "client-error",
     401: "authentication-failed",
     403: "permission-denied",
     404: "resource-not-found",
@@ -45,22 +44,11 @@ class RefusalError(Exception):
     def __init__(self, status: int, message: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
         self.body = body
         self.headers = headers
 
     def response(self) -> Response:
         return JSONResponse(self.body, self.status, self.headers)
-
-
-T = TypeVar("T")
-
-
-def need(value: T | None, refusal: RefusalError) -> T:
-    """What has to be there, or to be true; a request is refused if it is not."""
-    if not value:
-        raise refusal
-    return value
 
 
 class ApiError(RefusalError):
@@ -83,6 +71,14 @@ class OAuthError(RefusalError):
 
 
 Refuse: TypeAlias = type[ApiError] | type[OAuthError]
+T = TypeVar("T")
+
+
+def need(value: T | None, refusal: RefusalError) -> T:
+    """What has to be there, or to be true; a request is refused if it is not."""
+    if not value:
+        raise refusal
+    return value
 
 
 def missing(what: str) -> ApiError:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import secrets
 from typing import Any
 
@@ -32,9 +33,9 @@ class ScmInstallations(Resource, kind="scm-installations"):
 
     def create_install_intent(self, call: Call) -> Values:
         call.refuse_apps()
-        workspace, repository = call.find("workspaces", call.fields["workspaceId"]), call.fields.get("repository")
-        if repository is not None and (repository.count("/") != 1 or not all(repository.split("/"))):
-            raise call.refuse("repository must be owner/name.")
+        workspace, repository = call.named["workspaceId"], call.fields.get("repository")
+        sound = repository is None or re.fullmatch("[^/]+/[^/]+", repository)
+        need(sound, call.refuse("repository must be owner/name."))
         intent = call.world.new("install-intents", workspace, {"repository": repository or f"{ACCOUNT}/shop"})
         call.world.plan(intent.made_at + INTENT_LIFETIME, call.world.put(intent), lambda _: call.world.remove(intent))
         owner = intent.values["repository"].split("/")[0]

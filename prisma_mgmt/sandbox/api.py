@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
 from prisma_mgmt.sandbox.description import Description, Operation, Schema, is_object
 from prisma_mgmt.sandbox.engine import Call
+from prisma_mgmt.sandbox.resources.builds import Log
 from prisma_mgmt.sandbox.resources.github import install
 from prisma_mgmt.sandbox.resources.services import upload
 from prisma_mgmt.sandbox.state import Thing, Values, World
@@ -46,9 +47,8 @@ class Application(Site):
             call.query = read_parameters(call, connection.url.query)
             call.body = read_fields(call, body)
             result = call.perform()
-            if callable(result):
-                log: ASGIApp = result  # which answers by itself
-                return log
+            if isinstance(result, Log):
+                return result
             shown = call.answer(result)
             return Response(status_code=204) if call.status == 204 else JSONResponse(shown, call.status)
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, unquote_plus, urlencode
 
 from prisma_mgmt.sandbox.description import is_list, is_object
 from prisma_mgmt.sandbox.state import timestamp
@@ -52,7 +52,7 @@ class RecordedRequest:
     def line(self) -> str:
         """The request as one line of a log."""
         at = datetime.fromtimestamp(self.at).astimezone().strftime("%H:%M:%S")
-        query = urlencode(self.query, doseq=True, quote_via=lambda text, *_: str(text))
+        query = unquote_plus(urlencode(self.query, doseq=True))
         target = _printable(f"{self.path}?{query}" if query else self.path)
         status = "cut" if self.status is None else str(self.status)
         fault = f"  ({self.fault} on request)" if self.fault else ""

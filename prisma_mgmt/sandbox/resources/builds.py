@@ -11,7 +11,7 @@ from functools import partial
 
 import anyio
 from starlette.responses import StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prisma_mgmt.sandbox.description import plural
@@ -19,7 +19,6 @@ from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
 from prisma_mgmt.sandbox.wire import ApiError, read_cursor, until_left, write_cursor
 
-NDJSON = "application/x-ndjson"
 ONCE = ("projectId", "branchId", "deployedUrl", "applicationTopologyContentHash")
 STEPS = (  # what comes when, in seconds after the report, to a build that is left alone
     (0.0, "pending", "queued", "Queued"),
@@ -34,17 +33,41 @@ TAIL = 100
 ENDED = {"succeeded", "failed", "cancelled", "stopped"}
 
 
+class Log(StreamingResponse):
+    """The lines of a log as an answer: over HTTP as they are, over a WebSocket as a message each."""
+
+    media_type = "application/x-ndjson"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await super().__call__(scope, receive, send)
+            return
+        socket = WebSocket(scope, receive, send)
+        await socket.accept()
+        async with anyio.create_task_group() as tasks:
+
+            async def leave() -> None:
+                await until_left(receive)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(leave)
+            with suppress(WebSocketDisconnect):
+                async for line in self.body_iterator:
+                    await socket.send_text(str(line).removesuffix("\n"))
+                await socket.close()
+            tasks.cancel_scope.cancel()
+
+
 class Logged(Resource):
     """What builds and deployments have in common."""
 
-    def logs(self, call: Call) -> ASGIApp:
+    def logs(self, call: Call) -> Log:
         query, place = call.query, 0
         if "cursor" in query:
             place = read_cursor(query["cursor"], 404)
         elif "tail" in call.operation.parameters["query"]["properties"] and not query.get("from_start"):
             place = max(0, len(call.it.hidden["log"]) - query.get("tail", TAIL))
-        lines = read(call.world, call.it, place, follow=call.live or query.get("follow", False))
-        return partial(send_messages, lines) if call.live else StreamingResponse(lines, media_type=NDJSON)
+        return Log(read(call.world, call.it, place, follow=call.live or query.get("follow", False)))
 
 
 class Builds(Logged, kind="builds"):
@@ -114,24 +137,6 @@ async def read(world: World, of: Thing, place: int, *, follow: bool) -> AsyncIte
             yield json.dumps(_end(ended, place)) + "\n"
             return
         await anyio.sleep(PAUSE)
-
-
-async def send_messages(log: AsyncIterator[str], scope: Scope, receive: Receive, send: Send) -> None:
-    """Send a log as messages, one a record, until it is over or the other side leaves."""
-    socket = WebSocket(scope, receive, send)
-    await socket.accept()
-    async with anyio.create_task_group() as tasks:
-
-        async def leave() -> None:
-            await until_left(receive)
-            tasks.cancel_scope.cancel()
-
-        tasks.start_soon(leave)
-        with suppress(WebSocketDisconnect):
-            async for line in log:
-                await socket.send_text(line.removesuffix("\n"))
-            await socket.close()
-        tasks.cancel_scope.cancel()
 
 
 def _end(ended: str | None, place: int) -> Values:

@@ -131,22 +131,21 @@ class Door:
         await until_left(exchange.receive)
 
     def ask(self, fault: Fault) -> Fault:
-        """Let a fault happen from now on; ValueError for a route that the sandbox does not have: it never would."""
-        if fault.route != "*":
-            self._check_route(fault.route)
-        self.faults.append(fault)
-        return fault
+        """Let a fault happen from now on; ValueError for a route that the sandbox does not have: it never would.
 
-    def _check_route(self, route: str) -> None:
-        """Raise ValueError for a route that is none; without a prefix it may be one of any API."""
-        method, _, path = route.partition(" ")
+        A route without a prefix may be one of any API.
+        """
+        method, _, path = fault.route.partition(" ")
         api, prefix = place_of(path)
         sites = [self._sites[api]] if prefix else [it for name, it in self._sites.items() if name != OWN]
         found = [it.template_of(method, path.removeprefix(prefix) or "/") for it in sites]
-        if not any(it and (prefix or path.startswith("/v1/") or not it.startswith("/v1/")) for it in found):
+        exists = any(it and (prefix or path.startswith("/v1/") or not it.startswith("/v1/")) for it in found)
+        if not exists and fault.route != "*":
             known = [f"{it.method} {prefix}{it.template}" for site in sites for it in site.routes]
-            meant = f"{method} /v1{path}" if any(found) else nearest(route, known)
-            raise ValueError(f"there is no route {route!r}" + (f"; did you mean {meant!r}?" if meant else ""))
+            meant = f"{method} /v1{path}" if any(found) else nearest(fault.route, known)
+            raise ValueError(f"there is no route {fault.route!r}" + (f"; did you mean {meant!r}?" if meant else ""))
+        self.faults.append(fault)
+        return fault
 
 
 def serves(own: str, host: str) -> bool:

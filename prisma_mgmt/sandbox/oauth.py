@@ -63,15 +63,16 @@ class LoginServer(Site):
         return JSONResponse(document)
 
     async def _authorize(self, request: Request) -> Response:
-        unknown = OAuthError(400, "client_id is missing or not registered.")
-        self._world.counts["authorize"] += request.method == "GET"
         try:
             asked = _unique(request.url.query)
             decision = await _read_form(request) if request.method == "POST" else {}
-            client = need(self._clients.get(asked.get("client_id", "")), unknown)
         except OAuthError as error:
             return pages.refused(str(error))
         with self._world:
+            self._world.counts["authorize"] += request.method == "GET"
+            client = self._clients.get(asked.get("client_id", ""))
+            if client is None:
+                return pages.refused("client_id is missing or not registered.")
             if _any_port(asked.get("redirect_uri", "")) not in map(_any_port, client.redirect_uris):
                 message = "redirect_uri is missing or not registered for this app."
                 return pages.refused(message, client.redirect_uris)

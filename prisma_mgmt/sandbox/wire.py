@@ -75,7 +75,7 @@ T = TypeVar("T")
 
 
 def need(value: T | None, refusal: RefusalError) -> T:
-    """What has to be there, or to be true; a request is refused if it is not."""
+    """Give back what has to be there, or has to be true; refuse the request if it is not."""
     if not value:
         raise refusal
     return value
@@ -86,6 +86,7 @@ def missing(what: str) -> ApiError:
 
 
 def media_type(headers: Mapping[str, str]) -> str:
+    """The type of a body without its parameters, an empty text if nobody says it."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -134,8 +135,9 @@ def write_cursor(place: int) -> str:
 
 
 def read_cursor(cursor: str, refusal: int) -> int:
-    """The place that a cursor names; one that is none is refused with a status."""
-    refused = ApiError(refusal, "cursor is not one that this API gave out.", hint="Pass the one that came last.")
+    """The place that a cursor names; `refusal` is the status for one that this API did not give out."""
+    hint = "Pass the nextCursor of the page before, or the cursor of a log's last record."
+    refused = ApiError(refusal, "cursor is not one that this API gave out.", hint=hint)
     return int(need(re.fullmatch("after:([0-9]{1,18})", cursor, re.ASCII), refused)[1])
 
 

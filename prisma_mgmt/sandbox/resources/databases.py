@@ -7,7 +7,7 @@ import secrets
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from prisma_mgmt.sandbox.backing import EMPTY_SIZE, Address
 from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, demand
@@ -117,9 +117,8 @@ def _source(call: Call, values: Values) -> Values:
 
 
 def _date(call: Call, key: str, otherwise: datetime) -> datetime:
-    text: Any = call.query.get(key)
     try:
-        date = otherwise if text is None else datetime.fromisoformat(text)
+        date = datetime.fromisoformat(call.query.get(key, otherwise.isoformat()))
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ApiError(400, f"{key} is not an ISO 8601 date.") from None

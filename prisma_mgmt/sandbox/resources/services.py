@@ -55,7 +55,7 @@ class Services(Placed, kind="services"):
         need(wanted, call.refuse("deploymentId is required."))
         inside = call.world.every("deployments", service)
         meant = next((it for it in inside if wanted & {it.id, it.values["foundryVersionId"]}), None)
-        found = need(meant, missing(" or ".join(wanted)))
+        found = need(meant, missing(" or ".join(sorted(wanted))))
         if call.operation.template.endswith("rollback") and found.values["status"] in {"new", "stopped"}:
             need(found.hidden["code"], ApiError(404, f"The code of {found.id} is gone."))
             for each in ("starting", "running"):

@@ -3,7 +3,7 @@
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from starlette.requests import HTTPConnection
 
@@ -23,7 +23,6 @@ REGIONS = {
     "ap-southeast-1": "Asia Pacific (Singapore)",
 }
 MOMENT = 1.0  # seconds of the clock that things take to become something else
-Method: TypeAlias = Callable[..., Any]  # of a resource, which carries out an operation
 OWN: dict[str, Callable[["Call"], Any]] = {}  # what carries out the operations that have code of their own
 
 

@@ -2,7 +2,7 @@
 
 import secrets
 
-from prisma_mgmt.sandbox.engine import MOMENT, REGIONS, Call, Method, Resource
+from prisma_mgmt.sandbox.engine import MOMENT, REGIONS, Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 
 DEFAULT_REGION = "us-east-1"
@@ -26,8 +26,8 @@ class Regions(Resource, kind="regions"):
         ]
         return regions if last == "regions" else [{**one, "product": None} for one in regions]
 
-    list_postgres: Method = list
-    list_accelerate: Method = list
+    list_postgres = list
+    list_accelerate = list
 
 
 class Me(Resource, kind="me"):

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from prisma_mgmt.sandbox.description import is_object
-from prisma_mgmt.sandbox.engine import Call, Method, Resource
+from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 from prisma_mgmt.sandbox.wire import ApiError, need
 
@@ -75,8 +75,8 @@ class State(Resource, kind="lease", word="state"):
         for it in call.world.every("states", call.it, **_entry(call)):
             call.world.remove(it)
 
-    get_output: Method = get_resource
-    set_output: Method = set_resource
+    get_output = get_resource
+    set_output = set_resource
 
 
 def _extend(call: Call, lease: Thing, seconds: int) -> None:

@@ -15,7 +15,7 @@ from prisma_mgmt.sandbox.engine import Call
 from prisma_mgmt.sandbox.resources.builds import Log
 from prisma_mgmt.sandbox.resources.github import install
 from prisma_mgmt.sandbox.resources.services import upload
-from prisma_mgmt.sandbox.state import Thing, Values, World
+from prisma_mgmt.sandbox.state import Thing, Values
 from prisma_mgmt.sandbox.tokens import Tokens
 from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, Route, Site, media_type, need, parse_json, read_body
 
@@ -25,13 +25,13 @@ NAMES = re.compile(r".*[nN]ame(Contains)?|.*Id|key|hostname|commitSha|stack|stag
 class Application(Site):
     """An API that is carried out as its description says."""
 
-    def __init__(self, world: World, tokens: Tokens, description: Description) -> None:
-        self._world, self._tokens = world, tokens
+    def __init__(self, tokens: Tokens, description: Description) -> None:
+        self._world, self._tokens = tokens.world, tokens
         operations = description.operations
         routes = [Route(it.method, it.template, partial(self._answer, it), 101 in it.answers) for it in operations]
         if description.api == "management":  # has links in its answers, which need no token
-            routes.append(Route("PUT", "/uploads/{deploymentId}", partial(upload, world)))
-            routes.append(Route("GET", "/github/install/{intentId}", partial(install, world)))
+            routes.append(Route("PUT", "/uploads/{deploymentId}", partial(upload, tokens.world)))
+            routes.append(Route("GET", "/github/install/{intentId}", partial(install, tokens.world)))
         super().__init__(routes)
 
     def find(self, path: str) -> dict[str, Route]:
@@ -41,7 +41,7 @@ class Application(Site):
         body = await read_body(connection) if isinstance(connection, Request) else b""
         with self._world:
             token = None if operation.raw.get("security") == [] else self._authenticate(connection)
-            call = Call(self._world, self._tokens, operation, connection, token)
+            call = Call(self._tokens, operation, connection, token)
             if token is not None:
                 call.look_up()
             call.query = read_parameters(call, connection.url.query)
@@ -56,10 +56,8 @@ class Application(Site):
         self._world.counts["api"] += 1
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         bearer = self._tokens.bearer(token) if scheme.lower() == "bearer" else None
-        if bearer is None:
-            self._world.counts["unauthenticated"] += 1
-            raise ApiError(401, "The access token is missing, unknown or expired.")
-        return bearer
+        self._world.counts["unauthenticated"] += bearer is None
+        return need(bearer, ApiError(401, "The access token is missing, unknown or expired."))
 
 
 # What a request says, checked against its operation

@@ -45,6 +45,7 @@ def _asked(
     action: Callable[[dict[str, Any]], object], *required: str, known: Sequence[str] = ()
 ) -> Callable[[Request], Awaitable[Response]]:
     """Carry out what a program on this machine asks for in JSON; an action that requires nothing looks at no key."""
+    names = known or required
 
     async def answer(request: Request) -> Response:
         _check_caller(request)
@@ -53,7 +54,6 @@ def _asked(
         for key in required:
             need(key in body, ApiError(422, f"{key} is required"))
         for key in body if required else ():
-            names = known or required
             need(key in names, ApiError(422, f"{key!r} is not known; there are {', '.join(names)}"))
         try:
             value = action(body)

@@ -89,11 +89,9 @@ RESOURCES: defaultdict[str, Resource] = defaultdict(Resource)  # by kind
 class Call:
     """One authenticated request. It finds only what its token may see; everything else does not exist."""
 
-    def __init__(
-        self, world: World, tokens: Tokens, operation: Operation, connection: HTTPConnection, token: Thing | None
-    ) -> None:
+    def __init__(self, tokens: Tokens, operation: Operation, connection: HTTPConnection, token: Thing | None) -> None:
         """`token` is None for an operation that needs none."""
-        self.world: World = world
+        self.world: World = tokens.world
         self.tokens: Tokens = tokens
         self.operation: Operation = operation
         self.token: Thing | None = token

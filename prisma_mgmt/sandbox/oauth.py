@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from prisma_mgmt.sandbox import pages
-from prisma_mgmt.sandbox.state import Thing, World
+from prisma_mgmt.sandbox.state import Thing
 from prisma_mgmt.sandbox.tokens import Client, Tokens
 from prisma_mgmt.sandbox.wire import FORM, NO_STORE, OAuthError, Refuse, Route, Site, media_type, need, read_body
 
@@ -22,10 +22,8 @@ class LoginServer(Site):
 
     refuse: Refuse = OAuthError
 
-    def __init__(
-        self, world: World, tokens: Tokens, clients: dict[str, Client], *, auto_approve: bool, revocation: bool
-    ) -> None:
-        self._world, self._tokens, self._clients = world, tokens, clients
+    def __init__(self, tokens: Tokens, clients: dict[str, Client], *, auto_approve: bool, revocation: bool) -> None:
+        self._world, self._tokens, self._clients = tokens.world, tokens, clients
         self._auto_approve, self._revocation = auto_approve, revocation
         routes = [
             Route("GET", "/authorize", self._authorize),

@@ -98,8 +98,8 @@ class Sandbox:
         self._world = World(clock)
         self.approval_id: str = self._world.approval_id
         self._tokens = Tokens(self._world, personality, token_lifetime)
-        self._login = LoginServer(self._world, self._tokens, clients, auto_approve=auto_approve, revocation=revocation)
-        apis = {api: Application(self._world, self._tokens, describe(api)) for api in APIS}
+        self._login = LoginServer(self._tokens, clients, auto_approve=auto_approve, revocation=revocation)
+        apis = {api: Application(self._tokens, describe(api)) for api in APIS}
         sites = {**apis, "login": self._login, OWN: control.application(self)}
         self._door = Door(host, self._world.clock, sites)
         self.faults: list[Fault] = self._door.faults

@@ -108,7 +108,7 @@ NEW = {
 @pytest.fixture
 def new(local: Local) -> Iterator[httpx.Client]:
     """An API that nobody has written a line for."""
-    app = Application(local.world, local.tokens, Description("new", NEW))
+    app = Application(local.tokens, Description("new", NEW))
     headers = {"Authorization": f"Bearer {local.token}"}
     with httpx.Client(transport=InProcess(app), base_url=f"{BASE}/v1", headers=headers) as client:
         yield client

@@ -72,9 +72,8 @@ class Databases(Placed, kind="databases"):
     def list_backups(self, call: Call) -> list[Thing]:
         found, limit = call.listed(), call.query.get("limit", BACKUPS)
         pagination = {"hasMore": len(found) > limit, "limit": limit}
-        shown = found if call.operation.description.api == "postgres" else found[:limit]
         call.beside = {"meta": {"backupRetentionDays": RETENTION}, "pagination": pagination}
-        return shown
+        return found if call.operation.description.api == "postgres" else found[:limit]
 
     def usage(self, call: Call) -> Values:
         now = datetime.fromtimestamp(call.world.clock(), UTC)

@@ -24,8 +24,7 @@ class Projects(Resource, kind="projects"):
         call.create("branches", thing, {"gitName": "main"})
         wanted = call.operation.description.api != "data_platform"  # which has environments instead
         if thing.values.get("createDatabase", wanted):
-            values = {"name": f"{thing.name} database", "isDefault": True, "region": "inherit"}
-            call.create("databases", thing, values)
+            call.create("databases", thing, {"name": f"{thing.name} database", "isDefault": True, "region": "inherit"})
 
     def show(self, call: Call, thing: Thing) -> Values:
         database = call.world.first("databases", thing) if call.secrets else None

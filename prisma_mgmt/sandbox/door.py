@@ -54,10 +54,7 @@ class Exchange:
         if message["type"] in {"http.response.start", "websocket.http.response.start", "websocket.accept"}:
             self.end(message.get("status", 101))
             message.setdefault("headers", [])
-            headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = uuid.uuid4().hex
-            if self._scope["type"] == "websocket":
-                del headers["content-length"]  # uvicorn says it by itself, and its older releases would say it twice
+            MutableHeaders(scope=message)["x-request-id"] = uuid.uuid4().hex
         elif message["type"] == "websocket.close" and self.told.status is None:
             self.end(403)
         await self._send(message)
@@ -88,7 +85,7 @@ class Door:
         api, prefix = place_of(scope["path"])
         if not serves(self._host, host):
             message = f"The sandbox serves loopback names only, not {host!r}."
-            await ApiError(421, message).response()(scope, receive, send)
+            await ApiError(421, message)(scope, receive, send)
         elif api == OWN:
             await self._sites[OWN](scope, receive, send)
         else:
@@ -118,7 +115,7 @@ class Door:
                 refusal = site.refuse(fault.status, "This failure was asked for (fault of the sandbox).", fault.code)
                 if fault.retry_after is not None:
                     refusal.headers["Retry-After"] = f"{fault.retry_after:g}"
-                await refusal.response()(scope, exchange.receive, exchange.send)
+                await refusal(scope, exchange.receive, exchange.send)
             return
         await site(scope, exchange.receive, exchange.send)
 

@@ -12,9 +12,8 @@ from typing import Any, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocketClose
 
 from prisma_mgmt.sandbox.description import is_list, is_object
 
@@ -39,7 +38,7 @@ _OAUTH_CODES = {401: "invalid_client", 429: "temporarily_unavailable", 503: "tem
 
 
 class RefusalError(Exception):
-    """An answer other than success, in the form of whoever gives it."""
+    """An answer other than success, in the form of whoever gives it; an ASGI application that gives it."""
 
     def __init__(self, status: int, message: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         super().__init__(message)
@@ -47,8 +46,14 @@ class RefusalError(Exception):
         self.body = body
         self.headers = headers
 
-    def response(self) -> Response:
-        return JSONResponse(self.body, self.status, self.headers)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = JSONResponse(self.body, self.status, self.headers)
+        if scope["type"] == "websocket":
+            del response.headers["content-length"]  # uvicorn says it by itself, and its older releases would twice
+        if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
+            await response(scope, receive, send)
+        else:
+            await send({"type": "websocket.close"})
 
 
 class ApiError(RefusalError):
@@ -185,9 +190,7 @@ class Site:
         try:
             response = await self._enter(connection, live).answer(connection)
         except RefusalError as refusal:
-            response = refusal.response()
-            if live and "websocket.http.response" not in scope.get("extensions", {}):
-                response = WebSocketClose()
+            response = refusal
         await response(scope, receive, send)
 
     def _enter(self, connection: HTTPConnection, live: bool) -> Route:

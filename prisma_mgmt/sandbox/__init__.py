@@ -1,7 +1,7 @@
 """A local Prisma for tests and first steps: the three APIs and the login server (extra: sandbox).
 
-A request passes through these modules, in this order. `clients` has the public door, `Sandbox`, above `server`, which
-knows what a sandbox is made of.
+`server` has the public door, `Sandbox`, and knows what a sandbox is made of. A request passes through these modules, in
+this order:
 
 1. `serving` is the loopback socket. `door` checks the host, records what is asked (`requests`) and lets faults happen
    (`faults`).
@@ -17,7 +17,7 @@ knows what a sandbox is made of.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prisma_mgmt.sandbox.clients import Sandbox
+    from prisma_mgmt.sandbox.server import Sandbox
 
 __all__ = ["Sandbox"]
 
@@ -28,7 +28,7 @@ if not TYPE_CHECKING:  # or type checkers would take every name
         if name != "Sandbox":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
-            from prisma_mgmt.sandbox.clients import Sandbox
+            from prisma_mgmt.sandbox.server import Sandbox
         except ModuleNotFoundError as error:
             if error.name not in {"starlette", "uvicorn"}:
                 raise

@@ -22,8 +22,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        pass
-    return 0
+        return 0
 
 
 def _serve(*, command: list[str], env: bool, service_token: str | None, redirect_uri: list[str], **options: Any) -> int:
@@ -47,28 +46,25 @@ def _serve(*, command: list[str], env: bool, service_token: str | None, redirect
 
 def _run(command: list[str], variables: dict[str, str]) -> int:
     """Run a command until it ends, and hand on the signals to end. Returns its exit code, as a shell tells it."""
-    early: list[int] = []
-    tell = early.append
+    came: list[int] = []
 
-    def hand_on(number: int, _frame: object) -> None:
+    def take(number: int, _frame: object) -> None:
         if number != signal.SIGINT or not _in_the_foreground():
-            tell(number)
+            came.append(number)
 
     for end in ENDS:
-        signal.signal(end, hand_on)
+        signal.signal(end, take)
     with subprocess.Popen(command, env={**os.environ, **variables}) as child:  # noqa: S603  # the user's own command
-        tell = child.send_signal
-        for number in early:
-            tell(number)
         while (code := _ended(child)) is None:
-            pass
+            while came:
+                child.send_signal(came.pop(0))
     return code if code >= 0 else 128 - code
 
 
 def _ended(child: subprocess.Popen[bytes]) -> int | None:
     """The exit code, None if there is none yet: a wait without end does not see a signal that another thread takes."""
     try:
-        return child.wait(1)
+        return child.wait(0.05)
     except subprocess.TimeoutExpired:
         return None
 

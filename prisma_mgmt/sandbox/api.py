@@ -1,110 +1,63 @@
 """The three APIs over ASGI: what a request has to pass before its operation is carried out, and what comes back."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-import anyio
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
 
 from prisma_mgmt.sandbox import resources as resources  # each makes itself known
 from prisma_mgmt.sandbox.description import Description, Operation, Schema, is_object
 from prisma_mgmt.sandbox.engine import Call
+from prisma_mgmt.sandbox.resources.builds import Log
 from prisma_mgmt.sandbox.resources.github import install
 from prisma_mgmt.sandbox.resources.services import upload
-from prisma_mgmt.sandbox.state import Thing, Values, World
+from prisma_mgmt.sandbox.state import Thing, Values
 from prisma_mgmt.sandbox.tokens import Tokens
-from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, Route, Site, missing, parse_json, read_body, until_left
+from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, Route, Site, media_type, need, parse_json, read_body
 
-NDJSON = "application/x-ndjson"
 NAMES = re.compile(r".*[nN]ame(Contains)?|.*Id|key|hostname|commitSha|stack|stage|token", re.ASCII)
-LINKS: dict[tuple[str, str], Callable[[World, Request], Awaitable[Response]]] = {  # that answers give, without a token
-    ("PUT", "/uploads/{deploymentId}"): upload,
-    ("GET", "/github/install/{intentId}"): install,
-}
 
 
 class Application(Site):
-    """An API that is carried out as its description says; the description is read when it is first asked for."""
+    """An API that is carried out as its description says."""
 
-    def __init__(self, world: World, tokens: Tokens, describe: Callable[[], Description]) -> None:
-        self._world, self._tokens, self._describe = world, tokens, describe
-
-    @cached_property
-    def routes(self) -> Sequence[Route]:
-        description = self._describe()
-        links = LINKS if description.api == "management" else {}
-        return [
-            *(Route(it.method, it.template, partial(self._answer, it)) for it in description.operations),
-            *(Route(*where, partial(serve, self._world)) for where, serve in links.items()),
-        ]
+    def __init__(self, tokens: Tokens, description: Description) -> None:
+        self._world, self._tokens = tokens.world, tokens
+        operations = description.operations
+        routes = [Route(it.method, it.template, partial(self._answer, it), 101 in it.answers) for it in operations]
+        if description.api == "management":  # has links in its answers, which need no token
+            routes.append(Route("PUT", "/uploads/{deploymentId}", partial(upload, tokens.world)))
+            routes.append(Route("GET", "/github/install/{intentId}", partial(install, tokens.world)))
+        super().__init__(routes)
 
     def find(self, path: str) -> dict[str, Route]:
         return super().find(path) or super().find(f"/v1{path}")
 
-    async def _answer(self, operation: Operation, request: Request) -> Response:
-        body = await read_body(request)
+    async def _answer(self, operation: Operation, connection: HTTPConnection) -> ASGIApp:
+        body = await read_body(connection) if isinstance(connection, Request) else b""
         with self._world:
-            call = self._call(request, operation)
+            token = None if operation.raw.get("security") == [] else self._authenticate(connection)
+            call = Call(self._tokens, operation, connection, token)
+            if token is not None:
+                call.look_up()
+            call.query = read_parameters(call, connection.url.query)
             call.body = read_fields(call, body)
             result = call.perform()
-            if hasattr(result, "__aiter__"):  # a log
-                return StreamingResponse(result, media_type=NDJSON)
-            status, shown = call.answer(result)
-            return Response(status_code=204) if status == 204 else JSONResponse(shown, status)
-
-    def _call(self, connection: HTTPConnection, operation: Operation) -> Call:
-        """Find out who asks, and for what."""
-        token = None if operation.raw.get("security") == [] else self._authenticate(connection)
-        call = Call(self._world, self._tokens, operation, connection, token)
-        if token is not None:
-            call.look_up()
-        call.query = read_parameters(call, connection.url.query)
-        return call
+            if isinstance(result, Log):
+                return result
+            shown = call.answer(result)
+            return Response(status_code=204) if call.status == 204 else JSONResponse(shown, call.status)
 
     def _authenticate(self, connection: HTTPConnection) -> Thing:
         self._world.counts["api"] += 1
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         bearer = self._tokens.bearer(token) if scheme.lower() == "bearer" else None
-        if bearer is None:
-            self._world.counts["unauthenticated"] += 1
-            raise ApiError(401, "The access token is missing, unknown or expired.")
-        return bearer
-
-    async def follow(self, socket: WebSocket) -> None:
-        """Send a log as messages, one a record, until it is over or the other side leaves."""
-        try:
-            route = self.enter(socket, "GET")
-            found = (it for it in self._describe().operations if it.template == route.template and 101 in it.answers)
-            operation = next(found, None)
-            if operation is None:
-                raise missing(socket.url.path)
-            with self._world:
-                log = self._call(socket, operation).perform()
-        except ApiError as error:
-            if "websocket.http.response" in socket.scope.get("extensions", {}):
-                await socket.send_denial_response(error.response())
-            else:
-                await socket.close()
-            return
-        await socket.accept()
-        async with anyio.create_task_group() as tasks:
-
-            async def leave() -> None:
-                await until_left(socket.receive)
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(leave)
-            with suppress(WebSocketDisconnect):
-                async for line in log:
-                    await socket.send_text(line.removesuffix("\n"))
-                await socket.close()
-            tasks.cancel_scope.cancel()
+        self._world.counts["unauthenticated"] += bearer is None
+        return need(bearer, ApiError(401, "The access token is missing, unknown or expired."))
 
 
 # What a request says, checked against its operation
@@ -118,8 +71,7 @@ def read_parameters(call: Call, query: str) -> Values:
     except ValueError:  # UnicodeDecodeError is one
         raise call.refuse("The query is not UTF-8.") from None
     for key, text in pairs:
-        if key in asked:
-            raise call.refuse(f"{key} came more than once.")
+        need(key not in asked, call.refuse(f"{key} came more than once."))
         asked[key] = _typed(call.schemas.resolve(known["properties"].get(key, {})), text)
     for place, given in (("path", call.path), ("header", call.headers)):
         schema = call.operation.parameters[place]
@@ -128,8 +80,7 @@ def read_parameters(call: Call, query: str) -> Values:
     for key, value in asked.items():
         if key in {"limit", "tail"} and not 1 <= value <= MAX_LIMIT:
             raise call.refuse(f"{key} must be a whole number from 1 to {MAX_LIMIT}.")
-        if isinstance(value, str) and not value.strip():
-            raise call.refuse(f"{key} must not be blank.")
+        need(str(value).strip(), call.refuse(f"{key} must not be blank."))
     return asked
 
 
@@ -144,14 +95,13 @@ def read_fields(call: Call, body: bytes) -> Any:
     schema = call.operation.body
     if schema is None or not (body or schema):
         return None
-    kind = call.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    kind = media_type(call.headers) or "application/json"
     if body and kind != "application/json" and not kind.endswith("+json"):
         raise ApiError(415, f"The body must be application/json, not {kind[:80]}.")
     value = parse_json(body or b"{}")
     _check(call, schema, value)
     for key, field in value.items() if schema and is_object(value) else ():
-        if isinstance(field, str) and not field.strip() and NAMES.fullmatch(key):
-            raise call.refuse(f"{key} must not be blank.")
+        need(str(field).strip() or not NAMES.fullmatch(key), call.refuse(f"{key} must not be blank."))
     return value
 
 

@@ -30,16 +30,8 @@ def dsn() -> str:
 
 @lru_cache(maxsize=1)
 def _started(_process: int) -> str:
-    binaries, folder = _binaries(), Path(tempfile.mkdtemp(prefix="prisma-sandbox-"))
-    try:
-        return _start(binaries, folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _start(binaries: Path, folder: Path) -> str:
-    owner, password, port = _owner(), secrets.token_hex(16), _free_port()
+    binaries, owner, password, port = _binaries(), _owner(), secrets.token_hex(16), _free_port()
+    folder = Path(tempfile.mkdtemp(prefix="prisma-sandbox-"))  # which the shell removes in the end
     (folder / "password").write_text(password)
     if owner:
         for path in (folder, folder / "password"):

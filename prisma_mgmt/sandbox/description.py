@@ -57,15 +57,9 @@ class Schemas:
 
     def member(self, schema: Schema, value: Any, *, closed: bool = False) -> Schema | None:
         """The member of a choice that a value fits, or is meant for by the member's constants."""
-        for one in self.members(schema):
-            if next(self.problems(one, value, "it", closed=closed), None) is None:
-                return one
-        for one in self.members(schema):
-            properties: Mapping[str, Schema] = one.get("properties", {})
-            constants = {key: it["const"] for key, it in properties.items() if "const" in it}
-            if properties and is_object(value) and all(value.get(key) == it for key, it in constants.items()):
-                return one
-        return None
+        members = self.members(schema)
+        fitting = [one for one in members if not any(self.problems(one, value, "it", closed=closed))]
+        return next(iter(fitting or [one for one in members if _is_meant(one, value)]), None)
 
     def tells_secret(self, schema: Schema) -> bool:
         """Tell if whatever fits has a secret in it."""
@@ -76,12 +70,12 @@ class Schemas:
         return schema.get("format") == "password" or any(map(self.tells_secret, inner))
 
     def fits(self, schema: Schema, value: object) -> bool:
-        return next(self.problems(schema, value, "it"), None) is None
+        return not any(self.problems(schema, value, "it"))
 
     def problems(self, schema: Schema, value: Any, where: str, *, closed: bool = False) -> Iterator[Problem]:
         """Say what is wrong with a value; `closed` refuses fields that the schema does not name."""
         schema = self.resolve(schema)
-        members, wrong = self.members(schema), _wrong(schema, value, where)
+        members = self.members(schema)
         if members:
             member = self.member(schema, value, closed=closed)
             tag = schema.get("discriminator", {}).get("propertyName")
@@ -90,9 +84,9 @@ class Schemas:
                 yield Problem(f"{where}.{tag} is missing or not known.", _listed("Use one of", known))
             else:
                 yield from self.problems(member or members[0], value, where, closed=closed)
-        elif wrong is not None:
-            yield wrong
-        elif is_list(value) and "items" in schema:
+            return
+        yield from _wrong(schema, value, where)
+        if is_list(value) and "items" in schema:
             for index, item in enumerate(value):
                 yield from self.problems(schema["items"], item, f"{where}[{index}]", closed=closed)
         elif is_object(value):
@@ -113,21 +107,24 @@ class Schemas:
                 yield Problem(f"{prefix}{key[:80]} is not a field of this request.", _listed("The fields are", known))
 
 
-def _wrong(schema: Schema, value: Any, where: str) -> Problem | None:
+def _is_meant(schema: Schema, value: Any) -> bool:
+    properties: Mapping[str, Schema] = schema.get("properties", {})
+    constants = {key: one["const"] for key, one in properties.items() if "const" in one}
+    return bool(properties) and is_object(value) and constants.items() <= value.items()
+
+
+def _wrong(schema: Schema, value: Any, where: str) -> Iterator[Problem]:
     """What is wrong with the value itself, whatever it may hold."""
     types = schema.get("type", ())
     types = (types,) if isinstance(types, str) else types
     if types and not any(_is(value, one) for one in types):
-        return Problem(f"{where or 'The body'} must be {' or '.join(_TYPES[one][1] for one in types)}.")
-    if value is None:
-        return None
-    if "const" in schema and value != schema["const"]:
-        return Problem(f"{where} must be {schema['const']!r}.")
-    if "enum" in schema and value not in schema["enum"]:
-        return Problem(f"{where} is not known.", _listed("Use one of", schema["enum"]))
-    if isinstance(value, str) and not _is_format(schema.get("format"), value):
-        return Problem(f"{where} is no {schema['format']}.")
-    return None
+        yield Problem(f"{where or 'The body'} must be {' or '.join(_TYPES[one][1] for one in types)}.")
+    elif value is not None and value != schema.get("const", value):
+        yield Problem(f"{where} must be {schema['const']!r}.")
+    elif value is not None and value not in schema.get("enum", [value]):
+        yield Problem(f"{where} is not known.", _listed("Use one of", schema["enum"]))
+    elif isinstance(value, str) and not _is_format(schema.get("format"), value):
+        yield Problem(f"{where} is no {schema['format']}.")
 
 
 def _is(value: object, name: str) -> bool:
@@ -151,9 +148,7 @@ def _listed(words: str, names: Collection[object]) -> str:
 class Operation:
     """What the description says of one method of one path."""
 
-    def __init__(
-        self, description: "Description", method: str, path: str, raw: Mapping[str, Any], beside: Collection[str]
-    ) -> None:
+    def __init__(self, description: "Description", method: str, path: str, raw: Mapping[str, Any]) -> None:
         self.description: Description = description
         self.method: str = method
         self.raw: Mapping[str, Any] = raw
@@ -184,11 +179,10 @@ class Operation:
         # The kind of thing that the path ends with: one of them, or else a collection or something to do.
         one = self.segments[-1].startswith("{")
         self.kind: str = self.lookups[-1][1] if one else kind_of(self.segments[-1])
-        # If it lists the things of a kind, and if it makes one: it says Created, or its path lists such things.
-        answer = next(iter(self.answers.values())) or {}
-        data = description.schemas.resolve(answer.get("properties", {}).get("data", answer))
-        self.lists: bool = method == "GET" and not one and data.get("type") == "array"
-        self.creates: bool = method == "POST" and not one and (201 in self.answers or "get" in beside)
+        # If it lists the things of a kind, and if it makes one.
+        name = raw["operationId"].rpartition(".")[2]
+        self.lists: bool = name.startswith("list")
+        self.creates: bool = name.startswith("create") or 201 in self.answers
 
 
 class Description:
@@ -198,7 +192,7 @@ class Description:
         self.api = api
         self.schemas: Schemas = Schemas(spec["components"]["schemas"])
         self.operations: list[Operation] = [
-            Operation(self, method.upper(), path, raw, methods)
+            Operation(self, method.upper(), path, raw)
             for path, methods in spec["paths"].items()
             for method, raw in methods.items()
         ]

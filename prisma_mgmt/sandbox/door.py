@@ -4,7 +4,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from prisma_mgmt.sandbox.faults import Fault, meet, names_of, nearest
 from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked, masked_body, masked_query
-from prisma_mgmt.sandbox.wire import ApiError, Site, read_body, until_left
+from prisma_mgmt.sandbox.wire import ApiError, Site, media_type, read_body, until_left
 
 Teller = Callable[[RecordedRequest], object]
 KEPT = 10_000  # requests; the oldest go first
@@ -54,17 +54,14 @@ class Exchange:
         if message["type"] in {"http.response.start", "websocket.http.response.start", "websocket.accept"}:
             self.end(message.get("status", 101))
             message.setdefault("headers", [])
-            headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = uuid.uuid4().hex
-            if self._scope["type"] == "websocket":
-                del headers["content-length"]  # uvicorn says it by itself, and its older releases would say it twice
+            MutableHeaders(scope=message)["x-request-id"] = uuid.uuid4().hex
         elif message["type"] == "websocket.close" and self.told.status is None:
             self.end(403)
         await self._send(message)
 
     def end(self, status: int | None) -> None:
         """Note what was answered, before the caller can know."""
-        body = masked_body(Headers(scope=self._scope).get("content-type", ""), bytes(self._body))
+        body = masked_body(media_type(Headers(scope=self._scope)), bytes(self._body))
         self.told = replace(self.told, status=status, body=body, seconds=time.perf_counter() - self._started)
         if self._tell is not None:
             self._tell(self.told)
@@ -73,13 +70,12 @@ class Exchange:
 class Door:
     """The sandbox as one ASGI application."""
 
-    def __init__(self, host: str, clock: Callable[[], float]) -> None:
-        self.sites: dict[str, Site] = {}
+    def __init__(self, host: str, clock: Callable[[], float], sites: Mapping[str, Site]) -> None:
         self.faults: list[Fault] = []  # in the order in which they were asked for, those that have happened included
         self.kept: deque[Exchange] = deque(maxlen=KEPT)
         self.hang_up: Callable[[Scope], bool] = lambda _: False  # cuts the connection of a request, if it knows it
         self.on_request: Teller | None = None
-        self._host, self._clock, self._meeting = host, clock, threading.Lock()
+        self._host, self._clock, self._sites, self._meeting = host, clock, sites, threading.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -89,11 +85,11 @@ class Door:
         api, prefix = place_of(scope["path"])
         if not serves(self._host, host):
             message = f"The sandbox serves loopback names only, not {host!r}."
-            await ApiError(421, message).response()(scope, receive, send)
+            await ApiError(421, message)(scope, receive, send)
         elif api == OWN:
-            await self.sites[OWN](scope, receive, send)
+            await self._sites[OWN](scope, receive, send)
         else:
-            await self._exchange(self.sites[api], api, {**scope, "root_path": prefix}, receive, send)
+            await self._exchange(self._sites[api], api, {**scope, "root_path": prefix}, receive, send)
 
     async def _exchange(self, site: Site, api: str, scope: Scope, receive: Receive, send: Send) -> None:
         method, path, prefix = scope.get("method", "GET"), scope["path"], scope["root_path"]  # a WebSocket is a GET
@@ -119,7 +115,7 @@ class Door:
                 refusal = site.refuse(fault.status, "This failure was asked for (fault of the sandbox).", fault.code)
                 if fault.retry_after is not None:
                     refusal.headers["Retry-After"] = f"{fault.retry_after:g}"
-                await refusal.response()(scope, exchange.receive, exchange.send)
+                await refusal(scope, exchange.receive, exchange.send)
             return
         await site(scope, exchange.receive, exchange.send)
 
@@ -132,22 +128,21 @@ class Door:
         await until_left(exchange.receive)
 
     def ask(self, fault: Fault) -> Fault:
-        """Let a fault happen from now on; ValueError for a route that the sandbox does not have: it never would."""
-        if fault.route != "*":
-            self._check_route(fault.route)
+        """Let a fault happen from now on; ValueError for a route that the sandbox does not have: it never would.
+
+        A route without a prefix may be one of any API.
+        """
+        method, _, path = fault.route.partition(" ")
+        api, prefix = place_of(path)
+        sites = [self._sites[api]] if prefix else [it for name, it in self._sites.items() if name != OWN]
+        found = [it.template_of(method, path.removeprefix(prefix) or "/") for it in sites]
+        exists = any(it and (prefix or path.startswith("/v1/") or not it.startswith("/v1/")) for it in found)
+        if not exists and fault.route != "*":
+            known = [f"{it.method} {prefix}{it.template}" for site in sites for it in site.routes]
+            meant = f"{method} /v1{path}" if any(found) else nearest(fault.route, known)
+            raise ValueError(f"there is no route {fault.route!r}" + (f"; did you mean {meant!r}?" if meant else ""))
         self.faults.append(fault)
         return fault
-
-    def _check_route(self, route: str) -> None:
-        """Raise ValueError for a route that is none; without a prefix it may be one of any API."""
-        method, _, path = route.partition(" ")
-        api, prefix = place_of(path)
-        sites = [self.sites[api]] if prefix else [it for name, it in self.sites.items() if name != OWN]
-        found = [it.template_of(method, path.removeprefix(prefix) or "/") for it in sites]
-        if not any(it and (prefix or path.startswith("/v1/") or not it.startswith("/v1/")) for it in found):
-            known = [f"{it.method} {prefix}{it.template}" for site in sites for it in site.routes]
-            meant = f"{method} /v1{path}" if any(found) else nearest(route, known)
-            raise ValueError(f"there is no route {route!r}" + (f"; did you mean {meant!r}?" if meant else ""))
 
 
 def serves(own: str, host: str) -> bool:

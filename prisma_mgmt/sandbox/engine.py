@@ -1,22 +1,28 @@
 """How an operation is carried out and answered: by code of its own, or else by what its description says of it."""
 
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from starlette.requests import HTTPConnection
 
 from prisma_mgmt.sandbox.description import Operation, Schema, Schemas, is_list, is_object, plural
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
 from prisma_mgmt.sandbox.tokens import Tokens
-from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, read_cursor, write_cursor
+from prisma_mgmt.sandbox.wire import MAX_LIMIT, ApiError, missing, need, read_cursor, write_cursor
 
 MISSING: Any = object()
 RENAMED = {"displayName": "name", "regionId": "region"}  # fields that answers show under another name
+REGIONS = {
+    "us-east-1": "US East (N. Virginia)",
+    "us-west-1": "US West (N. California)",
+    "eu-west-3": "Europe (Paris)",
+    "eu-central-1": "Europe (Frankfurt)",
+    "ap-northeast-1": "Asia Pacific (Tokyo)",
+    "ap-southeast-1": "Asia Pacific (Singapore)",
+}
 MOMENT = 1.0  # seconds of the clock that things take to become something else
-RESOURCES: dict[str, "Resource"] = {}  # by kind
-Method: TypeAlias = Callable[..., Any]  # of a resource, which carries out an operation
 OWN: dict[str, Callable[["Call"], Any]] = {}  # what carries out the operations that have code of their own
 
 
@@ -77,31 +83,15 @@ class Resource:
                     raise self.conflict(call, other, key)
 
 
-_STORED = Resource()
-
-
-def resource_of(thing: Thing) -> Resource:
-    return RESOURCES.get(thing.kind, _STORED)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer that is not just a value: with secrets in it, a status of its own, or more beside `data`."""
-
-    value: Any = MISSING
-    secrets: bool = False
-    status: int | None = None
-    beside: Values = field(default_factory=dict[str, Any])
+RESOURCES: defaultdict[str, Resource] = defaultdict(Resource)  # by kind
 
 
 class Call:
     """One authenticated request. It finds only what its token may see; everything else does not exist."""
 
-    def __init__(
-        self, world: World, tokens: Tokens, operation: Operation, connection: HTTPConnection, token: Thing | None
-    ) -> None:
+    def __init__(self, tokens: Tokens, operation: Operation, connection: HTTPConnection, token: Thing | None) -> None:
         """`token` is None for an operation that needs none."""
-        self.world: World = world
+        self.world: World = tokens.world
         self.tokens: Tokens = tokens
         self.operation: Operation = operation
         self.token: Thing | None = token
@@ -112,7 +102,10 @@ class Call:
         self.query: Values = {}
         self.body: Any = None
         self.target: Thing | None = None  # the innermost thing that the path names
+        self.named: dict[str, Thing] = {}  # the things that query and body name, by their keys
+        self.status: int = next(iter(operation.answers))  # of the answer, unless it is a refusal
         self.secrets: bool = False  # if the answer tells secrets, which it does of what has just been made
+        self.beside: Values = {}  # what the answer has beside its data
         self.live: bool = connection.scope["type"] == "websocket"  # if a log is followed for as long as it goes on
 
     @property
@@ -151,9 +144,8 @@ class Call:
             database.hidden["used"][self.world.now()[:10]] += 1
 
     def find(self, kind: str, id: str, inside: Thing | None = None) -> Thing:
-        found = self.world.things(kind).get(id)
-        if found is None or not self.sees(found) or (inside is not None and not found.inside(inside)):
-            raise missing(id)
+        found = need(self.world.things(kind).get(id), missing(id))
+        need(self.sees(found) and (inside is None or found.inside(inside)), missing(id))
         return found
 
     def sees(self, thing: Thing) -> bool:
@@ -174,22 +166,18 @@ class Call:
     def perform(self) -> Any:
         required = {key: self.query[key] for key in self.operation.parameters["query"]["required"]}
         for key, value in {**required, **(self.fields if self.operation.body else {})}.items():
-            kind = self._named(key)
-            if kind is not None and value is not None:
-                self.find(kind, value)
+            kind = plural(key.removesuffix("Id"))
+            if key.endswith("Id") and kind in self.operation.description.kinds and value is not None:
+                self.named[key] = self.find(kind, value)
         return OWN.get(self.operation.id, Call.stored)(self)
-
-    def _named(self, key: str) -> str | None:
-        """The kind of thing that a key of a request names; None if it names nothing that has a path of its own."""
-        kind = plural(key.removesuffix("Id"))
-        return kind if key.endswith("Id") and kind in self.operation.description.kinds else None
 
     def stored(self) -> Any:
         """Carry out an operation by its method and its path alone."""
         if self.operation.lists:
             return self.listed()
         if self.operation.creates:
-            return Reply(self.create(self.operation.kind), secrets=True)
+            self.secrets = True
+            return self.create(self.operation.kind)
         change = {"DELETE": self.delete, "PATCH": self.change, "PUT": self.change}.get(self.operation.method)
         if self.target is None or change is None:
             return self.target or MISSING
@@ -197,19 +185,18 @@ class Call:
 
     def listed(self) -> list[Thing]:
         """What a list holds: everything that is there and that the query asks for."""
-        inside = self.target if self.operation.lookups else None
-        if self.operation.lookups and inside is None:
+        if self.operation.lookups and self.target is None:
             return []
         wanted = {key: value for key, value in self.query.items() if key not in {"cursor", "limit"}}
         return [
             it
-            for it in self.world.every(self.operation.kind, inside)
-            if self.sees(it) and all(resource_of(it).matches(self, it, *one) for one in wanted.items())
+            for it in self.world.every(self.operation.kind, self.target)
+            if self.sees(it) and all(RESOURCES[it.kind].matches(self, it, *one) for one in wanted.items())
         ]
 
     def create(self, kind: str, parent: Thing | None = None, values: Values | None = None) -> Thing:
         thing = self.world.new(kind, parent or self.target or self._named_parent(), {})
-        its = resource_of(thing)
+        its = RESOURCES[thing.kind]
         thing.values.update(its.defaults, **(self.fields if values is None else values))
         its.prepare(self, thing)
         its.check_free(self, thing, thing.values, thing.parent)
@@ -221,14 +208,10 @@ class Call:
     def _named_parent(self) -> Thing:
         """What a new thing belongs to, by the body: the first thing that it has to name, else a workspace."""
         required = self.schemas.resolve(self.operation.body or {}).get("required", ())
-        for key in (*required, "workspaceId"):
-            kind = self._named(key)
-            if kind is not None and key in self.fields:
-                return self.find(kind, self.fields[key])
-        return self.workspace
+        return next((self.named[key] for key in (*required, "workspaceId") if key in self.named), self.workspace)
 
     def change(self, thing: Thing) -> Thing:
-        its, changes = resource_of(thing), self.fields
+        its, changes = RESOURCES[thing.kind], self.fields
         its.changed(self, thing, changes)
         its.check_free(self, thing, {**thing.values, **changes}, thing.parent)
         thing.values.update(changes)
@@ -239,40 +222,34 @@ class Call:
         """Delete a thing with all that it holds, or nothing if any of it may not go."""
         doomed = [thing, *self.world.held(thing)]
         for it in doomed:
-            resource_of(it).leaving(self, it, it is thing)
+            RESOURCES[it.kind].leaving(self, it, it is thing)
         for it in reversed(doomed):
             self.world.remove(it)
-            resource_of(it).gone(self, it)
+            RESOURCES[it.kind].gone(self, it)
 
     # How answers are shown: their schema says which fields there are, the world says what stands in them
 
-    def answer(self, result: Any) -> tuple[int, Any]:
+    def answer(self, result: Any) -> Any:
         """Put what an operation gave into the shape that its description asks for."""
-        reply = result if isinstance(result, Reply) else Reply(result)
-        status, self.secrets = reply.status or next(iter(self.operation.answers)), reply.secrets
-        schema = self.operation.answers.get(status)
-        if schema is None:
-            return status, None
-        value, properties = reply.value, self.schemas.resolve(schema).get("properties", {})
+        schema = self.operation.answers.get(self.status)
+        if not schema:  # no body, or one of which nothing is said
+            return None if result is MISSING else result
+        properties = self.schemas.resolve(schema).get("properties", {})
         if "data" not in properties:
-            return status, self.show(schema, value) if schema else (None if value is MISSING else value)
-        beside: Values = {}
-        if is_list(value) and "pagination" in properties and "pagination" not in reply.beside:
-            value, beside["pagination"] = self._page(value)
-        return status, self.show(schema, {"data": value, **beside, **reply.beside})
+            return self.show(schema, result)
+        if is_list(result) and "pagination" in properties and "pagination" not in self.beside:
+            result, self.beside["pagination"] = self._page(result)
+        return self.show(schema, {"data": result, **self.beside})
 
     def _page(self, things: list[Thing]) -> tuple[list[Thing], Values]:
         """Cut one page. A cursor names the last thing's place, so it outlives that thing."""
-        cursor, limited = self.query.get("cursor"), "limit" in self.operation.parameters["query"]["properties"]
-        after = None if cursor is None else read_cursor(cursor)
-        if cursor is not None and after is None:
-            hint = "Pass the nextCursor of the page before."
-            raise self.refuse("cursor is not one that this API gave out.", hint)
-        limit = self.query.get("limit", MAX_LIMIT) if limited else None
+        limited = "limit" in self.operation.parameters["query"]["properties"]
         order = -1 if "newest first" in self.operation.raw["summary"] else 1
         rest = sorted(things, key=lambda it: it.sequence * order)
-        rest = [it for it in rest if after is None or it.sequence * order > after * order]
-        shown = rest[:limit]
+        if "cursor" in self.query:
+            after = read_cursor(self.query["cursor"], self.operation.refusal)
+            rest = [it for it in rest if it.sequence * order > after * order]
+        shown = rest[: self.query.get("limit", MAX_LIMIT)] if limited else rest
         more = len(rest) > len(shown)
         return shown, {"nextCursor": write_cursor(shown[-1].sequence) if more else None, "hasMore": more}
 
@@ -281,12 +258,12 @@ class Call:
         schema = self.schemas.resolve(schema)
         members = self.schemas.members(schema)
         if members:
-            unclear = value is MISSING or isinstance(value, Thing)
-            member = None if unclear else self.schemas.member(schema, value)
-            return self.show(member or members[0], value, name)
+            return self.show(self.schemas.member(schema, value) or members[0], value, name)
         if isinstance(value, Thing):
             facts = self.facts(value)
             return self._object(schema, lambda key: self._fact(value, facts, key))
+        if isinstance(value, str) and "properties" in schema:  # a region; the older APIs have some of their own
+            value = {"id": value, "name": REGIONS.get(value, value)}
         if is_object(value) and "properties" in schema:
             return self._object(schema, lambda key: value.get(key, MISSING))
         if is_list(value) and "items" in schema:
@@ -300,7 +277,7 @@ class Call:
         url = f"{self.base}/v1/{thing.kind}/{thing.id}"
         head = {"id": thing.values.get("id", thing.id), "url": url, "name": thing.name}
         ages = {"createdAt": timestamp(thing.made_at), "updatedAt": timestamp(thing.changed_at)}
-        return {**thing.values, **head, **ages, **resource_of(thing).show(self, thing)}
+        return {**thing.values, **head, **ages, **RESOURCES[thing.kind].show(self, thing)}
 
     def _fact(self, thing: Thing, facts: Values, key: str) -> Any:
         """What is said of a thing under a key, or what holds it, or what it holds."""
@@ -325,11 +302,9 @@ class Call:
     def _example(self, schema: Schema, name: str) -> Any:
         """Make up a value for a schema."""
         kinds = schema.get("type", "null")
-        for key in ("const", "default"):
-            if key in schema:
-                return schema[key]
-        if "enum" in schema:
-            return schema["enum"][0]
+        told = [*(schema[key] for key in ("const", "default") if key in schema), *schema.get("enum", ())]
+        if told:
+            return told[0]
         if "null" in kinds:
             return None
         if kinds == "object":
@@ -344,5 +319,4 @@ class Call:
 def demand(thing: Thing, *statuses: str, hint: str | None = None) -> None:
     """Refuse what a thing has to be in another state for."""
     status = thing.values["status"]
-    if status not in statuses:
-        raise ApiError(409, f"{thing.id} is {status}, not {' or '.join(statuses)}.", hint=hint)
+    need(status in statuses, ApiError(409, f"{thing.id} is {status}, not {' or '.join(statuses)}.", hint=hint))

@@ -33,8 +33,7 @@ class Fault:
         soon = self.retry_after is None or is_number(self.retry_after, 0, LONGEST)
         check(soon, "retry_after is a number from 0", self.retry_after)
         check(self.code is None or is_text(self.code), "code is text", self.code)
-        route = self.route if is_text(self.route) else ""
-        good = route == "*" or re.fullmatch("(GET|POST|PUT|PATCH|DELETE) /.*", route) is not None
+        good = is_text(self.route) and re.fullmatch(r"\*|(GET|POST|PUT|PATCH|DELETE) /.*", self.route) is not None
         check(good, 'route must be "*", or a method and a path such as "GET /v1/projects"', self.route)
         self.left = self.times
 

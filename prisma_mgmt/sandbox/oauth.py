@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from prisma_mgmt.sandbox import pages
-from prisma_mgmt.sandbox.state import Thing, World
+from prisma_mgmt.sandbox.state import Thing
 from prisma_mgmt.sandbox.tokens import Client, Tokens
-from prisma_mgmt.sandbox.wire import NO_STORE, ApiError, OAuthError, Route, Site, read_body
+from prisma_mgmt.sandbox.wire import FORM, NO_STORE, OAuthError, Refuse, Route, Site, media_type, need, read_body
 
 DISCOVERY = "/.well-known/oauth-authorization-server"
 
@@ -20,39 +20,34 @@ DISCOVERY = "/.well-known/oauth-authorization-server"
 class LoginServer(Site):
     """What is served under `/auth`."""
 
-    refuse: type[ApiError] | type[OAuthError] = OAuthError
+    refuse: Refuse = OAuthError
 
-    def __init__(
-        self, world: World, tokens: Tokens, clients: dict[str, Client], *, auto_approve: bool, revocation: bool
-    ) -> None:
-        self._world, self._tokens, self._clients = world, tokens, clients
+    def __init__(self, tokens: Tokens, clients: dict[str, Client], *, auto_approve: bool, revocation: bool) -> None:
+        self._world, self._tokens, self._clients = tokens.world, tokens, clients
         self._auto_approve, self._revocation = auto_approve, revocation
-        self.routes = [
+        routes = [
             Route("GET", "/authorize", self._authorize),
             Route("POST", "/authorize", self._authorize),
             Route("POST", "/token", self._token),
             Route("GET", DISCOVERY, self._discovery),
             Route("GET", DISCOVERY + "/auth", self._discovery),  # where RFC 8414 looks for an issuer with a path
-            *([Route("POST", "/revoke", self._revoke)] if revocation else []),
         ]
+        super().__init__([*routes, *([Route("POST", "/revoke", self._revoke)] if revocation else [])])
 
     def register(self, client_id: str, redirect_uri: str) -> None:
         """Let a client send its users to one more address."""
         client = self._clients[client_id]
-        if redirect_uri not in client.redirect_uris:
-            client.redirect_uris = (*client.redirect_uris, redirect_uri)
+        client.redirect_uris = list(dict.fromkeys([*client.redirect_uris, redirect_uri]))
 
     def approve(self, login_url: str, user_name: str | None) -> str:
         """The callback URL that a user gets who says yes at a login URL, without a browser."""
         with self._world:
-            asked = _unique(urlsplit(login_url).query)
-            found = (key for key, (user, _) in self.accounts().items() if user_name in {None, user.name, user.id})
-            account = next(found, None)
-            if account is None:
-                names = ", ".join(one.name for one in self._world.every("users"))
-                raise ValueError(f"the sandbox has no user {user_name!r}; there are {names}")
-            decision = {"decision": "approve", "account": account}
-            return self._decide(self._clients[asked["client_id"]], asked, decision).headers["location"]
+            asked, names = _unique(urlsplit(login_url).query), [one.name for one in self._world.every("users")]
+            if user_name not in {None, *names}:
+                raise ValueError(f"the sandbox has no user {user_name!r}; there are {', '.join(names)}")
+            asked["login_hint"] = user_name or names[0]
+            client = self._clients[asked["client_id"]]
+            return self._decide(client, asked, {"decision": "approve"}).headers["location"]
 
     def accounts(self) -> dict[str, tuple[Thing, Thing]]:
         """Every user with every workspace that is theirs, as forms name them."""
@@ -70,7 +65,7 @@ class LoginServer(Site):
             asked = _unique(request.url.query)
             decision = await _read_form(request) if request.method == "POST" else {}
         except OAuthError as error:
-            return pages.refused(error.message)
+            return pages.refused(str(error))
         with self._world:
             self._world.counts["authorize"] += request.method == "GET"
             client = self._clients.get(asked.get("client_id", ""))
@@ -82,7 +77,7 @@ class LoginServer(Site):
             try:
                 return self._decide(client, asked, decision)
             except OAuthError as error:
-                return RedirectResponse(self._callback(asked, error.body), 303, pages.HEADERS)
+                return pages.sent_back(self._callback(asked, error.body), denied=error.body["error"] == "access_denied")
 
     def _decide(self, client: Client, asked: Mapping[str, str], decision: Mapping[str, str]) -> Response:
         scope, accounts, hint = _check_request(client, asked), self.accounts(), asked.get("login_hint")
@@ -92,11 +87,9 @@ class LoginServer(Site):
         if not decision:
             shown = [(key, user.name, f"{it.name} ({user.values['email']})") for key, (user, it) in accounts.items()]
             return pages.consent(client.name, scope, shown, chosen)
-        account = accounts.get(decision.get("account", chosen))
-        if decision.get("decision") != "approve" or account is None:
-            denial = OAuthError(400, "The user said no.", "access_denied")
-            return pages.denied(self._callback(asked, denial.body))
-        user, workspace = account
+        denial = OAuthError(400, "The user said no.", "access_denied")
+        need(decision.get("decision") == "approve", denial)
+        user, workspace = need(accounts.get(decision.get("account", chosen)), denial)
         uri, challenge = asked["redirect_uri"], asked.get("code_challenge")
         code = self._tokens.issue_code(client, workspace, user, scope, uri, challenge)
         return RedirectResponse(self._callback(asked, {"code": code}), 303, pages.HEADERS)
@@ -149,13 +142,12 @@ def _check_request(client: Client, asked: Mapping[str, str]) -> str:
     """Check what a known client asks for; the answer is the scope."""
     if asked.get("response_type") != "code":
         raise OAuthError(400, "response_type must be code.", "unsupported_response_type")
-    challenge = asked.get("code_challenge")
-    if challenge is None and client.secret is None:
-        raise OAuthError(400, "code_challenge is required (PKCE).")
-    if challenge is not None and not re.fullmatch("[A-Za-z0-9_-]{43}", challenge):
-        raise OAuthError(400, "code_challenge is not an S256 challenge.")
-    if challenge is not None and asked.get("code_challenge_method") != "S256":
-        raise OAuthError(400, "code_challenge_method must be S256.")
+    challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
+    need(challenge or client.secret, OAuthError(400, "code_challenge is required (PKCE)."))
+    if challenge is not None:
+        fits = re.fullmatch("[A-Za-z0-9_-]{43}", challenge)
+        need(fits, OAuthError(400, "code_challenge is not an S256 challenge."))
+        need(method == "S256", OAuthError(400, "code_challenge_method must be S256."))
     scope = asked.get("scope", "").split() or ["workspace:admin"]
     if not set(scope) <= set(pages.SCOPES):
         raise OAuthError(400, f"The scopes are {' and '.join(pages.SCOPES)}.", "invalid_scope")
@@ -168,13 +160,9 @@ def _any_port(uri: str) -> str:
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise OAuthError(400, "The body must be application/x-www-form-urlencoded.")
-    try:
-        body = await read_body(request)
-    except ApiError as error:
-        raise OAuthError(error.status, error.message) from None
-    return _unique(body.decode(errors="replace"))
+    if media_type(request.headers) != FORM:
+        raise OAuthError(400, f"The body must be {FORM}.")
+    return _unique((await read_body(request, OAuthError)).decode(errors="replace"))
 
 
 def _unique(text: str) -> dict[str, str]:
@@ -183,12 +171,9 @@ def _unique(text: str) -> dict[str, str]:
         pairs = parse_qsl(text, max_num_fields=100)
     except ValueError:
         raise OAuthError(400, "There are too many parameters.") from None
-    if len(dict(pairs)) != len(pairs):
-        raise OAuthError(400, "A parameter came more than once.")
+    need(len(dict(pairs)) == len(pairs), OAuthError(400, "A parameter came more than once."))
     return dict(pairs)
 
 
 def _required(form: Mapping[str, str], key: str) -> str:
-    if key not in form:
-        raise OAuthError(400, f"{key} is required.")
-    return form[key]
+    return need(form.get(key), OAuthError(400, f"{key} is required."))

@@ -3,9 +3,8 @@
 They need nothing from elsewhere, no script included, and follow the browser's light or dark scheme.
 """
 
-import html
 from collections.abc import Iterable, Mapping
-from functools import cache
+from html import escape
 from importlib.resources import files
 from string import Template
 from urllib.parse import quote
@@ -29,52 +28,43 @@ SCOPES = {
 def consent(client: str, scope: str, accounts: Iterable[tuple[str, str, str]], chosen: str) -> Response:
     """Ask the user; an account is its value in the form, the user's name, and where it leads."""
     rows = "".join(
-        f'<label><input type="radio" name="account" value="{_text(value)}" required{" checked" * (value == chosen)}>'
-        f"<span>{_text(user)} <small>{_text(place)}</small></span></label>\n"
+        f'<label><input type="radio" name="account" value="{escape(value)}" required{" checked" * (value == chosen)}>'
+        f"<span>{escape(user)} <small>{escape(place)}</small></span></label>\n"
         for value, user, place in accounts
     )
-    scopes = "".join(f"<li>{_text(SCOPES.get(one, one))}</li>" for one in scope.split())
-    content = filled("consent.html", client=_text(client), scope=_text(scope), scopes=scopes, accounts=rows)
+    scopes = "".join(f"<li>{escape(SCOPES.get(one, one))}</li>" for one in scope.split())
+    content = filled("consent.html", client=escape(client), scope=escape(scope), scopes=scopes, accounts=rows)
     return _page(f"Let {client} in?", content)
 
 
-def denied(location: str) -> Response:
-    """Send the user back to the app with a no; the page is for whoever does not follow."""
-    content = f'<p>The app has not been let in. <a href="{_text(location)}">Go back to it</a>.</p>'
-    response = _page("You said no", content, 303)
+def sent_back(location: str, *, denied: bool) -> Response:
+    """Send the user back to the app, which was not let in; the page is for whoever does not follow."""
+    content = f'<p>The app has not been let in. <a href="{escape(location)}">Go back to it</a>.</p>'
+    response = _page("You said no" if denied else "This login cannot go on", content, 303)
     response.headers["Location"] = quote(location, safe=":/%#?=@[]!$&'()*+,;")
     return response
 
 
 def refused(message: str, redirect_uris: Iterable[str] = ()) -> Response:
     """Say why a login cannot go on: to this user only, since the app's address is not to be trusted."""
-    uris = "".join(f"<li><code>{_text(uri)}</code></li>" for uri in redirect_uris)
+    uris = "".join(f"<li><code>{escape(uri)}</code></li>" for uri in redirect_uris)
     addresses = filled("addresses.html", uris=uris) if uris else ""
-    return _page("This login cannot go on", f"<p>{_text(message)}</p>{addresses}", 400)
+    return _page("This login cannot go on", f"<p>{escape(message)}</p>{addresses}", 400)
 
 
 def start(urls: Mapping[str, str], environment: Mapping[str, str], users: Iterable[tuple[str, str]]) -> Response:
     """Say what is where."""
-    places = "".join(f"<dt>{_text(name)}</dt><dd><code>{_text(url)}</code></dd>\n" for name, url in urls.items())
-    people = "".join(f"<li>{_text(user)} <small>{_text(workspace)}</small></li>" for user, workspace in users)
-    exports = _text("\n".join(f"export {key}={value}" for key, value in environment.items()))
+    places = "".join(f"<dt>{escape(name)}</dt><dd><code>{escape(url)}</code></dd>\n" for name, url in urls.items())
+    people = "".join(f"<li>{escape(user)} <small>{escape(workspace)}</small></li>" for user, workspace in users)
+    exports = escape("\n".join(f"export {key}={value}" for key, value in environment.items()))
     content = filled("start.html", places=places, exports=exports, people=people)
     return _page("Prisma sandbox", content, width="44rem")
 
 
 def _page(title: str, content: str, status: int = 200, width: str = "28rem") -> HTMLResponse:
-    return HTMLResponse(filled("page.html", title=_text(title), content=content, width=width), status, HEADERS)
+    return HTMLResponse(filled("page.html", title=escape(title), content=content, width=width), status, HEADERS)
 
 
 def filled(name: str, **parts: str) -> str:
     """A file of this package with its `$parts` filled in."""
-    return _template(name).substitute(parts)
-
-
-@cache
-def _template(name: str) -> Template:
-    return Template((files("prisma_mgmt.sandbox") / name).read_text("utf-8"))
-
-
-def _text(text: str) -> str:
-    return html.escape(text)
+    return Template((files("prisma_mgmt.sandbox") / name).read_text("utf-8")).substitute(parts)

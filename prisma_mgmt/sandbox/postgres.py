@@ -80,10 +80,10 @@ class PostgresBacking(Backing):
     def grant(self, database_id: str, connection_id: str) -> Address:
         """Make the login of a new connection."""
         new = self._new_user(database_id, connection_id)
-        options = f"LOGIN NOINHERIT PASSWORD {_text(new.password)} IN ROLE {self._owner}"
+        options = f"LOGIN NOINHERIT PASSWORD '{new.password}' IN ROLE {self._owner}"
         self._execute(
             f"CREATE ROLE {_name(new.username)} {options}",
-            f"ALTER ROLE {_name(new.username)} SET role = {_text(self._role)}",
+            f"ALTER ROLE {_name(new.username)} SET role = {self._owner}",
         )
         self._let_in(new)
         return new
@@ -92,7 +92,7 @@ class PostgresBacking(Backing):
         """Give a connection's login another name and password; the old ones open nothing any more."""
         old, new = self._users[connection_id], self._new_user(database_id, connection_id)
         rename = f"ALTER ROLE {_name(old.username)} RENAME TO {_name(new.username)}"
-        self._execute(rename, f"ALTER ROLE {_name(new.username)} PASSWORD {_text(new.password)}")
+        self._execute(rename, f"ALTER ROLE {_name(new.username)} PASSWORD '{new.password}'")
         return new
 
     def revoke(self, database_id: str, connection_id: str) -> None:
@@ -154,7 +154,3 @@ def _where(dsn: str) -> tuple[str, int]:
 
 def _name(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

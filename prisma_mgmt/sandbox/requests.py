@@ -4,11 +4,11 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_plus, urlencode
 
 from prisma_mgmt.sandbox.description import is_list, is_object
 from prisma_mgmt.sandbox.state import timestamp
-from prisma_mgmt.sandbox.wire import ApiError, parse_json
+from prisma_mgmt.sandbox.wire import FORM, ApiError, parse_json
 
 LONGEST_BODY = 64 * 1024  # bytes that are kept of a body
 MASK = "***"
@@ -52,10 +52,7 @@ class RecordedRequest:
     def line(self) -> str:
         """The request as one line of a log."""
         at = datetime.fromtimestamp(self.at).astimezone().strftime("%H:%M:%S")
-        pairs = [
-            (key, one) for key, value in self.query.items() for one in ([value] if isinstance(value, str) else value)
-        ]
-        query = "&".join(f"{key}={one}" for key, one in pairs)
+        query = unquote_plus(urlencode(self.query, doseq=True))
         target = _printable(f"{self.path}?{query}" if query else self.path)
         status = "cut" if self.status is None else str(self.status)
         fault = f"  ({self.fault} on request)" if self.fault else ""
@@ -79,11 +76,10 @@ def masked_query(query: str) -> dict[str, str | list[str]]:
     return {key: values[0] if len(values) == 1 else values for key, values in told.items()}
 
 
-def masked_body(content_type: str, body: bytes) -> object:
+def masked_body(kind: str, body: bytes) -> object:
     """A JSON body or a form; None for any other, and for one that cannot be read."""
-    kind = content_type.partition(";")[0].strip().lower()
     try:
-        if kind == "application/x-www-form-urlencoded":
+        if kind == FORM:
             return masked_query(body.decode())
         return masked(parse_json(body)) if kind.endswith("json") else None
     except (ValueError, ApiError):

@@ -1,4 +1,7 @@
-"""The sandbox itself: what it is made of, how it starts and ends, and what tests ask of it."""
+"""The sandbox itself: what it is made of, how it starts and ends, what tests ask of it, and its clients.
+
+This is the one file of the sandbox that knows the rest of the package, since it hands out clients.
+"""
 
 import re
 import secrets
@@ -6,12 +9,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
-from typing import Self, get_args
+from typing import Any, Self, get_args
 from urllib.parse import urlsplit
 
+import httpx
 from starlette.types import ASGIApp
 
+from prisma_mgmt import DataPlatformClient, ManagementClient, PostgresClient
+from prisma_mgmt.auth import OAuthClient, OAuthSession
+from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.sandbox import control
 from prisma_mgmt.sandbox.api import Application
 from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole, texts
@@ -29,14 +35,31 @@ APIS = ("management", "postgres", "data_platform")
 DEFAULT_USERS = ("Sandbox Developer",)
 LOOPBACK = [f"http://{host}{path}" for host in ("localhost", "127.0.0.1", "[::1]") for path in ("/", "/auth/")]
 REDIRECT_URIS = (*(f"{it}callback" for it in LOOPBACK), "https://app.example/callback")
-_NOT_STARTED = (
-    "the sandbox is not started: enter it (`with Sandbox() as sandbox:` or `async with`), "
-    "or take `sandbox.app` to serve it in this process"
-)
 
 
-class LocalPrisma:
-    """All of a sandbox but the clients that it hands out; see Sandbox, which has the arguments explained."""
+class Sandbox:
+    """A local Prisma: its three APIs and its login server on one port, for as long as the `with` block runs.
+
+    `with Sandbox() as sandbox:` and `async with Sandbox() as sandbox:` serve it from a thread, on a loopback socket;
+    `sandbox.app` serves it in this process without one, through `httpx.ASGITransport(sandbox.app)`.
+
+    host, port: where it listens; port 0 is a free one.
+    users: the names of those who may log in, each with a workspace; by default there is one.
+    redirect_uris: where apps may send them back to; a loopback address may have any port. By default `/callback` and
+        `/auth/callback` of this machine.
+    personality: `strict` revokes a whole login if one of its refresh tokens is used twice; `grace` forgives one reuse
+        within ten seconds.
+    auto_approve: log in without the consent page.
+    token_lifetime: how long an access token lives, in seconds.
+    revocation: serve the login server's revocation endpoint (RFC 7009).
+    postgres: the DSN of a PostgreSQL that backs the sandbox's databases, or "auto" to start one; without it the
+        hosts in database URLs resolve nowhere.
+    clock: gives Unix seconds; see `advance`.
+
+    Besides what is listed below, a sandbox tells `client_secret`, the secret of the confidential client;
+    `workspace_id`, the workspace of the first user and of the service token; and `approval_id`, an agent approval to
+    look up.
+    """
 
     client_id = "sandbox-app"
     confidential_client_id = "sandbox-web-app"
@@ -66,36 +89,32 @@ class LocalPrisma:
         uris = texts(redirect_uris, "redirect_uris")
         check(all(urlsplit(one).scheme for one in uris), "redirect_uris are URIs with a scheme", uris)
         web = Client(self.confidential_client_id, "Sandbox web app", uris, self.client_secret)
-        self._clients = {self.client_id: Client(self.client_id, "Sandbox app", uris), web.id: web}
+        clients = {self.client_id: Client(self.client_id, "Sandbox app", uris), web.id: web}
         self._users = {new_id("usr"): (name, new_id("wksp")) for name in texts(users, "users")}
-        self._login_options = {"auto_approve": auto_approve, "revocation": revocation}
-        self._token_options: tuple[Personality, float] = (personality, token_lifetime)
-        self._host, self._port, self._postgres, self._clock = host, port, postgres, clock
-        self._origin, self._service_token, self._backing = "", "", Backing()
-        self._running: ExitStack | None = None
         self.workspace_id: str = next(iter(self._users.values()))[1]
-        self.approval_id: str = new_id("apr")
-        self._door = Door(host, lambda: self._world.clock())
+        self._host, self._port, self._postgres = host, port, postgres
+        self._origin, self._service_token = "", ""
+        self._running: ExitStack | None = None
+        self._world = World(clock)
+        self.approval_id: str = self._world.approval_id
+        self._tokens = Tokens(self._world, personality, token_lifetime)
+        self._login = LoginServer(self._tokens, clients, auto_approve=auto_approve, revocation=revocation)
+        apis = {api: Application(self._tokens, describe(api)) for api in APIS}
+        sites = {**apis, "login": self._login, OWN: control.application(self)}
+        self._door = Door(host, self._world.clock, sites)
         self.faults: list[Fault] = self._door.faults
-        self._begin()
+        self._populate()
 
-    def _begin(self) -> None:
-        """Make a world that nothing has happened in, with the same users, workspaces and service token as before."""
-        self._world = World(self._clock, self.approval_id)
-        self._tokens = Tokens(self._world, *self._token_options)
+    def _populate(self) -> None:
+        """Let the users and the service token into a world that nothing has happened in."""
         for id, (name, workspace_id) in self._users.items():
             user = self._world.create_user(name, id=id)
             self._world.create_workspace(f"{name}'s workspace", user, id=workspace_id)
-        self._login = LoginServer(self._world, self._tokens, self._clients, **self._login_options)
-        self._settle(self._origin, self._backing)
         self._service_token = self._tokens.issue_service_token(self.workspace_id, self._service_token or None)
-        apis = {api: Application(self._world, self._tokens, partial(describe, api)) for api in APIS}
-        self._door.sites = {**apis, "login": self._login, OWN: control.application(self)}
 
     def _settle(self, origin: str, backing: Backing) -> None:
         """Take the base URLs from where the sandbox is served, and what stands behind its databases."""
-        self._origin, self._backing = origin, backing
-        self._tokens.issuer, self._world.backing = f"{origin}/auth" if origin else "", backing
+        self._origin, self._tokens.issuer, self._world.backing = origin, f"{origin}/auth", backing
 
     # Start and end
 
@@ -129,7 +148,7 @@ class LocalPrisma:
         if not self._origin:
             if self._postgres is not None:
                 raise RuntimeError("a sandbox with a PostgreSQL must be entered, so that it can leave that clean")
-            self._settle(f"http://{IN_PROCESS_HOST}", self._backing)
+            self._settle(f"http://{IN_PROCESS_HOST}", self._world.backing)
         return self._door
 
     # What is where
@@ -138,7 +157,10 @@ class LocalPrisma:
     def api_url(self) -> str:
         """The base URL of the Management API; RuntimeError before the start."""
         if not self._origin:
-            raise RuntimeError(_NOT_STARTED)
+            raise RuntimeError(
+                "the sandbox is not started: enter it (`with Sandbox() as sandbox:` or `async with`), "
+                "or take `sandbox.app` to serve it in this process"
+            )
         return self._origin
 
     @property
@@ -177,30 +199,27 @@ class LocalPrisma:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a program that is to use the sandbox."""
-        return {
-            "PRISMA_SERVICE_TOKEN": self.service_token,
-            "PRISMA_MANAGEMENT_API_URL": self.api_url,
-            "PRISMA_POSTGRES_API_URL": self.postgres_url,
-            "PRISMA_DATA_PLATFORM_API_URL": self.data_platform_url,
-            "PRISMA_AUTH_URL": self.auth_url,
-            "PRISMA_CLIENT_ID": self.client_id,
-            "PRISMA_WORKSPACE_ID": self.workspace_id,
-        }
+        return {variable: value for _, variable, value in self._told() if variable}
 
     @property
     def places(self) -> dict[str, str]:
         """What is where, for people to read."""
-        return {
-            "Start page": self.api_url + "/",
-            "Management API": self.api_url,
-            "Postgres API": self.postgres_url,
-            "Data Platform API": self.data_platform_url,
-            "Login server": self.auth_url,
-            "Client id": self.client_id,
-            "Web app's client id": self.confidential_client_id,
-            "Web app's secret": self.client_secret,
-            "Service token": self.service_token,
-        }
+        return {name: value for name, _, value in self._told() if name}
+
+    def _told(self) -> list[tuple[str, str, str]]:
+        """What programs and people are told: a name to read, a variable of the environment, and the value."""
+        return [
+            ("Start page", "", self.api_url + "/"),
+            ("Management API", "PRISMA_MANAGEMENT_API_URL", self.api_url),
+            ("Postgres API", "PRISMA_POSTGRES_API_URL", self.postgres_url),
+            ("Data Platform API", "PRISMA_DATA_PLATFORM_API_URL", self.data_platform_url),
+            ("Login server", "PRISMA_AUTH_URL", self.auth_url),
+            ("Client id", "PRISMA_CLIENT_ID", self.client_id),
+            ("Web app's client id", "", self.confidential_client_id),
+            ("Web app's secret", "", self.client_secret),
+            ("Service token", "PRISMA_SERVICE_TOKEN", self.service_token),
+            ("", "PRISMA_WORKSPACE_ID", self.workspace_id),
+        ]
 
     # What happened
 
@@ -263,10 +282,59 @@ class LocalPrisma:
     def reset(self) -> None:
         """Forget everything that was made and asked; URLs, users, workspaces and the service token stay."""
         with self._world:
-            self._backing.clear()
+            self._world.backing.clear()
+            self._world.forget()
+            self._populate()
             self.faults.clear()
-            self._begin()
             self._door.kept.clear()
+
+    # Clients
+
+    def client(self, **options: Any) -> ManagementClient:
+        """A client of the Management API with the service token; `options` are ManagementClient's, `auth` included."""
+        return ManagementClient(**self._options(self.api_url, options))
+
+    def postgres_client(self, **options: Any) -> PostgresClient:
+        """A client of the Prisma Postgres Management API; `options` are PostgresClient's."""
+        return PostgresClient(**self._options(self.postgres_url, options))
+
+    def data_platform_client(self, **options: Any) -> DataPlatformClient:
+        """A client of the Prisma Data Platform API; `options` are DataPlatformClient's."""
+        return DataPlatformClient(**self._options(self.data_platform_url, options))
+
+    def oauth_client(
+        self, redirect_uri: str = "http://127.0.0.1/callback", *, confidential: bool = False, **options: Any
+    ) -> OAuthClient:
+        """An OAuth client whose `redirect_uri` is registered by this call; `options` are OAuthClient's.
+
+        confidential: be the sandbox's web app, which has a client secret, and not the public one.
+        """
+        client_id = self.confidential_client_id if confidential else self.client_id
+        self._login.register(client_id, redirect_uri)
+        secret = {"client_secret": self.client_secret} if confidential else {}
+        options = {"auth_base_url": self.auth_url, **secret, **self._transport(), **options}
+        return OAuthClient(client_id, redirect_uri, **options)
+
+    async def session(self, user: str | None = None) -> OAuthSession:
+        """A user's session, logged in without a browser; `user` is a name, the first user by default.
+
+        Pass it to a client: `sandbox.client(auth=await sandbox.session("Ada"))`.
+        """
+        oauth = self.oauth_client()
+        login = oauth.login_url()
+        callback_url = self._login.approve(login.url, user)
+        session = OAuthSession(oauth, MemoryTokenStorage())
+        await session.handle_callback(callback_url, login)
+        return session
+
+    def _options(self, base_url: str, options: dict[str, Any]) -> dict[str, Any]:
+        return {"auth": self.service_token, "base_url": base_url, **self._transport(), **options}
+
+    def _transport(self) -> dict[str, httpx.ASGITransport]:
+        """How to reach a sandbox that is served in this process."""
+        if self._running is not None:
+            return {}
+        return {"transport": httpx.ASGITransport(self.app)}
 
 
 def _open_postgres(dsn: str) -> Backing:

@@ -5,7 +5,6 @@ import errno
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from typing import Any
 
 import uvicorn
@@ -31,9 +30,8 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         # log_config=None: the caller's logging stays as it is. proxy_headers: nobody says for others who they are.
-        sockets = "websockets-sansio" if find_spec("websockets") else "none"
         config = uvicorn.Config(
-            _quiet(app), loop="asyncio", http="h11", ws=sockets, lifespan="off", log_config=None, proxy_headers=False
+            _quiet(app), http="h11", ws="websockets-sansio", lifespan="off", log_config=None, proxy_headers=False
         )
         super().__init__(config)
         self._listener = listener
@@ -50,11 +48,6 @@ class Server(uvicorn.Server):
             server.close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)  # the connections learn that they are lost
-        tasks = list(self.server_state.tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def hang_up(self, scope: Scope) -> bool:
         """Cut the connection that a request came over; False if it did not come over one of ours."""

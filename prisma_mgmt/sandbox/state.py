@@ -72,15 +72,21 @@ class Thing:
 class World:
     """Everything that exists. Whoever reads or changes it enters it, which brings it up to its clock."""
 
-    def __init__(self, clock: Callable[[], float], approval_id: str | None = None) -> None:
-        self._clock, self._ahead = clock, 0.0
-        self.counts: Counter[str] = Counter()
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.backing: Backing = Backing()
+        self.approval_id: str = new_id("apr")
         self._lock = threading.RLock()
-        self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
         self._sequence = itertools.count(1)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, at the time of the clock itself: nothing exists but an agent approval."""
+        self._ahead = 0.0
+        self.counts: Counter[str] = Counter()
+        self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
         self._planned: list[tuple[float, int, Thing, Callable[[float], object]]] = []  # a heap
-        self.approval_id: str = self.put(self.new("agent-approvals", None, id=approval_id)).id
+        self.put(self.new("agent-approvals", None, id=self.approval_id))
 
     def __enter__(self) -> None:
         with self._lock:
@@ -156,16 +162,16 @@ class World:
         """The first thing of a kind with these values; it is made, with more of them, if there is none."""
         return self.first(kind, inside, **where) or self.put(self.new(kind, inside, {**where, **more}))
 
-    def remove(self, thing: Thing, *, whole: bool = False) -> None:
-        """Remove a thing alone, or the whole of it with what it holds."""
-        for it in (thing, *self.held(thing)) if whole else (thing,):
+    def remove(self, thing: Thing) -> None:
+        """Remove a thing, and what it holds."""
+        for it in (thing, *self.held(thing)):
             self._things[it.kind].pop(it.id, None)
 
     # Users, workspaces, and the apps let into them
 
     def create_user(self, name: str, *, id: str | None = None) -> Thing:
         email = f"user{len(self.things('users')) + 1}@sandbox.invalid"
-        return self.put(self.new("users", None, {"name": name, "email": email}, id=id))
+        return self.put(self.new("users", None, {"name": name, "displayName": name, "email": email}, id=id))
 
     def create_workspace(self, name: str, owner: Thing, *, id: str | None = None) -> Thing:
         workspace = self.new("workspaces", None, {"name": name}, id=id)
@@ -178,8 +184,7 @@ class World:
         """Record that a login let an app into a workspace; a second login of the same app is the same integration."""
         client_id, name, user = login.values["clientId"], login.name, login.hidden["user"]
         client = {"id": client_id, "name": name, "createdAt": self.now()}
-        person = {"id": user.id, "email": user.values["email"], "displayName": user.name}
-        told = {"name": name, "provider": "oauth", "client": client, "createdByUser": person}
+        told = {"name": name, "provider": "oauth", "client": client, "createdByUser": user}
         known = self.ensure("integrations", login.up("workspaces"), {"clientId": client_id}, **told)
         known.values["scopes"] = login.values["scope"].split()
         return known

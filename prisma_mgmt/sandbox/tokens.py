@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prisma_mgmt.sandbox.state import Thing, Values, World
-from prisma_mgmt.sandbox.wire import OAuthError
+from prisma_mgmt.sandbox.wire import OAuthError, need
 
 CODE_LIFETIME = 60.0
 REFRESH_TOKEN_LIFETIME = 90 * 24 * 3600.0
@@ -36,26 +36,27 @@ class Tokens:
     """
 
     def __init__(self, world: World, personality: Personality, lifetime: float) -> None:
+        self.world: World = world
         self.issuer = ""
-        self._world, self._personality, self._lifetime = world, personality, lifetime
+        self._personality, self._lifetime = personality, lifetime
         self._key = secrets.token_bytes(32)
 
     def bearer(self, token: str) -> Thing | None:
         """An access token or a service token; None if it is unknown, revoked or expired."""
-        found = self._world.things("access-tokens").get(token)
+        found = self.world.things("access-tokens").get(token)
         return None if found is None or self._over(found) else found
 
     def forget(self, kind: str) -> None:
         """Let all tokens of a kind be unknown that came from a login."""
-        for it in self._world.every(kind):
+        for it in self.world.every(kind):
             if it.up("logins") is not None:
-                self._world.remove(it)
+                self.world.remove(it)
 
     def issue_service_token(
         self, workspace_id: str, token: str | None = None, *, holder: Thing | None = None, until: float | None = None
     ) -> str:
         """Give a service token; `token` is one that is to be good for the workspace, `holder` what it goes with."""
-        holder = holder or self._world.things("workspaces")[workspace_id]
+        holder = holder or self.world.things("workspaces")[workspace_id]
         token = token or self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
         return self._give("access-tokens", holder, token, until or float("inf"))
 
@@ -63,36 +64,34 @@ class Tokens:
         self, client: Client, workspace: Thing, user: Thing, scope: str, redirect_uri: str, challenge: str | None
     ) -> str:
         login: Values = {"clientId": client.id, "name": client.name, "scope": scope, "redirectUri": redirect_uri}
-        made = self._world.put(self._world.new("logins", workspace, {**login, "challenge": challenge}))
+        made = self.world.put(self.world.new("logins", workspace, {**login, "challenge": challenge}))
         made.hidden["user"] = user
-        return self._give("codes", made, secrets.token_urlsafe(32), self._world.clock() + CODE_LIFETIME)
+        return self._give("codes", made, secrets.token_urlsafe(32), self.world.clock() + CODE_LIFETIME)
 
     def redeem(self, client: Client, code: str, redirect_uri: str, verifier: str | None) -> Values:
         """Exchange a code. It can be tried once; a second try takes back what the first one gave."""
         found = self._find("codes", client, code)
         login = found.holder
         if "used_at" in found.hidden:
-            self._world.remove(login, whole=True)
+            self.world.remove(login)
             raise _invalid("The code was used before.")
-        found.hidden["used_at"] = self._world.clock()
-        if self._over(found):
-            raise _invalid("The code has expired.")
+        found.hidden["used_at"] = self.world.clock()
+        need(not self._over(found), _invalid("The code has expired."))
         if login.values["redirectUri"] != redirect_uri:
             raise _invalid("redirect_uri is not the one that the code was asked for with.")
         if login.values["challenge"] != (None if verifier is None else s256(verifier)):
             raise _invalid("code_verifier does not match the challenge.")
-        login.parent = self._world.let_in(login)
+        login.parent = self.world.let_in(login)
         return self._issue(login)
 
     def refresh(self, client: Client, refresh_token: str) -> Values:
         """Exchange a refresh token for a new pair; what a second use of it does is the server's personality."""
-        now, token = self._world.clock(), self._find("refresh-tokens", client, refresh_token)
-        if self._over(token):
-            raise _invalid("The refresh token has expired.")
+        now, token = self.world.clock(), self._find("refresh-tokens", client, refresh_token)
+        need(not self._over(token), _invalid("The refresh token has expired."))
         if "used_at" not in token.hidden:
             token.hidden["used_at"] = now
         elif self._personality == "strict":
-            self._world.remove(token.holder, whole=True)
+            self.world.remove(token.holder)
             raise _invalid("The refresh token was used before; everything that came from this login is revoked.")
         elif "reused" in token.hidden or now - token.hidden["used_at"] > REUSE_GRACE:
             raise _invalid("The refresh token was used before.")
@@ -103,19 +102,19 @@ class Tokens:
     def revoke(self, client: Client, token: str) -> None:
         """Revoke the login that a token came from (RFC 7009); an unknown token is no error."""
         for kind in ("access-tokens", "refresh-tokens"):
-            found = self._world.things(kind).get(token)
+            found = self.world.things(kind).get(token)
             login = found and found.up("logins")
             if login is not None and login.values["clientId"] == client.id:
-                self._world.remove(login, whole=True)
+                self.world.remove(login)
 
     def _find(self, kind: str, client: Client, token: str) -> Thing:
-        found = self._world.things(kind).get(token)
+        found = self.world.things(kind).get(token)
         if found is None or found.holder.values["clientId"] != client.id:
             raise _invalid("The code or token is unknown, or was revoked.")
         return found
 
     def _issue(self, login: Thing) -> Values:
-        now, scope, workspace = self._world.clock(), login.values["scope"], login.up("workspaces")
+        now, scope, workspace = self.world.clock(), login.values["scope"], login.up("workspaces")
         claims = {"sub": login.hidden["user"].id, "client_id": login.values["clientId"], "scope": scope}
         claims |= {"workspace_id": workspace and workspace.id, "exp": int(now + self._lifetime)}
         answer: Values = {
@@ -130,15 +129,15 @@ class Tokens:
         return answer
 
     def _give(self, kind: str, holder: Thing, token: str, until: float) -> str:
-        self._world.put(self._world.new(kind, holder, id=token)).hidden["until"] = until
+        self.world.put(self.world.new(kind, holder, id=token)).hidden["until"] = until
         return token
 
     def _over(self, token: Thing) -> bool:
-        return bool(token.hidden["until"] <= self._world.clock())
+        return bool(token.hidden["until"] <= self.world.clock())
 
     def _jwt(self, claims: Values) -> str:
         """Sign claims as an HS256 JSON Web Token."""
-        claims = {"iss": self.issuer, "iat": int(self._world.clock()), "jti": uuid.uuid4().hex, **claims}
+        claims = {"iss": self.issuer, "iat": int(self.world.clock()), "jti": uuid.uuid4().hex, **claims}
         head = {"alg": "HS256", "typ": "JWT"}
         signed = ".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (head, claims))
         return f"{signed}.{_base64url(hmac.digest(self._key, signed.encode(), 'sha256'))}"

@@ -5,27 +5,25 @@ The APIs, the login server and the control routes are a Site each, an ASGI appli
 
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prisma_mgmt.sandbox.description import is_list, is_object
 
 MAX_BODY = 1024 * 1024
 MAX_LIMIT = 100
 MAX_DEPTH = 100
+FORM = "application/x-www-form-urlencoded"
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 _CODES = {
-    400: "client-error",
     401: "authentication-failed",
     403: "permission-denied",
     404: "resource-not-found",
@@ -40,17 +38,22 @@ _OAUTH_CODES = {401: "invalid_client", 429: "temporarily_unavailable", 503: "tem
 
 
 class RefusalError(Exception):
-    """An answer other than success, in the form of whoever gives it."""
+    """An answer other than success, in the form of whoever gives it; an ASGI application that gives it."""
 
     def __init__(self, status: int, message: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
         self.body = body
         self.headers = headers
 
-    def response(self) -> Response:
-        return JSONResponse(self.body, self.status, self.headers)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = JSONResponse(self.body, self.status, self.headers)
+        if scope["type"] == "websocket":
+            del response.headers["content-length"]  # uvicorn says it by itself, and its older releases would twice
+        if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
+            await response(scope, receive, send)
+        else:
+            await send({"type": "websocket.close"})
 
 
 class ApiError(RefusalError):
@@ -72,26 +75,41 @@ class OAuthError(RefusalError):
         super().__init__(status, message, {"error": code, "error_description": message}, dict(NO_STORE))
 
 
+Refuse: TypeAlias = type[ApiError] | type[OAuthError]
+T = TypeVar("T")
+
+
+def need(value: T | None, refusal: RefusalError) -> T:
+    """Give back what has to be there, or has to be true; refuse the request if it is not."""
+    if not value:
+        raise refusal
+    return value
+
+
 def missing(what: str) -> ApiError:
     return ApiError(404, f"{what} does not exist, or this token may not see it.")
 
 
-async def read_body(request: Request) -> bytes:
-    return b"".join([chunk async for chunk in read_chunks(request, MAX_BODY)])
+def media_type(headers: Mapping[str, str]) -> str:
+    """The type of a body without its parameters, an empty text if nobody says it."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
+async def read_body(request: Request, refuse: Refuse = ApiError) -> bytes:
+    return b"".join([chunk async for chunk in read_chunks(request, MAX_BODY, refuse)])
+
+
+async def read_chunks(request: Request, limit: int, refuse: Refuse = ApiError) -> AsyncIterator[bytes]:
     """A body as it comes, up to a number of bytes."""
     size = 0
     try:
         async with aclosing(request.stream()) as chunks:
             async for chunk in chunks:
                 size += len(chunk)
-                if size > limit:
-                    raise ApiError(413, f"The body is larger than {limit} bytes.")
+                need(size <= limit, refuse(413, f"The body is larger than {limit} bytes."))
                 yield chunk
     except ClientDisconnect:
-        raise ApiError(400, "The client left before its body was complete.") from None
+        raise refuse(400, "The client left before its body was complete.") from None
 
 
 async def until_left(receive: Receive) -> None:
@@ -105,11 +123,10 @@ def parse_json(body: bytes) -> Any:
     try:
         value = json.loads(body)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # which half of a surrogate pair does not bear
-        too_deep = _depth(value) > MAX_DEPTH
+        depth = _depth(value)
     except (ValueError, RecursionError):
         raise ApiError(400, "The body is not valid JSON.") from None
-    if too_deep:
-        raise ApiError(400, f"The body is nested deeper than {MAX_DEPTH} levels.")
+    need(depth <= MAX_DEPTH, ApiError(400, f"The body is nested deeper than {MAX_DEPTH} levels."))
     return value
 
 
@@ -122,10 +139,11 @@ def write_cursor(place: int) -> str:
     return f"after:{place}"
 
 
-def read_cursor(cursor: str) -> int | None:
-    """The place that a cursor names; None if it is not one that this API gave out."""
-    match = re.fullmatch("after:([0-9]{1,18})", cursor, re.ASCII)
-    return None if match is None else int(match[1])
+def read_cursor(cursor: str, refusal: int) -> int:
+    """The place that a cursor names; `refusal` is the status for one that this API did not give out."""
+    hint = "Pass the nextCursor of the page before, or the cursor of a log's last record."
+    refused = ApiError(refusal, "cursor is not one that this API gave out.", hint=hint)
+    return int(need(re.fullmatch("after:([0-9]{1,18})", cursor, re.ASCII), refused)[1])
 
 
 # Routes
@@ -137,7 +155,8 @@ class Route:
 
     method: str
     template: str
-    answer: Callable[[Request], Awaitable[Response]]
+    answer: Callable[[Any], Awaitable[ASGIApp]]  # is given the Request, or the HTTPConnection of a WebSocket
+    live: bool = False  # if it may be asked over a WebSocket, as a GET
 
     def fits(self, segments: Sequence[str]) -> bool:
         if self.template.count("/") != len(segments) - 1:
@@ -149,11 +168,10 @@ class Route:
 class Site:
     """Answers by its routes; what it refuses, it refuses in the form of `refuse`."""
 
-    refuse: type[ApiError] | type[OAuthError] = ApiError
+    refuse: Refuse = ApiError
 
-    @cached_property
-    def routes(self) -> Sequence[Route]:
-        return ()
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes: Sequence[Route] = routes
 
     def find(self, path: str) -> dict[str, Route]:
         """The routes that a path leads to, by method: what is spelled out goes before a parameter."""
@@ -167,22 +185,21 @@ class Site:
         return None if found is None else found.template
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await self.follow(WebSocket(scope, receive, send))
-            return
+        live = scope["type"] == "websocket"
+        connection = HTTPConnection(scope) if live else Request(scope, receive)
         try:
-            request = Request(scope, receive)
-            response = await self.enter(request, "GET" if request.method == "HEAD" else request.method).answer(request)
+            response = await self._enter(connection, live).answer(connection)
         except RefusalError as refusal:
-            response = refusal.response()
+            response = refusal
         await response(scope, receive, send)
 
-    def enter(self, connection: HTTPConnection, method: str) -> Route:
+    def _enter(self, connection: HTTPConnection, live: bool) -> Route:
         """Find the route of a request, and tell the request its path parameters."""
         scope = connection.scope
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         path = raw.decode("latin-1").removeprefix(scope.get("root_path", ""))  # as it was sent
-        methods = self.find(path)
+        methods = {method: it for method, it in self.find(path).items() if it.live or not live}
+        method = scope.get("method", "GET").replace("HEAD", "GET")
         if method not in methods:
             there = f"; there is {' and '.join(methods)}" if methods else ""
             message = f"{method} {connection.url.path} is not a route here{there}."
@@ -192,7 +209,3 @@ class Site:
         pairs = zip(methods[method].template.split("/")[::-1], path.split("/")[::-1], strict=False)
         scope["path_params"] = {name[1:-1]: unquote(value) for name, value in pairs if name[:1] == "{"}
         return methods[method]
-
-    async def follow(self, socket: WebSocket) -> None:
-        """Serve a WebSocket; only logs have one."""
-        await socket.close()

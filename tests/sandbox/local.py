@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import httpx
@@ -55,7 +54,7 @@ class Local:
         self.user = self.world.create_user("Sandbox Developer")
         self.workspace_id = self.world.create_workspace("Sandbox", self.user).id
         self.token = self.tokens.issue_service_token(self.workspace_id)
-        self.apps = {api: Application(self.world, self.tokens, partial(describe, api)) for api in APIS}
+        self.apps = {api: Application(self.tokens, describe(api)) for api in APIS}
 
     def client(self, api: str = "management", token: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}

@@ -108,8 +108,7 @@ NEW = {
 @pytest.fixture
 def new(local: Local) -> Iterator[httpx.Client]:
     """An API that nobody has written a line for."""
-    description = Description("new", NEW)
-    app = Application(local.world, local.tokens, lambda: description)
+    app = Application(local.tokens, Description("new", NEW))
     headers = {"Authorization": f"Bearer {local.token}"}
     with httpx.Client(transport=InProcess(app), base_url=f"{BASE}/v1", headers=headers) as client:
         yield client
@@ -153,14 +152,15 @@ management: agent_approvals.get branches.create branches.delete branches.get bra
     buckets.create_key buckets.delete buckets.delete_key buckets.get buckets.list buckets.list_keys builds.get
     builds.list builds.update connections.create connections.delete connections.get connections.list databases.create
     databases.create_connection databases.delete databases.get databases.list databases.list_connections
-    databases.update deployments.delete deployments.get domains.delete environment_variables.create
+    databases.update deployments.delete deployments.get domains.delete domains.get environment_variables.create
     environment_variables.delete environment_variables.get environment_variables.list environment_variables.update
     integrations.delete integrations.get integrations.list projects.create projects.create_database projects.delete
     projects.get projects.list projects.list_databases projects.update scm_installations.list_repositories
     service_tokens.create service_tokens.delete service_tokens.list services.create services.create_deployment
-    services.delete services.get services.list services.list_deployments services.update source_repositories.create
-    source_repositories.delete source_repositories.get source_repositories.list state.acquire_lease topology.get
-    workspaces.delete_integration workspaces.get workspaces.list workspaces.list_integrations workspaces.subscription
+    services.delete services.get services.list services.list_deployments services.list_domains services.update
+    source_repositories.create source_repositories.delete source_repositories.get source_repositories.list
+    state.acquire_lease topology.get workspaces.delete_integration workspaces.get workspaces.list
+    workspaces.list_integrations workspaces.subscription
 postgres: connections.create connections.delete connections.list databases.create databases.create_backup
     databases.delete databases.get integrations.list projects.create projects.delete projects.get projects.list
     workspaces.get workspaces.list

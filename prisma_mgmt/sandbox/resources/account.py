@@ -2,24 +2,13 @@
 
 import secrets
 
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Method, Resource
+from prisma_mgmt.sandbox.engine import MOMENT, REGIONS, Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 
-REGIONS = {
-    "us-east-1": "US East (N. Virginia)",
-    "us-west-1": "US West (N. California)",
-    "eu-west-3": "Europe (Paris)",
-    "eu-central-1": "Europe (Frankfurt)",
-    "ap-northeast-1": "Asia Pacific (Tokyo)",
-    "ap-southeast-1": "Asia Pacific (Singapore)",
-}
 DEFAULT_REGION = "us-east-1"
 PRODUCTS: dict[str, Values] = {"postgres": {"status": "available"}, "accelerate": {}}  # and what is told of its regions
 APPROVAL_LIFETIME = 600.0  # seconds
-
-
-def region(id: str) -> Values:
-    return {"id": id, "name": REGIONS.get(id, id)}  # the older APIs have regions of their own
+UNNAMED = "Sandbox service token"
 
 
 def hint(secret: str) -> str:
@@ -32,21 +21,21 @@ class Regions(Resource, kind="regions"):
         """The regions of every product, or of the one that the query or the path names."""
         last = call.operation.segments[-1]
         wanted = [one for one in PRODUCTS if call.query.get("product", last) in {one, "regions"}]
-        regions = [{**region(id), "product": one, **PRODUCTS[one]} for one in wanted for id in REGIONS]
+        regions = [
+            {"id": id, "name": name, "product": one, **PRODUCTS[one]} for one in wanted for id, name in REGIONS.items()
+        ]
         return regions if last == "regions" else [{**one, "product": None} for one in regions]
 
-    list_postgres: Method = list
-    list_accelerate: Method = list
+    list_postgres = list
+    list_accelerate = list
 
 
 class Me(Resource, kind="me"):
     def get(self, call: Call) -> Values:
         login, app, own = (call.bearer.up(kind) for kind in ("logins", "integrations", "service-tokens"))
+        credential: Values = {"type": "service_token", "id": own and own.id, "name": own.name if own else UNNAMED}
         if app is not None:
             credential = {"type": "oauth", "id": app.values["clientId"], "name": app.name}
-        else:
-            told = ("Sandbox service token", None) if own is None else (own.name, own.id)
-            credential = {"type": "service_token", "name": told[0], "id": told[1]}
         return {"user": login.hidden["user"] if login else None, "workspace": call.workspace, "credential": credential}
 
 
@@ -58,8 +47,7 @@ class Workspaces(Resource, kind="workspaces"):
 
     def show(self, call: Call, thing: Thing) -> Values:
         slug = "-".join("".join(one if one.isalnum() else " " for one in thing.name.lower()).split())
-        subscription = {"planName": "Free", "upgradeUrl": f"{call.base}/{thing.id}/billing"}
-        return {"slug": slug or thing.id, "plan": "free", **subscription}
+        return {"slug": slug or thing.id, "planName": "Free"}
 
 
 class ServiceTokens(Resource, kind="service-tokens"):
@@ -75,13 +63,10 @@ class AgentApprovals(Resource, kind="agent-approvals"):
     """One exists from the start, is granted within a moment and expires after ten minutes."""
 
     def show(self, call: Call, thing: Thing) -> Values:
-        age, made_at = call.world.clock() - thing.made_at, thing.made_at
-        decided, expired = age >= MOMENT, age >= APPROVAL_LIFETIME
-        return {
-            "status": "expired" if expired else "approved" if decided else "pending",
-            "expiresAt": timestamp(made_at + APPROVAL_LIFETIME),
-            "decidedAt": timestamp(made_at + MOMENT) if decided else None,
-        }
+        age = call.world.clock() - thing.made_at
+        status = "expired" if age >= APPROVAL_LIFETIME else "approved" if age >= MOMENT else "pending"
+        decided_at = None if status == "pending" else timestamp(thing.made_at + MOMENT)
+        return {"status": status, "decidedAt": decided_at, "expiresAt": timestamp(thing.made_at + APPROVAL_LIFETIME)}
 
 
 class ApiKeys(Resource, kind="apikeys"):

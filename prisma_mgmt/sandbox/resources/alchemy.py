@@ -4,9 +4,9 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from prisma_mgmt.sandbox.description import is_object
-from prisma_mgmt.sandbox.engine import Call, Method, Resource
+from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, timestamp
-from prisma_mgmt.sandbox.wire import ApiError
+from prisma_mgmt.sandbox.wire import ApiError, need
 
 LIFETIME, SHORTEST, LONGEST = 60, 30, 300  # seconds
 REPLACED = {"replaced", "replacing"}
@@ -40,7 +40,7 @@ class State(Resource, kind="lease", word="state"):
         return {"version": 1}
 
     def list_stacks(self, call: Call) -> list[str]:
-        return sorted({it.values["stack"] for it in call.world.every("stages", call.it)})
+        return sorted({it.values["stack"] for it in call.world.every("states", call.it)})
 
     def delete_stack(self, call: Call) -> None:
         stack, stage = call.path["stack"], {key: value for key, value in call.query.items() if key == "stage"}
@@ -48,42 +48,40 @@ class State(Resource, kind="lease", word="state"):
         others = [it for it in call.world.every("lease", call.it, stack=stack) if it is not lease]
         if not stage and others:
             raise ApiError(409, f"Another stage has a live lease: {others[0].values['stage']}.")
-        for it in call.world.every("stages", call.it, stack=stack, **stage):
+        for it in call.world.every("states", call.it, stack=stack, **stage):
             call.world.remove(it)
 
     def list_stages(self, call: Call) -> list[str]:
         stack = call.path["stack"]
         _held(call, stack=stack)
-        return sorted(it.values["stage"] for it in call.world.every("stages", call.it, stack=stack))
+        return sorted({it.values["stage"] for it in call.world.every("states", call.it, stack=stack)})
 
     def list_resources(self, call: Call) -> list[str]:
-        return sorted(_stage(call)["resources"])
+        return list(_resources(call))
 
     def list_replaced_resources(self, call: Call) -> list[Any]:
-        states = (state for _, state in sorted(_stage(call)["resources"].items()))
+        states = _resources(call).values()
         return [state for state in states if is_object(state) and state.get("status") in REPLACED]
 
     def get_resource(self, call: Call) -> Any:
-        values, key = _slot(call)
-        return values.get(key)
+        known = call.world.first("states", call.it, **_entry(call))
+        return known and known.values["state"]
 
     def set_resource(self, call: Call) -> Any:
-        values, key = _slot(call, write=True)
-        values[key] = call.body
+        call.world.ensure("states", call.it, _entry(call)).values["state"] = call.body
         return call.body
 
     def delete_resource(self, call: Call) -> None:
-        values, key = _slot(call)
-        values.pop(key, None)
+        for it in call.world.every("states", call.it, **_entry(call)):
+            call.world.remove(it)
 
-    get_output: Method = get_resource
-    set_output: Method = set_resource
+    get_output = get_resource
+    set_output = set_resource
 
 
 def _extend(call: Call, lease: Thing, seconds: int) -> None:
     """Let a lease live for some time from now on."""
-    if not SHORTEST <= seconds <= LONGEST:
-        raise call.refuse(f"ttlSeconds must be from {SHORTEST} to {LONGEST}.")
+    need(SHORTEST <= seconds <= LONGEST, call.refuse(f"ttlSeconds must be from {SHORTEST} to {LONGEST}."))
     end = call.world.clock() + seconds
     lease.values["expiresAt"] = timestamp(end)
     call.world.cancel(lease)
@@ -92,23 +90,24 @@ def _extend(call: Call, lease: Thing, seconds: int) -> None:
 
 def _held(call: Call, status: int = 409, /, **on: str) -> Thing:
     """The lease of this request, which is refused if it has none on this stack or stage."""
-    lease = call.world.first("lease", call.it, leaseId=call.headers.get(HEADER), **on)
-    if lease is None:
-        where = "/".join(on.values()) or "any stage"
-        raise ApiError(status, f"{HEADER} is no live lease on {where}.", hint="Acquire the lease first.")
-    return lease
+    lease, where = call.world.first("lease", call.it, leaseId=call.headers.get(HEADER), **on), "/".join(on.values())
+    told = f"{HEADER} is no live lease on {where or 'any stage'}."
+    return need(lease, ApiError(status, told, hint="Acquire the lease first."))
 
 
-def _stage(call: Call, *, write: bool = False) -> Values:
-    """What is stored of the stage that the path names, for the holder of its lease alone."""
+def _stage(call: Call) -> Values:
+    """The stage that the path names, for the holder of its lease alone."""
     where = {key: call.path[key] for key in ("stack", "stage")}
     _held(call, **where)
-    nothing = call.world.new("stages", call.it, {**where, "resources": {}, "output": None})
-    known = call.world.first("stages", call.it, **where) or (call.world.put(nothing) if write else nothing)
-    return known.values
+    return where
 
 
-def _slot(call: Call, *, write: bool = False) -> tuple[Values, str]:
-    """Where the resource or the output is that the path names; a resource's name is quoted twice on the wire."""
-    stage = _stage(call, write=write)
-    return (stage["resources"], unquote(call.path["fqn"])) if "fqn" in call.path else (stage, "output")
+def _entry(call: Call) -> Values:
+    """The resource that the path names, or the output, which has no name; a name is quoted twice on the wire."""
+    return {**_stage(call), "fqn": unquote(call.path["fqn"]) if "fqn" in call.path else None}
+
+
+def _resources(call: Call) -> Values:
+    """The states of the resources of a stage, by name."""
+    found = (it.values for it in call.world.every("states", call.it, **_stage(call)))
+    return dict(sorted((it["fqn"], it["state"]) for it in found if it["fqn"] is not None))

@@ -5,16 +5,19 @@ newline-delimited JSON over HTTP, one message a record over a WebSocket, with a 
 """
 
 import json
-import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 
 import anyio
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prisma_mgmt.sandbox.description import plural
 from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
-from prisma_mgmt.sandbox.wire import ApiError, read_cursor, write_cursor
+from prisma_mgmt.sandbox.wire import ApiError, read_cursor, until_left, write_cursor
 
 ONCE = ("projectId", "branchId", "deployedUrl", "applicationTopologyContentHash")
 STEPS = (  # what comes when, in seconds after the report, to a build that is left alone
@@ -26,24 +29,45 @@ STEPS = (  # what comes when, in seconds after the report, to a build that is le
 STRENGTH = ("acted_on", "created", "deleted")
 KINDS = {"service_key": "service-tokens", "config_variable": "environment-variables"}
 PAUSE = 0.05  # seconds between two looks at a log that is followed
-SEGMENT = 600.0  # seconds after which the end of a segment is told, and its reader comes again
 TAIL = 100
 ENDED = {"succeeded", "failed", "cancelled", "stopped"}
+
+
+class Log(StreamingResponse):
+    """The lines of a log as an answer: over HTTP as they are, over a WebSocket as a message each."""
+
+    media_type = "application/x-ndjson"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await super().__call__(scope, receive, send)
+            return
+        socket = WebSocket(scope, receive, send)
+        await socket.accept()
+        async with anyio.create_task_group() as tasks:
+
+            async def leave() -> None:
+                await until_left(receive)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(leave)
+            with suppress(WebSocketDisconnect):
+                async for line in self.body_iterator:
+                    await socket.send_text(str(line).removesuffix("\n"))
+                await socket.close()
+            tasks.cancel_scope.cancel()
 
 
 class Logged(Resource):
     """What builds and deployments have in common."""
 
-    def logs(self, call: Call) -> AsyncIterator[str]:
-        query, records = call.query, call.it.hidden["log"]
-        place: int | None = 0
+    def logs(self, call: Call) -> Log:
+        query, place = call.query, 0
         if "cursor" in query:
-            place = read_cursor(query["cursor"])
+            place = read_cursor(query["cursor"], 404)
         elif "tail" in call.operation.parameters["query"]["properties"] and not query.get("from_start"):
-            place = max(0, len(records) - query.get("tail", TAIL))
-        if place is None:
-            raise ApiError(404, "cursor is not one that this API gave out.")
-        return read(call.world, call.it, place, follow=call.live or query.get("follow", False))
+            place = max(0, len(call.it.hidden["log"]) - query.get("tail", TAIL))
+        return Log(read(call.world, call.it, place, follow=call.live or query.get("follow", False)))
 
 
 class Builds(Logged, kind="builds"):
@@ -101,8 +125,7 @@ def _enter(build: Thing, state: str, phase: str, text: str, at: float) -> None:
 
 
 async def read(world: World, of: Thing, place: int, *, follow: bool) -> AsyncIterator[str]:
-    """The lines of a log; one that is followed goes on until the log ends or the segment has lasted long enough."""
-    deadline = time.monotonic() + SEGMENT
+    """The lines of a log; one that is followed goes on until the log ends."""
     while True:
         with world:
             state = of.values.get("state") or of.values["status"]
@@ -110,7 +133,7 @@ async def read(world: World, of: Thing, place: int, *, follow: bool) -> AsyncIte
         for record in records:
             yield json.dumps(record, ensure_ascii=False) + "\n"
         place += len(records)
-        if ended or not follow or time.monotonic() > deadline:
+        if ended or not follow:
             yield json.dumps(_end(ended, place)) + "\n"
             return
         await anyio.sleep(PAUSE)

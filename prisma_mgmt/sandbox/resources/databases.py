@@ -7,18 +7,17 @@ import secrets
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from prisma_mgmt.sandbox.backing import EMPTY_SIZE, Address
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, demand
-from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, demand
+from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, timestamp
-from prisma_mgmt.sandbox.wire import ApiError
+from prisma_mgmt.sandbox.wire import ApiError, need
 
 DAY = 86_400
 RETENTION, BACKUPS = 7, 25  # days that a backup is kept for, and how many are listed
-STATUSES = {"provisioning": "provisioning", "recovering": "provisioning", "ready": "active"}  # as `postgres` has them
 ACCELERATE = "accelerate.prisma-sandbox.invalid"
 
 
@@ -50,9 +49,8 @@ class Databases(Placed, kind="databases"):
 
     def show(self, call: Call, thing: Thing) -> Values:
         postgres, connections = call.operation.description.api == "postgres", call.world.every("connections", thing)
-        status, place = thing.values["status"], thing.values["region"]
-        shown: Values = {"connections": connections, "region": place if postgres else region(place)}
-        shown["status"] = STATUSES[status] if postgres else status
+        shown: Values = {"connections": connections}
+        shown |= {"status": "active"} if postgres and thing.values["status"] == "ready" else {}
         for first in connections[:1]:
             string = first.values["endpoints"]["accelerate"]["connectionString"]
             key, direct = {"apiKey": string.rpartition("=")[2], "connectionString": string}, first.hidden["address"]
@@ -71,17 +69,16 @@ class Databases(Placed, kind="databases"):
 
     restore_backup = restore
 
-    def list_backups(self, call: Call) -> Reply:
+    def list_backups(self, call: Call) -> list[Thing]:
         found, limit = call.listed(), call.query.get("limit", BACKUPS)
         pagination = {"hasMore": len(found) > limit, "limit": limit}
-        shown = found if call.operation.description.api == "postgres" else found[:limit]
-        return Reply(shown, beside={"meta": {"backupRetentionDays": RETENTION}, "pagination": pagination})
+        call.beside = {"meta": {"backupRetentionDays": RETENTION}, "pagination": pagination}
+        return found if call.operation.description.api == "postgres" else found[:limit]
 
     def usage(self, call: Call) -> Values:
         now = datetime.fromtimestamp(call.world.clock(), UTC)
         start, end = _date(call, "startDate", now - timedelta(days=30)), _date(call, "endDate", now)
-        if start > end:
-            raise ApiError(400, "startDate is after endDate.")
+        need(start <= end, ApiError(400, "startDate is after endDate."))
         first, last = str(start.date()), str(end.date())
         operations = sum(count for day, count in call.it.hidden["used"].items() if first <= day <= last)
         size, peak = call.world.backing.size(call.it.id), len(call.world.every("connections", call.it))
@@ -108,22 +105,19 @@ def _fill(world: World, database: Thing, status: str) -> None:
 
 def _source(call: Call, values: Values) -> Values:
     """What a database is filled from: `source`, or `fromDatabase` as it was said before."""
-    old, source = values.pop("fromDatabase", None), values.get("source")
-    if source is None and old is not None:
-        source = {"type": "backup" if "backupId" in old else "database", "databaseId": old["id"]}
-        source |= {"backupId": old["backupId"]} if "backupId" in old else {}
-    if source is None or source["type"] == "empty":
-        return {"type": "empty"}
-    origin = call.find("databases", source["databaseId"])
-    if source["type"] == "backup":
-        call.find("backups", source["backupId"], inside=origin)
-    return dict(source)
+    old = values.pop("fromDatabase", None)
+    meant = old and {**old, "type": "backup" if "backupId" in old else "database", "databaseId": old["id"]}
+    source: Values = values.get("source") or meant or {"type": "empty"}
+    if source["type"] != "empty":
+        origin = call.find("databases", source["databaseId"])
+        if source["type"] == "backup":
+            call.find("backups", source["backupId"], inside=origin)
+    return source
 
 
 def _date(call: Call, key: str, otherwise: datetime) -> datetime:
-    text: Any = call.query.get(key)
     try:
-        date = otherwise if text is None else datetime.fromisoformat(text)
+        date = datetime.fromisoformat(call.query.get(key, otherwise.isoformat()))
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ApiError(400, f"{key} is not an ISO 8601 date.") from None
@@ -132,7 +126,7 @@ def _date(call: Call, key: str, otherwise: datetime) -> datetime:
 class Backups(Resource, kind="backups"):
     """One a day, kept for a week, and those that were asked for."""
 
-    defaults: ClassVar[Values] = {"type": "manual", "backupType": "full"}
+    defaults: ClassVar[Values] = {"type": "manual"}
 
     def made(self, call: Call, thing: Thing) -> None:
         _back_up(call.world, thing, thing.made_at)
@@ -166,9 +160,10 @@ class Connections(Resource, kind="connections"):
         thing.values["kind"] = "accelerate" if thing.values["type"] == "prisma" else "postgres"
         _open(thing, call.world.backing.grant(thing.holder.id, thing.id))
 
-    def rotate(self, call: Call) -> Reply:
+    def rotate(self, call: Call) -> Thing:
         _open(call.it, call.world.backing.rotate(call.it.holder.id, call.it.id))
-        return Reply(call.it, secrets=True)
+        call.secrets = True
+        return call.it
 
     def gone(self, call: Call, thing: Thing) -> None:
         database = thing.holder

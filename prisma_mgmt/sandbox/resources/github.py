@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import secrets
 from typing import Any
 
@@ -9,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from prisma_mgmt.sandbox.description import is_object
-from prisma_mgmt.sandbox.engine import Call, Reply, Resource
+from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.state import Thing, Values, World
-from prisma_mgmt.sandbox.wire import ApiError, RefusalError
+from prisma_mgmt.sandbox.wire import ApiError, RefusalError, need
 
 ACCOUNT = "sandbox-dev"  # whose repositories they are if no other account was named
 INTENT_LIFETIME = 600.0  # seconds
@@ -25,15 +26,16 @@ class ScmInstallations(Resource, kind="scm-installations"):
             return call.world.first("repositories", thing, fullName=wanted) is not None
         return super().matches(call, thing, key, wanted)
 
-    def list(self, call: Call) -> Reply:
+    def list(self, call: Call) -> Any:
         found = call.listed()
-        return Reply(found, beside={} if found else {"hint": "Create an install intent, and visit its installUrl."})
+        call.beside = {} if found else {"hint": "Create an install intent, and visit its installUrl."}
+        return found
 
     def create_install_intent(self, call: Call) -> Values:
         call.refuse_apps()
-        workspace, repository = call.find("workspaces", call.fields["workspaceId"]), call.fields.get("repository")
-        if repository is not None and (repository.count("/") != 1 or not all(repository.split("/"))):
-            raise call.refuse("repository must be owner/name.")
+        workspace, repository = call.named["workspaceId"], call.fields.get("repository")
+        sound = repository is None or re.fullmatch("[^/]+/[^/]+", repository)
+        need(sound, call.refuse("repository must be owner/name."))
         intent = call.world.new("install-intents", workspace, {"repository": repository or f"{ACCOUNT}/shop"})
         call.world.plan(intent.made_at + INTENT_LIFETIME, call.world.put(intent), lambda _: call.world.remove(intent))
         owner = intent.values["repository"].split("/")[0]
@@ -46,9 +48,8 @@ class ScmInstallations(Resource, kind="scm-installations"):
 async def install(world: World, request: Request) -> Response:
     """Link the account, as its user does at GitHub; the URL works once."""
     with world:
-        intent = world.things("install-intents").get(request.path_params["intentId"])
-        if intent is None:
-            raise ApiError(404, "The install URL is unknown, was used before or has expired.")
+        known = world.things("install-intents").get(request.path_params["intentId"])
+        intent = need(known, ApiError(404, "The install URL is unknown, was used before or has expired."))
         world.remove(intent)
         owner, name = intent.values["repository"].split("/")
         account: Values = {key: secrets.randbelow(10**8) for key in ("installationId", "accountId")}
@@ -63,14 +64,12 @@ async def install(world: World, request: Request) -> Response:
 class SourceRepositories(Resource, kind="source-repositories"):
     def prepare(self, call: Call, thing: Thing) -> None:
         number, project, values = thing.values.pop("providerRepositoryId"), thing.holder, thing.values
-        installation = call.world.first("scm-installations", project.parent)
-        if values.get("installationId") is not None:
+        refusal = ApiError(403, "The workspace has no installation.", hint="Create an install intent first.")
+        installation = need(call.world.first("scm-installations", project.parent), refusal)
+        if "installationId" in values:
             installation = call.find("scm-installations", values["installationId"], inside=project.parent)
-        if installation is None:
-            raise ApiError(403, "The workspace has no installation.", hint="Create an install intent first.")
-        seen = call.world.first("repositories", installation, id=number)
-        if seen is None:
-            raise call.refuse(f"The installation cannot see repository {number}.")
+        known = call.world.first("repositories", installation, id=number)
+        seen = need(known, call.refuse(f"The installation cannot see repository {number}."))
         for other in call.world.things("source-repositories").values():
             if other is not thing and (other.parent is project or other.values["repoId"] == number):
                 raise ApiError(409, f"The repository or the project is linked already: {other.id}.", id=other.id)
@@ -79,22 +78,21 @@ class SourceRepositories(Resource, kind="source-repositories"):
 
 
 class GithubActions(Resource, kind="github_actions"):
-    def exchange_token(self, call: Call) -> Reply:
+    def exchange_token(self, call: Call) -> Thing:
         """Trade a workflow's OIDC token; any well-formed one will do for a repository that is linked."""
         claims = _claims(call.fields["token"])
         audience = claims.get("aud")
         names = {str(claims.get("repository")), str(claims.get("repository_id"))}
         linked = call.world.things("source-repositories").values()
         ours = (it for it in linked if names & {it.values["repoFullName"], str(it.values["repoId"])})
-        repository = next(ours, None)
         if AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
             raise _unauthorized(f"The token's audience is not {AUDIENCE}, or it is no JSON Web Token.")
-        if repository is None:
-            raise _unauthorized("The token's repository is not linked to a project.")
+        repository = need(next(ours, None), _unauthorized("The token's repository is not linked to a project."))
         lifetime = min(max(call.fields.get("expiresInSeconds", 1800), SHORTEST), LONGEST)
         name = f"GitHub Actions: {repository.values['repoFullName']}"
         values = {"name": name, "expiresAt": call.world.clock() + lifetime}
-        return Reply(call.create("service-tokens", repository.up("workspaces"), values), secrets=True)
+        call.secrets = True
+        return call.create("service-tokens", repository.up("workspaces"), values)
 
 
 def _claims(token: str) -> Values:

@@ -4,12 +4,13 @@ import hashlib
 import json
 import re
 import secrets
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, ClassVar
 
 from prisma_mgmt.sandbox.engine import Call, Resource
 from prisma_mgmt.sandbox.resources.account import hint
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id
-from prisma_mgmt.sandbox.wire import ApiError, missing
+from prisma_mgmt.sandbox.wire import ApiError, missing, need
 
 KEY = re.compile("[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 NO_GIT_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[/.-]|[/.]$|\.lock$|^@?$|/\.")
@@ -23,8 +24,7 @@ class Projects(Resource, kind="projects"):
         call.create("branches", thing, {"gitName": "main"})
         wanted = call.operation.description.api != "data_platform"  # which has environments instead
         if thing.values.get("createDatabase", wanted):
-            region = {"region": thing.values["region"]} if "region" in thing.values else {}
-            call.create("databases", thing, {"name": f"{thing.name} database", "isDefault": True, **region})
+            call.create("databases", thing, {"name": f"{thing.name} database", "isDefault": True, "region": "inherit"})
 
     def show(self, call: Call, thing: Thing) -> Values:
         database = call.world.first("databases", thing) if call.secrets else None
@@ -33,11 +33,8 @@ class Projects(Resource, kind="projects"):
 
     def transfer(self, call: Call) -> None:
         recipient = call.tokens.bearer(call.fields["recipientAccessToken"])
-        if recipient is None:
-            raise missing("The workspace of recipientAccessToken")
-        workspace = recipient.up("workspaces")
-        if workspace is call.it.parent:
-            raise ApiError(409, "The project is in that workspace already.")
+        workspace = need(recipient, missing("The workspace of recipientAccessToken")).up("workspaces")
+        need(workspace is not call.it.parent, ApiError(409, "The project is in that workspace already."))
         self.check_free(call, call.it, call.it.values, workspace)
         call.it.parent = workspace
         call.it.values.pop("workspaceId", None)  # which its creation may have named
@@ -47,13 +44,13 @@ class Branches(Resource, kind="branches"):
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("gitName",),)
 
     def list(self, call: Call) -> Any:
-        if {"gitName", "gitNameContains"} <= set(call.query):
-            raise call.refuse("gitName and gitNameContains cannot go together.")
+        both = {"gitName", "gitNameContains"} <= set(call.query)
+        need(not both, call.refuse("gitName and gitNameContains cannot go together."))
         return call.listed()
 
     def prepare(self, call: Call, thing: Thing) -> None:
-        if NO_GIT_NAME.search(thing.values["gitName"]):
-            raise call.refuse("gitName is not a name that git takes for a branch.")
+        wrong = NO_GIT_NAME.search(thing.values["gitName"])
+        need(not wrong, call.refuse("gitName is not a name that git takes for a branch."))
 
     def made(self, call: Call, thing: Thing) -> None:
         first = call.world.every("branches", thing.parent) == [thing]
@@ -62,8 +59,7 @@ class Branches(Resource, kind="branches"):
             self._make_default(call.world, thing)
 
     def changed(self, call: Call, thing: Thing, changes: Values) -> None:
-        if changes.get("isDefault") is not True:
-            raise call.refuse("isDefault can only be set to true.")
+        need(changes.get("isDefault"), call.refuse("isDefault can only be set to true."))
         self._make_default(call.world, thing)
 
     def leaving(self, call: Call, thing: Thing, asked: bool) -> None:
@@ -95,8 +91,7 @@ class Placed(Resource):
 
     def changed(self, call: Call, thing: Thing, changes: Values) -> None:
         moves = {"branchId", "branchGitName"} & set(changes)
-        if any(changes[key] is None for key in moves):
-            raise call.refuse("A branch cannot be null here.")
+        need(None not in {changes[key] for key in moves}, call.refuse("A branch cannot be null here."))
         if len(moves) > 1 or (moves and "logicalId" in changes):
             raise call.refuse("branchId, branchGitName and logicalId cannot go together: move first.")
         self._place(call, thing, changes, thing.values["branchId"])
@@ -126,8 +121,7 @@ class Buckets(Placed, kind="buckets"):
         thing.values.setdefault("name", f"bucket-{secrets.token_hex(4)}")
 
     def update(self, call: Call) -> Thing:
-        if not call.fields:
-            raise call.refuse("There is nothing to change.")
+        need(call.fields, call.refuse("There is nothing to change."))
         return call.change(call.it)
 
 
@@ -151,8 +145,7 @@ class EnvironmentVariables(Resource, kind="environment-variables"):
             raise call.refuse("key is no name for an environment variable.", hint="Use letters, digits and _.")
         if values.get("branchId") is not None:
             thing.parent = call.find("branches", values["branchId"], inside=thing.parent)
-            if values["class"] != "preview":
-                raise call.refuse("branchId goes with the class preview only.")
+            need(values["class"] == "preview", call.refuse("branchId goes with the class preview only."))
         self.changed(call, thing, values)
 
     def changed(self, call: Call, thing: Thing, changes: Values) -> None:
@@ -176,21 +169,16 @@ def _check(call: Call, graph: dict[str, list[Values]]) -> None:
     ports = {_port(one) for one in graph["ports"]}
     if len(nodes) < len(graph["nodes"]) or len(ports) < len(graph["ports"]):
         raise call.refuse("A node or a port is there twice.")
-    sound: set[str | None] = {None}
     for node, parent in nodes.items():
-        seen = {node}
-        while parent not in sound:
-            if parent in seen or parent not in nodes:
-                raise call.refuse(f"nodes: {parent!r} is no node above {node!r}.")
-            seen.add(parent)
-            parent = nodes[parent]
-        sound |= seen
+        need(parent is None or parent in nodes, call.refuse(f"nodes: {parent!r} is no node above {node!r}."))
+    try:
+        TopologicalSorter({node: [parent] for node, parent in nodes.items()}).prepare()
+    except CycleError as error:
+        raise call.refuse(f"nodes: {error.args[1][0]!r} is above itself.") from None
     for port in graph["ports"]:
-        if port["logicalId"] not in nodes:
-            raise call.refuse(f"ports: {port['logicalId']!r} is no node.")
+        need(port["logicalId"] in nodes, call.refuse(f"ports: {port['logicalId']!r} is no node."))
     for end in (edge[key] for edge in graph["edges"] for key in ("from", "to")):
-        if _port(end) not in ports:
-            raise call.refuse(f"edges: {end['name']!r} of {end['logicalId']!r} is no port.")
+        need(_port(end) in ports, call.refuse(f"edges: {end['name']!r} of {end['logicalId']!r} is no port."))
 
 
 def _port(one: Values) -> tuple[str, str, str]:

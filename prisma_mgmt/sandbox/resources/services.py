@@ -12,12 +12,12 @@ from typing import ClassVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prisma_mgmt.sandbox.engine import MOMENT, Call, Reply, Resource, demand
-from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION, region
+from prisma_mgmt.sandbox.engine import MOMENT, Call, Resource, demand
+from prisma_mgmt.sandbox.resources.account import DEFAULT_REGION
 from prisma_mgmt.sandbox.resources.builds import Logged
 from prisma_mgmt.sandbox.resources.projects import Placed
 from prisma_mgmt.sandbox.state import Thing, Values, World, new_id, timestamp
-from prisma_mgmt.sandbox.wire import ApiError, missing, read_chunks
+from prisma_mgmt.sandbox.wire import ApiError, missing, need, read_chunks
 
 BUSY = {"starting", "running", "stopping"}
 MAX_ARCHIVE = 512 * 1024 * 1024
@@ -46,22 +46,18 @@ class Services(Placed, kind="services"):
 
     def show(self, call: Call, thing: Thing) -> Values:
         deployments = call.world.every("deployments", thing)
-        latest = deployments[-1].id if deployments else None
-        return {"region": region(thing.values["region"]), "latestDeploymentId": latest}
+        return {"latestDeploymentId": deployments[-1].id if deployments else None}
 
     def promote(self, call: Call) -> Values:
         """Put a deployment in service; a rollback starts it first if it has been stopped."""
         service, fields, now = call.it, call.fields, call.world.clock()
         wanted = {fields[key] for key in ("deploymentId", "versionId") if key in fields}
-        if not wanted:
-            raise call.refuse("deploymentId is required.")
+        need(wanted, call.refuse("deploymentId is required."))
         inside = call.world.every("deployments", service)
-        found = next((it for it in inside if wanted & {it.id, it.values["foundryVersionId"]}), None)
-        if found is None:
-            raise missing(wanted.pop())
+        meant = next((it for it in inside if wanted & {it.id, it.values["foundryVersionId"]}), None)
+        found = need(meant, missing(" or ".join(sorted(wanted))))
         if call.operation.template.endswith("rollback") and found.values["status"] in {"new", "stopped"}:
-            if not found.hidden["code"]:
-                raise ApiError(404, f"The code of {found.id} is gone.")
+            need(found.hidden["code"], ApiError(404, f"The code of {found.id} is gone."))
             for each in ("starting", "running"):
                 enter(found, each, now)
         demand(found, "running", hint="Start it and wait until it runs.")
@@ -71,20 +67,16 @@ class Services(Placed, kind="services"):
 
     rollback = promote
 
-    def list_domains(self, call: Call) -> list[Thing]:
-        return [look(call, it) for it in call.listed()]
-
-    def create_domain(self, call: Call) -> Reply | Thing:
+    def create_domain(self, call: Call) -> Thing:
         service, hostname = call.it, call.fields["hostname"].lower().rstrip(".")
-        if len(hostname) > 253 or not HOSTNAME.fullmatch(hostname):
-            raise ApiError(400, "hostname is not the name of a host.")
+        sound = len(hostname) <= 253 and HOSTNAME.fullmatch(hostname)
+        need(sound, ApiError(400, "hostname is not the name of a host."))
         taken = call.world.first("domains", hostname=hostname)
         if taken is not None and taken.parent is service:
-            return Reply(taken, status=200)
-        if taken is not None:
-            raise ApiError(409, f"{hostname} is taken by another service.")
-        if service.hidden["promoted"] is None:
-            raise call.refuse("Nothing is promoted yet.", hint="Promote a deployment first.")
+            call.status = 200
+            return taken
+        need(taken is None, ApiError(409, f"{hostname} is taken by another service."))
+        need(service.hidden["promoted"], call.refuse("Nothing is promoted yet.", hint="Promote a deployment first."))
         if len(call.world.every("domains", service)) >= QUOTA:
             raise ApiError(429, f"A service has {QUOTA} domains at most.", code="customDomainQuotaReached")
         return call.create("domains", service, {"hostname": hostname})
@@ -98,8 +90,7 @@ class Deployments(Logged, kind="deployments"):
 
     def prepare(self, call: Call, thing: Thing) -> None:
         service, reuses = thing.holder, thing.values.get("skipCodeUpload", False)
-        if service.values["branchId"] is None:
-            raise call.refuse("The service is on no branch.")
+        need(service.values["branchId"], call.refuse("The service is on no branch."))
         if reuses and service.hidden["promoted"] is None:
             raise call.refuse("Nothing is promoted whose code could be reused.", hint="Leave skipCodeUpload out.")
         variables = call.world.every("environment-variables", thing.up("projects"))
@@ -113,8 +104,8 @@ class Deployments(Logged, kind="deployments"):
 
     def start(self, call: Call) -> Thing:
         demand(call.it, "new", "stopped")
-        if not call.it.hidden["code"]:
-            raise ApiError(409, "The deployment has no code.", hint="Upload its archive to the uploadUrl it came with.")
+        hint = "Upload its archive to the uploadUrl it came with."
+        need(call.it.hidden["code"], ApiError(409, "The deployment has no code.", hint=hint))
         _move(call.world, call.it, "starting", "running")
         return call.it
 
@@ -148,16 +139,13 @@ async def upload(world: World, request: Request) -> Response:
     """Take a deployment's archive; who has the signed URL needs no token. Only its size is kept."""
     with world:
         id = request.path_params["deploymentId"]
-        deployment = world.things("deployments").get(id)
-        if deployment is None or deployment.hidden["signature"] is None:
-            raise missing(id)
-        signature = request.query_params.get("signature", "")
-        if not secrets.compare_digest(signature.encode(), deployment.hidden["signature"].encode()):
-            raise ApiError(403, "The signature is missing or wrong.")
+        deployment = need(world.things("deployments").get(id), missing(id))
+        signature = need(deployment.hidden["signature"], missing(id))
+        same = secrets.compare_digest(request.query_params.get("signature", "").encode(), signature.encode())
+        need(same, ApiError(403, "The signature is missing or wrong."))
         demand(deployment, "new")
     size = sum([len(chunk) async for chunk in read_chunks(request, MAX_ARCHIVE)])
-    if not size:
-        raise ApiError(400, "The archive is empty.")
+    need(size, ApiError(400, "The archive is empty."))
     with world:
         deployment.hidden["code"] = True
         _log(deployment, world.clock(), f"Code uploaded: {size} bytes")
@@ -181,8 +169,11 @@ class Domains(Resource, kind="domains"):
         thing.values.update(computeServiceId=service.id, dnsRecords=[record])
         _enter(thing, "pending_dns")
 
-    def get(self, call: Call) -> Thing:
-        return look(call, call.it)
+    def show(self, call: Call, thing: Thing) -> Values:
+        """Tell of a domain with its records; when it is first asked for, it still is pending in the answer."""
+        if thing.values["status"] == "pending_dns" and call.operation.method == "GET":
+            call.world.plan(call.world.clock(), thing, lambda at: _verify(call.world, thing, at))
+        return {}
 
     def retry(self, call: Call) -> Thing:
         demand(call.it, "failed", "pending_dns")
@@ -193,13 +184,6 @@ class Domains(Resource, kind="domains"):
 
 def _enter(domain: Thing, status: str, **more: str) -> None:
     domain.values.update(status=status, foundryStatus=status, **more)
-
-
-def look(call: Call, domain: Thing) -> Thing:
-    """Tell of a domain with its records; one that is told for the first time still is pending in this answer."""
-    if domain.values["status"] == "pending_dns":
-        call.world.plan(call.world.clock(), domain, lambda at: _verify(call.world, domain, at))
-    return domain
 
 
 def _verify(world: World, domain: Thing, at: float) -> None:

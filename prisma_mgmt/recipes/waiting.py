@@ -39,7 +39,7 @@ async def wait_until(
     Raises TimeoutError, naming the last state; PrismaError if `failed` says so; and what `fetch` raises.
     """
     _check_plain("done", done)
-    _check_plain("failed", failed)
+    _check_plain("failed", failed or _is())
     return await _poll("it", fetch, done, failed or _is(), timeout, interval, on_change)
 
 
@@ -47,13 +47,13 @@ def check_waiting(timeout: float, interval: float, on_change: OnChange) -> None:
     """Raises TypeError or ValueError for what cannot be waited with."""
     checked_seconds(timeout, "timeout")
     checked_seconds(interval, "interval")
-    _check_plain("on_change", on_change)
+    if on_change is not None:
+        _check_plain("on_change", on_change)
 
 
-def _check_plain(name: str, function: Callable[..., object] | None) -> None:
+def _check_plain(name: str, function: Callable[..., object]) -> None:
     """TypeError unless it can be called, and gives its answer at once: what an async function gives is always true."""
-    is_plain = callable(function) and not iscoroutinefunction(function)
-    if function is not None and not (is_plain and not iscoroutinefunction(type(function).__call__)):
+    if not callable(function) or iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
         raise TypeError(f"{name} must be a plain function, not an async one or a {type(function).__name__}")
 
 

@@ -3,6 +3,8 @@
 import copy
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -224,6 +226,24 @@ def test_pydantic_writes_models_and_pages_where_a_type_says_nothing_of_them() ->
             "page": [MASKED],
         }
     assert json.loads(pydantic.TypeAdapter(Sequence[Shop]).dump_json(Page([shop()]))) == [MASKED]
+
+
+WITHOUT_PYDANTIC = """
+import inspect, sys
+from unittest.mock import Mock
+sys.modules["pydantic_core"] = None
+from prisma_mgmt import Page, factories
+from prisma_mgmt.management.models import Project
+project = Project.from_dict(factories.project(name="shop"))
+for one in (project, Page([project])):
+    Mock(spec=one), inspect.getmembers(one)
+    print(hasattr(one, "__pydantic_serializer__"))
+"""
+
+
+def test_without_pydantic_models_and_pages_are_looked_into_as_others_are() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_PYDANTIC], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == (["False", "False"], "")
 
 
 def test_pydantic_takes_a_page_for_a_list() -> None:

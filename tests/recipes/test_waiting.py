@@ -227,7 +227,7 @@ async def test_an_async_function_is_refused_where_a_plain_one_is_called(name: st
     async def fetch() -> None:
         raise AssertionError
 
-    for wrong in (judge, partial(judge), Judging(), "ready"):
+    for wrong in (judge, partial(judge), Judging(), "ready", *([None] if name == "done" else [])):
         given: dict[str, Any] = {"done": bool, name: wrong}
         with pytest.raises(TypeError, match=f"{name} must be a plain function"):
             await wait_until(fetch, **given)

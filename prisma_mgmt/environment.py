@@ -21,7 +21,7 @@ SERVICE_TOKEN = "PRISMA_SERVICE_TOKEN"  # noqa: S105  # its name, not a token
 API_URL = "PRISMA_MANAGEMENT_API_URL"
 
 _contexts: dict[tuple[str, str], ssl.SSLContext] = {}
-_reading = threading.Lock()
+_reading: dict[int, threading.Lock] = {}  # by process, since a thread may be reading when its process forks
 
 
 def variable(name: str) -> str | None:
@@ -101,7 +101,7 @@ async def ssl_context() -> ssl.SSLContext:
 
 
 def _read(named: tuple[str, str]) -> ssl.SSLContext:
-    with _reading:
+    with _reading.setdefault(os.getpid(), threading.Lock()):
         if named not in _contexts:
             _contexts[named] = _fresh(*named)
         return _contexts[named]

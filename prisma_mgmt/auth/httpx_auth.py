@@ -1,6 +1,7 @@
 """A session as an httpx.Auth."""
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from typing import Any
 
 import httpx
 
@@ -8,7 +9,7 @@ from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.checks import checked_origin
 from prisma_mgmt.credentials import Credentials, TrackedCredentials, knew_the_token
 from prisma_mgmt.environment import API_URL, variable
-from prisma_mgmt.masks import Secret, bare, masked
+from prisma_mgmt.masks import Secret, SecretBytes, bare, masked
 
 
 class SessionAuth(httpx.Auth):
@@ -27,30 +28,54 @@ class SessionAuth(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         if (origin := _origin(request.url)) != self._origin:
             raise ValueError(f"the session's token goes to {self._origin} only, not to {origin}: see origin=")
-        token = await self._authorize(request, None)
+        sending = _Sending(self._session, request)
+        await sending.authorize(None)
         response = yield request
+        if _origin(response.request.url) != origin:  # after a redirect, with which httpx sends no token
+            return
         if response.status_code == 401:
             await response.aread()  # gives the connection back before anybody waits for the refresh
-            renewed = await self._session.renew(token)
+            renewed = await self._session.renew(sending.token)
             if renewed is None or not isinstance(request.stream, httpx.ByteStream):  # any other body is gone
                 return
-            token = await self._authorize(request, renewed)
+            await sending.authorize(renewed)
             response = yield request
         if knew_the_token(response.status_code) and isinstance(self._session, TrackedCredentials):
-            self._session.accepted(token)
-
-    async def _authorize(self, request: httpx.Request, token: str | None) -> Secret:
-        """Put a token into a request's header: `token`, or the session's; AuthError if it cannot stand there.
-
-        It is given back as the session knows it, which may be with white space around it.
-        """
-        with bare:
-            known: Secret = masked(token or await self._session.access_token())
-            request.headers["Authorization"] = Secret(f"Bearer {bearer(known)}")
-            return known
+            self._session.accepted(sending.token)
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         raise RuntimeError(f"a session is asynchronous: send this {request.method} with httpx.AsyncClient")
+
+
+class _Sending:
+    """A request on its way. httpcore calls it at every step, since it may wait for a connection for long."""
+
+    def __init__(self, session: Credentials, request: httpx.Request) -> None:
+        self._session, self._request = session, request
+        self._then: Callable[[str, Mapping[str, Any]], Awaitable[None]] | None = request.extensions.get("trace")
+        request.extensions = {**request.extensions, "trace": self}
+
+    async def authorize(self, token: str | None) -> SecretBytes:
+        """Put a token into the request's header: `token`, or the session's; AuthError if it cannot stand there.
+
+        It is remembered as the session knows it, which may be with white space around it.
+        """
+        with bare:
+            self.token: Secret = masked(token or await self._session.access_token())
+            self._request.headers["Authorization"] = value = Secret(f"Bearer {bearer(self.token)}")
+            return SecretBytes(value.encode())
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        tracked = self._session if isinstance(self._session, TrackedCredentials) else None
+        if event.endswith(".send_request_headers.started") and tracked is not None and tracked.outdated(self.token):
+            sent = info["request"]
+            if sent.method != b"CONNECT":  # a proxy's
+                value = await self.authorize(None)
+                sent.headers = [
+                    (name, value if name.lower() == b"authorization" else old) for name, old in sent.headers
+                ]
+        if self._then is not None:
+            await self._then(event, info)
 
 
 def _origin(url: httpx.URL) -> str:

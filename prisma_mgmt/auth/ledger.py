@@ -85,11 +85,11 @@ class Ledger:
     ) -> Unsaved:
         """Note that the storage is to hold `wanted` in place of `stored`; gives what is unsaved until settle().
 
-        From now on nobody is given what it replaces: `stored`, all that is `known` here, and what was unsaved before.
+        From now on nobody is given what it replaces: `stored`, which may lag, and all that is `known` here.
         `blind` stays as it was if it is None.
         """
         unsaved = self.unsaved or Unsaved()
-        self.spend(stored, unsaved.wanted, *known, keep=wanted)
+        self.spend(stored, self.ours, unsaved.wanted, *known, keep=wanted)
         before = unsaved.before | {mark(stored), *self.spent}
         self.unsaved = Unsaved(before, wanted, unsaved.blind if blind is None else blind)
         self.ours = wanted

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sized
 from contextlib import suppress
 from functools import partial
+from threading import get_ident
 from typing import Generic, TypedDict, Unpack
 from weakref import WeakValueDictionary
 
@@ -70,15 +71,15 @@ class SessionManager(Closing, Generic[K]):
         """The session of `user` for the event loop that asks; ValueError for a key that stands for nobody."""
         if user is None or (isinstance(user, Sized) and not len(user)):
             raise ValueError(f"a key must name one user, and {user!r} would be the key of everybody who has none")
-        loop = _loop()
-        for key in ((user, id(loop)), (user, id(None))):  # the latter was asked for before any loop ran
-            session = self._live.get(key)
+        loop, before = _loop(), -get_ident()  # in this thread, before any loop ran
+        for place in (id(loop), before):
+            session = self._live.get((user, place))
             if session is not None and session.loop.bind(loop):
                 break
         else:
             session = self._new(user)
             session.loop.bind(loop)
-        self._live[user, id(loop)] = session
+        self._live[user, before if loop is None else id(loop)] = session
         return session
 
     def _new(self, user: K) -> OAuthSession:

@@ -13,7 +13,7 @@ from prisma_mgmt.auth.ledger import mark
 from prisma_mgmt.auth.oauth import OAuthClient
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.auth.vault import Vault
-from prisma_mgmt.auth.work import Work, ended, fresh, tell
+from prisma_mgmt.auth.work import Work, current, ended, fresh, tell
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.masks import strip
 
@@ -89,11 +89,11 @@ class Renewal:
         Raises LoginRequiredError if only a new login helps, NetworkError or AuthError if the refresh fails.
         """
         tokens = await self._read(flight)
-        if not self._worth_while(tokens, flight):
+        if not self.worth_while(tokens, flight):
             return tokens
         async with self.vault.refresh_lock(tokens):
             tokens = await self._read(flight)  # others may have stored while this waited for the lock
-            if not self._worth_while(tokens, flight):
+            if not self.worth_while(tokens, flight):
                 return tokens
             return await self._refreshed(flight, tokens)
 
@@ -102,7 +102,7 @@ class Renewal:
         flight.written = self.vault.ledger.written
         return await self.vault.read()
 
-    def _worth_while(self, tokens: Tokens | None, flight: Flight) -> TypeGuard[Tokens]:
+    def worth_while(self, tokens: Tokens | None, flight: Flight) -> TypeGuard[Tokens]:
         """Return True if the tokens are those to replace, and a refresh may help."""
         if tokens is None or flight.overtaken or tokens.access_token != flight.token:
             return False
@@ -132,6 +132,7 @@ class Renewal:
                 flight.written = self.vault.ledger.written
                 tell(flight.owner, self.on_refreshed, new)
                 return new
+            ledger.spend(old, keep=None)  # nobody sends it again, though it may be stored until a logout is
         if flight.revoke:
             with suppress(AuthError, NetworkError):  # as far as the server lets it; nobody waits for an overtaken one
                 await self.oauth.revoke(new)
@@ -152,7 +153,7 @@ class Renewal:
         """New tokens from the token endpoint, which is not asked while it is in trouble over these."""
         if not old.refresh_token:
             raise LoginRequiredError("there is no refresh token: the login did not ask for offline_access")
-        key = mark(old)
+        key, work = mark(old), current()
         trouble = _troubles.get(key)
         if trouble is not None and self.monotonic() < trouble.until:
             raise fresh(trouble.error) from trouble.error.__cause__
@@ -162,7 +163,8 @@ class Renewal:
             raise
         except Exception as error:  # a client or a transport of the user's may raise anything
             failure = error if isinstance(error, AuthError | NetworkError) else ended("the refresh", error)
-            _remember(key, Trouble.after(failure, trouble, self.monotonic()))
+            if current() is work:  # else what closed its event loop runs here
+                _remember(key, Trouble.after(failure, trouble, self.monotonic()))
             raise fresh(failure) from failure.__cause__
         _troubles.pop(key, None)
         try:

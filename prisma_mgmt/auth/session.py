@@ -128,7 +128,7 @@ class OAuthSession(Closing):
         checked_text(rejected, "rejected")
         while True:
             flight = self._joined(rejected, rejected=True)
-            tokens = await flight.wait()
+            tokens = await self._landed(flight)
             if tokens is None:
                 continue
             if tokens.access_token != rejected:
@@ -144,7 +144,7 @@ class OAuthSession(Closing):
         """Return True if `token` would only cost a 401: it is not the one in use, or the API has rejected it."""
         flight, ledger, own = self._flight, self._vault.ledger, False
         if flight is not None and flight.under_way:
-            if flight.rejected and flight.token == token:
+            if flight.rejected and flight.token == token and self._renewal.worth_while(self._held.tokens, flight):
                 return True
             own = flight.brings is not None and flight.brings is ledger.ours  # the latest write is the flight's
         if self._written is not ledger.written and not own:  # another event loop has stored since, or logged out
@@ -286,6 +286,11 @@ class OAuthSession(Closing):
         flight.rejected = flight.rejected or (rejected and flight.token == token)
         return flight
 
+    async def _landed(self, flight: Flight) -> Tokens | None:
+        """What a refresh brought; None if a login or a logout has come, here or in another event loop."""
+        tokens = await flight.wait()
+        return tokens if flight.written is self._vault.ledger.written else None
+
     async def _renewed(self, flight: Flight) -> Tokens:
         try:
             tokens = await self._renewal.run(flight)
@@ -312,7 +317,7 @@ class OAuthSession(Closing):
             return tokens.access_token
         flight = self._joined(tokens.access_token, rejected=not usable)
         try:
-            found = await flight.wait()
+            found = await self._landed(flight)
         except (AuthError, NetworkError) as error:
             if not usable or isinstance(error, LoginRequiredError):
                 raise

@@ -107,7 +107,10 @@ class Vault:
         """Bring the storage from `stored` to what it should hold, if that is still due; give what it holds then."""
         unsaved = self.ledger.unsaved
         if unsaved is None:
-            return self._believed(stored)
+            held = self._believed(stored)
+            if self._shared is None or same(held, stored):
+                return held
+            unsaved = self.ledger.want(held, stored)  # a server may be back from an older copy, which others believe
         if unsaved.due(stored):
             self.ledger.spend(stored, keep=unsaved.wanted)  # a storage that lags may give it again
             stored = await self._bring(unsaved.wanted, stored)

@@ -1,8 +1,12 @@
 """Work that outlives whoever asked for it, and the program's last line if need be."""
 
 import asyncio
+import atexit
 import copy
 import logging
+import os
+import re
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
@@ -21,6 +25,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
 _ENDS = (KeyboardInterrupt, SystemExit)
+_LONGEST, _LOOK = 10.0, 0.01  # seconds in which work ends, and between two looks at it
 _running: dict[object, set["Work[Any]"]] = {}  # by event loop, since a loop holds its tasks weakly
 _current: ContextVar["Work[Any] | None"] = ContextVar("current", default=None)
 
@@ -33,6 +38,19 @@ async def drain(owner: object) -> None:
     while works := [one for one in _running.get(loop, ()) if one.owner is owner and not (in_hook and one.hook)]:
         for work in works:
             await work.done.wait()
+
+
+def _wait_for_the_rest() -> None:
+    """Wait for the work of event loops in other threads, which run on until the program has ended.
+
+    A program in such a loop is the usual way from code that is not asynchronous. Its thread may be a daemon.
+    """
+    until = time.monotonic() + _LONGEST
+    while time.monotonic() < until and any(one.goes_on() for works in list(_running.values()) for one in list(works)):
+        time.sleep(_LOOK)
+
+
+atexit.register(_wait_for_the_rest)
 
 
 def _refuse(owner: object) -> None:
@@ -115,7 +133,7 @@ class Work(Generic[T]):
         self._passing: tuple[type[Exception], ...] = (PrismaError, *passing)
         self._result: list[T] = []
         self._error: BaseException | None = None
-        self._loop: object = running_loop()
+        self._loop, self._process = running_loop(), os.getpid()
         self.task: asyncio.Task[None] | None = None
         self._begun: list[Work[Any]] = []  # by this one
         if self._lasting and (parent := current()) is not None:
@@ -173,6 +191,11 @@ class Work(Generic[T]):
     def under_way(self) -> bool:
         return not self.done.is_set()
 
+    def goes_on(self) -> bool:
+        """Return True if an event loop of this process runs it, and a program's end is to wait for it."""
+        running = getattr(self._loop, "is_running", lambda: True)()
+        return self._lasting and running and self._process == os.getpid()
+
     async def wait(self) -> T:
         """The result. A failure is raised as an exception of the caller's own."""
         if self.owner is not None:
@@ -221,7 +244,7 @@ class _LastingTask(asyncio.Task[None]):
     def cancel(self, msg: Any | None = None) -> bool:
         """Do nothing, unless a scope of anyio's cancels it, or a timer in the user's code, which no task runs."""
         loop = self.get_loop()
-        scoped = isinstance(msg, str) and msg.startswith("Cancelled ")  # via a cancel scope, as anyio says
+        scoped = isinstance(msg, str) and re.match("Cancelled (via|by) cancel scope", msg)  # as anyio says
         if loop.is_running() and (scoped or (self.timed and asyncio.current_task(loop) is None)):
             return super().cancel(msg)
         self.refused += 1

@@ -98,7 +98,7 @@ class Pipeline:
 
     async def _with_a_good_token(self, call: Call) -> Outcome:
         """Send with a token. If it is refused, or known to be outdated, send with another one, if there is another."""
-        token = None
+        token, tracked = None, call.options.auth.tracked
         if call.wants_token:
             token = await call.options.auth.credentials.access_token()
             if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
@@ -121,10 +121,12 @@ class Pipeline:
                 if refusal is not None:
                     _give_cause(error, api_error(refusal, self.clock.now()))
                 raise
-            if another is None and refusal is not None:
+            if another is not None:
+                token, asks = another, True
+            elif refusal is not None:
                 return refusal
-            asks = another is not None  # else the API's own 401 says more than we could
-            token = token if another is None else another
+            else:  # if it is outdated even now, the API's own 401 says more than we could
+                asks, taken_back = tracked is None or token is None or not tracked.outdated(token), 0
         raise AuthError("the credentials take back every token that they give, before it is sent")
 
     async def _in_a_place(self, call: Call, token: str | None, asks: bool) -> Outcome:

@@ -425,6 +425,40 @@ async def test_no_call_that_waits_for_its_place_is_sent_with_a_token_that_was_ta
     assert len(script.requests) == 1
 
 
+async def test_a_call_that_waits_for_its_place_again_is_not_sent_with_a_token_that_was_taken_back() -> None:
+    class Doubtful(Revocable):
+        doubted = True
+
+        def outdated(self, token: str) -> bool:
+            return self.doubted or super().outdated(token)
+
+        async def renew(self, rejected: str) -> str | None:
+            await renewing()
+            self.doubted = False
+            return await super().renew(rejected) if self.revoked else None
+
+    renewing, script = Gate(), Held(answer())
+    script.gate = Gate()
+    auth = Doubtful("old")
+    client, _ = over(script, auth=auth, max_connections=1)
+
+    async def wait() -> None:
+        with pytest.raises(LookupError, match="logged out"):
+            await client.connections.get("con_1")
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await renewing.arrived.wait()
+            group.start_soon(client.with_options(auth="other").connections.get, "con_0")
+            await script.gate.arrived.wait()
+            renewing.release()
+            await anyio.wait_all_tasks_blocked()
+            auth.revoked = True
+            script.gate.release()
+    assert script.tokens == ["other"]
+
+
 async def test_nobody_waits_while_a_call_renews_before_it_is_sent() -> None:
     class Slow(Renewing):
         def outdated(self, token: str) -> bool:

@@ -1,7 +1,9 @@
 """Proxies of the environment, TLS, and HTTP/2 over a client of the user's: what lies between the client and the API."""
 
 import logging
+import os
 import ssl
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -173,6 +175,32 @@ async def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
     assert await ssl_context() is await ssl_context()
+
+
+FORKING = """
+import os, sys, threading
+import anyio
+from prisma_mgmt.environment import ssl_context
+
+pipe, certificates = sys.argv[1:]
+os.environ["SSL_CERT_FILE"] = pipe  # a thread that reads it waits until somebody writes
+threading.Thread(target=anyio.run, args=(ssl_context,), daemon=True).start()
+writer = os.open(pipe, os.O_WRONLY)  # as soon as it reads
+if not (child := os.fork()):
+    os.environ["SSL_CERT_FILE"] = certificates
+    anyio.run(ssl_context)
+    os._exit(0)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+os._exit(code)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_process_that_forks_while_it_reads_certificates_has_a_child_that_can(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-W", "ignore", "-c", FORKING, str(pipe), certifi.where()]
+    assert subprocess.run(command, timeout=20, check=False).returncode == 0
 
 
 async def test_without_proxies_nothing_lies_between() -> None:

@@ -119,9 +119,10 @@ class Prisma:
 
 
 class CountingStorage(MemoryTokenStorage):
-    """Counts what is asked of it, fails as often as told; not readable while `unreadable`; a gate holds its writes."""
+    """Counts what is asked of it, fails as often as told; not readable while `unreadable`; gates hold what it does."""
 
     unreadable = False
+    reading: Gate | None = None
     writing: Gate | None = None
 
     def __init__(self, tokens: Tokens | None = None) -> None:
@@ -139,6 +140,8 @@ class CountingStorage(MemoryTokenStorage):
         if self.unreadable:
             raise OSError("unreadable")
         self.reads += 1
+        if self.reading is not None:
+            await self.reading()
         return await super().get_tokens()
 
     async def set_tokens(self, tokens: Tokens) -> None:

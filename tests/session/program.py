@@ -7,6 +7,7 @@ has gone as far as it goes by itself: from then on only what waits for the refre
 import asyncio
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -123,6 +124,15 @@ async def cancelling_all(session: OAuthSession, *, within: bool) -> None:
     await renew(session)
 
 
+def in_a_thread(session: OAuthSession) -> None:
+    """Code that is not asynchronous, whose event loop runs in a thread that does not keep the program alive."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    asyncio.run_coroutine_threadsafe(renew(session), loop)
+    sys.stdin.readline()
+    say("over")
+
+
 def application(tokens: str, url: str, *, closing: bool) -> Callable[..., Awaitable[None]]:
     """A server whose one request waits for the refresh; if the lifespan closes the manager, until it is told not to."""
     manager = SessionManager(
@@ -170,7 +180,9 @@ if __name__ == "__main__":
         signal.SIGINT, signal.default_int_handler
     )  # a shell has those that it starts in the background ignore it
     ending, backend, *place = sys.argv[1:]
-    if ending.startswith("uvicorn"):
+    if ending == "a thread":
+        in_a_thread(session_of(place[0], place[1], FileTokenStorage))
+    elif ending.startswith("uvicorn"):
         serve(place[0], place[1], closing=ending == "uvicorn")
     else:
         endings: dict[str, Callable[[OAuthSession], Awaitable[None]]] = {

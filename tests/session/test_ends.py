@@ -123,6 +123,7 @@ ENDINGS = [
     ("signal", "trio", "KeyboardInterrupt"),
     ("all tasks", "asyncio", ""),
     ("all tasks at once", "asyncio", ""),
+    ("a thread", "asyncio", ""),
 ]
 
 SIGNALS = {"signal": signal.SIGINT, "all tasks": signal.SIGTERM, "all tasks at once": signal.SIGTERM}

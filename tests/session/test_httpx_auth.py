@@ -1,7 +1,8 @@
 """A session as the auth of any httpx.AsyncClient."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -14,6 +15,7 @@ from prisma_mgmt.auth import OAuthSession
 from prisma_mgmt.auth.httpx_auth import SessionAuth
 from tests.kit.login import CountingStorage, Prisma, session_at
 from tests.kit.rig import Gate, Request, Server, serve
+from tests.kit.world import rounds, together
 
 pytestmark = pytest.mark.anyio
 
@@ -157,6 +159,38 @@ async def test_whoever_waits_for_a_refresh_holds_no_connection() -> None:
     assert prisma.refreshes == 1
 
 
+@pytest.mark.parametrize("anew", [False, True], ids=["logout", "login"])
+async def test_a_request_that_waits_for_a_connection_when_a_login_ends_is_not_sent_with_its_token(anew: bool) -> None:
+    prisma, steps = Prisma(api_gate=Gate()), list[str]()
+
+    async def follow(event: str, _: Mapping[str, Any]) -> None:
+        steps.append(event)
+
+    async with started(prisma, limits=httpx.Limits(max_connections=1)) as world:
+        old, results = await world.session.access_token(), list[Any]()
+
+        async def wait() -> None:
+            call = partial(world.client.get, "/v1/projects", extensions={"trace": follow})
+            results.extend(await together(1, call))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.get)
+            await prisma.api_gate.arrived.wait()
+            group.start_soon(wait)
+            await rounds()
+            await world.session.logout()
+            if anew:
+                await world.storage.set_tokens(prisma.tokens())
+            prisma.api_gate.release()
+        assert prisma.seen.count(old) == 1, "the one that was under way"
+        if anew:
+            assert results[0].json()["token"] == (await world.session.access_token())
+            assert "http11.send_request_headers.started" in steps, "a user's own trace goes on"
+        else:
+            assert isinstance(results[0], LoginRequiredError)
+            assert (await world.client.get("/v1/me", auth=None)).status_code == 401, "the pool is whole"
+
+
 async def test_nothing_is_sent_without_a_token(world: World) -> None:
     await world.session.logout()
     with pytest.raises(LoginRequiredError):
@@ -186,6 +220,16 @@ async def test_a_redirect_to_another_host_takes_no_token_along(world: World) -> 
     transport, auth = httpx.MockTransport(elsewhere), world.session.httpx_auth(origin="https://api.example")
     async with httpx.AsyncClient(transport=transport, follow_redirects=True, auth=auth) as client:
         assert (await client.get("https://api.example/v1/me")).text == "no authorization"
+
+
+async def test_a_401_of_another_host_after_a_redirect_is_no_reason_to_renew(world: World) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(401) if request.url.host == "elsewhere.example" else elsewhere(request)
+
+    auth = world.session.httpx_auth(origin="https://api.example")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(refuse), follow_redirects=True, auth=auth) as client:
+        assert (await client.get("https://api.example/v1/me")).status_code == 401
+    assert world.prisma.refreshes == 0
 
 
 def elsewhere(request: httpx.Request) -> httpx.Response:

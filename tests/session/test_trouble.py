@@ -3,7 +3,7 @@
 import gc
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from prisma_mgmt import AuthenticationError, AuthError, LoginRequiredError, ManagementClient, NetworkError, RetryPolicy
 from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
-from prisma_mgmt.auth.ledger import Ledger
+from prisma_mgmt.auth.ledger import Ledger, mark
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.credentials import TrackedCredentials
 from tests.conftest import FakeClock
@@ -334,8 +334,13 @@ async def test_what_comes_in_another_event_loop_while_a_refresh_releases_its_loc
     storage.releasing = Gate()
     mine, other = (session_at(world.server.url, storage, ledger=ledger) for _ in range(2))
     old = await mine.access_token()
+    renewed: list[Any] = []
+
+    async def renew() -> None:
+        renewed.extend(await together(1, lambda: mine.renew(old)))
+
     async with anyio.create_task_group() as group:
-        group.start_soon(mine.renew, old)
+        group.start_soon(renew)
         await storage.releasing.arrived.wait()
         newer = await log_in(world, other) if anew else None
         if newer is None:
@@ -343,10 +348,86 @@ async def test_what_comes_in_another_event_loop_while_a_refresh_releases_its_loc
         storage.releasing.release()
     assert mine.outdated(storage.writes[0].access_token)
     if newer is not None:
+        assert renewed == [newer.access_token]
         assert await mine.access_token() == newer.access_token
         return
+    assert isinstance(renewed[0], LoginRequiredError)
     with pytest.raises(LoginRequiredError):
         await mine.access_token()
+
+
+async def test_no_call_is_held_back_by_a_renewal_that_can_bring_nothing_new(world: World) -> None:
+    """The API answers 401 for ever: each call gets that, and none waits for a place once more."""
+    reading, token = Gate(), str(await world.session.renew(await world.session.access_token()))
+    world.storage.reading = reading
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.session.renew, token)
+        await reading.arrived.wait()
+        assert not world.session.outdated(token)
+        world.session.accepted(token)
+        assert world.session.outdated(token), "by now a refresh helps"
+        reading.release()
+
+
+class SlowForOne(CountingStorage):
+    """Its next reads wait for these gates, each for its own; None lets one pass."""
+
+    gates: list[Gate | None]
+
+    async def get_tokens(self) -> Tokens | None:
+        gate = self.gates.pop(0) if self.gates else None
+        self.reads += 1
+        if gate is not None:
+            await gate()
+        return self.current
+
+
+async def test_a_refresh_token_that_an_overtaken_refresh_has_spent_is_not_spent_again_before_the_logout_is_stored(
+    world: World,
+) -> None:
+    storage, ledger, results = SlowForOne(world.storage.current), Ledger(), list[Any]()
+    storage.gates = []
+    session = session_at(world.server.url, storage, ledger=ledger)
+    old = await session.access_token()
+
+    async def renew() -> None:
+        results.extend(await together(1, lambda: session.renew(old)))
+
+    answered, logout_reads = Gate(), Gate()
+    world.prisma.token_gate = answered
+    async with anyio.create_task_group() as group:
+        group.start_soon(renew)
+        await answered.arrived.wait()
+        async with ledger.claim(b"writing"):  # as another event loop that writes
+            answered.release()
+            await rounds()
+            group.start_soon(session.logout)
+            await rounds()
+            group.start_soon(renew)
+            await rounds()
+            storage.gates = [None, logout_reads]  # the overtaken refresh reads, and then the logout
+        await logout_reads.arrived.wait()
+        assert mark(storage.current) in ledger.spent, "the other refresh would read it, and send it"
+        logout_reads.release()
+    assert (world.prisma.refreshes, world.prisma.refused) == (1, 0)
+    assert [type(result) for result in results] == [LoginRequiredError] * 2
+
+
+async def test_a_call_ahead_of_expiry_does_not_get_what_was_logged_out_in_another_event_loop(world: World) -> None:
+    storage, ledger = SlowToRelease(world.prisma.tokens(expires_at=1.0)), Ledger()
+    storage.releasing = Gate()
+    mine, other = (session_at(world.server.url, storage, ledger=ledger) for _ in range(2))
+    results: list[Any] = []
+
+    async def ask() -> None:
+        results.extend(await together(1, mine.access_token))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await storage.releasing.arrived.wait()
+        await other.logout()
+        storage.releasing.release()
+    assert isinstance(results[0], LoginRequiredError)
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another event loop"])
@@ -429,6 +510,7 @@ class Lagging(CountingStorage):
     """Gives what it held before its last write while `lags`."""
 
     lags = False
+    clears_fail = False
     before: Tokens | None = None
 
     async def get_tokens(self) -> Tokens | None:
@@ -439,6 +521,8 @@ class Lagging(CountingStorage):
         await super().set_tokens(tokens)
 
     async def clear_tokens(self) -> None:
+        if self.clears_fail:
+            raise OSError("read-only")
         self.before = self._tokens if not self.lags else self.before
         await super().clear_tokens()
 
@@ -495,6 +579,58 @@ async def test_a_login_that_was_made_up_for_outlives_a_storage_that_lags(world: 
     mine = await session.access_token()
     storage.lags = True
     assert await session.access_token() == mine
+
+
+async def test_a_shared_storage_that_is_back_from_an_older_copy_is_brought_up_to_date_at_once(world: World) -> None:
+    before = world.storage.current
+    storage = SharedStorage(before)
+    session = session_at(world.server.url, storage, snapshot_ttl=0)
+    new = await session.renew(await session.access_token())
+    assert before is not None
+    await storage.set_tokens(before)  # as a server does that starts again from its last snapshot
+    assert await session.access_token() == new
+    assert storage.current is not None
+    assert storage.current.access_token == new, "another process would spend the old pair again"
+    await session.logout()
+    await storage.set_tokens(before)
+    with pytest.raises(LoginRequiredError):
+        await session.access_token()
+    assert storage.current is None
+
+
+@pytest.mark.parametrize("kind", [Lagging, LaggingShared])
+@pytest.mark.parametrize("fails", [False, True], ids=["", "and the storage cannot be cleared"])
+async def test_a_logout_by_a_new_session_ends_what_a_storage_that_lags_does_not_give_yet(
+    world: World, kind: type[Lagging], fails: bool
+) -> None:
+    storage = kind(world.storage.current)
+    manager = SessionManager(oauth_at(world.server.url), lambda _: storage, snapshot_ttl=0)
+    await manager["ada"].renew(await manager["ada"].access_token())
+    newer, storage.lags = storage.current, True
+    gc.collect()
+    storage.clears_fail = fails
+    with pytest.raises(AuthError) if fails else nullcontext():
+        await manager["ada"].logout()
+    storage.before = newer  # it lags less by now, and gives what was logged out
+    for _ in range(2):
+        gc.collect()
+        assert await manager["ada"].tokens() is None
+    storage.lags = storage.clears_fail = False
+    assert await manager["ada"].tokens() is None
+    assert storage.current is None
+
+
+async def test_a_logout_elsewhere_stands_though_the_storage_had_lagged(world: World) -> None:
+    storage = LaggingShared(world.storage.current)
+    session = session_at(world.server.url, storage, snapshot_ttl=0)
+    new = await session.renew(await session.access_token())
+    storage.lags = True
+    assert await session.access_token() == new
+    await storage.clear_tokens()  # by another process
+    storage.lags = False
+    with pytest.raises(LoginRequiredError):
+        await session.access_token()
+    assert storage.current is None
 
 
 async def test_no_secret_stands_in_what_a_session_keeps(world: World) -> None:

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from prisma_mgmt.auth.storage import PostgresTokenStorage
-from tests.kit.servers import Process
+from tests.kit.servers import Process, postgres_server
 from tests.storage.places import TOKENS, dsn_of, postgres_place
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +64,21 @@ async def test_a_call_that_failed_leaves_no_connection_behind(postgres_process: 
             await keeper.set_tokens(TOKENS)
             assert len(await open_now(looking)) <= 1
             assert before
+
+
+async def test_a_replica_among_the_servers_of_a_url_is_not_used(postgres_process: Process) -> None:
+    """It may give an older pair, whose refresh token is spent, even under the refresh lock."""
+    with postgres_server() as replica:
+        connection = await asyncpg.connect(dsn_of(replica))
+        await connection.execute("ALTER ROLE prisma SET default_transaction_read_only = on")
+        await connection.close()
+        async with postgres_place(postgres_process) as place:
+            url = dsn_of(replica).replace("/postgres", f",127.0.0.1:{postgres_process.port}/postgres")
+            storage = PostgresTokenStorage(url, key="ada")
+            await place.storage().set_tokens(TOKENS)
+            assert await storage.get_tokens() == TOKENS
+            async with storage.refresh_lock():
+                await storage.clear_tokens()
 
 
 def test_a_program_that_ends_leaves_no_connection_open(postgres_process: Process) -> None:

@@ -178,6 +178,21 @@ async def test_a_keyring_that_keeps_nothing_is_found_out(tmp_path: Path) -> None
         await storage.set_tokens(SHORT)
 
 
+async def test_a_keyring_that_has_every_entry_is_not_asked_without_end(tmp_path: Path) -> None:
+    """Some give an empty text where there is nothing; others ask a service that answers to every name."""
+
+    class Full(Ring):
+        def get_password(self, service: str, name: str) -> str | None:
+            if len(asked) > 5000:
+                pytest.fail("asked without end")
+            asked.append(name)
+            return super().get_password(service, name) or ""
+
+    asked: list[str] = []
+    with pytest.raises(KeyError):  # it cannot delete what it does not have
+        await storage_of(Full(), tmp_path).set_tokens(SHORT)
+
+
 async def test_the_keyring_packages_choice_is_the_default(
     ring: Ring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

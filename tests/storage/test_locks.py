@@ -7,6 +7,7 @@ import pytest
 from attrs import define, field
 
 from prisma_mgmt import AuthError
+from prisma_mgmt.auth.storage import locks
 from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_PAUSE, LONGEST_WAIT, LeaseLock, pauses, until
 from prisma_mgmt.auth.storage.rooms import holding, place, room
 from tests.kit.rig import Gate
@@ -164,6 +165,30 @@ async def test_a_server_that_does_not_answer_to_a_release_is_not_waited_for_long
     with anyio.fail_after(10):
         async with lock_of(Silent(), 0.05, 1.0).held():
             pass
+
+
+async def test_a_long_lease_makes_nobody_wait_longer_for_a_server_that_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither for the lock, past the patience of whoever asks, nor for its release."""
+    monkeypatch.setattr(locks, "LEASE", 0.05)
+
+    class Deaf(Server):
+        async def take(self, owner: str) -> bool:
+            await anyio.sleep_forever()
+            return True
+
+    class Silent(Server):
+        async def release(self, owner: str) -> None:
+            await anyio.sleep_forever()
+
+    began = anyio.current_time()
+    with pytest.raises(AuthError, match=r"for 0\.1 s"):
+        async with lock_of(Deaf(), 5.0, 0.1).held():
+            pytest.fail("held")
+    async with lock_of(Silent(), 5.0, 1.0).held():
+        pass
+    assert anyio.current_time() - began < 4
 
 
 async def test_waiting_has_an_end_that_names_the_place() -> None:

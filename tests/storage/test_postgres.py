@@ -1,5 +1,6 @@
 """PostgreSQL: what the storage accepts, its tables, and what it holds of a pool."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -65,12 +66,80 @@ async def test_a_user_who_may_create_no_schema_needs_only_one_that_is_there(post
         await pool.execute("DROP SCHEMA shop CASCADE; DROP ROLE ada")
 
 
+async def test_a_user_who_may_create_nothing_needs_only_tables_that_are_there(postgres_process: Process) -> None:
+    """As the user of an application, whose migrations another one runs."""
+    async with postgres_place(postgres_process) as place, asyncpg.create_pool(dsn_of(postgres_process)) as pool:
+        await pool.execute("DROP ROLE IF EXISTS app; CREATE ROLE app LOGIN; GRANT ALL ON prisma_tokens TO app")
+        for schema in ("", "?schema=public"):
+            url = dsn_of(postgres_process).replace("prisma@", "app@") + schema
+            storage = PostgresTokenStorage(url, key="ada")
+            await storage.create_table()
+            await storage.set_tokens(TOKENS)
+            with pytest.raises(AuthError, match=r"SQLSTATE 42501, permission denied for table prisma_tokens_locks$"):
+                async with storage.refresh_lock():
+                    pytest.fail("held")
+            with pytest.raises(AuthError, match=r"SQLSTATE 42501, permission denied for schema public$"):
+                await PostgresTokenStorage(url, key="ada", table="another").create_table()
+        await place.storage().clear_tokens()
+        await pool.execute("DROP OWNED BY app; DROP ROLE app")
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("CREATE TABLE own (key text, tokens text, stored_at timestamptz)", r"SQLSTATE 42P10, .* ON CONFLICT "),
+        ("CREATE TABLE own (key text PRIMARY KEY, tokens text)", "SQLSTATE 42703, column .stored_at."),
+    ],
+)
+async def test_tables_of_ones_own_that_lack_something_are_told_what(
+    postgres_process: Process, statement: str, told: str
+) -> None:
+    async with asyncpg.create_pool(dsn_of(postgres_process)) as pool:
+        await pool.execute("DROP TABLE IF EXISTS own")
+        await pool.execute(statement)
+        with pytest.raises(AuthError, match=told):
+            await PostgresTokenStorage(pool, key="ada", table="own").set_tokens(TOKENS)
+        await pool.execute("DROP TABLE own")
+
+
+async def test_locks_whose_times_depend_on_the_time_zone_of_a_session_are_refused(postgres_process: Process) -> None:
+    """As in tables of one's own: two sessions in two zones would both hold a lock."""
+    async with asyncpg.create_pool(dsn_of(postgres_process)) as pool:
+        await pool.execute("DROP TABLE IF EXISTS own_locks")
+        await pool.execute("CREATE TABLE own_locks (key text PRIMARY KEY, owner text, ends_at timestamp)")
+        with pytest.raises(AuthError, match=r"SQLSTATE 42883, .*timestamp without time zone"):
+            async with PostgresTokenStorage(pool, key="ada", table="own").refresh_lock():
+                pytest.fail("held")
+        await pool.execute("DROP TABLE own_locks")
+
+
+async def test_a_server_that_takes_no_writes_is_told_so(postgres_process: Process) -> None:
+    """As a replica is one."""
+    async with postgres_place(postgres_process):
+        url = dsn_of(postgres_process) + "?default_transaction_read_only=on"
+        with pytest.raises(AuthError, match=r"SQLSTATE 25006, cannot execute [A-Z]+ in a read-only transaction"):
+            async with PostgresTokenStorage(url, key="ada").refresh_lock():
+                pytest.fail("held")
+
+
 def test_another_event_loop_than_asyncios_is_told_so(postgres_process: Process) -> None:
     async def use() -> None:
         with pytest.raises(AuthError, match="for asyncio"):
             await PostgresTokenStorage(dsn_of(postgres_process), key="ada").get_tokens()
 
     anyio.run(use, backend="trio")
+
+
+def test_a_pool_of_another_event_loop_is_told_so(postgres_process: Process) -> None:
+    async def opened() -> Any:
+        return await asyncpg.create_pool(dsn_of(postgres_process), min_size=1, max_size=1)
+
+    with asyncio.Runner() as one, asyncio.Runner() as another:
+        pool = one.run(opened())
+        with pytest.raises(AuthError, match="belongs to another event loop: make one in each"):
+            another.run(PostgresTokenStorage(pool, key="ada").get_tokens())
+        pool.terminate()
+        one.run(asyncio.sleep(0))
 
 
 async def test_without_the_tables_the_error_says_how_to_get_them(postgres_process: Process) -> None:

@@ -1,5 +1,6 @@
 """Redis: what the storage accepts, where its keys are kept, and how many calls it makes at once."""
 
+import asyncio
 import json
 import signal
 from typing import Any
@@ -161,6 +162,34 @@ async def test_no_error_of_a_client_keeps_what_was_sent(said: str, kept: str) ->
     assert {one.args[1:] for one in chain(caught.value)} == {(), (7,)}
 
 
+async def test_the_errors_of_an_application_keep_their_words() -> None:
+    """It may call a storage while it handles one of its own, which is then the context of what the storage raises."""
+
+    class Failing(Wrapped):
+        async def get(self, name: str) -> None:
+            raise redis.ResponseError(f"unknown command 'GET', with args beginning with: '{canary(40)}'")
+
+    mine = KeyError("b'mine' with args")
+    with pytest.raises(redis.ResponseError, match=r"^unknown command 'GET'$") as caught:
+        try:
+            raise mine
+        except KeyError:
+            await RedisTokenStorage(Failing(), key="ada").get_tokens()
+    assert caught.value.__context__ is mine
+    assert mine.args == ("b'mine' with args",)
+
+
+@pytest.mark.parametrize("name", ["set_tokens_if_current", "clear_tokens_if_current"])
+async def test_what_a_client_cannot_encode_is_not_shown(redis_process: Process, name: str) -> None:
+    """Another program may have written text that the client's encoding has no characters for."""
+    tokens = Tokens("wksp_1", canary(100), canary(200))
+    async with client(redis_process) as theirs, client(redis_process, encoding="latin-1") as one:
+        await theirs.set("ada", json.dumps({**tokens.to_json(), "theirs": "日本"}, ensure_ascii=False))
+        with pytest.raises(UnicodeEncodeError) as caught:
+            await getattr(RedisTokenStorage(one, key="ada"), name)(*[tokens] * (1 + name.startswith("set")))
+    assert betrayed(caught.value) == []
+
+
 class Wrapped:
     """A client of one's own, of the same methods."""
 
@@ -222,6 +251,26 @@ def test_another_event_loop_than_asyncios_is_told_so(redis_process: Process) -> 
     anyio.run(use, backend="trio")
 
 
+def test_a_client_of_another_event_loop_is_told_so(redis_process: Process) -> None:
+    """As one that is made at module level, for jobs that each have a loop."""
+    client = redis.asyncio.Redis(port=redis_process.port)
+    storage = RedisTokenStorage(client, key="ada")
+    with asyncio.Runner() as one, asyncio.Runner() as another:
+        one.run(storage.get_tokens())
+        with pytest.raises(AuthError, match="belongs to another event loop: make one in each"):
+            another.run(storage.get_tokens())
+        one.run(client.aclose())
+
+
+async def test_a_client_of_an_event_loop_that_is_over_is_told_so() -> None:
+    class Closed(Wrapped):
+        async def get(self, name: str) -> None:
+            raise RuntimeError("Event loop is closed")  # as asyncio says it
+
+    with pytest.raises(AuthError, match="belongs to another event loop: make one in each"):
+        await RedisTokenStorage(Closed(), key="ada").get_tokens()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "named"),
     [
@@ -267,22 +316,30 @@ async def test_what_is_no_text_is_an_error_that_shows_nothing(redis_process: Pro
             assert leaks(caught.value) == []
 
 
+async def use(one: Any, number: int) -> None:
+    tokens = Tokens("wksp_1", f"access-{number}", "refresh")
+    storage = RedisTokenStorage(one, key=f"user:{number}")
+    async with storage.refresh_lock():
+        await storage.set_tokens(tokens)
+        assert await storage.set_tokens_if_current(tokens, tokens)
+    assert await storage.get_tokens() == tokens
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+async def test_many_users_share_a_cluster_whatever_its_pool_has(cluster: Process, connections: int) -> None:
+    many = RedisCluster(host="127.0.0.1", port=cluster.port, max_connections=connections)
+    async with many as one, anyio.create_task_group() as group:
+        for number in range(40):
+            group.start_soon(use, one, number)
+
+
 @pytest.mark.parametrize("connections", [1, 4, 100])
 async def test_many_users_share_a_client_whatever_its_pool_has(redis_process: Process, connections: int) -> None:
     """The pool raises an error for the first connection too many."""
     pool = redis.asyncio.ConnectionPool(port=redis_process.port, max_connections=connections)
     async with redis.asyncio.Redis(connection_pool=pool) as one:
         await one.flushall()
-
-        async def use(number: int) -> None:
-            tokens = Tokens("wksp_1", f"access-{number}", "refresh")
-            storage = RedisTokenStorage(one, key=f"user:{number}")
-            async with storage.refresh_lock():
-                await storage.set_tokens(tokens)
-                assert await storage.set_tokens_if_current(tokens, tokens)
-            assert await storage.get_tokens() == tokens
-
         async with anyio.create_task_group() as group:
             for number in range(120):
-                group.start_soon(use, number)
+                group.start_soon(use, one, number)
         await pool.disconnect()

@@ -7,8 +7,8 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from prisma_mgmt.auth.storage.threads import Alone
 from prisma_mgmt.auth.tokens import same
 from prisma_mgmt.masks import Secret
 from tests.kit.canaries import leaks
+from tests.kit.login import Prisma, session_at
+from tests.kit.rig import serve
 
 pytestmark = pytest.mark.anyio
 
@@ -714,25 +716,47 @@ assert not hasattr(storage, "NoSuchStorage")
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
-async def test_a_disk_that_is_full_leaves_the_old_tokens(path: Path) -> None:
+@contextmanager
+def full_disk() -> Generator[None]:
     """A real refusal of the kernel: no file may grow past a few bytes."""
     import resource
     import signal
 
-    kept = FileTokenStorage(path)
-    await kept.set_tokens(TOKENS)
-    before = sorted(path.parent.iterdir())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
     try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
+async def test_a_disk_that_is_full_leaves_the_old_tokens(path: Path) -> None:
+    kept = FileTokenStorage(path)
+    await kept.set_tokens(TOKENS)
+    before = sorted(path.parent.iterdir())
+    with full_disk():
         with pytest.raises(OSError, match="too large"):
             await kept.set_tokens(NEWER)
         with pytest.raises(OSError, match="too large"):
             await kept.set_tokens_if_current(NEWER, TOKENS)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
     assert await kept.get_tokens() == TOKENS
     assert sorted(path.parent.iterdir()) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
+async def test_no_refresh_token_is_spent_for_a_pair_that_a_full_disk_could_not_take(path: Path) -> None:
+    """The program may end before the disk has room again, and then the pair would be lost."""
+    prisma = Prisma("strict")
+    async with serve(prisma.handle) as server:
+        await FileTokenStorage(path).set_tokens(prisma.tokens())
+        session = session_at(server.url, FileTokenStorage(path))
+        old = await session.access_token()
+        prisma.expire()
+        with full_disk(), pytest.raises(AuthError, match="refresh lock failed: OSError"):
+            await session.renew(old)
+        assert prisma.refreshes == 0
+        assert sorted(one.suffix for one in path.parent.iterdir()) == [".json", ".lock"]
+        assert await session.renew(old) in prisma.live

@@ -65,9 +65,12 @@ async def _connect(address: Address) -> Any:
         raise ImportError("PostgresTokenStorage needs asyncpg: install prisma-mgmt[postgres]") from None
     asyncio.get_running_loop()  # in another kind of loop asyncpg would make one, and leave it open
     # asyncpg takes no subclass of str, and leaves an error behind if it is cancelled while it connects; a pooler may
-    # stand there
+    # stand there; of several servers, a replica may give older tokens
+    kind = "read-write" if "," in address.dsn else None
     with bare, anyio.CancelScope(shield=True):
-        return await asyncpg.connect(str(address.dsn), timeout=_CONNECTING, statement_cache_size=0)
+        return await asyncpg.connect(
+            str(address.dsn), timeout=_CONNECTING, statement_cache_size=0, target_session_attrs=kind
+        )
 
 
 async def _close(connections: list[Any]) -> None:

@@ -4,30 +4,31 @@ import os
 import re
 import stat
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
+from filelock import FileLock
+
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, WRITING, file_lock, held_file
+from prisma_mgmt.auth.storage.local import LocalStorage
+from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, WRITING
 from prisma_mgmt.auth.storage.options import checked_path
-from prisma_mgmt.auth.storage.threads import Alone
-from prisma_mgmt.auth.tokens import Tokens, same
-from prisma_mgmt.checks import checked_seconds
+from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare
 
 _POSIX = os.name == "posix"
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _SAFELY: int = _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
-_LARGEST = 4_000_000  # bytes
+_LARGEST, _ROOM = 4_000_000, 10_000  # bytes: what a file may have, and what a new pair may need
 _READINGS, _PAUSE = 4, 0.005  # how often a file is read again, and after how many seconds
 _REPLACINGS = 1 if _POSIX else 20  # Windows refuses to replace a file that somebody is just reading
 _BESIDE = re.compile(r"\..+\.(next|tmp|refresh\.lock|write\.lock)")  # what is kept beside a file of tokens
 
 
-class FileTokenStorage:
+class FileTokenStorage(LocalStorage):
     """Keeps tokens in a JSON file that only its owner can read and that is never half written; processes may share it.
 
     path: the file; `~` is the user's home. Two lock files stay beside it.
@@ -48,47 +49,24 @@ class FileTokenStorage:
             raise ValueError("path must name a file, and not one of those that a storage keeps beside its own")
         self._staging = self.path.with_name(f".{self.path.name}.next")
         self._writing = self.path.with_name(f".{self.path.name}.tmp")
-        self._form = Form(str(self.path), cipher)
-        self._patience = checked_seconds(patience, "patience")
-        self._thread = Alone()
-
-    async def get_tokens(self) -> Tokens | None:
-        return await self._thread.run(self._read)
-
-    async def set_tokens(self, tokens: Tokens) -> None:
-        await self._thread.run(lambda: self._write(tokens))
+        super().__init__(Form(str(self.path), cipher), self.path.with_name(f".{self.path.name}"), patience)
 
     async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
         staged = self._stage(tokens, current)  # before anything is waited for: a kill from here on loses no pair
-        return await self._thread.run(lambda: self._write(tokens, current, staged))
+        done = await super().set_tokens_if_current(tokens, current)
+        if staged and not done:
+            self._staging.unlink(missing_ok=True)
+        return done
 
-    async def clear_tokens(self) -> None:
-        await self._thread.run(lambda: self._remove(None))
-
-    async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
-        return await self._thread.run(lambda: self._remove(tokens))
-
-    @asynccontextmanager
-    async def refresh_lock(self) -> AsyncGenerator[None]:
-        """Held by one process at a time; the kernel releases it when its process dies."""
-        await self._thread.run(self._settle)
-        async with held_file(self._lock_path("refresh"), self._form.place, self._patience):
-            yield
-
-    def _settle(self) -> None:
-        """Finish what a dead writer left, so that the next pair can be staged at once."""
-        self._make_folder()
-        if self._staging.exists():
-            with self._writing_alone():
+    def _refreshing(self) -> FileLock:
+        with self._lock("write").acquire(timeout=WRITING):
+            with self._written(Secret(" " * _ROOM)):
+                pass  # a full disk is to be known before a refresh token is spent for a pair that it cannot take
+            if self._staging.exists():  # a dead writer's, which is finished so that the next pair can be staged at once
                 if (found := self._read()) is not None:
                     self._put(found)
                 self._staging.unlink(missing_ok=True)
-
-    def _lock_path(self, purpose: str) -> Path:
-        return self.path.with_name(f".{self.path.name}.{purpose}.lock")
-
-    def _make_folder(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return super()._refreshing()
 
     def _read(self, again: int = _READINGS) -> Tokens | None:
         """What the file holds, or what is staged to replace just that: its writer may have died before it could.
@@ -158,45 +136,34 @@ class FileTokenStorage:
         if self.path.is_symlink():
             raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
 
-    def _write(self, tokens: Tokens, only: Tokens | None = None, staged: bool = False) -> bool:
-        """Write the file; returns False, having written nothing, if it holds neither `only` nor `tokens`."""
-        self._make_folder()
-        with self._writing_alone():
-            if only is not None and not (same(found := self._read(), only) or same(found, tokens)):
-                if staged:
-                    self._staging.unlink(missing_ok=True)
-                return False
-            self._put(tokens)
-            return True
-
     def _put(self, tokens: Tokens) -> None:
         """Write the file for whoever writes alone: it is the old one or the new one, whole, at every moment."""
         self._refuse_link()
-        self._writing.unlink(missing_ok=True)
-        try:
-            self._create(self._writing, self._form.write(tokens), sync=True)
+        with self._written(self._form.write(tokens)):
             replace(self._writing, self.path)
-        except BaseException:
-            self._writing.unlink(missing_ok=True)
-            raise
         self._staging.unlink(missing_ok=True)
         _sync_folder(self.path.parent)
 
-    def _writing_alone(self) -> AbstractContextManager[object]:
-        return file_lock(self._lock_path("write")).acquire(timeout=WRITING)
+    @contextmanager
+    def _written(self, text: Secret) -> Generator[None]:
+        """A file beside the other, which is gone after this unless it takes that one's place."""
+        self._writing.unlink(missing_ok=True)  # a dead writer's
+        try:
+            self._create(self._writing, text, sync=True)
+            yield
+        finally:
+            self._writing.unlink(missing_ok=True)
 
-    def _remove(self, only: Tokens | None) -> bool:
-        """Remove the file; returns False, having removed nothing, if it does not hold `only`."""
-        if not self.path.parent.is_dir():
+    def _write(self, tokens: Tokens | None, only: Tokens | None = None) -> bool:
+        if tokens is None and not self.path.parent.is_dir():  # which a lock file would make
             return False
-        with self._writing_alone():
-            self._refuse_link()
-            if only is not None and not same(self._read(), only):
-                return False
-            for path in (self.path, self._staging, self._writing):  # the first takes what is staged its effect
-                path.unlink(missing_ok=True)
-            _sync_folder(self.path.parent)
-            return True
+        return super()._write(tokens, only)
+
+    def _delete(self) -> None:
+        self._refuse_link()
+        for path in (self.path, self._staging, self._writing):  # the first takes what is staged its effect
+            path.unlink(missing_ok=True)
+        _sync_folder(self.path.parent)
 
     def _create(self, path: Path, text: Secret, *, sync: bool = False) -> None:
         """Make a new file of `text`; AuthError, with nothing of it written, if every user could read it."""
@@ -231,11 +198,10 @@ def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callabl
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a file's new name outlive a power failure, on file systems that can."""
-    if _POSIX:
-        with suppress(OSError):  # the file is there all the same
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    """Make a file's new name outlive a power failure, where that can be done."""
+    with suppress(OSError):  # the file is there all the same
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -3,11 +3,11 @@
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from hashlib import sha256
 from importlib import import_module
-from itertools import count, takewhile
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -16,17 +16,17 @@ from attrs import asdict, field, frozen
 from attrs.validators import instance_of, le
 
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, WRITING, file_lock, held_file
+from prisma_mgmt.auth.storage.local import LocalStorage
+from prisma_mgmt.auth.storage.locks import LONGEST_WAIT
 from prisma_mgmt.auth.storage.options import checked_path, checked_text
-from prisma_mgmt.auth.storage.threads import Alone
-from prisma_mgmt.auth.tokens import Tokens, same
-from prisma_mgmt.checks import checked_methods, checked_seconds
+from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.checks import checked_methods
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare
 
 T = TypeVar("T")
 
-_PART = 1200  # characters; Windows takes 2,560 bytes of UTF-16 at most
+_PART, _MOST = 1200, 1000  # characters, of which Windows takes 2,560 bytes in UTF-16 at most; and parts
 _PART_NAME = re.compile(r".* part [ab][0-9]+", re.DOTALL)
 _READINGS = 3  # while another process writes
 
@@ -36,22 +36,19 @@ class _Manifest:
     """What says where the tokens are: in `parts` entries of one of two slots, used in turn."""
 
     slot: str
-    parts: int = field(validator=[instance_of(int), le(1000)])
+    parts: int = field(validator=[instance_of(int), le(_MOST)])
     sha256: str
 
     @classmethod
     def of(cls, text: str, slot: str) -> "_Manifest":
         return cls(slot, -(-len(text) // _PART), sha256(text.encode()).hexdigest())
 
-    def names(self, key: str) -> list[str]:
-        return [_part(key, self.slot, number) for number in range(1, self.parts + 1)]
+
+def _parts(key: str, slot: str, first: int, last: int) -> list[str]:
+    return [f"{key} part {slot}{number}" for number in range(first, last + 1)]
 
 
-def _part(key: str, slot: str, number: int) -> str:
-    return f"{key} part {slot}{number}"
-
-
-class KeyringTokenStorage:
+class KeyringTokenStorage(LocalStorage):
     """Keeps tokens in the keyring of the operating system, in parts that every keyring takes.
 
     service, key: name the entries; the user may see both.
@@ -79,7 +76,6 @@ class KeyringTokenStorage:
         self._key = checked_text(key, "key")
         if _PART_NAME.fullmatch(key):
             raise ValueError("key must not be the name of a part of another key's tokens")
-        self._form = Form(f"keyring:{service}:{key}", cipher)
         self._plain_text = allow_plain_text or cipher is not None
         self._backend: Any = backend
         if backend is not None:
@@ -87,38 +83,15 @@ class KeyringTokenStorage:
             if isinstance(backend, ModuleType):  # which could write to any
                 raise TypeError("backend must be a keyring, such as keyring.get_keyring() gives, not a module")
             self._refuse_plain_text()
-        self._folder = checked_path(_cache() if lock_folder is None else lock_folder, "lock_folder")
-        if not self._folder.is_absolute():  # or processes in two folders would not keep each other out
+        folder = checked_path(_cache() if lock_folder is None else lock_folder, "lock_folder")
+        if not folder.is_absolute():  # or processes in two folders would not keep each other out
             raise ValueError("lock_folder must be an absolute path, the same for every process")
-        self._patience = checked_seconds(patience, "patience")
-        self._lock = sha256(f"{service}\0{key}".encode()).hexdigest()[:32]
-        self._thread = Alone()
-
-    async def get_tokens(self) -> Tokens | None:
-        return await self._run(self._read)
-
-    async def set_tokens(self, tokens: Tokens) -> None:
-        await self._run(lambda: self._write(tokens))
-
-    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
-        return await self._run(lambda: self._write(tokens, current))
-
-    async def clear_tokens(self) -> None:
-        await self._run(lambda: self._remove(None))
-
-    async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
-        return await self._run(lambda: self._remove(tokens))
-
-    @asynccontextmanager
-    async def refresh_lock(self) -> AsyncGenerator[None]:
-        """Held by one process of the user's at a time; the kernel releases it when its process dies."""
-        await self._run(lambda: self._folder.mkdir(mode=0o700, parents=True, exist_ok=True))
-        async with held_file(self._folder / f"{self._lock}.refresh.lock", self._form.place, self._patience):
-            yield
+        locks = folder / sha256(f"{service}\0{key}".encode()).hexdigest()[:32]
+        super().__init__(Form(f"keyring:{service}:{key}", cipher), locks, patience)
 
     async def _run(self, function: Callable[[], T]) -> T:
         """Run a function on the keyring in a thread, which may have to ask the user; a caller may give up on it."""
-        return await self._thread.run(lambda: self._explained(function))
+        return await super()._run(lambda: self._explained(function))
 
     def _explained(self, function: Callable[[], T]) -> T:
         """Run a function on the keyring; AuthError if there is none."""
@@ -146,44 +119,33 @@ class KeyringTokenStorage:
             manifest = self._manifest()
             if manifest is None:
                 return None
-            text = Secret("".join(self._get(name) or "" for name in manifest.names(self._key)))
+            names = _parts(self._key, manifest.slot, 1, manifest.parts)
+            text = Secret("".join(self._get(name) or "" for name in names))
             if _Manifest.of(text, manifest.slot) == manifest:
                 return self._form.read(text)
         raise self._form.empty("a part is missing or was changed")
 
-    def _write(self, tokens: Tokens, only: Tokens | None = None) -> bool:
-        """Write the tokens; returns False, having written nothing, if the keyring does not hold `only`."""
-        text = self._form.write(tokens)
-        with self._writing():
-            if only is not None and not same(self._read(), only):
-                return False
-            try:
-                before = self._manifest()
-            except AuthError:
-                before = None  # what lists no parts is there to be replaced
-            manifest = _Manifest.of(text, "b" if before is not None and before.slot == "a" else "a")
-            for number, name in enumerate(manifest.names(self._key)):
-                self._set(name, text[number * _PART : (number + 1) * _PART])
-            self._set(self._key, json.dumps(asdict(manifest)))
-            self._trim(manifest.slot, manifest.parts)
-            self._trim("a" if manifest.slot == "b" else "b", 0)
-            return True
+    def _put(self, tokens: Tokens) -> None:
+        text, slot = self._form.write(tokens), "a"
+        with suppress(AuthError):  # what lists no parts is there to be replaced
+            slot = "b" if (before := self._manifest()) and before.slot == "a" else "a"
+        manifest = _Manifest.of(text, slot)
+        for number, name in enumerate(_parts(self._key, slot, 1, manifest.parts)):
+            self._set(name, text[number * _PART : (number + 1) * _PART])
+        self._set(self._key, json.dumps(asdict(manifest)))
+        self._trim(slot, manifest.parts)
+        self._trim("a" if slot == "b" else "b", 0)
 
-    def _remove(self, only: Tokens | None) -> bool:
-        """Remove the tokens; returns False, having removed nothing, if they are not `only`."""
-        with self._writing():
-            if only is not None and not same(self._read(), only):
-                return False
-            self._delete(self._key)
-            self._trim("a", 0)
-            self._trim("b", 0)
-            return True
+    def _delete(self) -> None:
+        self._forget(self._key)
+        self._trim("a", 0)
+        self._trim("b", 0)
 
     def _trim(self, slot: str, parts: int) -> None:
         """Delete what a slot holds beyond its parts, whoever left it there."""
-        names = (_part(self._key, slot, number) for number in count(parts + 1))
+        names = _parts(self._key, slot, parts + 1, _MOST)
         for name in reversed(list(takewhile(lambda name: self._get(name) is not None, names))):
-            self._delete(name)  # the last first: should this end midway, the rest is found again
+            self._forget(name)  # the last first: should this end midway, the rest is found again
 
     def _manifest(self) -> _Manifest | None:
         if (found := self._get(self._key)) is None:
@@ -191,10 +153,6 @@ class KeyringTokenStorage:
         with suppress(ValueError, TypeError, RecursionError):
             return _Manifest(**json.loads(found))
         raise self._form.empty("its entry lists no parts")
-
-    def _writing(self) -> AbstractContextManager[object]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return file_lock(self._folder / f"{self._lock}.write.lock").acquire(timeout=WRITING)
 
     def _get(self, name: str) -> Secret | None:
         found = self._backend.get_password(self._service, name)
@@ -205,7 +163,7 @@ class KeyringTokenStorage:
         if self._get(name) != text:
             raise AuthError("the keyring did not keep what it was given")
 
-    def _delete(self, name: str) -> None:
+    def _forget(self, name: str) -> None:
         if self._get(name) is not None:
             self._backend.delete_password(self._service, name)
 

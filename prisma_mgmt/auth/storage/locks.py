@@ -5,7 +5,6 @@ import random
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -100,7 +99,7 @@ class LeaseLock:
             holder.done.set()
             try:
                 if not holder.left:  # else it ends by itself
-                    with anyio.move_on_after(self.seconds, shield=True):  # by then it has ended by itself
+                    with anyio.move_on_after(min(self.seconds, LEASE), shield=True):
                         # also after a cancellation that may have come between asking and knowing
                         await self.release(holder.owner)
             finally:
@@ -134,8 +133,9 @@ class LeaseLock:
         async def attempt() -> float | None:
             async with self.turn():
                 asked = anyio.current_time()
-                # a caller that is cancelled waits for the answer, or the server might take the lease after its release
-                with anyio.move_on_after(self.seconds, shield=True):
+                # A caller that is cancelled waits for the answer, or the server might take the lease after its release.
+                # But nobody waits longer for a silent server because the lease is long.
+                with anyio.move_on_after(min(self.seconds, LEASE), shield=True):
                     if await self.take(holder.owner):
                         return asked + self.seconds
             return None
@@ -170,21 +170,14 @@ class LeaseLock:
 # Locks that the kernel keeps
 
 
-def file_lock(path: Path) -> FileLock:
-    """A lock file that the kernel releases when its process dies."""
-    return FileLock(path, mode=0o600, thread_local=False)
-
-
 @asynccontextmanager
-async def held_file(path: Path, place: str, patience: float) -> AsyncGenerator[None]:
-    """Hold a lock file."""
-    lock = file_lock(path)
+async def held_file(lock: FileLock, place: str, patience: float) -> AsyncGenerator[None]:
+    """Hold a lock file, which the kernel releases when its process dies."""
 
     async def attempt() -> AbstractContextManager[object] | None:
         with suppress(Timeout):
-            return lock.acquire(
-                timeout=0
-            )  # at once and not in a thread, whose lock a cancelled caller would leave held
+            # at once and not in a thread, whose lock a cancelled caller would leave held
+            return lock.acquire(timeout=0)
         return None
 
     with await until(attempt, place, patience):

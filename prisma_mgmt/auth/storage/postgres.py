@@ -23,7 +23,8 @@ _LONGEST_NAME = 63  # bytes that PostgreSQL keeps of a name
 _LOCKS = "_locks"
 _NO_TABLE, _NO_SCHEMA = "42P01", "3F000"  # SQLSTATE of what is undefined
 _STATEMENT_IS_GONE = ("26000", "42P05")  # … of a prepared statement that is not there, or there already
-_OF_NO_ROW = ("08", "28", "3D", "53", "57")  # classes of SQLSTATE: the connection, the user, the database, the machine
+_OF_NO_ROW = ("08", "25", "28", "3D", "42", "53", "55", "57")  # classes of SQLSTATE whose words quote no row: the
+# connection, a transaction that only reads, the user, the database, names and rights, the machine, locks, and orders
 _TRIES = 10
 
 
@@ -61,7 +62,8 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
             self._name = checked_text(table, "table")
             self._table, self._locks = _tables(table, self._address.schema if self._address else None)
             self._form = Form(f"postgres:{table}:{key}", cipher)
-            self._room = (self._address, self._address.size) if self._address else ("a pool", _size(self._pool))
+            size = self._address.size if self._address else share(getattr(self._pool, "get_max_size", int)(), AT_ONCE)
+            self._room = self._address or "a pool", size
             calls = (partial(self._changed, one) for one in _lock_statements(self._locks, lease))
             self._lock = LeaseLock(self._form.place, lease, patience, lambda: turn(*self._room), *calls)
 
@@ -69,11 +71,14 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
         """Create the tables, and the schema that a URL names, if there are none."""
         columns = "key text PRIMARY KEY, tokens text NOT NULL, stored_at timestamptz NOT NULL DEFAULT now()"
         lock_columns = "key text PRIMARY KEY, owner text NOT NULL, ends_at timestamptz NOT NULL"
-        named, schema = self._address.schema if self._address and "." not in self._name else None, ""
-        look = "SELECT true FROM pg_namespace WHERE nspname = $1"
+        named = self._address.schema if self._address and "." not in self._name else None
+        look = "SELECT ARRAY[to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL, to_regnamespace($3) IS NULL]"
         async with self._connection() as connection:
-            if named and not await connection.fetchval(look, named):  # not all may create one, though it is there
-                schema = f"CREATE SCHEMA IF NOT EXISTS {_quoted(named)};"
+            both, none = await connection.fetchval(look, self._table, self._locks, _quoted(named or "public"))
+            if both:
+                return  # PostgreSQL would ask for the right to create them all the same
+            # … and for the right to create a schema, though it is there
+            schema = f"CREATE SCHEMA IF NOT EXISTS {_quoted(named)};" if named and none else ""
             await connection.execute(  # one text is one transaction
                 "SELECT pg_advisory_xact_lock(7737);"  # two at once would clash
                 f"{schema}"
@@ -157,17 +162,12 @@ class _GaveWayError(AuthError):
 def _lock_statements(table: str, lease: float) -> tuple[str, str, str]:
     """What takes the lock of $1 for $2, what extends it, by the server's own clock, and what ends it."""
     ends = f"clock_timestamp() + make_interval(secs => {lease})"
-    free = "held.ends_at <= clock_timestamp() OR held.owner = excluded.owner"
+    # in arrays, a column of another type is an error: without its time zone, a time is another one for each session
+    free = "ARRAY[held.ends_at] <= ARRAY[clock_timestamp()] OR held.owner = excluded.owner"
     update = f"UPDATE SET owner = excluded.owner, ends_at = excluded.ends_at WHERE {free}"
     insert = f"INSERT INTO {table} AS held (key, owner, ends_at) VALUES ($1, $2, {ends})"  # noqa: S608  # a checked name
     extend = f"UPDATE {table} SET ends_at = {ends} WHERE key = $1 AND owner = $2"  # noqa: S608  # a checked name
     return f"{insert} ON CONFLICT (key) DO {update}", extend, f"DELETE FROM {table} WHERE key = $1 AND owner = $2"  # noqa: S608  # a checked name
-
-
-def _size(pool: Any) -> int:
-    """How many connections of a pool may be used at once."""
-    most = getattr(pool, "get_max_size", None)
-    return share(most() if callable(most) else None, AT_ONCE)
 
 
 def _tables(table: str, schema: str | None) -> tuple[str, str]:

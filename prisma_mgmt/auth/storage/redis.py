@@ -1,6 +1,7 @@
 """Tokens in Redis."""
 
 import re
+import sys
 from binascii import crc_hqx
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -30,19 +31,18 @@ _IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call({}) end r
 _DELETE_IF = _IF.format("'DEL', KEYS[1]")
 _EXTEND_IF = _IF.format("'PEXPIRE', KEYS[1], ARGV[2]")
 _SET_IF = _IF.format("'SET', KEYS[1], unpack(ARGV, 2)")
-_LOCK = """
-local owner = redis.call('GET', KEYS[1])
-if owner and owner ~= ARGV[1] then return 0 end
-return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-"""
+_SET = "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"  # which a full server refuses, whoever holds the lock
+_LOCK = f"if not redis.call('GET', KEYS[1]) then return {_SET} end {_EXTEND_IF}"
 
 
 class RedisTokenStorage(ServedStorage):
     """Keeps tokens under a key of a Redis server, for all processes that use it.
 
     redis: a `redis.asyncio.Redis`, or a client of the same methods such as valkey's; closing it is the caller's. Give
-        every storage the same one: at most ten calls are made on it at once, or half of what its pool has. A
-        `RedisCluster` must not read from replicas.
+        every storage in an event loop the same one: at most ten calls are made on it at once, or half of what its pool
+        has. A `RedisCluster` must not read from replicas. A server that evicts keys when its memory is full, as some do
+        that are set up as caches, may forget logins, and locks that are held: its `maxmemory-policy` should be
+        `noeviction`.
     key: names the user's tokens; a second key that begins with it, for the lock, is in the same slot of a cluster.
     ttl: seconds after the last write in which tokens that nobody renews are forgotten; None keeps them.
     lease: seconds after which the lock of a process is free again, if the process has died or its event loop has stood
@@ -65,7 +65,9 @@ class RedisTokenStorage(ServedStorage):
         if _LOCK_OF in key:
             raise ValueError("key must not be the name of another key's lock")
         self._form = Form(f"redis:{key}", cipher)
-        self._size = share(getattr(getattr(redis, "connection_pool", None), "max_connections", None), _AT_ONCE)
+        options = getattr(redis, "connection_kwargs", {})  # of a cluster, for each of its nodes
+        pool = getattr(redis, "connection_pool", None)
+        self._size = share(getattr(pool, "max_connections", options.get("max_connections")), _AT_ONCE)
         calls = (self._asked(script, lock_name(key), lease) for script in (_LOCK, _EXTEND_IF, _DELETE_IF))
         self._lock = LeaseLock(self._form.place, lease, patience, lambda: turn("redis", self._size), *calls)
         self._expiry = {} if ttl is None else {"px": min(round(1000 * checked_seconds(ttl, "ttl", least=1)), _LONGEST)}
@@ -86,12 +88,13 @@ class RedisTokenStorage(ServedStorage):
     async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         with bare:  # the frames of a client hold what it sends as plain bytes
             async with place("redis", self._size):
+                handled = sys.exception()  # by the application, while it calls a storage
                 try:
                     answer = getattr(self._redis, name)(*arguments, **options)
                     if isawaitable(answer):
                         return await answer
                 except BaseException as error:
-                    _unquote(error)
+                    _unquote(error, handled)
                     raise
                 raise AuthError(f"redis must be an asyncio client; {name}() of this one gives nothing to wait for")
 
@@ -128,15 +131,18 @@ def _slot(key: str) -> int:
     return crc_hqx((tag[1] if tag else key).encode(), 0) % _SLOTS  # the CRC that clusters use
 
 
-def _unquote(error: BaseException | None, depth: int = 8) -> None:
-    """Take out of an error, and of those that it drags along, what they quote of a command: tokens, or a password.
+def _unquote(error: BaseException | None, handled: BaseException | None, depth: int = 8) -> None:
+    """Take out of an error, and of those that it drags along up to `handled`, what they quote of a command.
 
-    Redis quotes the beginning of a command that it does not know, as a Sentinel does not know SET.
+    That may be tokens, or a password. Redis quotes the beginning of a command that it does not know, as a Sentinel does
+    not know SET.
     """
-    if error is not None and depth:
+    if error is not None and error is not handled and depth:
+        if isinstance(error, UnicodeEncodeError):  # of a client with an encoding of its own; it holds the whole text
+            error.object, error.args = error.object[:0], error.args[-1:]
         error.args = tuple(_QUOTE.sub("", one) if isinstance(one, str) else one for one in error.args)
-        _unquote(error.__cause__, depth - 1)
-        _unquote(error.__context__, depth - 1)
+        _unquote(error.__cause__, handled, depth - 1)
+        _unquote(error.__context__, handled, depth - 1)
 
 
 def _checked_client(redis: Any) -> Any:

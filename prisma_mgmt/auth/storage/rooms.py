@@ -1,5 +1,6 @@
 """How many calls of one kind run at once in an event loop, and who goes first."""
 
+import re
 from collections.abc import AsyncGenerator, Hashable
 from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
@@ -10,6 +11,8 @@ from anyio.lowlevel import RunVar
 from prisma_mgmt.errors import AuthError
 
 holding: ContextVar[object] = ContextVar("holding", default=None)  # the lock that the running code holds, or asks for
+
+_ELSEWHERE = re.compile("different (event )?loop|loop is closed")  # as asyncio says of what another loop has made
 
 _rooms: RunVar[dict[tuple[Hashable, int], anyio.Semaphore]] = RunVar("prisma_mgmt.auth.rooms")
 
@@ -24,9 +27,13 @@ async def place(of: Hashable, size: int) -> AsyncGenerator[None]:
         async with nullcontext() if holding.get() is not None else turn(of, size), room(of, size):
             yield
     except Exception as error:  # of any client
-        if "no running event loop" not in str(error):  # as asyncio says in trio's
+        if "no running event loop" in str(error):  # as asyncio says in trio's
+            told = "the clients of Redis and PostgreSQL are for asyncio, and for no other event loop"
+        elif _ELSEWHERE.search(f"{error} {error.__context__}"):  # asyncpg says of its own what follows from that
+            told = "the client or the pool of a token storage belongs to another event loop: make one in each"
+        else:
             raise
-        raise AuthError("the clients of Redis and PostgreSQL are for asyncio, and for no other event loop") from error
+        raise AuthError(told) from error
 
 
 def turn(of: Hashable, size: int) -> anyio.Semaphore:
@@ -38,11 +45,9 @@ def room(of: Hashable, size: int) -> anyio.Semaphore:
     """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
     rooms = _rooms.get(dict[tuple[Hashable, int], anyio.Semaphore]())
     _rooms.set(rooms)
-    if (of, size) not in rooms:
-        rooms[of, size] = anyio.Semaphore(size)
-    return rooms[of, size]
+    return rooms.setdefault((of, size), anyio.Semaphore(size))
 
 
 def share(most: object, usual: int) -> int:
-    """How many calls to make at once where `most` can be made, so that others can make as many."""
-    return min(usual, max(1, most // 2)) if isinstance(most, int) else usual
+    """How many calls to make at once where `most` can be made, if that is known, so that others can make as many."""
+    return min(usual, max(1, most // 2)) if isinstance(most, int) and most else usual

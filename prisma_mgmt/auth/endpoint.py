@@ -55,7 +55,6 @@ class TokenEndpoint:
 
         Raises NetworkError; LoginRequiredError for a refused refresh token; AuthError for anything else.
         """
-
         timeout, started = self.exchange.timeout, anyio.current_time()
         ask = partial(self.exchange.send, "POST", self.url, form=form, on_sent=on_sent)
         try:

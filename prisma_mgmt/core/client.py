@@ -9,6 +9,7 @@ from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
+import anyio
 from attrs import evolve, field, frozen
 
 from prisma_mgmt._version import __version__
@@ -268,13 +269,24 @@ class BaseClient:
 
         A view leaves the connections to the client that it was made from.
         """
-        loop_is_over = self._pipeline.pool.loop.over()
-        try:
-            for tracked in [] if loop_is_over else self._drained():
+        failures: list[Exception] = []
+
+        async def drain(tracked: TrackedCredentials) -> None:
+            try:
                 await tracked.drain()
+            except Exception as error:  # credentials are user code, and may raise anything
+                failures.append(error)
+
+        try:
+            if not self._pipeline.pool.loop.over():
+                async with anyio.create_task_group() as group:
+                    for tracked in self._drained():
+                        group.start_soon(drain, tracked)
         finally:
             if not self._is_view:
                 await self._pipeline.pool.aclose()
+        if failures:
+            raise failures[0]
 
     def _drained(self) -> list[TrackedCredentials]:
         """The credentials whose renewals a close waits for: its own, and those of all views if it is no view."""

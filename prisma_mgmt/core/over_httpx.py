@@ -1,5 +1,6 @@
 """Connections over httpx: our own, one to each httpx transport, and those of a user's transport or client."""
 
+import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
@@ -11,9 +12,11 @@ import httpcore
 import httpx
 
 from prisma_mgmt.core.connection import BODIED, Connection, Network, Origin, Request
+from prisma_mgmt.faults import unquote
 
 _PARTS = "_uri_reference"  # what httpx.URL keeps of a URL
 _READ_AHEAD = 65536  # bytes that httpcore reads at once
+_log = logging.getLogger("httpcore.http11")
 _read = lru_cache(maxsize=512)(httpx.URL)  # pollers ask for the same one
 _Trace: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 _PLAIN = re.compile(r"/[0-9A-Za-z_/-]*")  # a path that httpx leaves as it is
@@ -140,8 +143,11 @@ def _watching(made: httpx.Request, request: Request, own: "OwnConnection | None"
         elif event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":  # a proxy's
             if own is not None:
                 own.made = True
-            made.extensions.pop("trace", None)  # to watch the rest would only take time
+            if not _log.isEnabledFor(logging.DEBUG):
+                made.extensions.pop("trace", None)  # to watch the rest would only take time
             request.check()
+        elif event.endswith(".failed"):
+            unquote(info["exception"])
 
     return watch
 

@@ -4,12 +4,14 @@ import copy
 import pickle
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 import pytest
 
 from prisma_mgmt import (
+    AuthenticationError,
     AuthError,
     LoginRequiredError,
     ManagementClient,
@@ -21,6 +23,7 @@ from prisma_mgmt import (
 from prisma_mgmt.checks import checked_origin, checked_token
 from prisma_mgmt.masks import Secret, SecretBytes, masked
 from tests.conftest import FakeClock
+from tests.kit.canaries import leaks
 from tests.kit.rig import Gate, Reply, Request, serve
 from tests.kit.script import CONNECTION, Renewing, answer, scripted
 from tests.kit.world import rounds
@@ -214,3 +217,43 @@ async def test_a_rate_limit_holds_back_whoever_has_the_same_token(clock: FakeClo
     assert clock.slept == []
     await client.with_options(auth="token").connections.get("con_1")
     assert clock.slept == [5]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "quoted",
+    ["Invalid token: canary-token", {"error": {"code": "c", "message": "no canary-token", "hint": "canary-token"}}],
+)
+async def test_an_error_that_quotes_the_token_does_not_show_it(quoted: Any) -> None:
+    client, _ = scripted(answer(401, quoted))
+    with pytest.raises(AuthenticationError) as caught:
+        await client.with_options(auth="canary-token").connections.get("con_1")
+    assert "***" in str(caught.value)
+    assert leaks(caught.value) == []
+
+
+@pytest.mark.anyio
+async def test_a_client_closes_all_its_credentials_at_once_whatever_becomes_of_one() -> None:
+    class Draining(Renewing):
+        async def drain(self) -> None:
+            arrived.append(self)
+            await gate()
+            raise LookupError("drained")
+
+    arrived, gate = list[Draining](), Gate()
+    client, _ = scripted(answer(200, {"data": CONNECTION}))
+    views = [client.with_options(auth=Draining(name)) for name in "abc"]
+    for view in views:
+        await view.connections.get("con_1")
+
+    async def close() -> None:
+        with pytest.raises(LookupError, match="drained"):
+            await client.aclose()
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(close)
+            await gate.arrived.wait()
+            await rounds()
+            assert len(arrived) == 3
+            gate.release()

@@ -206,7 +206,7 @@ class _Coming(Generic[T]):
 
     cursor: str
     came: Fetched[T] | Exception | None = None
-    done: anyio.Event = field(factory=anyio.Event)
+    done: "anyio.Event" = field(factory=lambda: anyio.Event())  # whose module takes a while to import
 
     async def taken(self) -> Fetched[T] | None:
         """What came; None if another walk has taken it, or if fetching it was cancelled. Raises the error that came."""

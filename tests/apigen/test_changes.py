@@ -3,6 +3,7 @@
 import copy
 
 from tests.apigen import NAMES, TABLE, answering, document, generated
+from tests.apigen.mutations import BASE, LIST, TEXT, data, patched, thing
 from tools.apigen.changes import changes
 from tools.apigen.names import Names
 from tools.apigen.normalise import normalise
@@ -54,6 +55,16 @@ def test_a_new_operation_leaves_the_models_of_the_others_alone() -> None:
         "- Added `POST /v1/things/{id}/merge` (`things.merge`)",
     ]
     assert {"BoxThing"} <= new["components"]["schemas"].keys() - old["components"]["schemas"].keys()
+
+
+def test_an_answer_that_fits_its_model_no_more_gets_a_model_of_its_own() -> None:
+    old = normalise(BASE, NAMES).description
+    assert old["paths"]["/v1/widgets"]["post"]["operationId"] == "widgets.create"
+    doc = patched({f"{LIST}/post/responses/201": data(thing(id=thing(a=TEXT)))})
+    made = normalise(doc, NAMES, old)
+    assert made.refused == []
+    assert changes(old, made.description) == ["- Changed the answer of `widgets.create` from Widget to CreatedWidget"]
+    assert normalise(doc, NAMES, made.description).description == made.description
 
 
 def test_other_changes() -> None:

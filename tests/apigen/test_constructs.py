@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.apigen import NAMES, answering, code, document
+from tests.apigen import NAMES, answering, code, document, generated
 from tools.apigen.changes import changes
 from tools.apigen.names import Names, default_operations
 from tools.apigen.normalise import normalise
@@ -210,6 +210,22 @@ def test_a_new_answer_with_fields_beside_its_data_has_a_model_of_its_own() -> No
     made = code(doc)["x.py"]
     assert "async def get(self) -> XInfo:" in made
     assert "async def update(self) -> UpdatedX:" in made
+
+
+def test_an_id_that_is_a_date_is_sent_as_text() -> None:
+    doc = document("inlined")
+    doc["paths"]["/v1/things/{id}"]["get"]["parameters"][0]["schema"] = {"type": "string", "format": "date-time"}
+    assert 'path("/v1/things/{}", thing_id.isoformat())' in code(doc)["things.py"]
+
+
+def test_a_body_of_fields_that_only_the_api_sends_may_hold_any() -> None:
+    doc = answering({})
+    fields = {"id": {"type": "string", "readOnly": True}}
+    body = {"type": "object", "properties": fields, "required": ["id"]}
+    doc["paths"]["/v1/x"]["get"]["requestBody"] = {"content": {"application/json": {"schema": body}}}
+    once = normalise(doc, NAMES).description
+    assert "async def get(self, *, value: Mapping[str, JSON]) -> JSON:" in generated(once)["x.py"]
+    assert normalise(once, NAMES, once).description == once
 
 
 def test_an_import_of_each_other_is_broken_up_by_sharing() -> None:

@@ -37,7 +37,7 @@ def render(name: str, **values: Any) -> str:
 def docstring(paragraphs: list[str]) -> str:
     """Paragraphs, wrapped but for those that have line breaks of their own."""
     text = "\n\n".join(one if "\n" in one else fill(one.strip(), _WIDTH) for one in paragraphs if one)
-    text = text.replace("\\", "\\\\").replace('"""', '\\"""')
+    text = re.sub(r'"(?="")|"$', r'\\"', text.replace("\\", "\\\\"))
     return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
 
 
@@ -48,7 +48,7 @@ def statements(verb: str, first: list[str], result: str, given: dict[str, str]) 
     def call() -> str:
         told = [text if key in by_position else f"{key}={text}" for key, text in given.items() if text]
         start = "" if result == "None" else "return "
-        wait = "" if result.startswith(("Pager", "LogStream")) else "await "
+        wait = "" if result.startswith(("Pager[", "LogStream[")) else "await "
         return f"{start}{wait}self.{verb}({', '.join([*first, *told])})"
 
     for name in sorted(("route", "body", "query", "headers"), key=lambda name: -len(given[name])):
@@ -158,20 +158,23 @@ class Package:
             page = [key for name in refs(one.envelope.get("pagination")) for key in self.schemas[name]["properties"]]
             walks = "nextCursor" in page and any(part.key == "cursor" for part in one.at("query"))
             verb = "_pages" if walks else "_single_page" if page else "_list"
-            return verb, [self._class(data["items"])], f"Pager[{python_type(data['items'])}]"
-        result, first = python_type(data), self._class(data)
-        if f"{one.resource}.list" in self.methods:  # it hides the type from the annotations of its class
-            result, first = (re.sub(r"\blist\[", "builtins.list[", text) for text in (result, first))
+            return verb, [self._class(one, data["items"])], f"Pager[{self._type(one, data['items'])}]"
+        result, first = self._type(one, data), self._class(one, data)
         is_usual = http in ("POST", "PUT", "PATCH") or (http == "GET" and is_plain)
         return (f"_{one.http}", [first], result) if is_usual else ("_request", [first, f'"{http}"'], result)
 
-    def _class(self, schema: Schema) -> str:
+    def _type(self, one: Operation, schema: Schema) -> str:
+        """The annotation of an answer; a method called `list` hides the type from the annotations of its class."""
+        hidden = f"{one.resource}.list" in self.methods
+        return re.sub(r"\blist\[", "builtins.list[", python_type(schema)) if hidden else python_type(schema)
+
+    def _class(self, one: Operation, schema: Schema) -> str:
         """A type as an argument; what is no class, such as a union, is passed off as one."""
-        text = python_type(schema)
+        text = self._type(one, schema)
         if "enum" in self.schemas.get(text, ()):
             return "str"
         is_class = " | " not in re.sub(r"\[.*\]", "", text)
-        return "object" if text == "JSON" else text if is_class else f'cast("type[{text}]", {text})'
+        return "object" if text in ("JSON", "None") else text if is_class else f'cast("type[{text}]", {text})'
 
     def files(self) -> dict[str, str]:
         """By name; unused imports are the formatter's to remove."""

@@ -54,16 +54,14 @@ def split_null(schema: Schema) -> tuple[Schema, bool]:
         members = [one for one in schema.get(word, ()) if one.get("type") != "null"]
         if members and len(members) < len(schema[word]):
             return {**without(schema, word), **(members[0] if len(members) == 1 else {word: members})}, True
-    kinds: list[Any] = schema["type"] if is_list(schema.get("type")) else []
-    values = schema.get("enum", [])
-    if "null" not in kinds and not (None in values and len(values) > 1) and schema.get("nullable") is not True:
-        return schema, False
-    rest = without(schema, "nullable")  # the word is of version 3.0, and still seen
-    if kinds := [kind for kind in kinds if kind != "null"]:
-        rest["type"] = kinds[0] if len(kinds) == 1 else kinds
-    if values:
-        rest["enum"] = [value for value in values if value is not None]
-    return rest, True
+    rest, kinds, values = without(schema, "nullable"), schema.get("type"), schema.get("enum", [])
+    nullable = schema.get("nullable") is True  # the word is of version 3.0, and still seen
+    if is_list(kinds):
+        nullable, kinds = nullable or "null" in kinds, [kind for kind in kinds if kind != "null"]
+        rest["type"] = kinds[0] if len(kinds) == 1 else kinds or "null"
+    if None in values and len(values) > 1:
+        nullable, rest["enum"] = True, [value for value in values if value is not None]
+    return rest, nullable
 
 
 def parted(schema: Schema) -> tuple[Schema, bool, Schema]:

@@ -202,6 +202,14 @@ def test_constants_that_are_merged_become_an_enumeration() -> None:
     assert "    kind: PetKind | None = None\n" in code_of_x
 
 
+def test_maps_that_are_merged_hold_what_both_held() -> None:
+    counts, ratios = ({"type": "object", "additionalProperties": {"type": kind}} for kind in ("integer", "number"))
+    one, two = ({"type": "object", "properties": {"sizes": sizes}} for sizes in (counts, ratios))
+    names = Names({"management": {"models": {"XInfo.one": "Pet", "XInfo.two": "Pet"}}}, "management")
+    made = code(answering({"type": "object", "properties": {"one": one, "two": two}}), names)["x.py"]
+    assert "    sizes: dict[str, float] | None = None\n" in made
+
+
 def test_a_new_answer_with_fields_beside_its_data_has_a_model_of_its_own() -> None:
     thing = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
     doc = answering({"type": "object", "properties": {"data": thing, "hint": {"type": "string"}}, "required": ["data"]})

@@ -36,9 +36,8 @@ class Node:
     value: Any
     pointer: str
     field: str = ""  # whose value it is
-    given: bool = False  # by the caller, in a request
-    body: bool = False  # as a whole
-    text: bool = False  # it travels in a path, a query or a header
+    place: str = "answer"  # or the caller gives it: "parameter", which travels as text, or "body"
+    whole: bool = False  # a body as a whole
     within: tuple[str, ...] = ()  # the places that refer to it, in turn
 
     def at(self, *steps: Any, **changes: Any) -> "Node":
@@ -46,7 +45,7 @@ class Node:
         for step in steps:
             escaped = str(step).replace("~", "~0").replace("/", "~1")
             value, pointer = value[step], f"{pointer}/{escaped}"
-        return evolve(self, value=value, pointer=pointer, body=False, **changes)
+        return evolve(self, value=value, pointer=pointer, whole=False, **changes)
 
     def check(self, sound: object, message: str) -> None:
         check(sound, self.pointer, message)
@@ -58,8 +57,7 @@ class Node:
             return self
         pointer: Any = self.value["$ref"]
         found: Any = self.root
-        local = isinstance(pointer, str) and pointer.startswith("#/")
-        self.check(local, f"a reference to {pointer!r}; only those inside the document")
+        self.check(str(pointer).startswith("#/"), f"a reference to {pointer!r}; only those inside the document")
         self.check(pointer not in seen, f"{pointer} refers to itself")
         for step in unquote(pointer).removeprefix("#/").split("/"):
             found = found.get(step.replace("~1", "/").replace("~0", "~"))

@@ -70,8 +70,7 @@ class Shapes:
 
     def name(self, part: Part, at: Spot) -> None:
         """Replace the objects and enumerations in the schema of a part by references to what has a name now."""
-        is_whole = (part.where, part.key) in (("answer", "data"), ("body", "*"))
-        key = "" if is_whole else part.key
+        key = "" if (part.where, part.key) in (("answer", "data"), ("body", "*")) else part.key
         made = self.schema(part.schema, evolve(at, field=key, was=part.spot))
         part.schema.clear()
         part.schema.update(made)
@@ -173,9 +172,8 @@ def described(one: Operation, shapes: Shapes) -> Schema:
     fresh = "properties" in (one.data or ()) and len(one.envelope) > 1
     owner = one.model or answer
     at = Spot(owner, owner, base, model=one.model, names=whole, fresh=fresh)
-    beside = Spot(one.name, owner, base)
     for part in one.answered:
-        shapes.name(part, at if part.key in ("", "data") else beside)
+        shapes.name(part, at if part.key in ("", "data") else Spot(one.name, owner, base))
     for part in one.arguments:
         shapes.name(part, Spot(one.name, thing, base, given=True, names=(f"{thing}Input",)))
     plain = {part.spot: names.keyword(part.key, one.path) for part in one.arguments if part.where in PARAMETERS}

@@ -19,6 +19,7 @@ from tools.apigen.operation import read
 from tools.apigen.schemas import Schema, is_list, is_object
 
 _SERVER = re.compile(r"(https://|http://(localhost|127\.0\.0\.1)\b)[^\s{}?#@<>`\"\\]+")  # one that a client could call
+_ORDERED = ("properties", "required", "enum", "oneOf")  # what comes of merging may come in any order
 _RANKS = {verb: i for i, verb in enumerate(("get", "list", "update", "replace", "create", "check", "delete"))}
 
 
@@ -108,12 +109,8 @@ def _named(calls: list[Operation]) -> list[Operation]:
             call = evolve(call, name=next((one for one in options if one not in taken), options[0]))
             taken.add(call.name)
         made.append(call)
-    return sorted(made, key=_rank)
-
-
-def _rank(call: Operation) -> tuple[bool, int]:
-    """Known operations come first and leave the names of their models to nobody; a plain `get` names the others."""
-    return not call.known, _RANKS.get(call.method.partition("_")[0], len(_RANKS))
+    # Those that are known come first and leave the names of their models to nobody; a plain `get` names the others.
+    return sorted(made, key=lambda call: (not call.known, _RANKS.get(call.method.partition("_")[0], len(_RANKS))))
 
 
 def _servers(node: Node, old: Schema) -> list[Schema]:
@@ -142,13 +139,16 @@ def _by_place(description: Schema) -> Schema:
 
 
 def _keep_words(new: Schema, old: Schema) -> None:
-    """Give a description the words that the committed one has in the same places."""
+    """Give a description the words of the committed one in the same places, and its order of fields and values."""
     for key, value in old.items():
         if key == "x-raises" or (key in ("summary", "description") and isinstance(value, str)):
             if "deprecated" in new or not str(value).startswith("deprecated"):
                 new[key] = value
         elif all(is_object(one.get(key)) for one in (old, new)):
             _keep_words(new[key], value)
+        if key in _ORDERED and (is_list(value) or is_object(value)) and isinstance(new.get(key), type(value)):
+            found = [*(one for one in value if one in new[key]), *(one for one in new[key] if one not in value)]
+            new[key] = found if is_list(value) else {one: new[key][one] for one in found}
 
 
 def _unnamed(calls: list[Operation], shapes: Shapes) -> list[str]:

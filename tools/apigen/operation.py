@@ -23,8 +23,8 @@ def read(path: str, http: str, item: Node, base: str) -> Operation:
         one.raw["security"] = []
     one.raw["parameters"] = _parameters(item, node)
     if "requestBody" in raw:
-        _, whole = _content(node.at("requestBody", given=True).target(), JSON)
-        body = plain(evolve(whole, body=True))
+        _, whole = _content(node.at("requestBody", place="body").target(), JSON)
+        body = plain(evolve(whole, whole=True))
         one.raw["requestBody"] = {"required": bool(body.get("required")), "content": {JSON: {"schema": body}}}
     one.raw["responses"] = _answers(node.at("responses"))
     errors = {int(status) for status in raw["responses"] if status.isdecimal() and int(status) >= 400}
@@ -48,7 +48,7 @@ def _parameters(*owners: Node) -> list[Schema]:
     found: dict[tuple[str, str], Node] = {}
     for owner in owners:
         for i in range(len(owner.value.get("parameters", ()))):
-            node = owner.at("parameters", i, text=True, given=True).target()
+            node = owner.at("parameters", i, place="parameter").target()
             node.check({"name", "in"} <= node.value.keys(), "a parameter without name or place")
             name, where = str(node.value["name"]), str(node.value["in"])
             if where != "header" or name.lower() not in _NO_PARAMETERS:

@@ -26,7 +26,7 @@ def plain(node: Node) -> Schema:
         found.check(found.pointer not in node.within, "contains itself")
         found = evolve(found, within=(*node.within, found.pointer))
     bare, nullable = split_null(found.value)
-    made = _bare(evolve(found, value=bare, body=found.body and not nullable))
+    made = _bare(evolve(found, value=bare, whole=found.whole and not nullable))
     default = {"default": found.value["default"]} if "default" in found.value else {}
     return {**with_null(made, nullable), **found.marks(), **default}
 
@@ -53,7 +53,7 @@ def _scalar(node: Node, kind: Any, form: Any) -> Schema:
     node.check(isinstance(form, str | None), "a format that is no word")
     if kind == "number" and not form and re.search(node.names.integers, node.field):
         kind = "integer"
-    if kind == "string" and not form and not node.text and re.search(node.names.dates, node.field):
+    if kind == "string" and not form and node.place != "parameter" and re.search(node.names.dates, node.field):
         form = "date-time"
     return {key: value for key, value in (("type", kind), ("format", form)) if value}
 
@@ -96,7 +96,7 @@ def _enumeration(values: list[Any], node: Node) -> Schema:
     node.check(len(kinds) == 1 and None not in kinds, "an enumeration of several types")
     if kinds != {"string"}:
         return {"type": kinds.pop()}
-    if node.text and set(values) == {"true", "false"}:
+    if node.place == "parameter" and set(values) == {"true", "false"}:
         return {"type": "boolean"}  # in a path or a query they are the same
     return {"type": "string", "enum": list(dict.fromkeys(values)), "x-at": node.pointer}
 
@@ -105,14 +105,14 @@ def _object(node: Node) -> Schema:
     """An object, but for the fields that only the other side sends; further fields are a body's only, or all it has."""
     found, required, extra = inside(node)
     more = {} if extra is None else {"additionalProperties": plain(extra)}
-    sound = not found or node.body or extra is None or extra.value in (True, {})
+    sound = not found or node.whole or extra is None or extra.value in (True, {})
     node.check(sound, "properties beside a schema of additional ones")
-    unseen = "readOnly" if node.given else "writeOnly"
+    unseen = "writeOnly" if node.place == "answer" else "readOnly"
     seen = [one for one in found.values() if one.value is True or not one.target().value.get(unseen)]
     made = {one.field: plain(one) for one in seen}
     if not made:
         return {"type": "object", "additionalProperties": {}, **more}
-    rest = more if node.body else {"x-at": node.pointer}  # a body becomes keywords, and gets no name
+    rest = more if node.whole else {"x-at": node.pointer}  # a body becomes keywords, and gets no name
     return {"type": "object", "properties": made, "required": [key for key in required if key in made], **rest}
 
 
@@ -125,7 +125,7 @@ def resolved(node: Node) -> Node:
     if len(node.value.get("allOf", ())) != 1 or {"properties", "required"} & node.value.keys():
         return node
     part = resolved(node.at("allOf", 0))  # words beside a reference
-    return evolve(part, value={**part.value, **without(node.value, "allOf")}, body=node.body)
+    return evolve(part, value={**part.value, **without(node.value, "allOf")}, whole=node.whole)
 
 
 def pieces(node: Node) -> list[Node]:

@@ -137,8 +137,8 @@ def _merged(a: Schema, b: Schema, at: str) -> Schema:
         for key in a["properties"].keys() & b["properties"].keys():
             both[key] = merge(a["properties"][key], b["properties"][key], f"{at}.{key}")
         return {**a, "properties": both, "required": [key for key in a["required"] if key in b["required"]]}
-    if kind == "array":
-        return {"type": "array", "items": merge(a["items"], b["items"], f"{at}[]")}
+    for inner in a.keys() & {"items", "additionalProperties"}:
+        return {"type": kind, inner: merge(a[inner], b[inner], f"{at}[]")}
     if kind == "string" and words_of(a) and words_of(b):
         return {"type": "string", "enum": list(dict.fromkeys([*words_of(a), *words_of(b)]))}
     if "password" in (a.get("format"), b.get("format")):

@@ -530,6 +530,19 @@ MUTATIONS = [
     Mutation("a token that may be missing", {f"{ONE}/get/security": [{}, {"bearer": []}]}, absent=["token=False"]),
     Mutation("no token at all", {"/security": []}, {W: ["token=False"]}),
     Mutation(
+        "tokens that are sent as ours",
+        {
+            "/security": [{"key": []}, {"login": []}],
+            f"{LIST}/post/security": [{"header": []}],
+            "/components/securitySchemes": {
+                "key": {"type": "apiKey", "in": "query", "name": "key"},
+                "login": {"type": "oauth2", "flows": {}},
+                "header": {"type": "apiKey", "in": "header", "name": "authorization"},
+            },
+        },
+        {W: ["async def create(", "async def get("]},
+    ),
+    Mutation(
         "constants of every type",
         fields(
             version={"const": 3},
@@ -925,6 +938,22 @@ MUTATIONS = [
         refused=[
             f"#{ONE}/options: a client has no use for OPTIONS; OPTIONS /v1/widgets/{{widgetId}} is left out",
             f"#{ONE}/trace: a client has no use for TRACE",
+        ],
+    ),
+    Mutation(
+        "a token that is sent in another way",
+        {
+            f"{ONE}/get/security": [{"key": []}, {"bearer": [], "key": []}],
+            f"{ONE}/delete/security": [{"basic": []}],
+            "/components/securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-Key"},
+                "basic": {"type": "http", "scheme": "basic"},
+                "bearer": {"type": "http", "scheme": "Bearer"},
+            },
+        },
+        refused=[
+            f"#{ONE}/get: a token that is not sent as a Bearer; GET /v1/widgets/{{widgetId}} is left out",
+            f"#{ONE}/delete: a token that is not sent as a Bearer",
         ],
     ),
     Mutation(

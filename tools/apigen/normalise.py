@@ -49,8 +49,8 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
             done[call.name] = evolve(call, raw=described(call, trial))
             shapes = trial
     was, found = by_template(old), {template(call.route) for call in done.values()}
-    gone = was.keys() & {template(route) for route in refused} - found
-    if gone:  # what does not fit the names that it had gets others
+    # What does not fit the names that it had gets others.
+    if gone := was.keys() & {template(route) for route in refused} - found:
         return normalise(document, names, {**old, "paths": _paths(was[route] for route in was.keys() - gone)})
     if not done:
         raise DocumentError(next(iter(refused.values()), "#/paths: no operations"))

@@ -19,8 +19,12 @@ def read(path: str, http: str, item: Node, base: str) -> Operation:
     node, raw, own = item.at(http), item.value[http], item.names.own
     node.check(http in METHODS, f"a client has no use for {http.upper()}")
     one = Operation(path, http, {**node.marks(), **node.summary()}, pointer=node.pointer)
-    if raw.get("security", node.root.get("security")) in ([], [{}]) or one.route in own["tokenless"]:
+    security: list[Schema] | None = raw.get("security", node.root.get("security"))
+    if security in ([], [{}]) or one.route in own["tokenless"]:
         one.raw["security"] = []
+    schemes = node.root.get("components", {}).get("securitySchemes", {})
+    ours = [all(_is_bearer(schemes.get(name, {})) for name in names) for names in security or [Schema()]]
+    node.check(any(ours), "a token that is not sent as a Bearer")
     one.raw["parameters"] = _parameters(item, node)
     if "requestBody" in raw:
         _, whole = _content(node.at("requestBody", place="body").target(), JSON)
@@ -31,6 +35,11 @@ def read(path: str, http: str, item: Node, base: str) -> Operation:
     one.raw["x-errors"] = sorted({*(errors or raw.get("x-errors", ())), *own["errors"].get(one.route, ())})
     _check(one, node, base, [server["url"] for server in raw.get("servers", item.value.get("servers", []))])
     return one
+
+
+def _is_bearer(scheme: Schema) -> bool:
+    kind, how = scheme.get("type"), str(scheme.get("scheme", scheme.get("name"))).lower()
+    return kind not in ("apiKey", "http") or how in ("bearer", "authorization")
 
 
 def _check(one: Operation, node: Node, base: str, urls: list[str]) -> None:

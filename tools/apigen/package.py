@@ -6,11 +6,10 @@ import re
 from graphlib import CycleError, TopologicalSorter
 from inspect import getfullargspec
 from itertools import chain
-from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from prisma_mgmt.core.resource import Resource
 from tools.apigen import names, schemas
@@ -21,11 +20,7 @@ from tools.apigen.schemas import Schema, python_type, refs, without
 _WIDTH = 108  # of words, and of routes
 _CALL = 116  # of a statement
 _TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).with_name("templates")),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
+    loader=PackageLoader("tools.apigen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 
 

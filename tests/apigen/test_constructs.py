@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.apigen import NAMES, answering, code, document, generated
+from tests.apigen.mutations import thing
 from tools.apigen.changes import changes
 from tools.apigen.names import Names, default_operations
 from tools.apigen.normalise import normalise
@@ -200,6 +201,15 @@ def test_constants_that_are_merged_become_an_enumeration() -> None:
     code_of_x = code(answering({"type": "object", "properties": {"one": one, "two": two}}), names)["x.py"]
     assert 'PetKind: TypeAlias = Literal["cat", "dog"] | str' in code_of_x
     assert "    kind: PetKind | None = None\n" in code_of_x
+
+
+def test_a_model_that_merging_makes_needless_is_left_out() -> None:
+    one, two = (thing(owner=owner) for owner in (thing(id={"type": "string"}), {}))
+    names = Names({"management": {"models": {"XInfo.one": "Pet", "XInfo.two": "Pet"}}}, "management")
+    once = normalise(answering(thing(one=one, two=two)), names)
+    assert once.description["components"]["schemas"].keys() == {"Pet", "XInfo"}
+    assert "Owner" not in "".join(once.unnamed)
+    assert normalise(once.description, names, once.description).description == once.description
 
 
 def test_maps_that_are_merged_hold_what_both_held() -> None:

@@ -79,8 +79,8 @@ def main(arguments: list[str] | None = None, root: Path = Path()) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file differs")
     options = parser.parse_args(arguments)
     try:
-        paths = {api: root / "prisma_mgmt" / "spec" / f"{api}.json" for api in APIS}
-        old = {api: read(str(path)) for api, path in paths.items() if path.is_file()}
+        specs = [(api, root / f"prisma_mgmt/spec/{api}.json") for api in APIS]
+        old = {api: read(str(path)) for api, path in specs if path.is_file()}
         new = {**old, options.api: read(options.document)} if options.document else old
         names = {api: load(api) for api in new}
         made = {api: normalise(document, names[api], old.get(api, {})) for api, document in new.items()}

@@ -38,8 +38,7 @@ def give_words(found: list[Part], preferred: Mapping[str, str], pointer: str) ->
     for one in sorted(found, key=lambda one: (one.where != "live", one.spot not in preferred)):
         word = preferred.get(one.spot, one.word)
         check(word.isidentifier(), pointer, f"no name can be made of the letters of {one.key!r}")
-        endings = [one.where or 2, *range(2, len(found) + 2)]
-        options = [word, *(f"{word.rstrip('_')}_{end}" for end in endings)]
+        options = [word, *(f"{word.rstrip('_')}_{end}" for end in (one.where or 2, *range(2, len(found) + 2)))]
         taken.append(next(option for option in options if option not in taken))
         if taken[-1] != one.word:
             one.raw["x-word"] = taken[-1]
@@ -54,9 +53,8 @@ class Shapes:
         self.words = {part.spot: part.word for part in parts(committed)}
         self.spots: dict[str, str] = {}  # the names of schemas, committed or made, by the spots they are used at
         for part in parts(committed):
-            found = refs(part.schema)
-            tags = (f" {tag_of(self.committed[name])}" if len(found) > 1 else "" for name in found)
-            self.spots |= {part.spot + tag: name for tag, name in zip(tags, found, strict=True)}
+            for name in (found := refs(part.schema)):
+                self.spots[f"{part.spot} {tag_of(self.committed[name])}" if len(found) > 1 else part.spot] = name
         # The shape of each name, be it committed or made.
         self.known = {name: shape(schema, self.committed) for name, schema in self.committed.items()}
         self.made: dict[str, Schema] = {}
@@ -107,7 +105,7 @@ class Shapes:
         name = name or (shared if shared not in self.committed else None)
         if not name:
             name = self._free(tree, at, shared)
-            if name not in self.made and part not in ("", "pagination"):
+            if name not in self.made and name not in self.committed and part not in ("", "pagination"):
                 self.origin[name] = f'{kind}: "{at.owner}.{part}"'
         self.spots.setdefault(spots[0] if at.member else at.was, name)
         self._make(name, tree, at, before or name)
@@ -160,7 +158,7 @@ class Shapes:
             for part in (part for part in fields(name, "", schema) if "enum" in part.schema):
                 part.schema["x-at"] = f"#/components/schemas/{name}"
                 self.name(part, Spot(name, name))
-        return dict(sorted(self.made.items()))
+        return self.made
 
 
 def described(one: Operation, shapes: Shapes) -> Schema:

@@ -16,7 +16,7 @@ from tools.apigen.document import OURS, DocumentError, Node, check
 from tools.apigen.names import Names, default_operations, sentence, template
 from tools.apigen.naming import Shapes, described
 from tools.apigen.operation import read
-from tools.apigen.schemas import Schema, is_list, is_object
+from tools.apigen.schemas import Schema, is_list, is_object, reach, refs
 
 _SERVER = re.compile(r"(https://|http://(localhost|127\.0\.0\.1)\b)[^\s{}?#@<>`\"\\]+")  # one that a client could call
 _ORDERED = ("properties", "required", "enum", "oneOf")  # what comes of merging may come in any order
@@ -55,6 +55,8 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     if not done:
         raise DocumentError(next(iter(refused.values()), "#/paths: no operations"))
     calls = sorted(done.values(), key=lambda call: (call.path, METHODS.index(call.http)))
+    paths, schemas = _paths(calls), shapes.settled()
+    schemas = {name: schemas[name] for name in sorted(reach(refs(paths), schemas))}
     info = top.at("info").target().value
     info = {key: " ".join(str(info.get(key, "")).split()) for key in ("title", "version")}
     description: Schema = {
@@ -63,11 +65,14 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
         "info": info | old.get("info", {}),
         "servers": servers,
         "tags": [{"name": tag, "description": sentence(tag)} for tag in sorted({call.resource for call in calls})],
-        "paths": _paths(calls),
-        "components": {"schemas": shapes.settled()},
+        "paths": paths,
+        "components": {"schemas": schemas},
     }
     _keep_words(_by_place(description), _by_place(old))
-    return Result(description, [*refused.values()], _unnamed(calls, shapes))
+    unnamed = [(f'"{call.route}"', call.name) for call in calls if not call.known]
+    unnamed += [(origin, name) for name, origin in sorted(shapes.origin.items()) if name in schemas]
+    told = [f'{what} = "{name}" by default; another name goes into names.toml' for what, name in unnamed]
+    return Result(description, [*refused.values()], told)
 
 
 @contextmanager
@@ -117,8 +122,7 @@ def _servers(node: Node, old: Schema) -> list[Schema]:
     """The server that the client talks to, which no document changes, and those that the document names besides."""
     node.check(is_list(node.value), "a list is needed here")
     found = {str(one["url"]): one for one in node.value if is_object(one) and "url" in one}
-    ours = [one["url"] for one in old.get("servers", ())][:1]
-    base = next(iter([*ours, *filter(_SERVER.fullmatch, found)]), "")
+    base = next(iter([*(one["url"] for one in old.get("servers", ())), *filter(_SERVER.fullmatch, found)]), "")
     node.check(base, "no server among them that a client could call")
     gone = {"x-gone": True} if found and "x-gone" in found.get(base, {"x-gone": True}) else {}
     return [{"url": base, **gone}, *({"url": url} for url in found if url != base)]
@@ -149,10 +153,3 @@ def _keep_words(new: Schema, old: Schema) -> None:
         if key in _ORDERED and (is_list(value) or is_object(value)) and isinstance(new.get(key), type(value)):
             found = [*(one for one in value if one in new[key]), *(one for one in new[key] if one not in value)]
             new[key] = found if is_list(value) else {one: new[key][one] for one in found}
-
-
-def _unnamed(calls: list[Operation], shapes: Shapes) -> list[str]:
-    """What got a name by default for the first time, and how it gets another."""
-    found = [(f'"{call.route}"', call.name) for call in calls if not call.known]
-    found += [(origin, name) for name, origin in sorted(shapes.origin.items()) if name not in shapes.committed]
-    return [f'{what} = "{name}" by default; another name goes into names.toml' for what, name in found]

@@ -5,7 +5,6 @@ import json
 import re
 from graphlib import CycleError, TopologicalSorter
 from inspect import getfullargspec
-from itertools import chain
 from textwrap import fill
 from typing import Any
 
@@ -15,7 +14,7 @@ from prisma_mgmt.core.resource import Resource
 from tools.apigen import names, schemas
 from tools.apigen.description import LINES, Operation, Part, fields, operations
 from tools.apigen.names import FIELDS, VERBS, identifier, singular, snake
-from tools.apigen.schemas import Schema, python_type, refs, without
+from tools.apigen.schemas import Schema, python_type, reach, refs, without
 
 _WIDTH = 108  # of words, and of routes
 _CALL = 116  # of a statement
@@ -77,11 +76,12 @@ class Package:
         self.uses: dict[str, set[str]] = {resource: set() for resource in self.notes}
         for one in self.operations:
             self.uses[one.resource].update(_answered(one), refs(one.raw["parameters"]), refs(one.body))
-        self.answered = self._reach(self.answers)
-        self.given = self._reach({*refs([one.body for one in self.operations])})
+        self.answered = reach(self.answers, self.schemas)
+        self.given = reach(refs([one.body for one in self.operations]), self.schemas)
         unions = re.findall(r'"oneOf": (\[.*?\])', json.dumps(description))
         self.members = {name for union in unions for name in refs(json.loads(union))}
-        reached = {name: refs(self.schemas[name]) for name in sorted(self._reach({*chain(*self.uses.values())}))}
+        used = reach(set[str]().union(*self.uses.values()), self.schemas)
+        reached = {name: refs(self.schemas[name]) for name in sorted(used)}
         in_order = TopologicalSorter(reached).static_order()  # each after those that it holds
         self.models = sorted(in_order, key=lambda name: "enum" not in self.schemas[name])  # and enumerations first
         self.home: dict[str, str] = {}
@@ -94,11 +94,6 @@ class Package:
             if "$ref" in data and beside:
                 fields = self.schemas[refs(data)[0]]["properties"]
                 fields |= {key: value for key, value in beside.items() if key not in fields}
-
-    def _reach(self, names: set[str]) -> set[str]:
-        """These models and all that they refer to."""
-        new = {part for name in names for part in refs(self.schemas[name])} - names
-        return self._reach(names | new) if new else names
 
     def _settle(self, shared: set[str]) -> None:
         """Place answers with the resource they are named after, parts with their only user; share the others."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, TypeGuard
 
 Schema = dict[str, Any]
@@ -34,6 +35,13 @@ def marks(schema: Schema) -> dict[str, object]:
 def refs(schema: Any) -> list[str]:
     """The names that a schema, or anything that holds schemas, refers to, in order."""
     return re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(schema, ensure_ascii=False))
+
+
+def reach(names: Iterable[str], known: Schema) -> set[str]:
+    """These models and all that they refer to."""
+    found = {*names}
+    new = {part for name in found for part in refs(known[name])} - found
+    return reach(found | new, known) if new else found
 
 
 def tag_of(schema: Schema) -> str | None:

@@ -97,6 +97,7 @@ class Shapes:
         """A reference to what gets the name of the table or of the committed description; else a name that is free."""
         kind, tag, part = "enums" if "enum" in tree else "models", tag_of(tree), at.field
         keys = [f"{part}.{tag}", part] if tag else [part]
+        # A member of a union that stands alone now keeps its name; what stood alone lends its name to no member.
         spots = [f"{at.was} {tag}", "" if at.member else at.was]
         known = (self.spots[spot] for spot in spots if spot in self.spots)
         before = next((name for name in known if ("enum" in self.known[name]) == ("enum" in tree)), None)
@@ -113,9 +114,9 @@ class Shapes:
 
     def _free(self, tree: Schema, at: Spot, shared: str | None) -> str:
         """The first default name that nothing has, or only this shape."""
-        own = shape(tree, {})
-        taken = {name for name, known in self.known.items() if known != own or at.fresh} | {*at.within}
-        name = next((name for name in self._options(tree, at, shared) if name not in taken), "")
+        own, known = None if at.fresh else shape(tree, {}), self.known  # None is like no shape
+        options = (name for name in self._options(tree, at, shared) if name not in at.within)
+        name = next((name for name in options if known.get(name, own) == own), "")
         check(name, tree["x-at"], "every name for it is taken; name it in names.toml")
         return name
 

@@ -108,9 +108,15 @@ MUTATIONS = [
             webhookSecret=TEXT,
             adminPassword={"type": ["string", "null"]},
             tokens={"type": "array", "items": TEXT},
+            databaseUrl=TEXT,
+            directUrl=TEXT,
+            jwt=TEXT,
         ),
         {
             W: [
+                "database_url: Secret | None = None",
+                "direct_url: Secret | None = None",
+                "jwt: Secret | None = None",
                 "access_token: Secret | None = None",
                 "webhook_secret: Secret | None = None",
                 "admin_password: Secret | None = None",
@@ -127,6 +133,7 @@ MUTATIONS = [
             secretCount=NUMBER,
             tokenType={"enum": ["a", "b"]},
             key=TEXT,
+            deployedUrl=TEXT,
         ),
         {
             W: [
@@ -135,6 +142,7 @@ MUTATIONS = [
                 "next_page_token: str | None = None",
                 "secret_count: int | None = None",
                 "key: str | None = None",
+                "deployed_url: str | None = None",
             ]
         },
         absent=["Secret"],

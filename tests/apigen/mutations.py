@@ -108,9 +108,15 @@ MUTATIONS = [
             webhookSecret=TEXT,
             adminPassword={"type": ["string", "null"]},
             tokens={"type": "array", "items": TEXT},
+            databaseUrl=TEXT,
+            directUrl=TEXT,
+            jwt=TEXT,
         ),
         {
             W: [
+                "database_url: Secret | None = None",
+                "direct_url: Secret | None = None",
+                "jwt: Secret | None = None",
                 "access_token: Secret | None = None",
                 "webhook_secret: Secret | None = None",
                 "admin_password: Secret | None = None",
@@ -127,6 +133,7 @@ MUTATIONS = [
             secretCount=NUMBER,
             tokenType={"enum": ["a", "b"]},
             key=TEXT,
+            deployedUrl=TEXT,
         ),
         {
             W: [
@@ -135,6 +142,7 @@ MUTATIONS = [
                 "next_page_token: str | None = None",
                 "secret_count: int | None = None",
                 "key: str | None = None",
+                "deployed_url: str | None = None",
             ]
         },
         absent=["Secret"],
@@ -300,9 +308,51 @@ MUTATIONS = [
         {W: ["class PagerInfo(Model):", "pager: PagerInfo | None = None", "class WidgetsInfo(Model):"]},
     ),
     Mutation(
+        "an answer whose model is called like what a list gives",
+        {
+            "/components/schemas/Pager": thing(size=NUMBER),
+            f"{ANSWER}/properties/data": {"$ref": "#/components/schemas/Pager"},
+        },
+        {W: ["async def get(self, widget_id: str) -> PagerInfo:", "return await self._get(PagerInfo, "]},
+    ),
+    Mutation(
         "enumerations of strange words",
         fields(state={"enum": ['a"b', "naïve", "😀", "a\\b"]}),
         {W: ['WidgetState: TypeAlias = Literal[\'a"b\', "naïve", "😀", "a\\\\b"] | str']},
+    ),
+    Mutation(
+        "resources whose classes would have the names of ours",
+        {
+            f"/paths/~1v1~1{name}": {
+                "get": op(data({"type": "array", "items": thing(id=TEXT)})),
+                "post": op(data(thing(id=TEXT)), "201", requestBody=json_of(thing(token=TEXT))),
+            }
+            for name in ("secret", "model", "resource", "unset", "sequence", "true", "base-client")
+        },
+        {
+            "secret_api.py": ["class SecretApi(Resource):", "token = Secret(token)"],
+            "true_api.py": ["class TrueApi(Resource):"],
+            "__init__.py": ["class ThingsClient(BaseClient):", "def secret_api(self)"],
+        },
+    ),
+    Mutation(
+        "a keyword and a field that look alike",
+        {
+            **fields(state={"enum": ["new", "old"]}),
+            f"{LIST.replace('widgets', 'widgets~1findByState')}": {
+                "get": op(
+                    data({"type": "array", "items": REF}),
+                    parameters=[{"name": "state", "in": "query", "schema": {"enum": ["new", "old"]}}],
+                )
+            },
+            f"{ONE}/put": op(data(REF), parameters=[ID], requestBody=json_of(REF)),
+        },
+        {W: ["async def replace(", "def list_find_by_state("]},
+    ),
+    Mutation(
+        "a title in quotes, and of two lines",
+        {"/info/title": 'The """best""" API\n\\ of all', "/info/version": '"'},
+        {"__init__.py": ["best", "class ThingsClient(BaseClient):"]},
     ),
     # What must not be lost
     Mutation(
@@ -316,6 +366,31 @@ MUTATIONS = [
             },
         },
         {W: ["    id: str\n    size: float\n    name: str\n"]},
+    ),
+    Mutation(
+        "a reference with an escape of URLs",
+        {
+            "/components/schemas/Big part": thing(id=TEXT),
+            f"{FIELDS}/part": {"$ref": "#/components/schemas/Big%20part"},
+        },
+        {W: ["part: WidgetPart | None = None"]},
+    ),
+    Mutation(
+        "ids that are no strings",
+        {
+            f"{ONE}/get/parameters": [{**ID, "schema": {"type": "integer"}}],
+            f"{ONE}/delete/parameters": [{**ID, "schema": {"type": ["string", "null"]}}],
+        },
+        {W: ["async def get(self, widget_id: int)", "str(widget_id))", "async def delete(self, widget_id: str, *,"]},
+    ),
+    Mutation(
+        "a long path with one id",
+        {
+            "/paths/~1v1~1widgets~1{widgetId}~1things-that-have-a-name-which-is-too-long": {
+                "post": op({"description": ""}, "204", parameters=[ID])
+            }
+        },
+        {W: ['which-is-too-long",']},
     ),
     Mutation(
         "an envelope in parts",
@@ -404,6 +479,31 @@ MUTATIONS = [
         {W: ["ids: Sequence[str] | None = None", 'tags and ",".join(tags)']},
     ),
     Mutation(
+        "lists in the query, in one text",
+        {
+            f"{LIST}/get/parameters": [
+                CURSOR,
+                *(
+                    {"name": name, "in": "query", "explode": False, "schema": {"type": "array", "items": schema}}
+                    for name, schema in {
+                        "sizes": NUMBER,
+                        "days": {"type": "string", "format": "date-time"},
+                        "flags": {"type": "boolean"},
+                        "states": {"enum": ["new", "old"]},
+                    }.items()
+                ),
+            ]
+        },
+        {
+            W: [
+                'sizes and ",".join(str(one) for one in sizes)',
+                'days and ",".join(one.isoformat() for one in days)',
+                'flags and ",".join(str(one).lower() for one in flags)',
+                'states and ",".join(states)',
+            ]
+        },
+    ),
+    Mutation(
         "query on PATCH and PUT",
         {
             f"{ONE}/{http}": op(
@@ -437,6 +537,19 @@ MUTATIONS = [
     Mutation("no token", {f"{ONE}/get/security": []}, {W: ['path("/v1/widgets/{}", widget_id), token=False)']}),
     Mutation("a token that may be missing", {f"{ONE}/get/security": [{}, {"bearer": []}]}, absent=["token=False"]),
     Mutation("no token at all", {"/security": []}, {W: ["token=False"]}),
+    Mutation(
+        "tokens that are sent as ours",
+        {
+            "/security": [{"key": []}, {"login": []}],
+            f"{LIST}/post/security": [{"header": []}],
+            "/components/securitySchemes": {
+                "key": {"type": "apiKey", "in": "query", "name": "key"},
+                "login": {"type": "oauth2", "flows": {}},
+                "header": {"type": "apiKey", "in": "header", "name": "authorization"},
+            },
+        },
+        {W: ["async def create(", "async def get("]},
+    ),
     Mutation(
         "constants of every type",
         fields(
@@ -506,6 +619,37 @@ MUTATIONS = [
         },
         {W: ["async def create(self, *, value: Sequence[WidgetInput]) -> Widget:", "value: Mapping[str, float]"]},
     ),
+    Mutation(
+        "answers that are null",
+        {
+            f"{ONE}/get/responses/200": answer({"type": "null"}),
+            f"{ONE}/put": op(data({"type": "null"}), parameters=[ID]),
+        },
+        {W: ["async def get(self, widget_id: str) -> None:", "        await self._get(object, path("]},
+    ),
+    Mutation(
+        "a list of lists, beside a method called list",
+        {f"{ONE}/get/responses/200": answer({"type": "array", "items": {"type": "array", "items": NUMBER}})},
+        {W: ["def list_widget(self, widget_id: str) -> Pager[builtins.list[float]]:"]},
+    ),
+    Mutation(
+        "servers that no client could call, before one that it could",
+        {
+            "/servers": [
+                {"url": url}
+                for url in (
+                    "/v1",
+                    "http://things.example",
+                    "https://{region}.things.example",
+                    'https://things.example/"',
+                    "https://things.example?a=b",
+                    "https://eu.things.example",
+                )
+            ]
+        },
+        {"__init__.py": ['base_url = "https://eu.things.example"']},
+    ),
+    Mutation("extensions among the paths", {"/paths/x-internal": True, "/paths/x-more": {"get": {}}}),
     Mutation(
         "a field called data among others",
         {f"{ANSWER}": thing(data=TEXT, checksum=TEXT)},
@@ -721,6 +865,41 @@ MUTATIONS = [
         refused=[f"#{LIST}/get/parameters/1: a list in the style pipeDelimited"],
     ),
     Mutation(
+        "an id in a style of its own",
+        {f"{ONE}/get/parameters": [{**ID, "style": "matrix"}]},
+        refused=[f"#{ONE}/get/parameters/0: a value in the style matrix"],
+    ),
+    Mutation(
+        "a header whose name cannot be sent",
+        parameter("X Depth:", TEXT, "header"),
+        refused=[f"#{LIST}/get/parameters/1: a header whose name cannot be sent"],
+    ),
+    Mutation(
+        "two types",
+        parameter("size", {"type": ["string", "integer"]}),
+        refused=[f'#{LIST}/get/parameters/1/schema: the type ["string", "integer"] is not understood'],
+    ),
+    Mutation(
+        "paths that cannot be appended to a server",
+        {
+            f"/paths/{path.replace('/', '~1')}": {"get": op(data(REF))}
+            for path in ("v1/a", "//v1/b", "/v1/../c", "/v1/d?e")
+        },
+        refused=[
+            "#/paths/v1~1a/get: 'v1/a' is no plain path; GET v1/a is left out",
+            "#/paths/~1~1v1~1b/get: '//v1/b' is no plain path",
+            "#/paths/~1v1~1..~1c/get: '/v1/../c' is no plain path",
+            "#/paths/~1v1~1d?e/get: '/v1/d?e' is no plain path",
+        ],
+    ),
+    Mutation(
+        "a route that differs in the name of its id only",
+        {"/paths/~1v1~1widgets~1{zebra}": {"get": op(data(REF), parameters=[{**ID, "name": "zebra"}])}},
+        refused=[
+            "#/paths/~1v1~1widgets~1{zebra}/get: a second route of this form; GET /v1/widgets/{zebra} is left out"
+        ],
+    ),
+    Mutation(
         "a log over a WebSocket only",
         {f"{ONE}/get/responses": {"101": {"description": ""}}},
         refused=[f"#{ONE}/get/responses/101: a WebSocket whose records no application/x-ndjson describes"],
@@ -767,6 +946,22 @@ MUTATIONS = [
         refused=[
             f"#{ONE}/options: a client has no use for OPTIONS; OPTIONS /v1/widgets/{{widgetId}} is left out",
             f"#{ONE}/trace: a client has no use for TRACE",
+        ],
+    ),
+    Mutation(
+        "a token that is sent in another way",
+        {
+            f"{ONE}/get/security": [{"key": []}, {"bearer": [], "key": []}],
+            f"{ONE}/delete/security": [{"basic": []}],
+            "/components/securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-Key"},
+                "basic": {"type": "http", "scheme": "basic"},
+                "bearer": {"type": "http", "scheme": "Bearer"},
+            },
+        },
+        refused=[
+            f"#{ONE}/get: a token that is not sent as a Bearer; GET /v1/widgets/{{widgetId}} is left out",
+            f"#{ONE}/delete: a token that is not sent as a Bearer",
         ],
     ),
     Mutation(

@@ -3,6 +3,7 @@
 import copy
 
 from tests.apigen import NAMES, TABLE, answering, document, generated
+from tests.apigen.mutations import BASE, LIST, TEXT, data, op, patched, thing
 from tools.apigen.changes import changes
 from tools.apigen.names import Names
 from tools.apigen.normalise import normalise
@@ -54,6 +55,33 @@ def test_a_new_operation_leaves_the_models_of_the_others_alone() -> None:
         "- Added `POST /v1/things/{id}/merge` (`things.merge`)",
     ]
     assert {"BoxThing"} <= new["components"]["schemas"].keys() - old["components"]["schemas"].keys()
+
+
+def test_an_answer_that_fits_its_model_no_more_gets_a_model_of_its_own() -> None:
+    old = normalise(BASE, NAMES).description
+    assert old["paths"]["/v1/widgets"]["post"]["operationId"] == "widgets.create"
+    doc = patched({f"{LIST}/post/responses/201": data(thing(id=thing(a=TEXT)))})
+    made = normalise(doc, NAMES, old)
+    assert made.refused == []
+    assert changes(old, made.description) == ["- Changed the answer of `widgets.create` from Widget to CreatedWidget"]
+    assert normalise(doc, NAMES, made.description).description == made.description
+
+
+def test_what_is_merged_keeps_its_order() -> None:
+    names = Names({"management": {"models": {"part": "Part"}, "enums": {"state": "State"}}}, "management")
+    parts = [thing(state={"enum": [word]}, **{word: TEXT}, id=TEXT) for word in ("new", "old")]
+    made, found = normalise(BASE, names), list[list[str]]()
+    doc = patched(
+        {
+            f"{LIST}/post/responses/201": data(thing(part=parts[0])),
+            f"{LIST.replace('widgets', 'gears')}": {"get": op(data(thing(part=parts[1])))},
+        }
+    )
+    for _ in range(2):
+        made = normalise(doc, names, made.description)
+        found.append([*made.description["components"]["schemas"]["Part"]["properties"]])
+        assert made.description["components"]["schemas"]["State"]["enum"] == ["new", "old"]
+    assert found[0] == found[1] == ["state", "new", "id", "old"]
 
 
 def test_other_changes() -> None:

@@ -178,6 +178,20 @@ def test_three_changes_in_a_copy_of_the_tree(tree: Path, web: Any, kind: str) ->
     assert contents(tree) == written
 
 
+def test_a_line_is_told_in_one_line_whatever_the_document_calls_things(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doc = document("inlined")
+    doc["paths"]["/v1/a\nb"] = {"get": doc["paths"]["/v1/things"]["get"]}
+    source = project / "doc.json"
+    source.write_text(json.dumps(doc), "utf-8")
+    assert main([str(source)], project) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    (line,) = told.err.splitlines()
+    assert line == "#/paths/~1v1~1a b/get: '/v1/a\\nb' is no plain path; GET /v1/a b is left out"
+
+
 def contents(root: Path) -> dict[Path, bytes]:
     found = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {path: path.read_bytes() for path in found}

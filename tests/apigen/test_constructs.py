@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.apigen import NAMES, answering, code, document
+from tests.apigen import NAMES, answering, code, document, generated
+from tests.apigen.mutations import thing
 from tools.apigen.changes import changes
 from tools.apigen.names import Names, default_operations
 from tools.apigen.normalise import normalise
@@ -202,6 +203,23 @@ def test_constants_that_are_merged_become_an_enumeration() -> None:
     assert "    kind: PetKind | None = None\n" in code_of_x
 
 
+def test_a_model_that_merging_makes_needless_is_left_out() -> None:
+    one, two = (thing(owner=owner) for owner in (thing(id={"type": "string"}), {}))
+    names = Names({"management": {"models": {"XInfo.one": "Pet", "XInfo.two": "Pet"}}}, "management")
+    once = normalise(answering(thing(one=one, two=two)), names)
+    assert once.description["components"]["schemas"].keys() == {"Pet", "XInfo"}
+    assert "Owner" not in "".join(once.unnamed)
+    assert normalise(once.description, names, once.description).description == once.description
+
+
+def test_maps_that_are_merged_hold_what_both_held() -> None:
+    counts, ratios = ({"type": "object", "additionalProperties": {"type": kind}} for kind in ("integer", "number"))
+    one, two = ({"type": "object", "properties": {"sizes": sizes}} for sizes in (counts, ratios))
+    names = Names({"management": {"models": {"XInfo.one": "Pet", "XInfo.two": "Pet"}}}, "management")
+    made = code(answering({"type": "object", "properties": {"one": one, "two": two}}), names)["x.py"]
+    assert "    sizes: dict[str, float] | None = None\n" in made
+
+
 def test_a_new_answer_with_fields_beside_its_data_has_a_model_of_its_own() -> None:
     thing = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
     doc = answering({"type": "object", "properties": {"data": thing, "hint": {"type": "string"}}, "required": ["data"]})
@@ -210,6 +228,22 @@ def test_a_new_answer_with_fields_beside_its_data_has_a_model_of_its_own() -> No
     made = code(doc)["x.py"]
     assert "async def get(self) -> XInfo:" in made
     assert "async def update(self) -> UpdatedX:" in made
+
+
+def test_an_id_that_is_a_date_is_sent_as_text() -> None:
+    doc = document("inlined")
+    doc["paths"]["/v1/things/{id}"]["get"]["parameters"][0]["schema"] = {"type": "string", "format": "date-time"}
+    assert 'path("/v1/things/{}", thing_id.isoformat())' in code(doc)["things.py"]
+
+
+def test_a_body_of_fields_that_only_the_api_sends_may_hold_any() -> None:
+    doc = answering({})
+    fields = {"id": {"type": "string", "readOnly": True}}
+    body = {"type": "object", "properties": fields, "required": ["id"]}
+    doc["paths"]["/v1/x"]["get"]["requestBody"] = {"content": {"application/json": {"schema": body}}}
+    once = normalise(doc, NAMES).description
+    assert "async def get(self, *, value: Mapping[str, JSON]) -> JSON:" in generated(once)["x.py"]
+    assert normalise(once, NAMES, once).description == once
 
 
 def test_an_import_of_each_other_is_broken_up_by_sharing() -> None:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote
 
 import anyio
 import httpx
@@ -53,14 +53,14 @@ class Document:
     def at(self, value: Any) -> Any:
         while isinstance(value, dict) and "$ref" in value:
             found = self.raw
-            for step in value["$ref"][2:].split("/"):
+            for step in unquote(value["$ref"])[2:].split("/"):
                 found = found[step.replace("~1", "/").replace("~0", "~")]
             value = {**found, **{key: one for key, one in value.items() if key != "$ref"}}
         return value
 
     def operations(self) -> Iterator[tuple[str, str, Any, list[Any]]]:
         for path, item in self.raw["paths"].items():
-            item = self.at(item)
+            item = {} if path.startswith("x-") else self.at(item)
             for http in [http for http in METHODS if http in item]:
                 shared = [self.at(one) for one in item.get("parameters", ())]
                 own = [self.at(one) for one in item[http].get("parameters", ())]

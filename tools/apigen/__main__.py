@@ -79,10 +79,11 @@ def main(arguments: list[str] | None = None, root: Path = Path()) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file differs")
     options = parser.parse_args(arguments)
     try:
-        paths = {api: root / "prisma_mgmt" / "spec" / f"{api}.json" for api in APIS}
-        old = {api: read(str(path)) for api, path in paths.items() if path.is_file()}
+        specs = [(api, root / f"prisma_mgmt/spec/{api}.json") for api in APIS]
+        old = {api: read(str(path)) for api, path in specs if path.is_file()}
         new = {**old, options.api: read(options.document)} if options.document else old
-        made = {api: normalise(document, load(api), old.get(api, {})) for api, document in new.items()}
+        names = {api: load(api) for api in new}
+        made = {api: normalise(document, names[api], old.get(api, {})) for api, document in new.items()}
     except (OSError, ValueError, HTTPException) as problem:
         if isinstance(problem, HTTPError):
             problem.close()
@@ -94,9 +95,9 @@ def main(arguments: list[str] | None = None, root: Path = Path()) -> int:
         lines = [line for api, one in made.items() for line in changes(old.get(api, {}), one.description)]
     told = [line for one in made.values() for line in [*one.refused, *one.unnamed]]
     if differing:  # a second run is silent
-        told += [line for one in made.values() for line in one.unused]
+        told += [line for one in names.values() for line in one.unused()]
     for words, stream in ((lines, sys.stdout), (told, sys.stderr)):
-        print(*words, sep="\n", end="\n" if words else "", file=stream)
+        print(*(" ".join(line.split()) for line in words), sep="\n", end="\n" if words else "", file=stream)
     return 1 if options.check and lines else 0
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from tools.apigen.description import LINES, by_template, parts
 from tools.apigen.schemas import Schema, marks, python_type
 
-Facts = dict[str, object]
 # A fact is told by the first line if it holds now, else by the second. The first four are kinds of things, of which no
 # more is told if they come or go.
 _TOLD = {
@@ -32,7 +31,7 @@ def changes(old: Schema, new: Schema) -> list[str]:
     before, after, lines = dict(_things(old, names)), dict(_things(new, names)), set[str]()
     owners = {""} | ({owner or name for owner, name in before} & {owner or name for owner, name in after})
     for thing in (thing for thing in {**before, **after} if thing[0] in owners):
-        was, now = before.get(thing, Facts()), after.get(thing, Facts())
+        was, now = before.get(thing, {}), after.get(thing, {})
         told = _TOLD if was and now else list({**was, **now})[:1]
         for fact in (fact for fact in told if was.get(fact) != now.get(fact)):
             line = _TOLD[fact][not now.get(fact)]
@@ -40,7 +39,7 @@ def changes(old: Schema, new: Schema) -> list[str]:
     return [f"- {line}" for line in sorted(lines)]
 
 
-def _things(document: Schema, names: dict[str, str]) -> Iterator[tuple[tuple[str, object], Facts]]:
+def _things(document: Schema, names: dict[str, str]) -> Iterator[tuple[tuple[str, object], dict[str, object]]]:
     """What may come, go and change, by its owner and its name; its kind is its first fact."""
     for url, server in ((one["url"], one) for one in document.get("servers", ())):
         yield ("servers", url), {"server": True, "name": f"the server {url}", "gone": "x-gone" in server}

@@ -10,7 +10,7 @@ from tools.apigen.schemas import SCALARS, Schema, split_null
 
 JSON, LINES = "application/json", "application/x-ndjson"
 METHODS = ("get", "post", "put", "patch", "delete", "head")
-PARAMETERS = ("path", "header", "query")
+PARAMETERS = {"path": "simple", "header": "simple", "query": "form"}  # and the style in which clients write them
 _PLACES = (*PARAMETERS, "body", "live")
 # Of the errors that docs/operations.md does not tell of any call: 404 is of any call that has ids in its path.
 _ERRORS = {404: "NotFoundError", 409: "ConflictError"}

@@ -1,18 +1,26 @@
-"""An OpenAPI document as it came: read within bounds, its references followed, what is wrong told with a pointer."""
+"""An OpenAPI document as it came: read within bounds, and what is wrong told with a pointer.
+
+A node follows references, and knows what is said of a thing in passing: that it is deprecated or experimental, and in a
+few words what it is.
+"""
 
 import json
 import re
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from attrs import evolve, frozen
 
 from tools.apigen.names import Names
-from tools.apigen.schemas import Schema, is_object, without
+from tools.apigen.schemas import MARKS, Schema, is_object, without
 
 OURS = "x-apigen"  # marks a description, whose words are ours
 LIMIT = 20_000_000  # bytes, of a document of twenty times the size of today's
+_STAGES = ("x-stability", "x-stability-level", "x-status", "x-lifecycle", "x-maturity", "x-stage", "x-release-status")
+_SELF = "this|it|endpoint|operation|route|method|parameter|field|property|header"
+_WORDS = {"deprecated": "deprecated|sunset|obsolete", "x-experimental": "experimental|alpha|beta|preview|unstable"}
 
 
 class DocumentError(ValueError):
@@ -28,9 +36,8 @@ class Node:
     value: Any
     pointer: str
     field: str = ""  # whose value it is
-    given: bool = False  # by the caller, in a request
-    body: bool = False  # as a whole
-    text: bool = False  # it travels in a path, a query or a header
+    place: str = "answer"  # or the caller gives it: "parameter", which travels as text, or "body"
+    whole: bool = False  # a body as a whole
     within: tuple[str, ...] = ()  # the places that refer to it, in turn
 
     def at(self, *steps: Any, **changes: Any) -> "Node":
@@ -38,7 +45,7 @@ class Node:
         for step in steps:
             escaped = str(step).replace("~", "~0").replace("/", "~1")
             value, pointer = value[step], f"{pointer}/{escaped}"
-        return evolve(self, value=value, pointer=pointer, body=False, **changes)
+        return evolve(self, value=value, pointer=pointer, whole=False, **changes)
 
     def check(self, sound: object, message: str) -> None:
         check(sound, self.pointer, message)
@@ -50,14 +57,38 @@ class Node:
             return self
         pointer: Any = self.value["$ref"]
         found: Any = self.root
-        local = isinstance(pointer, str) and pointer.startswith("#/")
-        self.check(local, f"a reference to {pointer!r}; only those inside the document")
+        self.check(str(pointer).startswith("#/"), f"a reference to {pointer!r}; only those inside the document")
         self.check(pointer not in seen, f"{pointer} refers to itself")
-        for step in pointer.removeprefix("#/").split("/"):
+        for step in unquote(pointer).removeprefix("#/").split("/"):
             found = found.get(step.replace("~1", "/").replace("~0", "~"))
             self.check(is_object(found), f"nothing at {pointer}")
         beside = without(self.value, "$ref", "summary", "description")
         return evolve(self, value={**found, **beside}, pointer=pointer).target(*seen, pointer)
+
+    def marks(self) -> Schema:
+        """`deprecated` and `x-experimental`, as a keyword, as an extension, or in words that are the API's own."""
+        return {mark: True for mark in MARKS if self._is_marked(mark)}
+
+    def _is_marked(self, mark: str) -> bool:
+        raw, words, word = self.value, _WORDS[mark], MARKS[mark]
+        flags = [raw[key] for key in (word, *(f"x-{one}" for one in words.split("|"))) if key in raw]
+        is_flagged = any(flag not in (False, None, "false") for flag in flags)
+        if is_flagged or any(re.fullmatch(words, str(raw[key]), re.IGNORECASE) for key in _STAGES if key in raw):
+            return True
+        text = "\n".join(raw[key] for key in ("summary", "description") if isinstance(raw.get(key), str))
+        said = rf"(?im)^\W*({word})\b(?![ -]\w+ing\b)|[(\[*]\W*({word})\W*[)\]*]|\b({_SELF}) (is|are) ({word})\b"
+        return OURS not in self.root and not flags and re.search(said, text) is not None
+
+    def summary(self) -> Schema:
+        """The document's summary as a sentence, if it is worth having: two words of text at least, a line at most."""
+        text = self.value.get("summary")
+        if not isinstance(text, str):
+            return {}
+        text = re.sub(r"(?i)\W*[(\[*]\W*(deprecated|experimental|alpha|beta|preview)\W*[)\]*]\W*", " ", text)
+        text = re.sub(r"(?i)^\s*(deprecated|experimental)\s*[:.!-]+", "", text)
+        text = " ".join(text.split()).rstrip(".")
+        sound = text.isprintable() and " " in text and len(text) <= 100 and not re.search(r'["\\`{}/]', text)
+        return {"summary": f"{text[0].upper()}{text[1:]}."} if sound else {}
 
 
 def check(sound: object, pointer: str, message: str) -> None:

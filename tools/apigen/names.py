@@ -17,6 +17,11 @@ _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
 _CALLS = {"query", "body", "route", "headers", "path", "choice", "quoted", "cast", "builtins", "missing_ok"}
 KEYWORDS = _BUILTINS | _CALLS  # what no keyword may be called, since methods use it themselves
+# Names that a generated module imports, and those that Python has.
+IMPORTED = {
+    *("Any", "BaseClient", "JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret"),
+    *("Sequence", "TypeAlias", "UNSET", "Unset", "True", "False", "None"),
+}
 _MODULES = {"models", "shared", *dir(BaseClient)}
 _ENDS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "ss": "ss", "us": "us", "is": "is", "s": ""}
 _RULES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("names.toml").read_text("utf-8"))
@@ -84,7 +89,7 @@ def default_operations(http: str, path: str, many: bool, *, log: bool = False) -
     steps = [step for step in re.split(r"[/:]", path) if not re.fullmatch(r"v\d+|", step)]
     nouns = [identifier(step) for step in steps if "{" not in step] or ["root"]
     resource, inner, verb = nouns[0], nouns[1:], "list" if http == "get" and many else _HTTP[http]
-    resource += "_" if resource in _MODULES else ""
+    resource += "_api" if pascal(resource) in IMPORTED else "_" if resource in _MODULES else ""
     last, ends_in_id = nouns[-1], bool(steps) and "{" in steps[-1]
     action = singular(last) == last and (http == "post" or (http == "get" and not many))
     if inner and not ends_in_id and (action or log):

@@ -11,14 +11,8 @@ from attrs import evolve, frozen
 
 from tools.apigen.description import PARAMETERS, Operation, Part, fields, parts
 from tools.apigen.document import DocumentError, check
-from tools.apigen.names import Names, default_models, default_summary, pascal, singular
+from tools.apigen.names import IMPORTED, Names, default_models, default_summary, pascal, singular
 from tools.apigen.schemas import MARKS, MergeError, Schema, merge, parted, refs, shape, tag_of, with_null, without
-
-# Names that a module of models imports, and those that Python has.
-_IMPORTED = {
-    *("JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret", "Sequence", "TypeAlias"),
-    *("UNSET", "Unset", "True", "False", "None", "Any"),
-}
 
 
 @frozen
@@ -29,24 +23,13 @@ class Spot:
     prefix: str  # what default names begin with
     base: str = ""  # the thing that the operation is about, whose parts look alike in all of its models
     was: str = ""  # the same spot in the committed description
-    field: str = ""  # of the owner; empty for an answer or a body as a whole
+    field: str = ""  # of the owner, or the member of a union; empty for an answer or a body as a whole
     member: str = ""  # the constant `type` of a member of a union
     given: bool = False  # by the caller, in a request
     model: str | None = None  # what names.toml calls the answer
     names: Sequence[str] = ()  # the defaults for an answer or a body as a whole
     fresh: bool = False  # whatever looks like it has another name
     within: tuple[str, ...] = ()  # the models that it is a part of
-
-    @property
-    def part(self) -> str:
-        """What names.toml calls it."""
-        return self.field or self.member
-
-    @property
-    def noun(self) -> str:
-        """What a default name ends in."""
-        twice = self.member and self.prefix.endswith(pascal(self.member))
-        return "Record" if twice else pascal(singular(self.member or self.field))
 
 
 def give_words(found: list[Part], preferred: Mapping[str, str], pointer: str) -> None:
@@ -55,8 +38,7 @@ def give_words(found: list[Part], preferred: Mapping[str, str], pointer: str) ->
     for one in sorted(found, key=lambda one: (one.where != "live", one.spot not in preferred)):
         word = preferred.get(one.spot, one.word)
         check(word.isidentifier(), pointer, f"no name can be made of the letters of {one.key!r}")
-        endings = [one.where or 2, *range(2, len(found) + 2)]
-        options = [word, *(f"{word.rstrip('_')}_{end}" for end in endings)]
+        options = [word, *(f"{word.rstrip('_')}_{end}" for end in (one.where or 2, *range(2, len(found) + 2)))]
         taken.append(next(option for option in options if option not in taken))
         if taken[-1] != one.word:
             one.raw["x-word"] = taken[-1]
@@ -66,28 +48,27 @@ class Shapes:
     """The named schemas, as they are made, and what the committed description names and says at each spot."""
 
     def __init__(self, names: Names, committed: Schema, resources: set[str]) -> None:
-        self.names, self.taken = names, _IMPORTED | {pascal(one) for one in resources}
+        self.names, self.taken = names, IMPORTED | {pascal(one) for one in resources}
         self.committed: Schema = committed.get("components", {}).get("schemas", {})
         self.words = {part.spot: part.word for part in parts(committed)}
-        self.before: dict[str, str] = {}  # the names of committed schemas, by the spots they are used at
+        self.spots: dict[str, str] = {}  # the names of schemas, committed or made, by the spots they are used at
         for part in parts(committed):
-            found = refs(part.schema)
-            tags = (f" {tag_of(self.committed[name])}" if len(found) > 1 else "" for name in found)
-            self.before |= {part.spot + tag: name for tag, name in zip(tags, found, strict=True)}
+            for name in (found := refs(part.schema)):
+                self.spots[f"{part.spot} {tag_of(self.committed[name])}" if len(found) > 1 else part.spot] = name
         # The shape of each name, be it committed or made.
         self.known = {name: shape(schema, self.committed) for name, schema in self.committed.items()}
         self.made: dict[str, Schema] = {}
-        self.origin: dict[str, tuple[str, str, str]] = {}  # of default names: their kind, owner and field
+        self.origin: dict[str, str] = {}  # of default names: how the table would list them
 
     def copy(self) -> "Shapes":
         made = copy(self)
-        made.known, made.made, made.origin = dict(self.known), dict(self.made), dict(self.origin)
+        made.known, made.made = dict(self.known), dict(self.made)
+        made.origin, made.spots = dict(self.origin), dict(self.spots)
         return made
 
     def name(self, part: Part, at: Spot) -> None:
         """Replace the objects and enumerations in the schema of a part by references to what has a name now."""
-        is_whole = (part.where, part.key) in (("answer", "data"), ("body", "*"))
-        key = "" if is_whole else part.key
+        key = "" if (part.where, part.key) in (("answer", "data"), ("body", "*")) else part.key
         made = self.schema(part.schema, evolve(at, field=key, was=part.spot))
         part.schema.clear()
         part.schema.update(made)
@@ -101,7 +82,8 @@ class Shapes:
         if "properties" in tree or "enum" in tree:
             return self._reference(tree, at)
         if "oneOf" in tree:
-            spots = [evolve(at, member=str(tag_of(one)), model=None) for one in tree["oneOf"]]
+            tags = [str(tag_of(one)) for one in tree["oneOf"]]
+            spots = [evolve(at, field=at.field or tag, member=tag, model=None) for tag in tags]
             return {**tree, "oneOf": list(map(self._reference, tree["oneOf"], spots))}
         for key in tree.keys() & {"items", "additionalProperties"}:
             return {**tree, key: self.schema(tree[key], at)}
@@ -113,39 +95,43 @@ class Shapes:
 
     def _reference(self, tree: Schema, at: Spot) -> Schema:
         """A reference to what gets the name of the table or of the committed description; else a name that is free."""
-        kind, tag, part = "enums" if "enum" in tree else "models", tag_of(tree), at.part
+        kind, tag, part = "enums" if "enum" in tree else "models", tag_of(tree), at.field
         keys = [f"{part}.{tag}", part] if tag else [part]
+        # A member of a union that stands alone now keeps its name; what stood alone lends its name to no member.
         spots = [f"{at.was} {tag}", "" if at.member else at.was]
-        known = (self.before[spot] for spot in spots if spot in self.before)
-        before = next((name for name in known if ("enum" in self.committed[name]) == ("enum" in tree)), None)
+        known = (self.spots[spot] for spot in spots if spot in self.spots)
+        before = next((name for name in known if ("enum" in self.known[name]) == ("enum" in tree)), None)
         shared = self.names.given(kind, keys)
         name = at.model or self.names.given(kind, [f"{at.owner}.{key}" for key in (*keys, tag)]) or before
         name = name or (shared if shared not in self.committed else None)
-        name = name or self._free(tree, at, shared, (kind, at.owner, part))
+        if not name:
+            name = self._free(tree, at, shared)
+            if name not in self.made and name not in self.committed and part not in ("", "pagination"):
+                self.origin[name] = f'{kind}: "{at.owner}.{part}"'
+        self.spots.setdefault(spots[0] if at.member else at.was, name)
         self._make(name, tree, at, before or name)
         return {"$ref": f"#/components/schemas/{name}"}
 
-    def _free(self, tree: Schema, at: Spot, shared: str | None, origin: tuple[str, str, str]) -> str:
-        """The first default name that nothing has, or only this shape; variants of one field may share one, too."""
-        for name in self._options(tree, at, shared):
-            variant = at.part and self.origin.get(name) == origin
-            same = self.known.get(name) == shape(tree, {}) and not at.fresh
-            if name not in at.within and (variant or same or name not in self.known):
-                if name not in self.made:
-                    self.origin[name] = origin
-                return name
-        raise DocumentError(f"{tree['x-at']}: every name for it is taken; name it in names.toml")
+    def _free(self, tree: Schema, at: Spot, shared: str | None) -> str:
+        """The first default name that nothing has, or only this shape."""
+        own, known = None if at.fresh else shape(tree, {}), self.known  # None is like no shape
+        options = (name for name in self._options(tree, at, shared) if name not in at.within)
+        name = next((name for name in options if known.get(name, own) == own), "")
+        check(name, tree["x-at"], "every name for it is taken; name it in names.toml")
+        return name
 
     def _options(self, tree: Schema, at: Spot, shared: str | None) -> Iterator[str]:
         """Names for a shape, the best first: the table's, that of a reference, and what its spot suggests."""
         options = [shared] if shared else []
         stands = str(tree["x-at"]).removeprefix("#/components/schemas/")
         options += [pascal(stands)] if stands.isidentifier() else []
-        if at.part:
-            options += ["Pagination"] if at.part == "pagination" else []  # one will do for all lists
-            options += [at.base + at.noun] if at.base + at.noun in self.made else []
-            options += [at.prefix + at.noun]
-            options += [at.prefix + at.noun + ("Choice" if "enum" in tree else "Input")] if at.given else []
+        if at.field:
+            twice = at.member and at.prefix.endswith(pascal(at.member))
+            noun = "Record" if twice else pascal(singular(at.member or at.field))
+            options += ["Pagination"] if at.field == "pagination" else []  # one will do for all lists
+            options += [at.base + noun] if at.base + noun in self.made else []
+            options += [at.prefix + noun]
+            options += [at.prefix + noun + ("Choice" if "enum" in tree else "Input")] if at.given else []
         else:
             options += at.names
         options += [f"{options[-1]}{n}" for n in range(2, 10)]
@@ -173,7 +159,7 @@ class Shapes:
             for part in (part for part in fields(name, "", schema) if "enum" in part.schema):
                 part.schema["x-at"] = f"#/components/schemas/{name}"
                 self.name(part, Spot(name, name))
-        return dict(sorted(self.made.items()))
+        return self.made
 
 
 def described(one: Operation, shapes: Shapes) -> Schema:
@@ -185,9 +171,8 @@ def described(one: Operation, shapes: Shapes) -> Schema:
     fresh = "properties" in (one.data or ()) and len(one.envelope) > 1
     owner = one.model or answer
     at = Spot(owner, owner, base, model=one.model, names=whole, fresh=fresh)
-    beside = Spot(one.name, owner, base)
     for part in one.answered:
-        shapes.name(part, at if part.key in ("", "data") else beside)
+        shapes.name(part, at if part.key in ("", "data") else Spot(one.name, owner, base))
     for part in one.arguments:
         shapes.name(part, Spot(one.name, thing, base, given=True, names=(f"{thing}Input",)))
     plain = {part.spot: names.keyword(part.key, one.path) for part in one.arguments if part.where in PARAMETERS}

@@ -6,7 +6,7 @@ name is taken, the next one serves. An operation that is not understood is left 
 """
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 from attrs import evolve, frozen
@@ -16,8 +16,10 @@ from tools.apigen.document import OURS, DocumentError, Node, check
 from tools.apigen.names import Names, default_operations, sentence, template
 from tools.apigen.naming import Shapes, described
 from tools.apigen.operation import read
-from tools.apigen.schemas import Schema, is_list, is_object
+from tools.apigen.schemas import Schema, is_list, is_object, reach, refs
 
+_SERVER = re.compile(r"(https://|http://(localhost|127\.0\.0\.1)\b)[^\s{}?#@<>`\"\\]+")  # one that a client could call
+_ORDERED = ("properties", "required", "enum", "oneOf")  # what comes of merging may come in any order
 _RANKS = {verb: i for i, verb in enumerate(("get", "list", "update", "replace", "create", "check", "delete"))}
 
 
@@ -28,59 +30,66 @@ class Result:
     description: Schema
     refused: list[str]
     unnamed: list[str]
-    unused: list[str]  # by names.toml's lines that match nothing
 
 
 def normalise(document: Schema, names: Names, committed: Schema | None = None) -> Result:
     """The description of a document; DocumentError if there is nothing in it that is understood."""
-    old, refused = committed or {}, list[str]()
+    old, refused = committed or {}, dict[str, str]()
     top = Node(names, document, {"info": {}, "paths": {}, "servers": [], **document}, "#")
     servers = _servers(top.at("servers"), old)
     calls = _named(_read(top.at("paths").target(), old, servers[0]["url"], refused))
     shapes = Shapes(names, old, {call.resource for call in calls})
-    done: list[Operation] = []
+    done: dict[str, Operation] = {}
     for call in calls:
         with _left_out(call.pointer, call.route, refused):
-            sound, once = all(map(str.isidentifier, call.name.split("."))), call.name not in {one.name for one in done}
+            sound = all(map(str.isidentifier, call.name.split(".")))
             check(sound, call.pointer, "no name can be made of its path; name it in names.toml")
-            check(once, call.pointer, f"two routes are named {call.name}; name this one in names.toml")
+            check(call.name not in done, call.pointer, f"two routes are named {call.name}; name this one in names.toml")
             trial = shapes.copy()
-            done.append(evolve(call, raw=described(call, trial)))
+            done[call.name] = evolve(call, raw=described(call, trial))
             shapes = trial
+    was, found = by_template(old), {template(call.route) for call in done.values()}
+    # What does not fit the names that it had gets others.
+    if gone := was.keys() & {template(route) for route in refused} - found:
+        return normalise(document, names, {**old, "paths": _paths(was[route] for route in was.keys() - gone)})
     if not done:
-        raise DocumentError(refused[0] if refused else "#/paths: no operations")
-    done.sort(key=lambda call: (call.path, METHODS.index(call.http)))
-    info, paths = top.at("info").target().value, Schema()
-    for call in done:
-        paths.setdefault(call.path, {})[call.http] = call.raw
+        raise DocumentError(next(iter(refused.values()), "#/paths: no operations"))
+    calls = sorted(done.values(), key=lambda call: (call.path, METHODS.index(call.http)))
+    paths, schemas = _paths(calls), shapes.settled()
+    schemas = {name: schemas[name] for name in sorted(reach(refs(paths), schemas))}
+    info = top.at("info").target().value
+    info = {key: " ".join(str(info.get(key, "")).split()) for key in ("title", "version")}
     description: Schema = {
         "openapi": "3.1.0",
         OURS: "Normalised by tools/apigen; the words are its maintainers' own.",
-        "info": {**{key: str(info.get(key, "")) for key in ("title", "version")}, **old.get("info", {})},
+        "info": info | old.get("info", {}),
         "servers": servers,
-        "tags": [{"name": tag, "description": sentence(tag)} for tag in sorted({call.resource for call in done})],
+        "tags": [{"name": tag, "description": sentence(tag)} for tag in sorted({call.resource for call in calls})],
         "paths": paths,
-        "components": {"schemas": shapes.settled()},
+        "components": {"schemas": schemas},
     }
     _keep_words(_by_place(description), _by_place(old))
-    return Result(description, refused, _unnamed(done, shapes), names.unused())
+    unnamed = [(f'"{call.route}"', call.name) for call in calls if not call.known]
+    unnamed += [(origin, name) for name, origin in sorted(shapes.origin.items()) if name in schemas]
+    told = [f'{what} = "{name}" by default; another name goes into names.toml' for what, name in unnamed]
+    return Result(description, [*refused.values()], told)
 
 
 @contextmanager
-def _left_out(pointer: str, route: str, refused: list[str]) -> Generator[None]:
+def _left_out(pointer: str, route: str, refused: dict[str, str]) -> Generator[None]:
     """Tell what is not understood, and go on without it."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         odd = "refers to itself" if isinstance(error, RecursionError) else f"not as OpenAPI 3.1 has it ({error!r})"
         problem = error if isinstance(error, DocumentError) else f"{pointer}: {odd}"
-        refused.append(f"{problem}; {route} is left out")
+        refused[route] = f"{problem}; {route} is left out"
 
 
-def _read(paths: Node, old: Schema, base: str, refused: list[str]) -> list[Operation]:
+def _read(paths: Node, old: Schema, base: str, refused: dict[str, str]) -> list[Operation]:
     """Every operation that is understood, with the name that it has already."""
-    found, committed = list[Operation](), {key: one.name for key, one in by_template(old).items()}
-    for path in sorted(paths.value):
+    found, committed = dict[str, Operation](), {key: one.name for key, one in by_template(old).items()}
+    for path in sorted(path for path in paths.value if not path.startswith("x-")):  # extensions
         with _left_out(paths.at(path).pointer, path, refused):
             item = paths.at(path).target()
             for http in [key for key in (*METHODS, "options", "trace") if key in item.value]:
@@ -88,9 +97,10 @@ def _read(paths: Node, old: Schema, base: str, refused: list[str]) -> list[Opera
                 name, model = paths.names.operation(route)
                 name = name or committed.get(template(route), "")
                 with _left_out(item.at(http).pointer, route, refused):
+                    item.at(http).check(template(route) not in found, "a second route of this form")
                     one = read(path, http, item, base)
-                    found.append(evolve(one, name=name, known=bool(name), model=model))
-    return found
+                    found[template(route)] = evolve(one, name=name, known=bool(name), model=model)
+    return [*found.values()]
 
 
 def _named(calls: list[Operation]) -> list[Operation]:
@@ -104,22 +114,26 @@ def _named(calls: list[Operation]) -> list[Operation]:
             call = evolve(call, name=next((one for one in options if one not in taken), options[0]))
             taken.add(call.name)
         made.append(call)
-    return sorted(made, key=_rank)
-
-
-def _rank(call: Operation) -> tuple[bool, int]:
-    """Known operations come first and leave the names of their models to nobody; a plain `get` names the others."""
-    return not call.known, _RANKS.get(call.method.partition("_")[0], len(_RANKS))
+    # Those that are known come first and leave the names of their models to nobody; a plain `get` names the others.
+    return sorted(made, key=lambda call: (not call.known, _RANKS.get(call.method.partition("_")[0], len(_RANKS))))
 
 
 def _servers(node: Node, old: Schema) -> list[Schema]:
     """The server that the client talks to, which no document changes, and those that the document names besides."""
     node.check(is_list(node.value), "a list is needed here")
     found = {str(one["url"]): one for one in node.value if is_object(one) and "url" in one}
-    base = next((one["url"] for one in old.get("servers", ())), None) or next(iter(found), "")
-    node.check(re.match(r"https?://\w", base), "no server among them that a client could call")
+    base = next(iter([*(one["url"] for one in old.get("servers", ())), *filter(_SERVER.fullmatch, found)]), "")
+    node.check(base, "no server among them that a client could call")
     gone = {"x-gone": True} if found and "x-gone" in found.get(base, {"x-gone": True}) else {}
     return [{"url": base, **gone}, *({"url": url} for url in found if url != base)]
+
+
+def _paths(calls: Iterable[Operation]) -> Schema:
+    """Operations as a description has them, by path and method."""
+    paths = Schema()
+    for call in calls:
+        paths.setdefault(call.path, {})[call.http] = call.raw
+    return paths
 
 
 def _by_place(description: Schema) -> Schema:
@@ -129,19 +143,13 @@ def _by_place(description: Schema) -> Schema:
 
 
 def _keep_words(new: Schema, old: Schema) -> None:
-    """Give a description the words that the committed one has in the same places."""
+    """Give a description the words of the committed one in the same places, and its order of fields and values."""
     for key, value in old.items():
         if key == "x-raises" or (key in ("summary", "description") and isinstance(value, str)):
             if "deprecated" in new or not str(value).startswith("deprecated"):
                 new[key] = value
         elif all(is_object(one.get(key)) for one in (old, new)):
             _keep_words(new[key], value)
-
-
-def _unnamed(calls: list[Operation], shapes: Shapes) -> list[str]:
-    """What got a name by default for the first time, and how it gets another."""
-    found = [(f'"{call.route}"', call.name) for call in calls if not call.known]
-    for name, (kind, owner, key) in sorted(shapes.origin.items()):
-        if key not in ("", "pagination") and name not in shapes.committed:
-            found.append((f'{kind}: "{owner}.{key}"', name))
-    return [f'{what} = "{name}" by default; another name goes into names.toml' for what, name in found]
+        if key in _ORDERED and (is_list(value) or is_object(value)) and isinstance(new.get(key), type(value)):
+            found = [*(one for one in value if one in new[key]), *(one for one in new[key] if one not in value)]
+            new[key] = found if is_list(value) else {one: new[key][one] for one in found}

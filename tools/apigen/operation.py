@@ -1,17 +1,16 @@
 """Reads the operations of a document into the form of a description. They have no names yet, and no references."""
 
-import json
 import re
 
 from attrs import evolve
 
+from prisma_mgmt.checks import TOKEN
 from tools.apigen.description import JSON, LINES, METHODS, PARAMETERS, Operation, envelope
-from tools.apigen.document import Node
-from tools.apigen.marks import found_marks, own_summary
+from tools.apigen.document import Node, check
 from tools.apigen.plain import inside, plain
 from tools.apigen.schemas import Schema, shape, split_null
 
-_STEP = re.compile(r"([\w.:~@-]|{[^{}/]+})+", re.ASCII)
+_PATH = re.compile(r"(/(?!\.{1,2}(/|$))([\w.:~@-]|{[^{}/]+})+)+/?", re.ASCII)  # what can be appended to a server
 _NO_PARAMETERS = ("accept", "content-type", "authorization")  # headers that OpenAPI describes elsewhere
 
 
@@ -19,13 +18,17 @@ def read(path: str, http: str, item: Node, base: str) -> Operation:
     """An operation; DocumentError for one that is not understood. `base` is the server that the client talks to."""
     node, raw, own = item.at(http), item.value[http], item.names.own
     node.check(http in METHODS, f"a client has no use for {http.upper()}")
-    one = Operation(path, http, {**found_marks(node), **own_summary(raw)}, pointer=node.pointer)
-    if raw.get("security", node.root.get("security")) in ([], [{}]) or one.route in own["tokenless"]:
+    one = Operation(path, http, {**node.marks(), **node.summary()}, pointer=node.pointer)
+    security: list[Schema] | None = raw.get("security", node.root.get("security"))
+    if security in ([], [{}]) or one.route in own["tokenless"]:
         one.raw["security"] = []
+    schemes = node.root.get("components", {}).get("securitySchemes", {})
+    ours = [all(_is_bearer(schemes.get(name, {})) for name in names) for names in security or [Schema()]]
+    node.check(any(ours), "a token that is not sent as a Bearer")
     one.raw["parameters"] = _parameters(item, node)
     if "requestBody" in raw:
-        _, whole = _content(node.at("requestBody", given=True).target(), JSON)
-        body = plain(evolve(whole, body=True))
+        _, whole = _content(node.at("requestBody", place="body").target(), JSON)
+        body = plain(evolve(whole, whole=True))
         one.raw["requestBody"] = {"required": bool(body.get("required")), "content": {JSON: {"schema": body}}}
     one.raw["responses"] = _answers(node.at("responses"))
     errors = {int(status) for status in raw["responses"] if status.isdecimal() and int(status) >= 400}
@@ -34,11 +37,14 @@ def read(path: str, http: str, item: Node, base: str) -> Operation:
     return one
 
 
+def _is_bearer(scheme: Schema) -> bool:
+    kind, how = scheme.get("type"), str(scheme.get("scheme", scheme.get("name"))).lower()
+    return kind not in ("apiKey", "http") or how in ("bearer", "authorization")
+
+
 def _check(one: Operation, node: Node, base: str, urls: list[str]) -> None:
-    for step in one.path.strip("/").split("/"):
-        node.check(_STEP.fullmatch(step), f"{json.dumps(step)} is no plain step of a path")
-    here = evolve(node, pointer=f"{node.pointer}/servers")
-    here.check({*urls} <= {base}, f"another server ({', '.join(urls)}); tokens go to one only")
+    node.check(_PATH.fullmatch(one.path), f"{one.path!r} is no plain path")
+    check({*urls} <= {base}, f"{node.pointer}/servers", f"another server ({', '.join(urls)}); tokens go to one only")
     ids = sorted(part["name"] for part in one.raw["parameters"] if part["in"] == "path")
     node.check(ids == sorted(re.findall(r"{(.*?)}", one.path)), "the ids in the path are not its parameters")
     bare = "security" not in one.raw and all(part["in"] != "header" for part in one.raw["parameters"])
@@ -51,7 +57,7 @@ def _parameters(*owners: Node) -> list[Schema]:
     found: dict[tuple[str, str], Node] = {}
     for owner in owners:
         for i in range(len(owner.value.get("parameters", ()))):
-            node = owner.at("parameters", i, text=True, given=True).target()
+            node = owner.at("parameters", i, place="parameter").target()
             node.check({"name", "in"} <= node.value.keys(), "a parameter without name or place")
             name, where = str(node.value["name"]), str(node.value["in"])
             if where != "header" or name.lower() not in _NO_PARAMETERS:
@@ -63,18 +69,19 @@ def _parameter(name: str, where: str, node: Node) -> Schema:
     raw = node.value
     node.check(where in PARAMETERS, f"a parameter in the {where}")
     node.check("schema" in raw, "a parameter without a schema")
+    node.check(where != "header" or TOKEN.fullmatch(name), "a header whose name cannot be sent")
     schema = plain(node.at("schema", field=name))
     bare, _ = split_null(schema)
     many = bare.get("type") == "array" and where == "query"
     inner = bare["items"] if many else bare
     single = "oneOf" not in inner and inner.get("type") not in ("array", "object")
     node.check(single, f"an object or a list in the {where} that no client could write in one way")
-    style = raw.get("style", "form")
-    node.check(not many or style == "form", f"a list in the style {style}")
+    style = raw.get("style", PARAMETERS[where])
+    node.check(style == PARAMETERS[where], f"a {'list' if many else 'value'} in the style {style}")
     made = {"name": name, "in": where, "required": bool(raw.get("required") or where == "path"), "schema": schema}
     made |= {"explode": False} if many and raw.get("explode") is False else {}
     made |= {"x-twice": True} if where == "path" and name in node.names.twice else {}
-    return made | found_marks(node)
+    return made | node.marks()
 
 
 def _answers(node: Node) -> Schema:

@@ -5,27 +5,21 @@ import json
 import re
 from graphlib import CycleError, TopologicalSorter
 from inspect import getfullargspec
-from itertools import chain
-from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from prisma_mgmt.core.resource import Resource
 from tools.apigen import names, schemas
 from tools.apigen.description import LINES, Operation, Part, fields, operations
 from tools.apigen.names import FIELDS, VERBS, identifier, singular, snake
-from tools.apigen.schemas import Schema, python_type, refs, without
+from tools.apigen.schemas import Schema, python_type, reach, refs, without
 
 _WIDTH = 108  # of words, and of routes
 _CALL = 116  # of a statement
 _TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).with_name("templates")),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
+    loader=PackageLoader("tools.apigen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 
 
@@ -37,7 +31,7 @@ def render(name: str, **values: Any) -> str:
 def docstring(paragraphs: list[str]) -> str:
     """Paragraphs, wrapped but for those that have line breaks of their own."""
     text = "\n\n".join(one if "\n" in one else fill(one.strip(), _WIDTH) for one in paragraphs if one)
-    text = text.replace("\\", "\\\\").replace('"""', '\\"""')
+    text = re.sub(r'"(?="")|"$', r'\\"', text.replace("\\", "\\\\"))
     return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
 
 
@@ -48,7 +42,7 @@ def statements(verb: str, first: list[str], result: str, given: dict[str, str]) 
     def call() -> str:
         told = [text if key in by_position else f"{key}={text}" for key, text in given.items() if text]
         start = "" if result == "None" else "return "
-        wait = "" if result.startswith(("Pager", "LogStream")) else "await "
+        wait = "" if result.startswith(("Pager[", "LogStream[")) else "await "
         return f"{start}{wait}self.{verb}({', '.join([*first, *told])})"
 
     for name in sorted(("route", "body", "query", "headers"), key=lambda name: -len(given[name])):
@@ -82,11 +76,12 @@ class Package:
         self.uses: dict[str, set[str]] = {resource: set() for resource in self.notes}
         for one in self.operations:
             self.uses[one.resource].update(_answered(one), refs(one.raw["parameters"]), refs(one.body))
-        self.answered = self._reach(self.answers)
-        self.given = self._reach({*refs([one.body for one in self.operations])})
+        self.answered = reach(self.answers, self.schemas)
+        self.given = reach(refs([one.body for one in self.operations]), self.schemas)
         unions = re.findall(r'"oneOf": (\[.*?\])', json.dumps(description))
         self.members = {name for union in unions for name in refs(json.loads(union))}
-        reached = {name: refs(self.schemas[name]) for name in sorted(self._reach({*chain(*self.uses.values())}))}
+        used = reach(set[str]().union(*self.uses.values()), self.schemas)
+        reached = {name: refs(self.schemas[name]) for name in sorted(used)}
         in_order = TopologicalSorter(reached).static_order()  # each after those that it holds
         self.models = sorted(in_order, key=lambda name: "enum" not in self.schemas[name])  # and enumerations first
         self.home: dict[str, str] = {}
@@ -99,11 +94,6 @@ class Package:
             if "$ref" in data and beside:
                 fields = self.schemas[refs(data)[0]]["properties"]
                 fields |= {key: value for key, value in beside.items() if key not in fields}
-
-    def _reach(self, names: set[str]) -> set[str]:
-        """These models and all that they refer to."""
-        new = {part for name in names for part in refs(self.schemas[name])} - names
-        return self._reach(names | new) if new else names
 
     def _settle(self, shared: set[str]) -> None:
         """Place answers with the resource they are named after, parts with their only user; share the others."""
@@ -158,20 +148,23 @@ class Package:
             page = [key for name in refs(one.envelope.get("pagination")) for key in self.schemas[name]["properties"]]
             walks = "nextCursor" in page and any(part.key == "cursor" for part in one.at("query"))
             verb = "_pages" if walks else "_single_page" if page else "_list"
-            return verb, [self._class(data["items"])], f"Pager[{python_type(data['items'])}]"
-        result, first = python_type(data), self._class(data)
-        if f"{one.resource}.list" in self.methods:  # it hides the type from the annotations of its class
-            result, first = (re.sub(r"\blist\[", "builtins.list[", text) for text in (result, first))
+            return verb, [self._class(one, data["items"])], f"Pager[{self._type(one, data['items'])}]"
+        result, first = self._type(one, data), self._class(one, data)
         is_usual = http in ("POST", "PUT", "PATCH") or (http == "GET" and is_plain)
         return (f"_{one.http}", [first], result) if is_usual else ("_request", [first, f'"{http}"'], result)
 
-    def _class(self, schema: Schema) -> str:
+    def _type(self, one: Operation, schema: Schema) -> str:
+        """The annotation of an answer; a method called `list` hides the type from the annotations of its class."""
+        hidden = f"{one.resource}.list" in self.methods
+        return re.sub(r"\blist\[", "builtins.list[", python_type(schema)) if hidden else python_type(schema)
+
+    def _class(self, one: Operation, schema: Schema) -> str:
         """A type as an argument; what is no class, such as a union, is passed off as one."""
-        text = python_type(schema)
+        text = self._type(one, schema)
         if "enum" in self.schemas.get(text, ()):
             return "str"
         is_class = " | " not in re.sub(r"\[.*\]", "", text)
-        return "object" if text == "JSON" else text if is_class else f'cast("type[{text}]", {text})'
+        return "object" if text in ("JSON", "None") else text if is_class else f'cast("type[{text}]", {text})'
 
     def files(self) -> dict[str, str]:
         """By name; unused imports are the formatter's to remove."""

@@ -10,8 +10,7 @@ from typing import Any
 from attrs import evolve
 
 from tools.apigen.document import Node
-from tools.apigen.marks import found_marks
-from tools.apigen.schemas import SCALARS, Schema, is_list, is_object, split_null, tag_of, with_null, without, words_of
+from tools.apigen.schemas import SCALARS, Schema, is_object, split_null, tag_of, with_null, without, words_of
 
 _NOT_UNDERSTOOD = {  # of all that JSON Schema has; any other word says nothing about shapes
     *("not", "if", "then", "else", "prefixItems", "additionalItems", "patternProperties", "dependentSchemas"),
@@ -27,15 +26,13 @@ def plain(node: Node) -> Schema:
         found.check(found.pointer not in node.within, "contains itself")
         found = evolve(found, within=(*node.within, found.pointer))
     bare, nullable = split_null(found.value)
-    made = _bare(evolve(found, value=bare, body=found.body and not nullable))
+    made = _bare(evolve(found, value=bare, whole=found.whole and not nullable))
     default = {"default": found.value["default"]} if "default" in found.value else {}
-    return {**with_null(made, nullable), **found_marks(found), **default}
+    return {**with_null(made, nullable), **found.marks(), **default}
 
 
 def _bare(node: Node) -> Schema:
     raw, kind = node.value, node.value.get("type")
-    if is_list(kind) and len(kind) == 1:
-        kind = kind[0]
     if "$ref" in raw:
         return plain(node)  # what a null stood beside
     if "oneOf" in raw or "anyOf" in raw:
@@ -52,11 +49,11 @@ def _bare(node: Node) -> Schema:
 
 
 def _scalar(node: Node, kind: Any, form: Any) -> Schema:
-    node.check(kind is None or kind in SCALARS, f"the type {json.dumps(kind)} is not understood")
+    node.check(kind is None or str(kind) in SCALARS, f"the type {json.dumps(kind)} is not understood")
     node.check(isinstance(form, str | None), "a format that is no word")
     if kind == "number" and not form and re.search(node.names.integers, node.field):
         kind = "integer"
-    if kind == "string" and not form and not node.text and re.search(node.names.dates, node.field):
+    if kind == "string" and not form and node.place != "parameter" and re.search(node.names.dates, node.field):
         form = "date-time"
     return {key: value for key, value in (("type", kind), ("format", form)) if value}
 
@@ -99,7 +96,7 @@ def _enumeration(values: list[Any], node: Node) -> Schema:
     node.check(len(kinds) == 1 and None not in kinds, "an enumeration of several types")
     if kinds != {"string"}:
         return {"type": kinds.pop()}
-    if node.text and set(values) == {"true", "false"}:
+    if node.place == "parameter" and set(values) == {"true", "false"}:
         return {"type": "boolean"}  # in a path or a query they are the same
     return {"type": "string", "enum": list(dict.fromkeys(values)), "x-at": node.pointer}
 
@@ -108,14 +105,14 @@ def _object(node: Node) -> Schema:
     """An object, but for the fields that only the other side sends; further fields are a body's only, or all it has."""
     found, required, extra = inside(node)
     more = {} if extra is None else {"additionalProperties": plain(extra)}
-    if not found:
-        return {"type": "object", "additionalProperties": {}, **more}
-    sound = node.body or extra is None or extra.value in (True, {})
+    sound = not found or node.whole or extra is None or extra.value in (True, {})
     node.check(sound, "properties beside a schema of additional ones")
-    unseen = "readOnly" if node.given else "writeOnly"
+    unseen = "writeOnly" if node.place == "answer" else "readOnly"
     seen = [one for one in found.values() if one.value is True or not one.target().value.get(unseen)]
     made = {one.field: plain(one) for one in seen}
-    rest = more if node.body else {"x-at": node.pointer}  # a body becomes keywords, and gets no name
+    if not made:
+        return {"type": "object", "additionalProperties": {}, **more}
+    rest = more if node.whole else {"x-at": node.pointer}  # a body becomes keywords, and gets no name
     return {"type": "object", "properties": made, "required": [key for key in required if key in made], **rest}
 
 
@@ -128,7 +125,7 @@ def resolved(node: Node) -> Node:
     if len(node.value.get("allOf", ())) != 1 or {"properties", "required"} & node.value.keys():
         return node
     part = resolved(node.at("allOf", 0))  # words beside a reference
-    return evolve(part, value={**part.value, **without(node.value, "allOf")}, body=node.body)
+    return evolve(part, value={**part.value, **without(node.value, "allOf")}, whole=node.whole)
 
 
 def pieces(node: Node) -> list[Node]:
@@ -163,7 +160,5 @@ def _is_rule(key: str, value: Any) -> bool:
 
 def _agree(one: Any, two: Any) -> bool:
     """Return True if two schemas of one field leave it a type."""
-    if not all(is_object(each) and "type" in each for each in (one, two)):
-        return True
-    before, after = (set(each["type"]) if is_list(each["type"]) else {each["type"]} for each in (one, two))
-    return bool(before & after) or before | after <= {"integer", "number", "null"}
+    kinds = {str(split_null(each)[0].get("type", "")) for each in (one, two) if is_object(each)} - {""}
+    return len(kinds) < 2 or kinds == {"integer", "number"}

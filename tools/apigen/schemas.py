@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, TypeGuard
 
 Schema = dict[str, Any]
@@ -36,6 +37,13 @@ def refs(schema: Any) -> list[str]:
     return re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(schema, ensure_ascii=False))
 
 
+def reach(names: Iterable[str], known: Schema) -> set[str]:
+    """These models and all that they refer to."""
+    found = {*names}
+    new = {part for name in found for part in refs(known[name])} - found
+    return reach(found | new, known) if new else found
+
+
 def tag_of(schema: Schema) -> str | None:
     """The constant `type` that tells a member of a union from the others."""
     found = schema.get("properties", {}).get("type", {}).get("const")
@@ -54,16 +62,14 @@ def split_null(schema: Schema) -> tuple[Schema, bool]:
         members = [one for one in schema.get(word, ()) if one.get("type") != "null"]
         if members and len(members) < len(schema[word]):
             return {**without(schema, word), **(members[0] if len(members) == 1 else {word: members})}, True
-    kinds: list[Any] = schema["type"] if is_list(schema.get("type")) else []
-    values = schema.get("enum", [])
-    if "null" not in kinds and not (None in values and len(values) > 1) and schema.get("nullable") is not True:
-        return schema, False
-    rest = without(schema, "nullable")  # the word is of version 3.0, and still seen
-    if kinds := [kind for kind in kinds if kind != "null"]:
-        rest["type"] = kinds[0] if len(kinds) == 1 else kinds
-    if values:
-        rest["enum"] = [value for value in values if value is not None]
-    return rest, True
+    rest, kinds, values = without(schema, "nullable"), schema.get("type"), schema.get("enum", [])
+    nullable = schema.get("nullable") is True  # the word is of version 3.0, and still seen
+    if is_list(kinds):
+        nullable, kinds = nullable or "null" in kinds, [kind for kind in kinds if kind != "null"]
+        rest["type"] = kinds[0] if len(kinds) == 1 else kinds or "null"
+    if None in values and len(values) > 1:
+        nullable, rest["enum"] = True, [value for value in values if value is not None]
+    return rest, nullable
 
 
 def parted(schema: Schema) -> tuple[Schema, bool, Schema]:
@@ -139,8 +145,8 @@ def _merged(a: Schema, b: Schema, at: str) -> Schema:
         for key in a["properties"].keys() & b["properties"].keys():
             both[key] = merge(a["properties"][key], b["properties"][key], f"{at}.{key}")
         return {**a, "properties": both, "required": [key for key in a["required"] if key in b["required"]]}
-    if kind == "array":
-        return {"type": "array", "items": merge(a["items"], b["items"], f"{at}[]")}
+    for inner in a.keys() & {"items", "additionalProperties"}:
+        return {"type": kind, inner: merge(a[inner], b[inner], f"{at}[]")}
     if kind == "string" and words_of(a) and words_of(b):
         return {"type": "string", "enum": list(dict.fromkeys([*words_of(a), *words_of(b)]))}
     if "password" in (a.get("format"), b.get("format")):

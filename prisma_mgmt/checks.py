@@ -1,4 +1,4 @@
-"""What may stand in a header, and where a token may go."""
+"""Checks of arguments, for all packages: headers, tokens, origins, seconds, counts, mappings, methods."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Every exception this package raises.
+"""Every exception this package raises, and the text that each of them shows.
 
 PrismaError
 ├── APIError                     the API answered with an error

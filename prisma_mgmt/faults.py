@@ -1,4 +1,4 @@
-"""What httpx, ssl and the libraries below them raise, as a NetworkError."""
+"""How an error of httpx, of ssl or of a library below them becomes a NetworkError."""
 
 import re
 from typing import Any

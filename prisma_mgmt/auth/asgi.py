@@ -1,4 +1,4 @@
-"""LoginApp: login, callback and logout as a plain ASGI app that any framework can mount."""
+"""LoginApp: login, callback and logout, with the pages they show, as a plain ASGI app that any framework can mount."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""What belongs to the process that made it, and what is closed there."""
+"""Base classes: for what cannot be pickled or copied, and for what is closed by `async with`."""
 
 from typing import NoReturn, Self
 

@@ -1,4 +1,4 @@
-"""What this process knows of one user's stored tokens, whichever of its event loops asks."""
+"""What the event loops of this process know together of one user's tokens, and how one waits for another."""
 
 import os
 import threading

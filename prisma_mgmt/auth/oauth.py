@@ -1,4 +1,4 @@
-"""The OAuth 2.0 client: login URLs, the callback's exchange, refreshes. It keeps no tokens and no connection."""
+"""The OAuth 2.0 client: login URLs, the callback's exchange, refreshes, revocation. It keeps no tokens."""
 
 import re
 import ssl

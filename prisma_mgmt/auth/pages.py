@@ -1,4 +1,4 @@
-"""The pages that a login shows: one template, no script, nothing from elsewhere."""
+"""The HTML and the headers of a login's pages: one template, no script. The caller gives the words and the links."""
 
 from base64 import b64encode
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""The refresh: what carries one, when it is not worth while, and what may write when its answer is back."""
+"""The refresh: when it is worth while, the pause after one that failed, who may write its pair, and the hooks."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""A user's tokens, and what can be read from an access token without verifying it."""
+"""A user's tokens, their JSON, and what can be read from an access token without verifying it."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A token storage as its session sees it: faults become AuthErrors, and a pair that could not be stored is kept."""
+"""A token storage as its session sees it: faults become AuthErrors, and a pair that it refused is kept."""
 
 import asyncio
 import logging

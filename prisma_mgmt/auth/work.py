@@ -1,4 +1,4 @@
-"""Work that outlives whoever asked for it, and the program's last line if need be."""
+"""Tasks that go on if their caller is cancelled. A program waits for them before it ends."""
 
 import asyncio
 import atexit

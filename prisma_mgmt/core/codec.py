@@ -1,4 +1,4 @@
-"""JSON to attrs classes, strictly: a value of another type is an error, never converted.
+"""Reading JSON into attrs classes, strictly: a value of another type is an error, never converted.
 
 A hook reads one type. The hook of a model is compiled: it reads what is usual, those models in it included, in one
 function without calls. Whatever it stumbles over is read again by the plain hook, which says what is allowed and names

@@ -1,4 +1,4 @@
-"""The hook of a model as one function, made from its fields: it reads what is usual, without calls.
+"""The source of a fast reader for one model; what that cannot read is left to the slower one in codec.py.
 
 It stands for this, a statement a field, with the models inside it in line:
 

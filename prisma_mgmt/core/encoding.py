@@ -1,4 +1,4 @@
-"""What callers send, and what models give, as JSON: models, dates and containers of them.
+"""Writing JSON: what becomes of models, of dates, and of the containers that callers send.
 
 Everything is first made plain (objects, arrays, text, numbers) by one function, so that what is sent does not depend on
 the library that writes it.

@@ -1,4 +1,4 @@
-"""What a client tells those who observe it; never a secret, a body, a query or an id that it filled in.
+"""The events that an observer is told of; they hold no secret, body or query, and no id that was filled in.
 
 It is imported only if somebody observes.
 """

@@ -1,4 +1,4 @@
-"""The types that fields of models have, and the keys that they have in JSON."""
+"""What reading (codec.py) and writing (encoding.py) both ask of a model: its fields, their types, their JSON keys."""
 
 import types
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The options of a client or a view, and the requests that are made with them."""
+"""The options of a client or a view, and the request that is made with them: its URL and its headers."""
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Protocol, TypeAlias, TypeVar

@@ -1,4 +1,4 @@
-"""What a request asks for, as pure functions: paths and queries."""
+"""The path and the query of a request: ids and values are checked and quoted. Pure functions."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""When to try again, and how long to wait first: pure decisions."""
+"""RetryPolicy: which errors are tried again, how often, and how long to wait first. Pure decisions."""
 
 from collections.abc import Hashable
 from typing import Any

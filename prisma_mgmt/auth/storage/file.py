@@ -11,10 +11,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from prisma_mgmt.auth.storage.arguments import checked_path
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.local import LocalStorage
 from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, WRITING
-from prisma_mgmt.auth.storage.options import checked_path
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare

@@ -1,4 +1,4 @@
-"""How a storage writes tokens: as JSON, or as JSON sealed for the place it is kept in."""
+"""The text that a storage keeps: tokens as JSON, sealed for its place or not. The keys are in tokens.py."""
 
 import json
 import re

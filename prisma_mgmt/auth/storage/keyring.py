@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from attrs import asdict, field, frozen
 from attrs.validators import instance_of, le
 
+from prisma_mgmt.auth.storage.arguments import checked_path, checked_text
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.local import LocalStorage
 from prisma_mgmt.auth.storage.locks import LONGEST_WAIT
-from prisma_mgmt.auth.storage.options import checked_path, checked_text
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.checks import checked_methods
 from prisma_mgmt.errors import AuthError

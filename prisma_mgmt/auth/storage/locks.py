@@ -1,4 +1,4 @@
-"""Waiting for a lock that another process may hold, without blocking anybody else."""
+"""Locks between processes: how one is waited for, and kept. A lease on a server is extended; a file stays locked."""
 
 import logging
 import random

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 from prisma_mgmt.auth.closing import Unpickled
+from prisma_mgmt.auth.storage.arguments import checked_text
 from prisma_mgmt.auth.storage.connections import connected, used
 from prisma_mgmt.auth.storage.dsn import AT_ONCE, address, checked_pool
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, LeaseLock
-from prisma_mgmt.auth.storage.options import checked_text
 from prisma_mgmt.auth.storage.rooms import place, share, turn
 from prisma_mgmt.auth.storage.served import ServedStorage
 from prisma_mgmt.auth.tokens import Tokens

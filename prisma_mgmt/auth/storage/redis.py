@@ -10,9 +10,9 @@ from inspect import isawaitable
 from itertools import chain, count
 from typing import Any
 
+from prisma_mgmt.auth.storage.arguments import checked_text
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, LeaseLock
-from prisma_mgmt.auth.storage.options import checked_text
 from prisma_mgmt.auth.storage.rooms import place, share, turn
 from prisma_mgmt.auth.storage.served import ServedStorage
 from prisma_mgmt.auth.tokens import Tokens

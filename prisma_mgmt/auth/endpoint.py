@@ -113,7 +113,8 @@ class TokenEndpoint:
     def _refusal(self, answer: Answer, form: Mapping[str, str]) -> AuthError:
         """The error that a refusal stands for; only `invalid_grant` for a refresh token asks for a new login."""
         error, description = answer.fields.get("error"), answer.fields.get("error_description")
-        refused = (form.get("grant_type"), error) == ("refresh_token", "invalid_grant") and 400 <= answer.status < 500
+        judged = 400 <= answer.status < 500 and answer.status != 429  # what limits rates has not looked at the token
+        refused = judged and (form.get("grant_type"), error) == ("refresh_token", "invalid_grant")
         name = str(error) if isinstance(error, str) and error in _CODES else _shown(error, form)
         kind = LoginRequiredError if refused else AuthError
         message = "the refresh token was refused: log in again" if refused else "the login server refused"

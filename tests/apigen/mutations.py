@@ -325,12 +325,16 @@ MUTATIONS = [
         {
             f"/paths/~1v1~1{name}": {
                 "get": op(data({"type": "array", "items": thing(id=TEXT)})),
-                "post": op(data(thing(id=TEXT)), "201", requestBody=json_of(thing(token=TEXT))),
+                "post": op(data(thing(id=TEXT)), "201", requestBody=json_of(thing(token=TEXT, secret=TEXT))),
             }
             for name in ("secret", "model", "resource", "unset", "sequence", "true", "base-client")
         },
         {
-            "secret_api.py": ["class SecretApi(Resource):", "token = Secret(token)"],
+            "secret_api.py": [
+                "class SecretApi(Resource):",
+                'token = secret(token, "token")',
+                'secret_ = secret(secret_, "secret_")',
+            ],
             "true_api.py": ["class TrueApi(Resource):"],
             "__init__.py": ["class ThingsClient(BaseClient):", "def secret_api(self)"],
         },

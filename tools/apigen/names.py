@@ -15,7 +15,7 @@ _HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "d
 _OTHER = {"create": "Created{}", "update": "Updated{}", "replace": "Replaced{}", "list": "{}Summary", "get": "{}Detail"}
 _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
-_CALLS = {"query", "body", "route", "headers", "path", "choice", "quoted", "cast", "builtins", "missing_ok"}
+_CALLS = {"query", "body", "route", "headers", "path", "choice", "quoted", "secret", "cast", "builtins", "missing_ok"}
 KEYWORDS = _BUILTINS | _CALLS  # what no keyword may be called, since methods use it themselves
 # Names that a generated module imports, and those that Python has.
 IMPORTED = {

@@ -213,17 +213,18 @@ class OAuthSession(Closing):
         self._switch(None, revoke=revoke)
         await Work(self, lambda: self._forget(known, revoke), name="the logout").wait()
 
-    async def _forget(self, tokens: Tokens | None, revoke: bool) -> None:
-        """Clear the storage, and revoke the tokens in it, or else `tokens`. Each is done even if the other fails."""
+    async def _forget(self, known: Tokens | None, revoke: bool) -> None:
+        """Clear the storage, and revoke the tokens in it, or else `known`. Each is done even if the other fails."""
         faults: list[AuthError] = []
+        tokens = known
         async with self._vault.writing():
             if revoke:
                 try:
-                    tokens = await self._vault.latest()
+                    tokens = await self._vault.latest() or known
                 except AuthError as error:
                     faults.append(error)
             try:
-                await self._vault.put(None, tokens)
+                await self._vault.put(None, known)
             except AuthError as error:
                 faults.append(error)
             self._switch(None, revoke=revoke)

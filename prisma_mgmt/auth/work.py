@@ -2,10 +2,12 @@
 
 import asyncio
 import atexit
+import concurrent.futures.thread  # noqa: F401  # so that what it does at the end is registered before ours
 import copy
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
@@ -25,7 +27,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
 _ENDS = (KeyboardInterrupt, SystemExit)
-_LONGEST, _LOOK = 10.0, 0.01  # seconds in which work ends, and between two looks at it
+_LONGEST, _LOOK = 40.0, 0.01  # seconds in which work ends, a wait for a lock included; and between two looks at it
 _running: dict[object, set["Work[Any]"]] = {}  # by event loop, since a loop holds its tasks weakly
 _current: ContextVar["Work[Any] | None"] = ContextVar("current", default=None)
 
@@ -50,7 +52,8 @@ def _wait_for_the_rest() -> None:
         time.sleep(_LOOK)
 
 
-atexit.register(_wait_for_the_rest)
+# Before the threads of executors end, which a storage may need. Who came last is called first.
+getattr(threading, "_register_atexit", atexit.register)(_wait_for_the_rest)
 
 
 def _refuse(owner: object) -> None:

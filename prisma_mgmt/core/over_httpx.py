@@ -143,7 +143,7 @@ def _watching(made: httpx.Request, request: Request, own: "OwnConnection | None"
         elif event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":  # a proxy's
             if own is not None:
                 own.made = True
-            if not _log.isEnabledFor(logging.DEBUG):
+            if own is not None and not _log.isEnabledFor(logging.DEBUG):  # a user's transport may send it once more
                 made.extensions.pop("trace", None)  # to watch the rest would only take time
             request.check()
         elif event.endswith(".failed"):

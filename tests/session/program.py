@@ -5,16 +5,18 @@ has gone as far as it goes by itself: from then on only what waits for the refre
 """
 
 import asyncio
+import json
 import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
 
-from prisma_mgmt.auth import OAuthClient, OAuthSession, SessionManager
+from prisma_mgmt.auth import OAuthClient, OAuthSession, SessionManager, Tokens, TokenStorage
 from prisma_mgmt.auth.storage import FileTokenStorage
 
 
@@ -27,7 +29,23 @@ class Plain:
         self.clear_tokens = storage.clear_tokens
 
 
-def session_of(tokens: str, url: str, storage: type[Plain] | type[FileTokenStorage]) -> OAuthSession:
+class Executed:
+    """An application's own storage, whose calls run in the threads of the event loop's executor."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    async def get_tokens(self) -> Tokens | None:
+        return Tokens.from_json(json.loads(await asyncio.to_thread(self._path.read_text)))
+
+    async def set_tokens(self, tokens: Tokens) -> None:
+        await asyncio.to_thread(self._path.write_text, json.dumps(tokens.to_json()))
+
+    async def clear_tokens(self) -> None:
+        await asyncio.to_thread(self._path.unlink)
+
+
+def session_of(tokens: str, url: str, storage: Callable[[str], TokenStorage]) -> OAuthSession:
     return OAuthSession(OAuthClient("client", "https://app.example/callback", auth_base_url=url), storage(tokens))
 
 
@@ -180,8 +198,8 @@ if __name__ == "__main__":
         signal.SIGINT, signal.default_int_handler
     )  # a shell has those that it starts in the background ignore it
     ending, backend, *place = sys.argv[1:]
-    if ending == "a thread":
-        in_a_thread(session_of(place[0], place[1], FileTokenStorage))
+    if ending.endswith("thread"):
+        in_a_thread(session_of(place[0], place[1], Executed if ending == "an executor's thread" else FileTokenStorage))
     elif ending.startswith("uvicorn"):
         serve(place[0], place[1], closing=ending == "uvicorn")
     else:

@@ -124,6 +124,7 @@ ENDINGS = [
     ("all tasks", "asyncio", ""),
     ("all tasks at once", "asyncio", ""),
     ("a thread", "asyncio", ""),
+    ("an executor's thread", "asyncio", ""),
 ]
 
 SIGNALS = {"signal": signal.SIGINT, "all tasks": signal.SIGTERM, "all tasks at once": signal.SIGTERM}

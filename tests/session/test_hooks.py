@@ -202,6 +202,29 @@ async def test_a_logout_revokes_the_tokens_at_hand_where_the_storage_cannot_be_r
         assert [form["token"] for form in prisma.forms] == ["refresh-1"]
 
 
+async def test_a_logout_revokes_and_ends_what_is_in_use_though_the_storage_lags() -> None:
+    async with started(Revoking()) as world:
+        prisma = await revoking(world)
+        storage = Late(None)
+        session = session_at(world.server.url, storage, snapshot_ttl=0)
+        storage.given = None  # as a replica that has not seen the login yet
+        login = oauth_at(world.server.url).login_url()
+        mine = await session.handle_callback(f"/callback?code=c&state={login.state}", login)
+        await session.logout(revoke=True)
+        assert [form["token"] for form in prisma.forms if form["grant_type"] == "revoke"] == [mine.refresh_token]
+        storage.given = mine  # it has by now, and not the logout
+        assert await session.tokens() is None
+
+
+class Late(CountingStorage):
+    """Gives what a replica would."""
+
+    given: Tokens | None = None
+
+    async def get_tokens(self) -> Tokens | None:
+        return self.given
+
+
 @pytest.mark.parametrize(("revoke", "revoked"), [(True, ["refresh-1", "refresh-2"]), (False, [])])
 @pytest.mark.parametrize("status", [200, 400])
 async def test_a_logout_that_revokes_revokes_what_a_refresh_under_way_brings(

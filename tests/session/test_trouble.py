@@ -451,6 +451,41 @@ async def test_calls_that_wait_for_a_place_when_a_logout_returns_are_not_sent(wo
     assert sorted(type(result).__name__ for result in results) == ["LoginRequiredError"] * 3 + ["Response"]
 
 
+class TriesAgain(httpx.AsyncHTTPTransport):
+    """A transport of a user's that sends what a server could not answer once more, when it is let go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pausing = Gate()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if response.status_code != 503:
+            return response
+        await response.aread()
+        await self.pausing()
+        return await super().handle_async_request(request)
+
+
+async def test_a_call_that_a_users_transport_sends_once_more_after_a_logout_is_not_sent(world: World) -> None:
+    transport, results = TriesAgain(), list[Any]()
+    world.prisma.api_status = 503
+    async with httpx.AsyncClient(transport=transport) as users:
+        client = ManagementClient(world.session, base_url=world.server.url, http_client=users)
+
+        async def call() -> None:
+            results.extend(await together(1, lambda: client.request("GET", "/v1/me")))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await transport.pausing.arrived.wait()
+            await world.session.logout()
+            world.prisma.api_status = None
+            transport.pausing.release()
+    assert [type(result) for result in results] == [LoginRequiredError]
+    assert len(world.prisma.seen) == 1
+
+
 async def test_a_call_whose_connection_is_being_made_when_a_logout_returns_is_not_sent(
     world: World, tmp_path: Path
 ) -> None:

@@ -73,12 +73,13 @@ async def test_a_replica_among_the_servers_of_a_url_is_not_used(postgres_process
         await connection.execute("ALTER ROLE prisma SET default_transaction_read_only = on")
         await connection.close()
         async with postgres_place(postgres_process) as place:
-            url = dsn_of(replica).replace("/postgres", f",127.0.0.1:{postgres_process.port}/postgres")
-            storage = PostgresTokenStorage(url, key="ada")
-            await place.storage().set_tokens(TOKENS)
-            assert await storage.get_tokens() == TOKENS
-            async with storage.refresh_lock():
-                await storage.clear_tokens()
+            hosts = f"127.0.0.1:{replica.port},127.0.0.1:{postgres_process.port}"
+            for url in (f"postgresql://prisma@{hosts}/postgres", f"postgresql://prisma@/postgres?host={hosts}"):
+                storage = PostgresTokenStorage(url, key="ada")
+                await place.storage().set_tokens(TOKENS)
+                assert await storage.get_tokens() == TOKENS
+                async with storage.refresh_lock():
+                    await storage.clear_tokens()
 
 
 def test_a_program_that_ends_leaves_no_connection_open(postgres_process: Process) -> None:

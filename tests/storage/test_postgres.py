@@ -338,6 +338,7 @@ def test_a_url_may_say_how_many_connections_it_allows(limit: str, size: int) -> 
         ("postgresql://ada:canary#@db/shop", "quote what is special"),
         ("postgresql://ada:12#canary@db/shop", "quote what is special"),
         ("postgresql://ada:12?canary@db/shop", "quote what is special"),
+        ("postgresql://ada:12@canary/34@db/shop", "quote what is special"),
         ("postgresql://ada:12/canary@db/shop", "quote what is special"),
         ("postgresql://[ada:canary@db/shop", "quote what is special"),
         ("postgresql://ada:canary@db:port/shop", "quote what is special"),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -746,6 +747,47 @@ async def test_a_disk_that_is_full_leaves_the_old_tokens(path: Path) -> None:
     assert sorted(path.parent.iterdir()) == before
 
 
+MOUNTED = """
+import subprocess, sys
+import anyio
+from prisma_mgmt import AuthError
+from prisma_mgmt.auth import Tokens
+from prisma_mgmt.auth.storage import FileTokenStorage
+
+outside, inside = sys.argv[1:]
+subprocess.run(["mount", "--bind", outside, inside], check=True)
+storage = FileTokenStorage(inside)
+
+async def write():
+    await storage.set_tokens(Tokens("wksp_1", "access"))
+
+async def lock():
+    async with storage.refresh_lock():
+        print("locked")
+
+for use in (write, lock):
+    try:
+        anyio.run(use)
+    except AuthError as error:
+        print(error)
+"""
+
+
+def may_mount() -> bool:
+    return shutil.which("unshare") is not None and not subprocess.run(["unshare", "-m", "true"], check=False).returncode
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not may_mount(), reason="this user may not mount anything")
+async def test_a_file_that_is_mounted_by_itself_is_refused_before_a_refresh_token_is_spent(path: Path) -> None:
+    await FileTokenStorage(path).set_tokens(TOKENS)
+    inside = path.with_name("inside.json")
+    inside.touch()
+    command = ["unshare", "-m", sys.executable, "-c", MOUNTED, str(path), str(inside)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=40, check=True).stdout.splitlines()
+    assert told == [f"{inside} is mounted by itself: mount the folder that it is in"] * 2
+    assert await FileTokenStorage(path).get_tokens() == TOKENS
+
+
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
 async def test_no_refresh_token_is_spent_for_a_pair_that_a_full_disk_could_not_take(path: Path) -> None:
     """The program may end before the disk has room again, and then the pair would be lost."""
@@ -758,5 +800,5 @@ async def test_no_refresh_token_is_spent_for_a_pair_that_a_full_disk_could_not_t
         with full_disk(), pytest.raises(AuthError, match="refresh lock failed: OSError"):
             await session.renew(old)
         assert prisma.refreshes == 0
-        assert sorted(one.suffix for one in path.parent.iterdir()) == [".json", ".lock"]
+        assert sorted(one.suffix for one in path.parent.iterdir()) == [".json", ".lock", ".lock"]
         assert await session.renew(old) in prisma.live

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -41,7 +42,10 @@ async def used(address: Address) -> AsyncGenerator[_Open]:
         mine.users -= 1
         if not mine.users:
             del here[address]
-            await _close(mine.idle)
+            with anyio.CancelScope(shield=True):
+                for one in mine.idle:
+                    with suppress(Exception):  # what it was for is done
+                        await one.close(timeout=_CLOSING)
 
 
 @asynccontextmanager
@@ -53,7 +57,7 @@ async def connected(address: Address) -> AsyncGenerator[Any]:
         try:
             yield connection
         except BaseException:
-            await _close([connection])
+            connection.terminate()  # close() may wait for an answer, in older versions for ever
             raise
         mine.idle.append(connection)
 
@@ -66,15 +70,8 @@ async def _connect(address: Address) -> Any:
     asyncio.get_running_loop()  # in another kind of loop asyncpg would make one, and leave it open
     # asyncpg takes no subclass of str, and leaves an error behind if it is cancelled while it connects; a pooler may
     # stand there; of several servers, a replica may give older tokens
-    kind = "read-write" if "," in address.dsn else None
+    kind = "read-write" if "," in unquote(address.dsn) else None
     with bare, anyio.CancelScope(shield=True):
         return await asyncpg.connect(
             str(address.dsn), timeout=_CONNECTING, statement_cache_size=0, target_session_attrs=kind
         )
-
-
-async def _close(connections: list[Any]) -> None:
-    with anyio.CancelScope(shield=True):
-        for one in connections:
-            with suppress(Exception):  # what it was for is done
-                await one.close(timeout=_CLOSING)

@@ -48,7 +48,7 @@ def address(text: str) -> Address:
         except ValueError:  # half of an IPv6 literal; its text may show the password
             parts = None
         user, at, hosts = parts.netloc.rpartition("@") if parts else ("", "", "[")
-        if parts is None or not all(_HOST.fullmatch(host) for host in hosts.split(",")) or (not at and _cut(parts)):
+        if parts is None or not all(_HOST.fullmatch(host) for host in hosts.split(",")) or _cut(parts):
             raise ValueError("pool_or_dsn has a wrong host, port or password: quote what is special in it (@ is %40)")
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
         kept = {name: value for name, value in given.items() if value and (name.lower() in _KEPT or "." in name)}

@@ -1,15 +1,14 @@
 """Tokens in a file of one's own."""
 
+import errno
 import os
 import re
 import stat
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-
-from filelock import FileLock
 
 from prisma_mgmt.auth.storage.arguments import checked_path
 from prisma_mgmt.auth.storage.form import Cipher, Form
@@ -22,7 +21,7 @@ from prisma_mgmt.masks import Secret, bare
 _POSIX = os.name == "posix"
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _SAFELY: int = _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
-_LARGEST, _ROOM = 4_000_000, 10_000  # bytes: what a file may have, and what a new pair may need
+_LARGEST = 4_000_000  # bytes
 _READINGS, _PAUSE = 4, 0.005  # how often a file is read again, and after how many seconds
 _REPLACINGS = 1 if _POSIX else 20  # Windows refuses to replace a file that somebody is just reading
 _BESIDE = re.compile(r"\..+\.(next|tmp|refresh\.lock|write\.lock)")  # what is kept beside a file of tokens
@@ -58,15 +57,25 @@ class FileTokenStorage(LocalStorage):
             self._staging.unlink(missing_ok=True)
         return done
 
-    def _refreshing(self) -> FileLock:
+    @asynccontextmanager
+    async def refresh_lock(self) -> AsyncGenerator[None]:
+        """Held by one process of the user's at a time; the kernel releases it when its process dies.
+
+        Raises OSError or AuthError if the file could not take a new pair: no refresh token is to be spent for it then.
+        """
+        async with super().refresh_lock():
+            await self._run(self._write_again)
+            yield
+
+    def _write_again(self) -> None:
+        """Write what is stored, or staged by a dead writer: the disk may be full, or nothing may replace the file."""
         with self._lock("write").acquire(timeout=WRITING):
-            with self._written(Secret(" " * _ROOM)):
-                pass  # a full disk is to be known before a refresh token is spent for a pair that it cannot take
-            if self._staging.exists():  # a dead writer's, which is finished so that the next pair can be staged at once
-                if (found := self._read()) is not None:
-                    self._put(found)
-                self._staging.unlink(missing_ok=True)
-        return super()._refreshing()
+            found = None
+            with suppress(AuthError):  # the session meets that as well, and may know the tokens
+                found = self._read()
+            if found is not None:
+                self._put(found)
+            self._staging.unlink(missing_ok=True)
 
     def _read(self, again: int = _READINGS) -> Tokens | None:
         """What the file holds, or what is staged to replace just that: its writer may have died before it could.
@@ -139,20 +148,18 @@ class FileTokenStorage(LocalStorage):
     def _put(self, tokens: Tokens) -> None:
         """Write the file for whoever writes alone: it is the old one or the new one, whole, at every moment."""
         self._refuse_link()
-        with self._written(self._form.write(tokens)):
-            replace(self._writing, self.path)
-        self._staging.unlink(missing_ok=True)
-        _sync_folder(self.path.parent)
-
-    @contextmanager
-    def _written(self, text: Secret) -> Generator[None]:
-        """A file beside the other, which is gone after this unless it takes that one's place."""
         self._writing.unlink(missing_ok=True)  # a dead writer's
         try:
-            self._create(self._writing, text, sync=True)
-            yield
+            self._create(self._writing, self._form.write(tokens), sync=True)
+            replace(self._writing, self.path)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise AuthError(f"{self.path} is mounted by itself: mount the folder that it is in") from error
+            raise
         finally:
             self._writing.unlink(missing_ok=True)
+        self._staging.unlink(missing_ok=True)
+        _sync_folder(self.path.parent)
 
     def _write(self, tokens: Tokens | None, only: Tokens | None = None) -> bool:
         if tokens is None and not self.path.parent.is_dir():  # which a lock file would make

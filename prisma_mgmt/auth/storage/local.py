@@ -45,7 +45,7 @@ class LocalStorage(ABC):
     @asynccontextmanager
     async def refresh_lock(self) -> AsyncGenerator[None]:
         """Held by one process of the user's at a time; the kernel releases it when its process dies."""
-        async with held_file(await self._run(self._refreshing), self._form.place, self._patience):
+        async with held_file(await self._run(lambda: self._lock("refresh")), self._form.place, self._patience):
             yield
 
     async def _run(self, function: Callable[[], T]) -> T:
@@ -64,10 +64,6 @@ class LocalStorage(ABC):
                 return False
             self._delete() if tokens is None else self._put(tokens)
             return True
-
-    def _refreshing(self) -> FileLock:
-        """The refresh lock, not held yet."""
-        return self._lock("refresh")
 
     @abstractmethod
     def _read(self) -> Tokens | None:

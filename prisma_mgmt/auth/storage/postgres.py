@@ -16,7 +16,7 @@ from prisma_mgmt.auth.storage.rooms import place, share, turn
 from prisma_mgmt.auth.storage.served import ServedStorage
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret, bare, strip
+from prisma_mgmt.masks import Secret, bare, masked, strip
 
 _TABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_NAME = 63  # bytes that PostgreSQL keeps of a name
@@ -113,8 +113,9 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
 
     async def _text(self) -> Secret | None:
         async with self._connection() as connection:
-            found = await connection.fetchval(f"SELECT tokens FROM {self._table} WHERE key = $1", self._key)  # noqa: S608  # a checked name
-        return None if found is None else Secret(found)
+            select = f"SELECT tokens FROM {self._table} WHERE key = $1"  # noqa: S608  # a checked name
+            found: Secret | None = masked(await connection.fetchval(select, self._key))
+        return found
 
     async def _replaced(self, seen: Secret, text: Secret | None) -> bool:
         if text is None:
@@ -127,7 +128,7 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
         try:
             async with connected(self._address) if self._address else self._of_pool() as connection:
                 yield connection
-        except Exception as error:  # of any driver: what tells is its SQLSTATE
+        except BaseException as error:  # of any driver: what tells is its SQLSTATE
             strip(error)  # the frames of asyncpg show the password of a pool
             state = getattr(error, "sqlstate", None)
             if not isinstance(state, str):

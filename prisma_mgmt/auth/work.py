@@ -2,7 +2,7 @@
 
 import asyncio
 import atexit
-import concurrent.futures.thread  # noqa: F401  # so that what it does at the end is registered before ours
+import concurrent.futures.thread  # noqa: F401  # pyright: ignore[reportUnusedImport]  # its end is registered before ours
 import copy
 import logging
 import os

@@ -52,7 +52,10 @@ class _Sending:
 
     def __init__(self, session: Credentials, request: httpx.Request) -> None:
         self._session, self._request = session, request
-        self._then: Callable[[str, Mapping[str, Any]], Awaitable[None]] | None = request.extensions.get("trace")
+        then = request.extensions.get("trace")
+        while isinstance(then, _Sending):  # the request has been sent before, perhaps for somebody else
+            then = then._then
+        self._then: Callable[[str, Mapping[str, Any]], Awaitable[None]] | None = then
         request.extensions = {**request.extensions, "trace": self}
 
     async def authorize(self, token: str | None) -> SecretBytes:
@@ -66,14 +69,13 @@ class _Sending:
             return SecretBytes(value.encode())
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        tracked = self._session if isinstance(self._session, TrackedCredentials) else None
-        if event.endswith(".send_request_headers.started") and tracked is not None and tracked.outdated(self.token):
-            sent = info["request"]
-            if sent.method != b"CONNECT":  # a proxy's
-                value = await self.authorize(None)
-                sent.headers = [
-                    (name, value if name.lower() == b"authorization" else old) for name, old in sent.headers
-                ]
+        if event == "http11.send_request_headers.started":  # HTTP/2 does not bear that anybody waits there
+            sent, tracked = info["request"], self._session if isinstance(self._session, TrackedCredentials) else None
+            names = [
+                name.lower() for name, _ in sent.headers
+            ]  # without a token it goes to a proxy, or elsewhere by now
+            if b"authorization" in names and tracked is not None and tracked.outdated(self.token):
+                sent.headers[names.index(b"authorization")] = (b"Authorization", await self.authorize(None))
         if self._then is not None:
             await self._then(event, info)
 

@@ -60,6 +60,7 @@ class Ledger:
     """The knowledge that all sessions of one user in this process share. Its values are replaced, never changed.
 
     ours: what the storage was last brought to hold from here, as far as is known.
+    latest: what it was last seen to hold, or brought to hold; a storage may fall behind that.
     spent: the marks of the pairs that were replaced from here, the latest last. They are never used again.
     unsaved: what the storage is being brought to hold, or could not take yet.
     unproven: when the latest refreshes were, on the monotonic clock, and hashes of the tokens that they gave, without
@@ -71,6 +72,7 @@ class Ledger:
     """
 
     ours: Tokens | None = None
+    latest: Tokens | None = None
     spent: tuple[bytes, ...] = ()
     unsaved: Unsaved | None = None
     unproven: tuple[tuple[float, int], ...] = ()
@@ -92,7 +94,7 @@ class Ledger:
         self.spend(stored, self.ours, unsaved.wanted, *known, keep=wanted)
         before = unsaved.before | {mark(stored), *self.spent}
         self.unsaved = Unsaved(before, wanted, unsaved.blind if blind is None else blind)
-        self.ours = wanted
+        self.ours = self.latest = wanted
         self.used, self.written = time.monotonic(), object()
         if self.keep is not None:
             with _guard:
@@ -108,7 +110,7 @@ class Ledger:
 
     def settle(self, held: Tokens | None) -> None:
         """Note that nothing is to be written, and what the storage holds."""
-        self.unsaved, self.ours = None, held
+        self.unsaved, self.ours, self.latest = None, held, held
 
     @asynccontextmanager
     async def claim(self, name: bytes) -> AsyncGenerator[None]:

@@ -70,6 +70,8 @@ class Vault:
         if self.ledger.unsaved is None:
             stored = await self._get()
             if mark(stored) not in self.ledger.spent:
+                if self.ledger.unsaved is None:  # or something newer came while this was read
+                    self.ledger.latest = stored
                 return stored
         async with self.writing():  # what takes the place of a pair that was replaced is being written, or still to be
             return await self.latest()
@@ -89,9 +91,9 @@ class Vault:
         ledger = self.ledger
         if stored is None or mark(stored) not in ledger.spent:
             return stored
-        if ledger.ours is not None and mark(ledger.ours) in ledger.spent:
+        if ledger.latest is not None and mark(ledger.latest) in ledger.spent:
             raise AuthError("the token storage lags behind: it gives tokens that have been replaced")
-        return ledger.ours
+        return ledger.latest
 
     async def _get(self) -> Tokens | None:
         found = await self._asked(self._storage.get_tokens)

@@ -54,6 +54,7 @@ def _wait_for_the_rest() -> None:
 
 # Before the threads of executors end, which a storage may need. Who came last is called first.
 getattr(threading, "_register_atexit", atexit.register)(_wait_for_the_rest)
+atexit.register(_wait_for_the_rest)  # once more, for what threads that are no daemons have begun meanwhile
 
 
 def _refuse(owner: object) -> None:

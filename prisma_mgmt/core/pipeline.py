@@ -21,7 +21,7 @@ from prisma_mgmt.core.retry import FULL, Budget, Gates, may_have_acted
 from prisma_mgmt.credentials import knew_the_token
 from prisma_mgmt.errors import APIError, AuthError, NetworkError, PrismaError, RateLimitError
 
-_RENEWALS = 3  # of tokens that are outdated before they are sent, one right after the other
+_RENEWALS = 10  # of tokens that are outdated before they are sent, one right after the other; a route may cost several
 _LIVED = 1.0  # seconds: a token that is outdated later than that was good, and its call has waited for its place
 
 

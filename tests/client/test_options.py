@@ -522,6 +522,24 @@ async def test_credentials_that_take_back_every_token_are_an_error() -> None:
     assert script.requests == []
 
 
+async def test_a_call_bears_as_many_renewals_of_others_while_it_waits_as_a_session_makes() -> None:
+    """A route that answers 401 for ever costs five refreshes in ten seconds, and each takes back the token of all."""
+
+    class Renewed(Renewing):
+        left = 5
+
+        def outdated(self, token: str) -> bool:
+            self.left -= 1
+            return self.left >= 0
+
+        async def renew(self, rejected: str) -> str | None:
+            return f"{rejected}+"
+
+    client, script = scripted(answer(200, {"data": CONNECTION}), auth=Renewed("a"))
+    assert (await client.connections.get("con_1")).name == "n"
+    assert script.tokens == ["a+++++"]
+
+
 async def test_a_call_may_wait_for_its_place_longer_than_several_tokens_live(clock: FakeClock) -> None:
     class Short(Renewing):
         left = 9

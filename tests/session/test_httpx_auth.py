@@ -222,6 +222,39 @@ async def test_a_redirect_to_another_host_takes_no_token_along(world: World) -> 
         assert (await client.get("https://api.example/v1/me")).text == "no authorization"
 
 
+async def test_a_request_may_be_sent_again_for_somebody_else(world: World) -> None:
+    """The one whom it was sent for before has another token by now, and then none; neither concerns it any more."""
+    other = session_at(world.server.url, CountingStorage(world.prisma.tokens()))
+    request = world.client.build_request("GET", "/v1/me")
+    first = await world.session.access_token()
+    for _ in range(50):
+        await world.client.send(request)
+    assert await world.session.renew(first) != first
+    theirs = await other.access_token()
+    for ended in (False, True):
+        if ended:
+            await world.session.logout()
+        answer = await world.client.send(request, auth=other.httpx_auth(origin=world.server.url))
+        assert answer.json()["token"] == theirs
+
+
+class AsOverHttp2(httpx.AsyncBaseTransport):
+    """Tells what it is about to do as httpcore does over HTTP/2, where nobody may wait: others would go out before."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        told = request.extensions["trace"]("http2.send_request_headers.started", {"request": request, "stream_id": 1})
+        with pytest.raises(StopIteration):
+            told.send(None)
+        return httpx.Response(200)
+
+
+async def test_nobody_is_waited_for_over_http2(world: World) -> None:
+    session = session_at(world.server.url, world.storage, snapshot_ttl=0)
+    auth = session.httpx_auth(origin="https://api.example")
+    async with httpx.AsyncClient(transport=AsOverHttp2(), auth=auth) as client:
+        assert (await client.get("https://api.example/v1/me")).status_code == 200
+
+
 async def test_a_401_of_another_host_after_a_redirect_is_no_reason_to_renew(world: World) -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         return httpx.Response(401) if request.url.host == "elsewhere.example" else elsewhere(request)

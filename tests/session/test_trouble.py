@@ -655,6 +655,28 @@ async def test_a_logout_by_a_new_session_ends_what_a_storage_that_lags_does_not_
     assert storage.current is None
 
 
+@pytest.mark.parametrize("elsewhere", ["rotated", "logged out"])
+async def test_what_a_storage_goes_back_to_is_what_it_was_last_seen_to_hold(world: World, elsewhere: str) -> None:
+    before = world.storage.current
+    assert before is not None
+    storage = SharedStorage(before)
+    session = session_at(world.server.url, storage, snapshot_ttl=0)
+    await session.renew(await session.access_token())
+    other = session_at(world.server.url, storage)  # in another process
+    if elsewhere == "rotated":
+        newest: str | None = await other.renew(await other.access_token())
+        assert await session.access_token() == newest
+    else:
+        newest = None
+        await other.logout()
+        assert await session.tokens() is None
+    await storage.set_tokens(before)  # as a server does that starts again from an old snapshot
+    held = await session.tokens()
+    assert (held and held.access_token) == newest
+    assert (storage.current and storage.current.access_token) == newest
+    assert world.prisma.refused == 0
+
+
 async def test_a_logout_elsewhere_stands_though_the_storage_had_lagged(world: World) -> None:
     storage = LaggingShared(world.storage.current)
     session = session_at(world.server.url, storage, snapshot_ttl=0)

@@ -53,6 +53,26 @@ async def test_a_connection_that_the_server_closed_is_not_used_again(postgres_pr
             assert gone not in await open_now(looking)
 
 
+async def test_a_statement_that_is_given_up_leaves_nothing_that_waits_at_the_server(postgres_process: Process) -> None:
+    storage = PostgresTokenStorage(dsn_of(postgres_process) + "?application_name=kept", key="ada")
+    async with (
+        postgres_place(postgres_process),
+        asyncpg.create_pool(dsn_of(postgres_process)) as looking,
+        looking.acquire() as holder,
+        holder.transaction(),
+    ):
+        await holder.execute("LOCK TABLE prisma_tokens IN ACCESS EXCLUSIVE MODE")
+        async with anyio.create_task_group() as group:
+            group.start_soon(storage.get_tokens)
+            with anyio.fail_after(20):
+                while not await looking.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    await anyio.sleep(0.01)
+            group.cancel_scope.cancel()
+        with anyio.fail_after(5):
+            while await open_now(looking):  # the server notices a moment later
+                await anyio.sleep(0.01)
+
+
 async def test_a_call_that_failed_leaves_no_connection_behind(postgres_process: Process) -> None:
     async with postgres_place(postgres_process), asyncpg.create_pool(dsn_of(postgres_process)) as looking:
         url = dsn_of(postgres_process) + "?application_name=kept"

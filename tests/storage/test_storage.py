@@ -733,6 +733,24 @@ def full_disk() -> Generator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
+async def test_the_lock_leaves_alone_what_a_node_program_writes_meanwhile(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = FileTokenStorage(path)
+    await kept.set_tokens(TOKENS)
+    login = json.dumps(NEWER.to_json())
+
+    def sync(descriptor: int) -> None:  # the one moment in which this may happen
+        path.write_text(login)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", sync)
+        async with kept.refresh_lock():
+            pass
+    assert path.read_text() == login
+    assert await kept.get_tokens() == NEWER
+
+
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
 async def test_a_disk_that_is_full_leaves_the_old_tokens(path: Path) -> None:
     kept = FileTokenStorage(path)
@@ -765,7 +783,7 @@ async def lock():
     async with storage.refresh_lock():
         print("locked")
 
-for use in (write, lock):
+for use in (write, lock, storage.clear_tokens):
     try:
         anyio.run(use)
     except AuthError as error:
@@ -784,7 +802,7 @@ async def test_a_file_that_is_mounted_by_itself_is_refused_before_a_refresh_toke
     inside.touch()
     command = ["unshare", "-m", sys.executable, "-c", MOUNTED, str(path), str(inside)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=40, check=True).stdout.splitlines()
-    assert told == [f"{inside} is mounted by itself: mount the folder that it is in"] * 2
+    assert told == [f"{inside} is mounted by itself: mount the folder that it is in"] * 3
     assert await FileTokenStorage(path).get_tokens() == TOKENS
 
 

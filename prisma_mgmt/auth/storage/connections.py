@@ -57,7 +57,11 @@ async def connected(address: Address) -> AsyncGenerator[Any]:
         try:
             yield connection
         except BaseException:
-            connection.terminate()  # close() may wait for an answer, in older versions for ever
+            try:  # the server has to end what was given up, or it would keep the connection; close() may wait for ever
+                with anyio.move_on_after(_CLOSING, shield=True), suppress(Exception):
+                    await connection.execute("")
+            finally:
+                connection.terminate()
             raise
         mine.idle.append(connection)
 

@@ -5,8 +5,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -70,11 +70,11 @@ class FileTokenStorage(LocalStorage):
     def _write_again(self) -> None:
         """Write what is stored, or staged by a dead writer: the disk may be full, or nothing may replace the file."""
         with self._lock("write").acquire(timeout=WRITING):
-            found = None
+            found, text = None, self._text_at(self.path)
             with suppress(AuthError):  # the session meets that as well, and may know the tokens
                 found = self._read()
             if found is not None:
-                self._put(found)
+                self._put(found, text)
             self._staging.unlink(missing_ok=True)
 
     def _read(self, again: int = _READINGS) -> Tokens | None:
@@ -145,17 +145,18 @@ class FileTokenStorage(LocalStorage):
         if self.path.is_symlink():
             raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
 
-    def _put(self, tokens: Tokens) -> None:
-        """Write the file for whoever writes alone: it is the old one or the new one, whole, at every moment."""
+    def _put(self, tokens: Tokens, only: Secret | None = None) -> None:
+        """Write the file for whoever writes alone: it is the old one or the new one, whole, at every moment.
+
+        It stays as it is if it does not hold the text `only` by then: a Node program may have written it in place.
+        """
         self._refuse_link()
         self._writing.unlink(missing_ok=True)  # a dead writer's
         try:
             self._create(self._writing, self._form.write(tokens), sync=True)
-            replace(self._writing, self.path)
-        except OSError as error:
-            if error.errno == errno.EBUSY:
-                raise AuthError(f"{self.path} is mounted by itself: mount the folder that it is in") from error
-            raise
+            if only is None or self._text_at(self.path) == only:
+                with self._replaceable():
+                    replace(self._writing, self.path)
         finally:
             self._writing.unlink(missing_ok=True)
         self._staging.unlink(missing_ok=True)
@@ -168,9 +169,19 @@ class FileTokenStorage(LocalStorage):
 
     def _delete(self) -> None:
         self._refuse_link()
-        for path in (self.path, self._staging, self._writing):  # the first takes what is staged its effect
-            path.unlink(missing_ok=True)
+        with self._replaceable():
+            for path in (self.path, self._staging, self._writing):  # the first takes what is staged its effect
+                path.unlink(missing_ok=True)
         _sync_folder(self.path.parent)
+
+    @contextmanager
+    def _replaceable(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            raise AuthError(f"{self.path} is mounted by itself: mount the folder that it is in") from error
 
     def _create(self, path: Path, text: Secret, *, sync: bool = False) -> None:
         """Make a new file of `text`; AuthError, with nothing of it written, if every user could read it."""

@@ -262,7 +262,7 @@ def test_a_client_of_another_event_loop_is_told_so(redis_process: Process) -> No
         one.run(storage.get_tokens())
         with pytest.raises(AuthError, match="belongs to another event loop: make one in each"):
             another.run(storage.get_tokens())
-        one.run(client.aclose())
+        one.run(client.connection_pool.disconnect())
 
 
 async def test_a_client_of_an_event_loop_that_is_over_is_told_so() -> None:

@@ -48,12 +48,12 @@ class SessionAuth(httpx.Auth):
 
 
 class _Sending:
-    """A request on its way. httpcore calls it at every step, since it may wait for a connection for long."""
+    """A request on its way. httpcore tells it of each step: the request may wait long for a connection."""
 
     def __init__(self, session: Credentials, request: httpx.Request) -> None:
         self._session, self._request = session, request
         then = request.extensions.get("trace")
-        while isinstance(then, _Sending):  # the request has been sent before, perhaps for somebody else
+        if isinstance(then, _Sending):  # the request has been sent before, perhaps for somebody else
             then = then._then
         self._then: Callable[[str, Mapping[str, Any]], Awaitable[None]] | None = then
         request.extensions = {**request.extensions, "trace": self}
@@ -71,9 +71,8 @@ class _Sending:
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         if event == "http11.send_request_headers.started":  # HTTP/2 does not bear that anybody waits there
             sent, tracked = info["request"], self._session if isinstance(self._session, TrackedCredentials) else None
-            names = [
-                name.lower() for name, _ in sent.headers
-            ]  # without a token it goes to a proxy, or elsewhere by now
+            names = [name.lower() for name, _ in sent.headers]
+            # without a token it goes to a proxy, or elsewhere by now
             if b"authorization" in names and tracked is not None and tracked.outdated(self.token):
                 sent.headers[names.index(b"authorization")] = (b"Authorization", await self.authorize(None))
         if self._then is not None:

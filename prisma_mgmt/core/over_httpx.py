@@ -188,7 +188,7 @@ class OwnConnection:
 
     @property
     def reusable(self) -> bool:
-        """Return False if something came after the last answer, which would be taken for the next call's, or its end.
+        """Return False if something has come since the last answer: the next one would be read wrong, or not at all.
 
         Before httpcore sends, it looks if the socket holds more to read. It does not look at what it has read already,
         bytes or the goodbye of TLS, and no public name leads to them. If its private names change, the tests of

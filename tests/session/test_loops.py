@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any
@@ -68,6 +68,15 @@ async def renewed(manager: SessionManager) -> str:
     return str(await session.renew(token))
 
 
+def in_threads(count: int, function: Callable[[], None]) -> None:
+    """Run a function in so many threads at once, and wait for them."""
+    threads = [threading.Thread(target=function) for _ in range(count)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(30)
+
+
 # Event loops
 
 
@@ -100,11 +109,7 @@ def test_threads_with_event_loops_of_their_own_spend_a_refresh_token_once() -> N
         barrier.wait(20)
         anyio.run(job, backend="asyncio")
 
-    threads = [threading.Thread(target=thread) for _ in range(20)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(30)
+    in_threads(20, thread)
     assert len(results) == 20
     assert len(set(results)) == 1
     assert len(oauth.spent) == 1
@@ -120,11 +125,7 @@ def test_threads_that_ask_before_any_loop_runs_get_sessions_of_their_own() -> No
         barrier.wait(20)
         results.append(asyncio.run(session.access_token()))
 
-    threads = [threading.Thread(target=view) for _ in range(2)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(30)
+    in_threads(2, view)
     assert len(results) == 2
     assert manager["ada"] is manager["ada"]
 

@@ -216,7 +216,7 @@ def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callabl
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a file's new name outlive a power failure, where that can be done."""
+    """Make a file's new name outlive a power failure, if its file system can do that."""
     with suppress(OSError):  # the file is there all the same
         descriptor = os.open(folder, os.O_RDONLY)
         try:

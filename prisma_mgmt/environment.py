@@ -1,4 +1,4 @@
-"""What the environment says of the network: read tolerantly, once for the client and for the login.
+"""Reads what the environment says of the network, for the client and the login alike: proxies, certificates, URLs.
 
 An entry that means nothing is skipped. What cannot be used is a NetworkError that names the variable. What takes long
 to import is imported where it is used: a program may need nothing of it.

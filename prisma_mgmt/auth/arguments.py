@@ -1,4 +1,4 @@
-"""Arguments: checks, which are made at the call itself, since callers may use no type checker; and hooks."""
+"""Checks what callers give to the auth layer, at the call itself, and calls the hooks that they give."""
 
 import inspect
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Cookies: what a framework is to set, what a browser sends (pure)."""
+"""Writes and reads the headers of cookies (pure). sealing.py and asgi.py name the cookies and fill them."""
 
 from typing import Literal, TypedDict
 from urllib.parse import urlsplit

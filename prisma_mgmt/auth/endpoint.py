@@ -11,7 +11,7 @@ import anyio
 from attrs import field, frozen
 
 from prisma_mgmt.auth.callback import clean
-from prisma_mgmt.auth.exchange import Answer, Exchange
+from prisma_mgmt.auth.sending import Answer, Sender
 from prisma_mgmt.checks import checked_token
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError, PrismaError
 from prisma_mgmt.masks import Secret
@@ -47,7 +47,7 @@ class TokenEndpoint:
     """
 
     url: str
-    exchange: Exchange = field(repr=False)
+    sender: Sender = field(repr=False)
     now: Callable[[], float] = field(default=time.time, kw_only=True)
 
     async def post(self, form: Mapping[str, str], *, again: bool, on_sent: Callable[[], object] | None = None) -> Grant:
@@ -55,8 +55,8 @@ class TokenEndpoint:
 
         Raises NetworkError; LoginRequiredError for a refused refresh token; AuthError for anything else.
         """
-        timeout, started = self.exchange.timeout, anyio.current_time()
-        ask = partial(self.exchange.send, "POST", self.url, form=form, on_sent=on_sent)
+        timeout, started = self.sender.timeout, anyio.current_time()
+        ask = partial(self.sender.send, "POST", self.url, form=form, on_sent=on_sent)
         try:
             return self._granted(await ask(within=timeout * 5 / 6 if again else timeout), form)
         except NetworkError as error:
@@ -73,7 +73,7 @@ class TokenEndpoint:
 
     async def metadata(self, url: str) -> dict[str, Any]:
         """What the server says of itself at `url` (RFC 8414); empty if it says nothing, AuthError if it cannot now."""
-        answer = await self.exchange.send("GET", url)
+        answer = await self.sender.send("GET", url)
         if answer.status == 429 or answer.status >= 500:
             raise self._refusal(answer, {})
         return answer.fields if answer.status == 200 else {}
@@ -83,7 +83,7 @@ class TokenEndpoint:
 
         Raises AuthError if that is refused for another reason.
         """
-        answer = await self.exchange.send("POST", url, form=form)
+        answer = await self.sender.send("POST", url, form=form)
         kind = answer.fields.get("error"), form["token_type_hint"]
         if not answer.is_success and kind != ("unsupported_token_type", "access_token"):
             raise self._refusal(answer, form)

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.endpoint import bearer
-from prisma_mgmt.auth.exchange import Exchange, TransportArgument
+from prisma_mgmt.auth.sending import Sender, TransportArgument
 from prisma_mgmt.auth.work import Work
 from prisma_mgmt.checks import checked_count, checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
@@ -64,7 +64,7 @@ class GitHubActionsCredentials(Unpickled):
             raise ValueError(f"lifetime must be at most 3600 seconds, not {lifetime!r}")
         checked_kind(now, Callable, "now", "a function")
         timeout = checked_seconds(timeout, "timeout", least=0.001)
-        self._exchange = Exchange(timeout=timeout, transport=transport, ssl_context=ssl_context)
+        self._sender = Sender(timeout=timeout, transport=transport, ssl_context=ssl_context)
         self._lifetime = lifetime
         self._allow_http = allow_http
         checked_kind(monotonic, Callable, "monotonic", "a function")
@@ -120,7 +120,7 @@ class GitHubActionsCredentials(Unpickled):
 
     async def _granted(self, method: str, url: str, refusal: str, **options: Any) -> dict[str, Any]:
         """What an answer holds, itself or under `data`; AuthError, saying `refusal`, if there is no `value` in it."""
-        answer = await self._exchange.send(method, url, **options)
+        answer = await self._sender.send(method, url, **options)
         fields = answer.fields
         found = cast("dict[str, Any]", fields.get("data", fields))
         if answer.is_success and isinstance(found, dict) and isinstance(found.get("value"), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is a server's

@@ -1,4 +1,4 @@
-"""The tokens in use, as one value that is replaced and never changed."""
+"""The tokens in use, and when they are to be renewed ahead of a call: one value, replaced and never changed."""
 
 import math
 from typing import Self

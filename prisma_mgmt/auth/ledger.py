@@ -1,4 +1,4 @@
-"""What the event loops of this process know together of one user's tokens, and how one waits for another."""
+"""What all event loops of this process know of one user's tokens, and how one loop waits for another."""
 
 import os
 import threading

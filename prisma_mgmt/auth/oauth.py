@@ -16,8 +16,8 @@ from prisma_mgmt.auth.arguments import checked_kind, checked_text
 from prisma_mgmt.auth.callback import read_callback
 from prisma_mgmt.auth.closing import Closing
 from prisma_mgmt.auth.endpoint import Grant, TokenEndpoint, bearer
-from prisma_mgmt.auth.exchange import Exchange, TransportArgument
 from prisma_mgmt.auth.pkce import LoginRequest
+from prisma_mgmt.auth.sending import Sender, TransportArgument
 from prisma_mgmt.auth.tokens import Tokens, expiry, workspace_of
 from prisma_mgmt.checks import checked_mapping, checked_origin, checked_seconds
 from prisma_mgmt.environment import variable
@@ -83,8 +83,8 @@ class OAuthClient(Closing):
         self.now = now
         self._new_secret = new_secret
         self._client_secret = client_secret
-        exchange = Exchange(timeout=timeout, transport=transport, ssl_context=ssl_context)
-        self._endpoint = TokenEndpoint(f"{self._base}/token", exchange, now=now)
+        sender = Sender(timeout=timeout, transport=transport, ssl_context=ssl_context)
+        self._endpoint = TokenEndpoint(f"{self._base}/token", sender, now=now)
         self._exchanged: OrderedDict[bytes, object] = OrderedDict()  # hashes of states, oldest first
 
     @classmethod

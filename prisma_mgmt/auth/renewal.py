@@ -1,4 +1,4 @@
-"""The refresh: when it is worth while, the pause after one that failed, who may write its pair, and the hooks."""
+"""One refresh: whether it would help, the pause after one that failed, who may write its pair, and the hooks."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Login state for a cookie, and stored tokens, sealed under keys of one's own (AES-256-GCM)."""
+"""LoginSealer keeps a login in a cookie until its callback, or its end; TokenCipher seals tokens (AES-256-GCM)."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A user's tokens, their JSON, and what can be read from an access token without verifying it."""
+"""A user's tokens: their JSON, when they expire, and what an access token says of itself, unverified."""
 
 import json
 import math

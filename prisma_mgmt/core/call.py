@@ -1,4 +1,4 @@
-"""What travels: a call before it is sent, and the answer to it."""
+"""A call before it is sent, and the answer to it."""
 
 from collections.abc import Hashable, Mapping
 from typing import Protocol, TypeAlias, TypeVar

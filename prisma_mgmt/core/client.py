@@ -1,4 +1,4 @@
-"""The client that every API's client builds on: configuration, lifecycle, and the way to any route."""
+"""BaseClient checks its arguments, adds the default headers (User-Agent), makes each call, and closes itself."""
 
 import os
 import ssl
@@ -16,11 +16,12 @@ from prisma_mgmt._version import __version__
 from prisma_mgmt.checks import TOKEN, checked_count, checked_headers, checked_methods, checked_origin, checked_seconds
 from prisma_mgmt.core.answers import read_any
 from prisma_mgmt.core.call import Answer, Call, Upgrade
-from prisma_mgmt.core.clock import Clock, Patience
+from prisma_mgmt.core.clock import Clock
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
 from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.core.kinds import UNSET, Unset
+from prisma_mgmt.core.limits import Limits
 from prisma_mgmt.core.logs import LogStream
 from prisma_mgmt.core.options import Auth, Options, Told
 from prisma_mgmt.core.paths import fill, query_string
@@ -95,7 +96,7 @@ class BaseClient:
         on_event: Hook | None = None,
         allow_http: bool = False,
         _clock: Clock | None = None,
-        _patience: Patience | None = None,
+        _limits: Limits | None = None,
     ) -> None:
         """Make a client.
 
@@ -117,7 +118,7 @@ class BaseClient:
             if not isinstance(allow_http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
                 raise TypeError(f"allow_http must be True or False, not {type(allow_http).__name__}")
             checked_count(max_connections, "max_connections")
-            clock, patience = _clock or Clock(), _patience or Patience()
+            clock, limits = _clock or Clock(), _limits or Limits()
             self._allow_http = allow_http
             self._options = self._changed(
                 _BLANK,
@@ -129,8 +130,8 @@ class BaseClient:
                 observer=on_event,
             )
             self.base_url = self._options.base_url
-            engine = engine_for(transport, http_client, ssl_context, idle=patience.idle)
-            self._pipeline = Pipeline(Pool(engine, clock, patience, places=max_connections), clock)
+            engine = engine_for(transport, http_client, ssl_context, idle=limits.idle)
+            self._pipeline = Pipeline(Pool(engine, clock, limits, places=max_connections), clock)
             # The unread answer to a call; resources build on this.
             self.exchange: Callable[[Call], Awaitable[Answer]] = self._pipeline.send
             self._tracked: WeakValueDictionary[int, TrackedCredentials] = WeakValueDictionary()  # of views
@@ -256,7 +257,7 @@ class BaseClient:
         self, record: type[R], terminal: type[T], path: str, query: Query, *, live: bool | None
     ) -> LogStream[R, T]:
         """A log route whose path is already filled; over a WebSocket if it is to come `live`."""
-        handshake = _handshake()(self._pipeline.pool.patience) if live else None
+        handshake = _handshake()(self._pipeline.pool.limits) if live else None
 
         def call_of(query: Query) -> Call:
             return self.call("GET", path, query=query, headers=_LOG_HEADERS, opens=True, upgrade=handshake)

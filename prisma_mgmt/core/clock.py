@@ -1,38 +1,18 @@
-"""Time, randomness and patience as the client sees them: whoever tests a client brings their own."""
+"""Time, sleep and randomness as the client sees them: whoever tests a client brings their own."""
 
 import random
 import time
 from collections.abc import Awaitable, Callable
 
 import anyio
-from attrs import define, frozen
+from attrs import define
 
 
 @define(eq=False)
 class Clock:
-    """Time, sleep and randomness."""
+    """Where time, sleep and randomness come from."""
 
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     jitter: Callable[[], float] = random.random
-
-
-@frozen
-class Patience:
-    """What the client bears before it gives up, in seconds and bytes.
-
-    idle: how long a connection may wait for its next call.
-    silence: how long a log may say nothing; the API ends a segment after 600 seconds.
-    goodbye: how long a live log may take to send what it has to say: pongs and its end.
-    segment: a log that is cut after longer than this has not failed.
-    line: the longest line of a log.
-    answer: the longest answer, packed or unpacked; while its pieces are joined it takes twice as much.
-    """
-
-    idle: float = 30.0
-    silence: float = 660.0
-    goodbye: float = 1.0
-    segment: float = 60.0
-    line: int = 4_000_000
-    answer: int = 100_000_000

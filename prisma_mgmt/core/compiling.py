@@ -1,4 +1,4 @@
-"""The source of a fast reader for one model; what that cannot read is left to the slower one in codec.py.
+"""Compiles a fast reader for one model. What that cannot read, codec.py reads again, and says what is wrong.
 
 It stands for this, a statement a field, with the models inside it in line:
 

@@ -1,6 +1,6 @@
-"""What a connection is to the pool: the few things that each way of sending must do, and what is handed to it.
+"""What the pool asks of each way of sending (over_httpx.py, http1.py), and the request that it hands to them.
 
-over_httpx.py and http1.py are such ways. Nothing here, in the pool or in the pipeline knows what library does the
+Nothing here, in the pool or in the pipeline knows what library does the
 sending.
 """
 

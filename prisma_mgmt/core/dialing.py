@@ -21,8 +21,8 @@ async def dial(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.
         while addresses or attempts:
             if addresses:
                 attempts.add(loop.create_task(_connected(loop, *addresses.pop(0))))
-            patience = _HEAD_START if addresses else None
-            over, others = await asyncio.wait(attempts, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            head_start = _HEAD_START if addresses else None
+            over, others = await asyncio.wait(attempts, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
             for attempt in over:
                 failure = attempt.exception()
                 if failure is None:

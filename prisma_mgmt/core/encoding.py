@@ -1,4 +1,4 @@
-"""Writing JSON: what becomes of models, of dates, and of the containers that callers send.
+"""Writes JSON, and the values of queries: what becomes of models, of dates, and of containers that callers send.
 
 Everything is first made plain (objects, arrays, text, numbers) by one function, so that what is sent does not depend on
 the library that writes it.

@@ -1,4 +1,4 @@
-"""What sends: a connection of our own over asyncio if that can be had, else one over httpx, or what the user gives."""
+"""Chooses what sends: a connection of our own over asyncio, one over httpx if that cannot be, or what the user gave."""
 
 import ssl
 import sys

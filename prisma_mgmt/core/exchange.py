@@ -1,4 +1,4 @@
-"""One exchange: a request over the connection of a place, and its answer, whole or with its body still to come."""
+"""Sends one request over the connection that a call has from the pool, and gives its answer, whole or still to come."""
 
 import anyio
 
@@ -29,7 +29,7 @@ async def exchange(place: Place, timeout: float | None, opens: bool) -> Outcome:
                 body = _Open(place, reply)
                 place.open = True
             else:
-                content = await read_whole(reply, place.pool.patience.answer)
+                content = await read_whole(reply, place.pool.limits.answer)
             return Answer(reply.status, reply.headers, content, open=body, engine=connection.engine)
         return _fault(RequestTimeoutError(f"no answer within {timeout} s"), place)
     except Exception as error:  # not all that goes wrong below has a name

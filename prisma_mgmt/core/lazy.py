@@ -1,4 +1,4 @@
-"""The resources of a client, imported when they are first touched."""
+"""Decorates the resources of a generated client: each class is imported when it is first touched."""
 
 from collections.abc import Callable
 from functools import cached_property

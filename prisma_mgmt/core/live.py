@@ -13,7 +13,7 @@ from websockets.protocol import Protocol, Side, State
 from websockets.utils import accept_key, generate_key
 
 from prisma_mgmt.core.call import Answer, OpenBody
-from prisma_mgmt.core.clock import Patience
+from prisma_mgmt.core.limits import Limits
 from prisma_mgmt.errors import DecodeError, NetworkError
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
@@ -26,9 +26,9 @@ class Handshake:
     Any other answer is an error, even a 200: whoever follows a log would take what there is so far for all of it.
     """
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._key = ""
-        self._patience = patience
+        self._limits = limits
 
     def headers(self) -> dict[str, str]:
         self._key = generate_key()
@@ -45,7 +45,7 @@ class Handshake:
         if answer.status != 101 or answer.headers.get("sec-websocket-accept") != accept_key(self._key):
             told = "the server did not switch to a WebSocket; without follow= it may give the log so far"
             raise answer.error(DecodeError, f"{told} (status {answer.status})")
-        return Messages(answer, answer.open, self._patience)
+        return Messages(answer, answer.open, self._limits)
 
 
 class Unframed:
@@ -74,11 +74,11 @@ class Unframed:
 class Messages:
     """The body of a live log."""
 
-    def __init__(self, answer: Answer, connection: OpenBody, patience: Patience) -> None:
+    def __init__(self, answer: Answer, connection: OpenBody, limits: Limits) -> None:
         self._answer = answer
         self._connection = connection
-        self._patience = patience
-        self._unframed = Unframed(patience.line)
+        self._limits = limits
+        self._unframed = Unframed(limits.line)
 
     async def read(self) -> bytes:
         """The lines that came next. Raises NetworkError when the connection is over, which no live log may be."""
@@ -94,14 +94,14 @@ class Messages:
         """Why nothing comes any more."""
         protocol = self._unframed.protocol
         if isinstance(protocol.parser_exc, PayloadTooBig):
-            told = f"a message of the log is longer than {self._patience.line:,} bytes (status {self._answer.status})"
+            told = f"a message of the log is longer than {self._limits.line:,} bytes (status {self._answer.status})"
             return self._answer.error(DecodeError, told)
         why = ConnectionClosedError(protocol.close_rcvd, protocol.close_sent, protocol.close_rcvd_then_sent)
         return self._answer.error(NetworkError, f"the log was cut off before its terminal record: {why}")
 
     async def _send(self) -> None:
         """Send what the protocol has to say."""
-        with anyio.move_on_after(self._patience.goodbye), suppress(Exception):  # reading tells how things stand
+        with anyio.move_on_after(self._limits.goodbye), suppress(Exception):  # reading tells how things stand
             await self._connection.write(b"".join(self._unframed.protocol.data_to_send()))
 
     async def aclose(self) -> None:

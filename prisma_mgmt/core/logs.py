@@ -11,8 +11,8 @@ from attrs import define, field
 
 from prisma_mgmt.core.answers import decode_error
 from prisma_mgmt.core.call import Answer, Body, Call
-from prisma_mgmt.core.clock import Patience
 from prisma_mgmt.core.codec import Mismatch, NoJSON, parse, structure, structure_record
+from prisma_mgmt.core.limits import Limits
 from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, RequestTimeoutError, StreamError
 from prisma_mgmt.masks import bare
@@ -50,7 +50,7 @@ class Segment:
     call: Call
     answer: Answer
     _body: Body
-    _patience: Patience
+    _limits: Limits
     ended: bool = False  # the last line that it gave has no end
     _lines: deque[bytes] = field(factory=deque, repr=False)
     _cutter: Lines = field(factory=Lines)
@@ -61,19 +61,19 @@ class Segment:
             piece = await self._piece()
             self.ended = not piece
             self._lines.extend(self._cutter.feed(piece))
-            if not self._lines and len(self._cutter.rest) > self._patience.line:
-                raise self.answer.error(DecodeError, f"a line of the log is longer than {self._patience.line:,} bytes")
+            if not self._lines and len(self._cutter.rest) > self._limits.line:
+                raise self.answer.error(DecodeError, f"a line of the log is longer than {self._limits.line:,} bytes")
             if self.ended and not self._lines:
                 raise self.cut()
         return self._lines.popleft()
 
     async def _piece(self) -> bytes:
         try:
-            with anyio.move_on_after(self._patience.silence):
+            with anyio.move_on_after(self._limits.silence):
                 return await self._body.read()
         except PrismaError as error:
             raise self.call.named(error) from error.__cause__
-        raise self.answer.error(RequestTimeoutError, f"the log was silent for {self._patience.silence:g} s")
+        raise self.answer.error(RequestTimeoutError, f"the log was silent for {self._limits.silence:g} s")
 
     def cut(self) -> NetworkError:
         return self.answer.error(NetworkError, "the log was cut off before its terminal record")
@@ -157,7 +157,7 @@ class LogStream(Generic[R, T]):
         except BaseException:
             await answer.open.aclose()
             raise
-        return Segment(call, answer, body, self._pipeline.pool.patience)
+        return Segment(call, answer, body, self._pipeline.pool.limits)
 
     async def _at_the_end(self, segment: Segment, end: Any, cuts: int, began: float) -> int:
         """Wait until a followed log may be taken up after a terminal record; 0 if that record is the end."""
@@ -176,7 +176,7 @@ class LogStream(Generic[R, T]):
     async def _again(self, call: Call, error: NetworkError, cuts: int, began: float) -> int:
         """Wait until the log may be taken up again; the cuts in a row, this one among them, or 0 for no more."""
         now = self._pipeline.clock.monotonic()
-        if cuts and now - began > self._pipeline.pool.patience.segment:
+        if cuts and now - began > self._pipeline.pool.limits.segment:
             self._pipeline.budget.give()
             cuts = 0
         call.until = now + call.options.retry.deadline

@@ -1,4 +1,4 @@
-"""The options of a client or a view, and the request that is made with them: its URL and its headers."""
+"""The options of a client or a view make a request of a call: URL, Host, token. client.py has the default headers."""
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Protocol, TypeAlias, TypeVar

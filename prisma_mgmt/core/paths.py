@@ -1,4 +1,4 @@
-"""The path and the query of a request: ids and values are checked and quoted. Pure functions."""
+"""Builds the path and the query of a request: ids are checked and quoted, values written by encoding.py. Pure."""
 
 import re
 from collections.abc import Mapping

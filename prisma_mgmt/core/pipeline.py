@@ -1,4 +1,4 @@
-"""One call, one concern around the next: retry, a token that is good, a place in the pool, one exchange.
+"""Carries a call through its concerns, one around the next: retry, a good token, a place in the pool, one exchange.
 
 Each method below calls the one after it. What has come of an exchange travels back up as a value, an Answer or the
 NetworkError that there was none, so that only what nobody here can mend is raised.

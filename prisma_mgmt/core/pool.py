@@ -11,8 +11,9 @@ from types import TracebackType
 import anyio
 from attrs import define, field
 
-from prisma_mgmt.core.clock import Clock, Patience
+from prisma_mgmt.core.clock import Clock
 from prisma_mgmt.core.connection import Connection, Engine, Origin, Reply, Request
+from prisma_mgmt.core.limits import Limits
 from prisma_mgmt.loops import LoopGuard
 
 
@@ -47,7 +48,7 @@ class Place:
             since, origin, connection = pool.idle[i]
             if origin.url == self.request.origin.url and not self.request.fields.upgrade:
                 del pool.idle[i]
-                self.connection, self.late = connection, since + pool.patience.idle < pool.clock.monotonic()
+                self.connection, self.late = connection, since + pool.limits.idle < pool.clock.monotonic()
                 break
         return self
 
@@ -94,7 +95,7 @@ class Place:
             if spent.idle and not (self.late or self.broken or pool.closed):
                 now = pool.clock.monotonic()
                 pool.idle.append((now, self.request.origin, spent))
-                too_many = len(pool.idle) > pool.places or pool.idle[0][0] + pool.patience.idle < now
+                too_many = len(pool.idle) > pool.places or pool.idle[0][0] + pool.limits.idle < now
                 surplus = pool.idle.pop(0)[2] if too_many else None
             if surplus is not None:
                 with anyio.CancelScope(shield=True):
@@ -107,7 +108,7 @@ class Pool:
 
     engine: Engine
     clock: Clock
-    patience: Patience
+    limits: Limits
     places: int
     loop: LoopGuard = field(factory=lambda: LoopGuard("client"))
     slots: anyio.Semaphore | None = None  # made in the event loop that it serves

@@ -1,4 +1,4 @@
-"""`with client.record() as calls:` what the calls of a block were answered, which models do not tell."""
+"""`with client.record() as calls:` collects status, headers and tries of the calls of a block, which models lack."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""RetryPolicy: which errors are tried again, how often, and how long to wait first. Pure decisions."""
+"""RetryPolicy says which errors are tried again, how often, until when, and after what wait. Pure decisions."""
 
 from collections.abc import Hashable
 from typing import Any

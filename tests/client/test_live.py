@@ -30,7 +30,7 @@ from prisma_mgmt import (
     StreamError,
 )
 from prisma_mgmt.core import live
-from prisma_mgmt.core.clock import Patience
+from prisma_mgmt.core.limits import Limits
 from prisma_mgmt.observe import AnswerReceived, Event, RequestSent, Retrying
 from tests.client.test_proxies import tunnels
 from tests.client.test_streaming import client_of, end, lines, texts, warned
@@ -308,8 +308,8 @@ async def test_a_cut_goes_on_after_the_last_record_or_else_the_last_segments_cur
 
 
 async def test_silence_for_longer_than_a_segment_is_a_timeout(clock: FakeClock) -> None:
-    hasty = Patience(silence=0.3)
-    async with following(clock, Segment(message(b'{"type": "later"}')), _patience=hasty) as (client, server):
+    hasty = Limits(silence=0.3)
+    async with following(clock, Segment(message(b'{"type": "later"}')), _limits=hasty) as (client, server):
         log = follow(client)
         assert await anext(log) == {"type": "later"}
         with pytest.raises(RequestTimeoutError, match="silent"):
@@ -340,7 +340,7 @@ async def test_a_message_that_is_too_long(clock: FakeClock, pieces: int) -> None
     part = b"canary" * (60 // pieces)
     parts = [message(part, Opcode.CONT if n else Opcode.TEXT, fin=False) for n in range(pieces)]
     segment = Segment(record("a"), *parts)
-    async with following(clock, segment, _patience=Patience(line=200)) as (client, server):
+    async with following(clock, segment, _limits=Limits(line=200)) as (client, server):
         log = follow(client)
         assert (await anext(log)).text == "a"
         with pytest.raises(DecodeError, match="a message of the log is longer than 200 bytes") as caught:
@@ -537,8 +537,8 @@ async def test_no_server_holds_up_a_goodbye() -> None:
         accept = accept_key(request.headers["sec-websocket-key"])
         return httpx.Response(101, headers={"sec-websocket-accept": accept}, extensions={"network_stream": Deaf()})
 
-    transport, hasty = httpx.MockTransport(answer), Patience(goodbye=0)
-    async with ManagementClient("token", transport=transport, max_connections=1, _patience=hasty) as client:
+    transport, hasty = httpx.MockTransport(answer), Limits(goodbye=0)
+    async with ManagementClient("token", transport=transport, max_connections=1, _limits=hasty) as client:
         for _ in range(2):
             async with follow(client) as log:
                 assert (await anext(log)).text == "a"

@@ -23,7 +23,7 @@ from prisma_mgmt import (
     ServerError,
     StreamError,
 )
-from prisma_mgmt.core.clock import Patience
+from prisma_mgmt.core.limits import Limits
 from prisma_mgmt.core.logs import Lines
 from tests.conftest import FakeClock
 from tests.kit.engines import anyio_backend as anyio_backend
@@ -436,7 +436,7 @@ async def test_a_page_in_place_of_a_log_is_no_cut(page: bytes, clock: FakeClock)
 async def test_a_log_that_falls_silent_is_taken_up_again(clock: FakeClock) -> None:
     held = Gate()
     steps = Reply(chunks=Chunks(lines(record("a")), gate=held)), Reply(content=lines(record("b"), end()))
-    async with serve(Log(*steps)) as server, client_of(server, clock, _patience=Patience(silence=0.2)) as client:
+    async with serve(Log(*steps)) as server, client_of(server, clock, _limits=Limits(silence=0.2)) as client:
         assert await texts(client.builds.logs("bld_1", follow=True)) == ["a", "b"]
         assert server.requests[1].query["cursor"] == "after-a"
         held.release()

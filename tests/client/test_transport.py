@@ -19,7 +19,8 @@ import trio
 from anyio.from_thread import start_blocking_portal
 
 from prisma_mgmt import ManagementClient, NetworkError, RequestTimeoutError, RetryPolicy
-from prisma_mgmt.core.clock import Clock, Patience
+from prisma_mgmt.core.clock import Clock
+from prisma_mgmt.core.limits import Limits
 from tests.conftest import FakeClock
 from tests.kit.engines import anyio_backend as anyio_backend
 from tests.kit.rig import Drop, Gate, Reply, Request, serve, until
@@ -36,7 +37,7 @@ async def reply(request: Request) -> Reply:
 
 @pytest.mark.timeout(180)  # it takes five to ten seconds, and some machines are slow
 async def test_ten_thousand_calls_at_once_share_a_bounded_pool() -> None:
-    lasting = Patience(idle=3600.0)  # on a slow machine a connection may idle past its time
+    lasting = Limits(idle=3600.0)  # on a slow machine a connection may idle past its time
     done = 0
 
     async def call(client: ManagementClient) -> None:
@@ -46,7 +47,7 @@ async def test_ten_thousand_calls_at_once_share_a_bounded_pool() -> None:
 
     async with (
         serve(reply) as server,
-        ManagementClient("token", base_url=server.url, timeout=None, _patience=lasting) as client,
+        ManagementClient("token", base_url=server.url, timeout=None, _limits=lasting) as client,
     ):
         async with anyio.create_task_group() as group:
             for _ in range(10_000):

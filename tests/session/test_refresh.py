@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from prisma_mgmt import AuthError, LoginRequiredError, NetworkError, RequestTimeoutError
 from prisma_mgmt.auth import OAuthClient, Tokens
 from prisma_mgmt.auth.endpoint import TokenEndpoint
-from prisma_mgmt.auth.exchange import Exchange
+from prisma_mgmt.auth.sending import Sender
 from tests.kit.login import Prisma, jwt, oauth_at
 from tests.kit.rig import Drop, Gate, Reply, Request, Server, serve
 from tests.kit.world import rounds
@@ -222,7 +222,7 @@ async def test_a_server_that_dribbles_meets_the_same_deadline() -> None:
 async def test_a_login_server_that_is_slow_has_most_of_the_time_for_its_first_answer() -> None:
     given: list[float] = []
 
-    class Silent(Exchange):
+    class Silent(Sender):
         async def send(self, method: str, url: str, *, within: float | None = None, **_: Any) -> Any:
             given.append(within or 0.0)
             raise NetworkError("no answer", method=method, url=url)
@@ -406,6 +406,6 @@ def test_no_answer_at_all_breaks_a_refresh(status: int, content: bytes) -> None:
 
 
 async def test_a_transport_of_ones_own_serves_without_a_connection() -> None:
-    exchange = Exchange(timeout=1, transport=Fixed(200, json.dumps(GRANT).encode()))
-    endpoint = TokenEndpoint("https://auth.example/token", exchange)
+    sender = Sender(timeout=1, transport=Fixed(200, json.dumps(GRANT).encode()))
+    endpoint = TokenEndpoint("https://auth.example/token", sender)
     assert (await endpoint.post({"grant_type": "x"}, again=False)).access_token == "access"

@@ -12,7 +12,7 @@ import pytest
 from prisma_mgmt import AuthError
 from prisma_mgmt.auth import Tokens
 from prisma_mgmt.auth.storage import PostgresTokenStorage
-from prisma_mgmt.auth.storage.dsn import address
+from prisma_mgmt.auth.storage.postgres_url import address
 from tests.kit.canaries import CANARY, betrayed, by_the_standard_library, canary, leaks
 from tests.kit.login import Prisma, session_at
 from tests.kit.rig import Gate, serve

@@ -1,4 +1,4 @@
-"""Checks of what the storages are given, which are made at the call itself."""
+"""Checks what the storages are given, at the call itself: names and paths."""
 
 import os
 from contextlib import suppress
@@ -8,7 +8,7 @@ from typing import Any
 from prisma_mgmt.auth.arguments import checked_kind
 
 
-def checked_text(value: Any, name: str) -> str:
+def checked_name(value: Any, name: str) -> str:
     """`value`, a text that can name a place; TypeError or ValueError, naming `name`, for anything else."""
     if not checked_kind(value, str, name, "a string"):
         raise ValueError(f"{name} must not be empty")
@@ -22,5 +22,5 @@ def checked_path(path: Any, name: str) -> Path:
     """`path` as a Path, `~` expanded; TypeError or ValueError, naming `name`, for what is no path."""
     checked_kind(path, str | os.PathLike, name, "a path")
     with suppress(RuntimeError):
-        return Path(checked_text(os.fspath(path), name)).expanduser()
+        return Path(checked_name(os.fspath(path), name)).expanduser()
     raise ValueError(f"{name} begins with ~, and this user has no home folder: give an absolute path")

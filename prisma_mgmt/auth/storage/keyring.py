@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from attrs import asdict, field, frozen
 from attrs.validators import instance_of, le
 
-from prisma_mgmt.auth.storage.arguments import checked_path, checked_text
+from prisma_mgmt.auth.storage.arguments import checked_name, checked_path
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.local import LocalStorage
 from prisma_mgmt.auth.storage.locks import LONGEST_WAIT
@@ -72,8 +72,8 @@ class KeyringTokenStorage(LocalStorage):
         allow_plain_text: bool = False,
         patience: float = LONGEST_WAIT,
     ) -> None:
-        self._service = checked_text(service, "service")
-        self._key = checked_text(key, "key")
+        self._service = checked_name(service, "service")
+        self._key = checked_name(key, "key")
         if _PART_NAME.fullmatch(key):
             raise ValueError("key must not be the name of a part of another key's tokens")
         self._plain_text = allow_plain_text or cipher is not None

@@ -1,4 +1,4 @@
-"""Locks between processes: how one is waited for, and kept. A lease on a server is extended; a file stays locked."""
+"""Locks between processes: waits for a lock and keeps it. A lease on a server is extended; a file stays locked."""
 
 import logging
 import random

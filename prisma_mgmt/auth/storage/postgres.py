@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 from prisma_mgmt.auth.closing import Unpickled
-from prisma_mgmt.auth.storage.arguments import checked_text
-from prisma_mgmt.auth.storage.connections import connected, used
-from prisma_mgmt.auth.storage.dsn import AT_ONCE, address, checked_pool
+from prisma_mgmt.auth.storage.arguments import checked_name
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, LeaseLock
+from prisma_mgmt.auth.storage.postgres_connections import connected, used
+from prisma_mgmt.auth.storage.postgres_url import AT_ONCE, address, checked_pool
 from prisma_mgmt.auth.storage.rooms import place, share, turn
 from prisma_mgmt.auth.storage.served import ServedStorage
 from prisma_mgmt.auth.tokens import Tokens
@@ -58,8 +58,8 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
         with bare:
             self._address = address(pool_or_dsn) if isinstance(pool_or_dsn, str) else None
             self._pool: Any = None if self._address else checked_pool(pool_or_dsn)
-            self._key = checked_text(key, "key")
-            self._name = checked_text(table, "table")
+            self._key = checked_name(key, "key")
+            self._name = checked_name(table, "table")
             self._table, self._locks = _tables(table, self._address.schema if self._address else None)
             self._form = Form(f"postgres:{table}:{key}", cipher)
             size = self._address.size if self._address else share(getattr(self._pool, "get_max_size", int)(), AT_ONCE)

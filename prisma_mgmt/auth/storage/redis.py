@@ -10,7 +10,7 @@ from inspect import isawaitable
 from itertools import chain, count
 from typing import Any
 
-from prisma_mgmt.auth.storage.arguments import checked_text
+from prisma_mgmt.auth.storage.arguments import checked_name
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_WAIT, LeaseLock
 from prisma_mgmt.auth.storage.rooms import place, share, turn
@@ -61,7 +61,7 @@ class RedisTokenStorage(ServedStorage):
         patience: float = LONGEST_WAIT,
     ) -> None:
         self._redis = _checked_client(redis)
-        self._key = checked_text(key, "key")
+        self._key = checked_name(key, "key")
         if _LOCK_OF in key:
             raise ValueError("key must not be the name of another key's lock")
         self._form = Form(f"redis:{key}", cipher)

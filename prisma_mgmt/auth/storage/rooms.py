@@ -1,4 +1,4 @@
-"""How many calls of one kind run at once in an event loop, and who goes first."""
+"""Limits how many calls to one server run at once in an event loop, and says who goes first."""
 
 import re
 from collections.abc import AsyncGenerator, Hashable

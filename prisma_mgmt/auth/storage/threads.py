@@ -1,4 +1,4 @@
-"""A thread for what may block for as long as it likes, such as a question to the user."""
+"""Runs one function at a time in a thread: each may block for long, such as on a question to the user."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""One request and its whole answer, over a connection of its own: the login server is asked once an hour."""
+"""Sends one request, to the login server or to GitHub, over a connection of its own, and gives its whole answer."""
 
 import json
 import re
@@ -60,7 +60,7 @@ class Answer:
         return error
 
 
-class Exchange:
+class Sender:
     """Sends requests, each over a connection of its own, by the proxies and the certificates of the environment.
 
     timeout: seconds for an answer as a whole.

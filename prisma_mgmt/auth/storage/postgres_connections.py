@@ -1,4 +1,4 @@
-"""Connections to a PostgreSQL database by its URL, open for as long as somebody in the event loop uses that."""
+"""Connections to PostgreSQL by a URL: an event loop shares them, and they are open while somebody there uses them."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,7 +11,7 @@ import anyio
 from anyio.lowlevel import RunVar
 from attrs import define, field
 
-from prisma_mgmt.auth.storage.dsn import Address
+from prisma_mgmt.auth.storage.postgres_url import Address
 from prisma_mgmt.auth.storage.rooms import place
 from prisma_mgmt.masks import bare
 

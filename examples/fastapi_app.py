@@ -136,10 +136,7 @@ def tokens_in_the_environment() -> tuple[AbstractAsyncContextManager[Any], Calla
         redis: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]  # redis has no types for its options
         return redis, lambda session_id: RedisTokenStorage(redis, key=f"prisma:{session_id}", ttl=30 * 86400)
     if url := os.environ.get("POSTGRES_URL"):
-        import asyncpg
-
-        pool: Any = asyncpg.create_pool(url)
-        return pool, lambda session_id: PostgresTokenStorage(pool, key=session_id)
+        return nullcontext(), lambda session_id: PostgresTokenStorage(url, key=session_id)
     storages: dict[str, MemoryTokenStorage] = defaultdict(MemoryTokenStorage)
     return nullcontext(), storages.__getitem__
 

@@ -69,6 +69,7 @@ class Ledger:
     keep: where a ledger is kept that others need though no session does: see ledger_of().
     used: when something was last to be stored, on the monotonic clock.
     written: stands for the latest write from here, so that each event loop can tell if it knows of it.
+    revoked: the latest write of a logout that asks the server to forget the login.
     """
 
     ours: Tokens | None = None
@@ -80,6 +81,7 @@ class Ledger:
     keep: OrderedDict["Ledger", None] | None = field(default=None, repr=False)
     used: float = 0.0
     written: object = None
+    revoked: object = field(factory=object)
     _claims: dict[bytes, "_Claim"] = field(factory=dict, init=False)
 
     def want(
@@ -130,7 +132,7 @@ class Ledger:
             holder = self._claims.get(name)
             if holder is not None and holder.lives():
                 return False
-            self._claims[name] = mine
+            self._claims[name], mine.since = mine, time.monotonic()
             return True
 
 

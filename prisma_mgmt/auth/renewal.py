@@ -127,13 +127,13 @@ class Renewal:
         self.vault.ledger.refreshes = (*self.vault.ledger.refreshes, given[0])[-_MOST_AT_ALL:]
         async with self.vault.writing():
             ledger = self.vault.ledger
-            elsewhere = ledger.written is not flight.written and not same(ledger.ours, old)  # in another event loop
-            if not flight.overtaken and not elsewhere and await self.vault.replace(old, new):
-                flight.written = self.vault.ledger.written
+            if self._may_write(flight, old) and await self.vault.replace(old, new):
+                flight.written = ledger.written
                 tell(flight.owner, self.on_refreshed, new)
                 return new
             ledger.spend(old, keep=None)  # nobody sends it again, though it may be stored until a logout is
-        if flight.revoke:
+            revoke = flight.revoke or (ledger.ours is None and ledger.revoked is ledger.written)
+        if revoke:
             with suppress(AuthError, NetworkError):  # as far as the server lets it; nobody waits for an overtaken one
                 await self.oauth.revoke(new)
         return await self._read(flight)
@@ -141,13 +141,18 @@ class Renewal:
     async def _after_refusal(self, flight: Flight, refused: Tokens, error: LoginRequiredError) -> Tokens | None:
         """A pair that somebody else has stored meanwhile; if there is none, the session is over."""
         async with self.vault.writing():  # a login may be about to store its tokens
-            if not flight.overtaken:
+            if self._may_write(flight, refused):
                 stored = await self.vault.clear_refused(refused)
                 if stored is not None:
                     return stored
                 tell(flight.owner, self.on_signed_out)
                 raise error
         return await self._read(flight)
+
+    def _may_write(self, flight: Flight, old: Tokens) -> bool:
+        """Return False if a login or a logout has come in the place of `old`, here or in another event loop."""
+        ledger = self.vault.ledger
+        return not flight.overtaken and (ledger.written is flight.written or same(ledger.ours, old))
 
     async def _asked(self, old: Tokens) -> Tokens:
         """New tokens from the token endpoint, which is not asked while it is in trouble over these."""

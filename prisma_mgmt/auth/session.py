@@ -227,6 +227,8 @@ class OAuthSession(Closing):
                 await self._vault.put(None, known)
             except AuthError as error:
                 faults.append(error)
+            if revoke:
+                self._vault.ledger.revoked = self._vault.ledger.written
             self._switch(None, revoke=revoke)
         try:
             if revoke and tokens is not None:

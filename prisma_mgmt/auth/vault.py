@@ -35,11 +35,14 @@ class Patience:
     """How long a session waits, in seconds.
 
     storage: for one call of its storage, and for one that fails to take a new pair after all.
+    write: for a storage that processes share to take a new pair. Then the pair is used, and stored later: callers may
+        hold the connections that the storage waits for. It ends well before a lease of our own storages does.
     lock: for the storage's lock to come; longer than any of our own storages waits for theirs.
     drain: at closing, for a refresh under way, which has a deadline under that.
     """
 
     storage: float = field(default=10.0, validator=_seconds)
+    write: float = field(default=3.0, validator=_seconds)
     lock: float = field(default=30.0, validator=_seconds)
     drain: float = field(default=10.0, validator=_seconds)
 
@@ -130,7 +133,7 @@ class Vault:
         if wanted is None:
             done = await self._asked(lambda: shared.clear_tokens_if_current(stored))
         else:
-            done = await self._asked(lambda: shared.set_tokens_if_current(wanted, stored))
+            done = await self._asked(lambda: shared.set_tokens_if_current(wanted, stored), self._patience.write)
         if not isinstance(done, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is user code
             kind = type(done).__name__
             del done  # a traceback would show it
@@ -248,10 +251,10 @@ class Vault:
 
     # Asking the storage
 
-    async def _asked(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _asked(self, call: Callable[[], Awaitable[T]], within: float = math.inf) -> T:
         """What one call of the storage gives. Whatever it raises, and its silence, is an AuthError with the cause."""
         try:
-            with timed(), anyio.fail_after(self._patience.storage) as scope:
+            with timed(), anyio.fail_after(min(within, self._patience.storage)) as scope:
                 return await uncut(call, scope)
         except AuthError:
             raise

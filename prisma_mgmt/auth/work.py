@@ -81,7 +81,8 @@ def tell(owner: object, hook: Callable[..., object] | None, *arguments: object) 
                 await result
         except Exception as error:  # a hook is user code, and may raise anything
             # without a traceback: it would show frames of user code that hold the tokens
-            logger.error("the hook %r failed (%s)", hook, type(error).__name__)  # noqa: TRY400  # as said above
+            name = getattr(hook, "__qualname__", type(hook).__name__)  # its repr may show what it was made with
+            logger.error("the hook %s failed (%s)", name, type(error).__name__)  # noqa: TRY400  # as said above
 
     Work(owner, call, hook=True)
 

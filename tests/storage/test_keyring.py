@@ -76,7 +76,7 @@ def storage_of(ring: Any, folder: Path, **options: Any) -> KeyringTokenStorage:
 
 @pytest.mark.parametrize("cipher", [None, TokenCipher([b"k" * 32])], ids=["plain", "sealed"])
 async def test_a_keyring_keeps_the_contract(ring: Ring, tmp_path: Path, cipher: TokenCipher | None) -> None:
-    await check_storage(lambda: storage_of(ring, tmp_path / "locks", cipher=cipher))
+    await check_storage(lambda: storage_of(ring, tmp_path / "locks", cipher=cipher), refresh=0.1)
     assert ring.entries == {}
     assert isinstance(storage_of(ring, tmp_path), SharedTokenStorage)
 

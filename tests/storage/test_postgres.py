@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from prisma_mgmt import AuthError
-from prisma_mgmt.auth import Tokens
+from prisma_mgmt.auth import OAuthSession, Tokens
 from prisma_mgmt.auth.storage import PostgresTokenStorage
 from prisma_mgmt.auth.storage.postgres_url import address
 from tests.kit.canaries import CANARY, betrayed, by_the_standard_library, canary, leaks
@@ -240,6 +240,53 @@ async def test_no_refresh_holds_a_connection_over_the_network(postgres_process: 
         assert prisma.refreshes == 4
 
 
+async def test_handlers_that_hold_all_of_a_pool_while_they_wait_for_a_refresh_cost_no_login(
+    postgres_process: Process,
+) -> None:
+    """Each waits for the refresh, which waits for a connection of theirs; meanwhile another process wants the lock."""
+    prisma = Prisma("strict", token_gate=Gate())
+    url = dsn_of(postgres_process)
+    async with (
+        serve(prisma.handle) as server,
+        postgres_place(postgres_process) as place,
+        asyncpg.create_pool(url, min_size=0, max_size=3) as pool,
+    ):
+        tokens = prisma.tokens()
+        await place.storage().set_tokens(tokens)
+        prisma.expire()
+        mine = session_at(server.url, PostgresTokenStorage(pool, key="ada"))
+        other = session_at(server.url, PostgresTokenStorage(url, key="ada"))
+        renewed: list[str | None] = []
+
+        async def renew(session: OAuthSession) -> None:
+            renewed.append(await session.renew(tokens.access_token))
+
+        async def handle() -> None:
+            async with pool.acquire():
+                await renew(mine)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(renew, mine)
+            await prisma.token_gate.arrived.wait()
+            for _ in range(3):
+                group.start_soon(handle)
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(renew, other)
+            prisma.token_gate.release()
+        assert set(renewed) == prisma.live
+        assert prisma.refreshes == 1
+
+
+async def test_a_pool_that_has_no_connection_free_or_was_closed_is_told_so(postgres_process: Process) -> None:
+    async with asyncpg.create_pool(dsn_of(postgres_process), min_size=0, max_size=1) as pool:
+        storage = PostgresTokenStorage(pool, key="ada", lease=0.1)
+        async with pool.acquire():
+            with pytest.raises(AuthError, match=r"no connection free within 0\.1 s: give the storage a URL"):
+                await storage.get_tokens()
+    with pytest.raises(AuthError, match="closed too early: close sessions, managers and clients before it"):
+        await storage.get_tokens()
+
+
 async def test_many_users_share_a_url_whatever_the_server_has(postgres_process: Process) -> None:
     """The server has 100 connections, of which it keeps a few; a URL may allow one."""
     async with postgres_place(postgres_process), asyncpg.create_pool(dsn_of(postgres_process)) as looking:
@@ -306,6 +353,8 @@ GOOD = {
     "postgresql://ada:pas@s@db/shop": "postgresql://ada:pas%40s@db/shop",
     "postgresql://ada:p%25:s@db/shop?user=ada@db": "postgresql://ada:p%25%3As@db/shop?user=ada%40db",
     "postgresql://ada:x@localhost/shop?host=/cloudsql/shop": "postgresql://ada:x@/shop?host=%2Fcloudsql%2Fshop",
+    "postgresql://localhost:5433/shop?host=/run/pg": "postgresql:///shop?host=%2Frun%2Fpg&port=5433",
+    "postgresql://localhost:5433/shop?host=/run/pg&port=1": "postgresql:///shop?host=%2Frun%2Fpg&port=1",
     "postgresql://db/shop?sslmode=require&sslcert=ca.pem": "postgresql://db/shop?sslmode=require&sslrootcert=ca.pem",
     "postgresql://db/shop?sslcert=a.pem&sslkey=a.key": "postgresql://db/shop?sslcert=a.pem&sslkey=a.key",
     "postgresql://db/shop?supa=base-pooler.x&hostaddr=::1&api_key=k&app.tenant=7": "postgresql://db/shop?app.tenant=7",

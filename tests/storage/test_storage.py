@@ -45,12 +45,12 @@ ciphers = pytest.mark.parametrize("cipher", [None, CIPHER], ids=["plain", "seale
 
 async def test_memory_keeps_the_contract() -> None:
     storage = MemoryTokenStorage()
-    await check_storage(lambda: storage)
+    await check_storage(lambda: storage, refresh=0.1)
 
 
 @ciphers
 async def test_a_file_keeps_the_contract(tmp_path: Path, cipher: TokenCipher | None) -> None:
-    await check_storage(lambda: FileTokenStorage(tmp_path / "tokens.json", cipher=cipher))
+    await check_storage(lambda: FileTokenStorage(tmp_path / "tokens.json", cipher=cipher), refresh=0.1)
     assert isinstance(FileTokenStorage(tmp_path / "tokens.json"), SharedTokenStorage)
 
 
@@ -122,6 +122,38 @@ class HoldsForEver(SwapsCarefully):
         self.semaphore.release()
 
 
+class HoldsForAMoment(SwapsCarefully):
+    """Its lock ends by itself, as a lease does that nobody extends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.semaphore = anyio.Semaphore(1)
+
+    @asynccontextmanager
+    async def refresh_lock(self) -> AsyncIterator[None]:
+        until, mine = anyio.current_time() + 0.2, False
+        while not mine and anyio.current_time() < until:
+            with anyio.move_on_after(0.01):
+                await self.semaphore.acquire()
+                mine = True
+        try:
+            yield
+        finally:
+            if mine:
+                self.semaphore.release()
+
+
+class SwapsUnderItsLock(HoldsForEver):
+    @asynccontextmanager
+    async def refresh_lock(self) -> AsyncIterator[None]:
+        async with self.semaphore:
+            yield
+
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        async with self.semaphore:
+            return await super().set_tokens_if_current(tokens, current)
+
+
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [
@@ -133,12 +165,14 @@ class HoldsForEver(SwapsCarefully):
         (SwapsInTwoSteps, "of several set_tokens_if_current() at once one is True"),
         (SwapsCarefully, "one at a time"),
         (HoldsForEver, "free again"),
+        (HoldsForAMoment, "for as long as its holder needs it, such as 0.5 s"),
+        (SwapsUnderItsLock, "every call comes to an end"),
     ],
 )
 async def test_the_kit_names_the_broken_rule(kind: Callable[[], TokenStorage], rule: str) -> None:
     broken = kind()
     with pytest.raises((AssertionError, ExceptionGroup)) as caught:
-        await check_storage(lambda: broken, patience=3.0)
+        await check_storage(lambda: broken, patience=3.0, refresh=0.5)
     found = caught.value.exceptions[0] if isinstance(caught.value, ExceptionGroup) else caught.value
     assert rule in str(found)
 

@@ -29,7 +29,7 @@ def anyio_backend() -> str:
 
 @pytest.mark.parametrize("cipher", [None, CIPHER], ids=["plain", "sealed"])
 async def test_it_keeps_the_contract(place: Place, cipher: TokenCipher | None) -> None:
-    await check_storage(lambda: place.storage(cipher=cipher))
+    await check_storage(lambda: place.storage(cipher=cipher, lease=1.0), refresh=1.5)
     assert isinstance(place.storage(), SharedTokenStorage)
 
 

@@ -26,13 +26,17 @@ _STATEMENT_IS_GONE = ("26000", "42P05")  # … of a prepared statement that is n
 _OF_NO_ROW = ("08", "25", "28", "3D", "42", "53", "55", "57")  # classes of SQLSTATE whose words quote no row: the
 # connection, a transaction that only reads, the user, the database, names and rights, the machine, locks, and orders
 _TRIES = 10
+_FREE = 5.0  # seconds until a connection of a pool is free, or made
 
 
 class PostgresTokenStorage(ServedStorage, Unpickled):
     """Keeps tokens in a row of a PostgreSQL table, for all processes that use it.
 
-    pool_or_dsn: an `asyncpg.Pool`, which you close, or a URL. It may have the settings that Prisma writes into one:
-        `schema`, `connection_limit`, `pgbouncer` and the like.
+    pool_or_dsn: a URL, or an `asyncpg.Pool`. A URL may have the settings that Prisma writes into one: `schema`,
+        `connection_limit`, `pgbouncer` and the like. In the database of a Prisma project give `schema` another value
+        than the project has, such as `?schema=prisma_auth`: `prisma db push` drops tables that it does not know.
+        A pool should serve nothing else: a refresh cannot wait until your handlers let go of its connections. Close it
+        after all clients, sessions and managers that use it.
     key: names the user's tokens.
     table: the name of the table. `create_table()` makes it, and beside it one of the same name with `_locks`.
     lease: seconds after which the lock of a process is free again, if the process has died or its event loop has stood
@@ -66,6 +70,7 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
             self._room = self._address or "a pool", size
             calls = (partial(self._changed, one) for one in _lock_statements(self._locks, lease))
             self._lock = LeaseLock(self._form.place, lease, patience, lambda: turn(*self._room), *calls)
+            self._free = min(_FREE, lease)
 
     async def create_table(self) -> None:
         """Create the tables, and the schema that a URL names, if there are none."""
@@ -152,8 +157,16 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
 
     @asynccontextmanager
     async def _of_pool(self) -> AsyncGenerator[Any]:
-        async with place(*self._room), self._pool.acquire() as connection:
-            yield connection
+        async with place(*self._room):
+            try:
+                connection = await self._pool.acquire(timeout=self._free)
+            except TimeoutError as error:
+                told = f"the pool of a token storage had no connection free within {self._free:g} s"
+                raise AuthError(f"{told}: give the storage a URL, or a pool that nothing else uses") from error
+            try:
+                yield connection
+            finally:
+                await self._pool.release(connection)
 
 
 class _GaveWayError(AuthError):

@@ -42,10 +42,11 @@ async def used(address: Address) -> AsyncGenerator[_Open]:
         mine.users -= 1
         if not mine.users:
             del here[address]
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(_CLOSING, shield=True), suppress(Exception):  # what they were for is done
                 for one in mine.idle:
-                    with suppress(Exception):  # what it was for is done
-                        await one.close(timeout=_CLOSING)
+                    await one.close()
+            for one in mine.idle:  # which nothing is done to if it is closed
+                one.terminate()
 
 
 @asynccontextmanager

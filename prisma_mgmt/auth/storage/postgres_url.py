@@ -56,7 +56,9 @@ def address(text: str) -> Address:
             kept["sslmode"] = mode
         if "sslcert" in kept and "sslkey" not in kept:  # Prisma names the server's certificate so
             kept["sslrootcert"] = kept.pop("sslcert")
-        if kept.get("host", "").startswith("/"):  # a socket; the host before it is there for parsers only
+        if kept.get("host", "").startswith("/"):  # a socket; the host before it is there for parsers only, its port not
+            if port := re.search(r":([0-9]+)$", hosts):
+                kept.setdefault("port", port[1])
             hosts = ""
         user = ":".join(quote(unquote(one), safe="") for one in user.split(":", 1))
         query = urlencode(kept, quote_via=quote)
@@ -87,7 +89,9 @@ def _size(limit: str | None) -> int:
 
 def checked_pool(pool: Any) -> Any:
     """`pool`, an asyncpg.Pool or of its methods; TypeError, with what is wanted, for anything else."""
-    missing = [name for name in ("acquire", "execute", "fetchval") if not callable(getattr(pool, name, None))]
+    missing = [
+        name for name in ("acquire", "release", "execute", "fetchval") if not callable(getattr(pool, name, None))
+    ]
     if missing or isinstance(pool, type):
         kind = pool if isinstance(pool, type) else type(pool)
         raise TypeError(f"pool_or_dsn {_WANTED}, not {kind.__module__}.{kind.__qualname__}")

@@ -34,7 +34,11 @@ class SharedTokenStorage(TokenStorage, Protocol):
     """
 
     def refresh_lock(self) -> AbstractAsyncContextManager[None]:
-        """Give a lock for one process at a time, held over a read, a refresh and a write; it ends with its process."""
+        """Give a lock for one process at a time, held over a read, a refresh and a write; it ends with its process.
+
+        A refresh may take nearly ten seconds. If the lock can end by itself before, extend it while it is held. The
+        other methods are called while it is held, and must not wait for it.
+        """
         ...
 
     async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:

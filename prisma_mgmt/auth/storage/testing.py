@@ -27,13 +27,15 @@ _LOGINS = [
 _ONE, _OTHER, _THIRD = _LOGINS[:3]
 
 
-async def check_storage(storage_for: Callable[[], TokenStorage], *, patience: float = 60.0) -> None:
+async def check_storage(
+    storage_for: Callable[[], TokenStorage], *, patience: float = 60.0, refresh: float = 10.0
+) -> None:
     """Check a storage against the contract; AssertionError, with the broken rule in words, if it breaks it.
 
     `storage_for` gives a storage object over one place, which is empty at first: several objects are made, as several
     processes would make them, unless the storage keeps its tokens in the object itself and gives the same one again.
     A storage that has what SharedTokenStorage asks for is checked as one that processes share. `patience` is the number
-    of seconds that all of it may take.
+    of seconds that all of it may take, and `refresh` how many of them a lock is held, which is as long as a refresh.
     """
     with anyio.move_on_after(patience) as scope:
         await _check_keeping(storage_for(), storage_for())
@@ -45,6 +47,7 @@ async def check_storage(storage_for: Callable[[], TokenStorage], *, patience: fl
             await _check_swapping(storage, other)
             await _check_lock(storage, other)
             await _check_lock_survives(storage, other, patience / 6)
+            await _check_lock_lasts(storage, other, refresh)
         await storage.clear_tokens()
     _expect(not scope.cancelled_caught, "every call comes to an end")
 
@@ -118,7 +121,10 @@ async def _check_lock(storage: Any, other: Any) -> None:
             inside += 1
             _expect(inside == 1, "refresh_lock() is held by one at a time")
             await one.set_tokens(_ONE)
-            _expect(await one.get_tokens() == _ONE, "a storage can be used while its own refresh_lock() is held")
+            await one.clear_tokens_if_current(_OTHER)
+            swapped = await one.set_tokens_if_current(_ONE, _ONE)
+            usable = swapped and await one.get_tokens() == _ONE
+            _expect(usable, "a storage can be used, by all of its methods, while its own refresh_lock() is held")
             await anyio.sleep(0.02)
             inside -= 1
 
@@ -145,6 +151,15 @@ async def _check_lock_survives(storage: Any, other: Any, patience: float) -> Non
         async with other.refresh_lock():
             await anyio.sleep_forever()
     await _check_free(storage, "a cancellation", patience)
+
+
+async def _check_lock_lasts(storage: Any, other: Any, refresh: float) -> None:
+    taken = False
+    async with storage.refresh_lock():
+        with anyio.move_on_after(refresh), suppress(Exception):  # who waits may give up by itself
+            async with other.refresh_lock():
+                taken = True
+    _expect(not taken, f"refresh_lock() is held for as long as its holder needs it, such as {refresh:g} s")
 
 
 async def _check_free(storage: Any, after: str, patience: float) -> None:

@@ -3,15 +3,29 @@
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from prisma_mgmt.masks import Secret
 
-T = TypeVar("T")
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2: a method, or a header's name
 
 _LONGEST = 60_000  # characters of a base URL; httpx takes few more, with a path
+
+
+def checked_kind(value: Any, kind: Any, name: str, wanted: str) -> Any:
+    """`value`; TypeError, naming `name` and what is wanted, if it is not of this kind, or of one of several.
+
+    Checks are made at the call itself, since callers may use no type checker.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
+    return value
+
+
+def secret(value: str, name: str = "a secret") -> Secret:
+    """`value`, masked; TypeError, naming it, for what is no string, such as the None of an empty column."""
+    return Secret(checked_kind(value, str, name, "a string"))
 
 
 def checked_token(token: str, name: str) -> Secret:
@@ -19,9 +33,7 @@ def checked_token(token: str, name: str) -> Secret:
 
     Raises ValueError, naming `name`, if it cannot be sent in a header, and TypeError if it is no string.
     """
-    if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"{name} must be a string, not {type(token).__name__}")
-    token = Secret(token.strip())
+    token = Secret(secret(token, name).strip())
     if not token:
         raise ValueError(f"{name} is blank; give it a token, or leave it unset")
     if not re.fullmatch(r"[\x21-\x7e]+", token):
@@ -35,9 +47,7 @@ def checked_origin(url: str, name: str, *, allow_http: bool = False) -> str:
 
     Raises ValueError, naming `name`, unless it is https, or http to this machine (or `allow_http` was given).
     """
-    if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"{name} must be a string such as https://api.prisma.io, not {type(url).__name__}")
-    if "@" in url:
+    if "@" in checked_kind(url, str, name, "a string such as https://api.prisma.io"):
         raise ValueError(f"{name} must not hold a user name or password")
     try:
         parts = urlsplit(url)
@@ -72,8 +82,7 @@ def address_of(host: str) -> IPv4Address | IPv6Address | None:
 
 def is_loopback(host: str) -> bool:
     """If `host` is this machine, by its name or by its address."""
-    address = address_of(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
+    return host == "localhost" or bool(getattr(address_of(host), "is_loopback", False))
 
 
 def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -82,9 +91,7 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     for name, value in checked_mapping(headers, "headers").items():
         if not isinstance(name, str) or not TOKEN.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
             raise ValueError(f"{name!r} is no header name")
-        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
-            raise TypeError(f"the value of the header {name} must be a string, not {type(value).__name__}")
-        value = Secret(value.strip())
+        value = Secret(secret(value, f"the value of the header {name}").strip())
         if name.lower() in ("content-length", "transfer-encoding"):
             raise ValueError(f"the header {name} comes with the body, and cannot be given")
         if not re.fullmatch(r"[\t\x20-\x7e]*", value):
@@ -111,11 +118,11 @@ def checked_count(value: Any, name: str) -> int:
     return value
 
 
-def checked_mapping(value: Mapping[str, T] | None, name: str) -> Mapping[str, T]:
+def checked_mapping(value: Any, name: str) -> Mapping[str, Any]:
     """`value`, an empty mapping for None; TypeError, naming `name`, for anything else."""
-    if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"{name} must be a mapping of names to values, not {type(value).__name__}")
-    return value or {}
+    given: Mapping[str, Any] = {} if value is None else value
+    checked_kind(given, Mapping, name, "a mapping of names to values")
+    return given
 
 
 def checked_methods(value: Any, name: str, *methods: str) -> None:

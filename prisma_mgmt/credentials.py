@@ -3,7 +3,7 @@
 from typing import NoReturn, Protocol, runtime_checkable
 
 from prisma_mgmt.checks import checked_token
-from prisma_mgmt.masks import Secret
+from prisma_mgmt.masks import Secret, masked
 
 
 @runtime_checkable
@@ -52,10 +52,9 @@ class ServiceToken:
     __slots__ = ("_token", "name")
 
     def __init__(self, token: str, name: str = "the service token") -> None:
-        token = Secret(token) if isinstance(token, str) else token  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
+        token = masked(token)  # a traceback would show it
         self.name: str = name
-        self._token = Secret("")  # for reporters, which read it if the check fails
-        self._token = checked_token(token, name)
+        self._token: Secret = checked_token(token, name)
 
     async def access_token(self) -> str:
         """The token, which is always the same."""

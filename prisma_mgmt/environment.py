@@ -6,13 +6,13 @@ to import is imported where it is used: a program may need nothing of it.
 
 import os
 import ssl
-import threading
 from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 
 from prisma_mgmt.checks import address_of
 from prisma_mgmt.errors import NetworkError
@@ -21,7 +21,8 @@ SERVICE_TOKEN = "PRISMA_SERVICE_TOKEN"  # noqa: S105  # its name, not a token
 API_URL = "PRISMA_MANAGEMENT_API_URL"
 
 _contexts: dict[tuple[str, str], ssl.SSLContext] = {}
-_reading: dict[int, threading.Lock] = {}  # by process, since a thread may be reading when its process forks
+# One thread in each event loop. anyio's own may all be taken by callers in threads who wait for this.
+_reader: RunVar[CapacityLimiter] = RunVar("prisma_mgmt.environment")
 
 
 def variable(name: str) -> str | None:
@@ -96,15 +97,14 @@ async def ssl_context() -> ssl.SSLContext:
     They are read in a worker thread, once a process. Raises NetworkError, naming the variable, if they cannot be read.
     """
     named = os.environ.get("SSL_CERT_FILE", "").strip(), os.environ.get("SSL_CERT_DIR", "").strip()
-    found = _contexts.get(named)
-    return found if found is not None else await to_thread.run_sync(_read, named)
+    if named not in _contexts:
+        _reader.set(reader := _reader.get(CapacityLimiter(1)))
+        await to_thread.run_sync(_read, named, limiter=reader)
+    return _contexts[named]
 
 
-def _read(named: tuple[str, str]) -> ssl.SSLContext:
-    with _reading.setdefault(os.getpid(), threading.Lock()):
-        if named not in _contexts:
-            _contexts[named] = _fresh(*named)
-        return _contexts[named]
+def _read(named: tuple[str, str]) -> None:
+    _contexts[named] = _contexts.get(named) or _fresh(*named)
 
 
 def _fresh(file: str, folders: str) -> ssl.SSLContext:

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from prisma_mgmt.errors import NetworkError, PrismaError, RequestTimeoutError
+from prisma_mgmt.masks import below
 
 _LIBRARIES = ("h2.", "h11", "hpack.", "httpcore", "httptools")
 
@@ -34,15 +35,9 @@ def network_error(error: Exception, *, method: str, url: str, ours: bool = True)
 def _told(error: BaseException) -> str:
     """What an error says, with the words of those below it that say more: an errno and an address, if there are any."""
     said: list[str] = []
-    why: Any = error
-    for _ in range(8):
-        if why is None or len(said) == 3:
-            break
-        text = _text(why)
-        if text and not any(text in one for one in said):
+    for text in map(_text, below(error)):
+        if text and len(said) < 3 and not any(text in one for one in said):
             said.append(text)
-        inner: Any = getattr(why, "exceptions", None)  # of a group: attempts at several addresses
-        why = inner[0] if inner else why.__cause__ or why.__context__
     return ": ".join(said)
 
 
@@ -51,12 +46,11 @@ def _text(error: BaseException) -> str:
     return re.sub(r"\W*\b(bytearray\()?b['\"].*| \(\d+ sub-exceptions?\)$", "", str(error), flags=re.DOTALL)
 
 
-def unquote(error: BaseException | None) -> None:
+def unquote(error: BaseException) -> None:
     """Take the same out of an error and of those below it, before whoever raises it writes them into a log."""
-    while error is not None:
-        if (text := _text(error)) != str(error):
-            error.args = (text,)
-        error = error.__cause__ or error.__context__
+    for one in below(error):
+        if (text := _text(one)) != str(one):
+            one.args = (text,)
 
 
 def _clean(error: Any, request: object) -> Any:

@@ -1,7 +1,7 @@
 """Text and bytes that do not show themselves, and errors that leave without the frames that held secrets."""
 
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 _INSIDE = frozenset(  # the packages whose frames hold requests and answers
     "aiohttp anyio asyncio asyncpg cattrs h11 h2 hpack httpcore httptools httpx httpx_aiohttp jeepney json "  # noqa: SIM905  # a list of words
@@ -40,13 +40,6 @@ class SecretBytes(bytes):
         return SecretBytes(bytes.__add__(bytes(other), self))  # `other` may be a bytearray
 
 
-def secret(value: str, name: str = "a secret") -> Secret:
-    """`value`, masked; TypeError, naming it, for what is no string, such as the None of an empty column."""
-    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
-    return Secret(value)
-
-
 _MASKS: dict[Any, Any] = {str: Secret, bytes: SecretBytes}
 
 
@@ -57,8 +50,7 @@ def masked(value: Any) -> Any:
         return _MASKS[kind](value)
     if kind is dict:
         return {key: masked(one) for key, one in value.items()}
-    cuts: Any = [masked(one) for one in value] if kind in (list, tuple) else value
-    return tuple(cuts) if kind is tuple else cuts
+    return value.__class__(map(masked, value)) if kind in (list, tuple) else value
 
 
 def _keep_masked(own: type, names: str) -> None:
@@ -105,15 +97,17 @@ bare: _Bare = _Bare()
 
 def strip(error: BaseException) -> None:
     """Take our frames out of an error's traceback, and out of those of all that it drags along."""
-    waiting, seen = [error], set[int]()
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
+    for one in below(error):
         one.__traceback__ = _foreign(one.__traceback__)
-        inner = cast("Any", one).exceptions if isinstance(one, BaseExceptionGroup) else ()
-        waiting += [other for other in (one.__cause__, one.__context__, *inner) if other is not None]
+
+
+def below(error: BaseException) -> list[Any]:
+    """An error and all that it drags along, each once: its causes, its contexts, and the members of groups."""
+    found: list[Any] = [error]
+    for one in found:  # which grows
+        inner = (*getattr(one, "exceptions", ()), one.__cause__, one.__context__)
+        found += [other for other in inner if other is not None and all(other is not it for it in found)]
+    return found
 
 
 def _foreign(traceback: TracebackType | None) -> TracebackType | None:

@@ -4,12 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-
-def checked_kind(value: Any, kind: Any, name: str, wanted: str) -> Any:
-    """`value`; TypeError, naming `name` and what is wanted, if it is not of this kind, or of one of several."""
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
-    return value
+from prisma_mgmt.checks import checked_kind
 
 
 def checked_text(value: Any, name: str) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from attrs import field, frozen
 
-from prisma_mgmt.auth.arguments import called, checked_functions, checked_kind, checked_text
+from prisma_mgmt.auth.arguments import called, checked_functions, checked_text
 from prisma_mgmt.auth.cookies import Cookie, cookie, header, is_secure, sent
 from prisma_mgmt.auth.manager import SessionManager
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
@@ -17,7 +17,7 @@ from prisma_mgmt.auth.pkce import LoginRequest, new_secret
 from prisma_mgmt.auth.sealing import Box, LoginSealer, masked_keys
 from prisma_mgmt.auth.session import OAuthSession
 from prisma_mgmt.auth.work import Work
-from prisma_mgmt.checks import TOKEN, checked_seconds
+from prisma_mgmt.checks import TOKEN, checked_kind, checked_seconds
 from prisma_mgmt.errors import AuthError, CallbackError, NetworkError, PrismaError
 from prisma_mgmt.masks import Secret, bare
 

@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
-from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.sending import Sender, TransportArgument
 from prisma_mgmt.auth.work import Work
-from prisma_mgmt.checks import checked_count, checked_origin, checked_seconds
+from prisma_mgmt.checks import checked_count, checked_kind, checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.errors import AuthError, NetworkError
 from prisma_mgmt.loops import LoopGuard

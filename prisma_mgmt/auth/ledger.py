@@ -14,8 +14,7 @@ import anyio
 from attrs import define, field, frozen
 
 from prisma_mgmt.auth.tokens import Tokens
-from prisma_mgmt.auth.work import closed
-from prisma_mgmt.loops import running_loop
+from prisma_mgmt.loops import closed, running_loop
 
 K = TypeVar("K")
 

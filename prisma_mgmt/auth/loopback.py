@@ -15,14 +15,14 @@ from anyio.abc import Listener, SocketAttribute, SocketStream
 from anyio.streams.stapled import MultiListener
 from attrs import define, field
 
-from prisma_mgmt.auth.arguments import called, checked_functions, checked_kind
+from prisma_mgmt.auth.arguments import called, checked_functions
 from prisma_mgmt.auth.callback import is_state, read_callback
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
 from prisma_mgmt.auth.pages import HEADERS, page
 from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.session import OAuthSession
 from prisma_mgmt.auth.storage.protocol import TokenStorage
-from prisma_mgmt.checks import checked_methods, checked_seconds
+from prisma_mgmt.checks import checked_kind, checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, CallbackError
 from prisma_mgmt.masks import Secret
 

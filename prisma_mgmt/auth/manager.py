@@ -98,7 +98,7 @@ class SessionManager(Closing, Generic[K]):
         unsaved = [ref.key for ref in self._ledgers.valuerefs() if (ledger := ref()) and ledger.unsaved]
         closing: dict[K, OAuthSession | None] = dict.fromkeys(unsaved)
         for ref in self._live.valuerefs():
-            if (session := ref()) and session.loop.serves(loop):
+            if (session := ref()) and session.loop.served is loop:
                 closing[ref.key[0]] = session
 
         async def close(user: K, session: OAuthSession | None) -> None:

@@ -12,14 +12,14 @@ from urllib.parse import quote, urlencode, urlsplit
 from attrs import evolve
 
 from prisma_mgmt.auth import pkce
-from prisma_mgmt.auth.arguments import checked_kind, checked_text
+from prisma_mgmt.auth.arguments import checked_text
 from prisma_mgmt.auth.callback import read_callback
 from prisma_mgmt.auth.closing import Closing
 from prisma_mgmt.auth.endpoint import Grant, TokenEndpoint, bearer
 from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.sending import Sender, TransportArgument
 from prisma_mgmt.auth.tokens import Tokens, expiry, workspace_of
-from prisma_mgmt.checks import checked_mapping, checked_origin, checked_seconds
+from prisma_mgmt.checks import checked_kind, checked_mapping, checked_origin, checked_seconds
 from prisma_mgmt.environment import variable
 from prisma_mgmt.errors import AuthError, CallbackError, LoginRequiredError, NetworkError
 from prisma_mgmt.masks import Secret, bare

@@ -7,7 +7,8 @@ from hashlib import sha256
 
 from attrs import field, frozen
 
-from prisma_mgmt.masks import Secret, bare, secret
+from prisma_mgmt.checks import secret
+from prisma_mgmt.masks import Secret, bare
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 

@@ -16,11 +16,11 @@ from urllib.parse import quote, unquote
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from prisma_mgmt.auth.arguments import checked_kind, checked_text
+from prisma_mgmt.auth.arguments import checked_text
 from prisma_mgmt.auth.callback import parameters
 from prisma_mgmt.auth.cookies import Cookie, cookie, is_secure
 from prisma_mgmt.auth.pkce import LoginRequest, base64url
-from prisma_mgmt.checks import checked_seconds
+from prisma_mgmt.checks import checked_kind, checked_seconds
 from prisma_mgmt.errors import CallbackError
 from prisma_mgmt.masks import Secret, SecretBytes, bare, masked
 

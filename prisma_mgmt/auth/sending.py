@@ -14,8 +14,8 @@ import httpx
 from attrs import frozen
 
 from prisma_mgmt._version import __version__
-from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.tokens import loads
+from prisma_mgmt.checks import checked_kind
 from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.errors import AuthError, NetworkError, RequestTimeoutError
 from prisma_mgmt.faults import network_error, unquote

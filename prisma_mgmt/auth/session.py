@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import anyio
 
-from prisma_mgmt.auth.arguments import checked_functions, checked_kind, checked_text
+from prisma_mgmt.auth.arguments import checked_functions, checked_text
 from prisma_mgmt.auth.closing import Closing
 from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.held import Held, good, refuse_switched, switched
@@ -18,7 +18,7 @@ from prisma_mgmt.auth.storage.protocol import TokenStorage
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.auth.vault import Patience, Vault
 from prisma_mgmt.auth.work import Work, drain
-from prisma_mgmt.checks import checked_methods, checked_seconds
+from prisma_mgmt.checks import checked_kind, checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.loops import LoopGuard
 from prisma_mgmt.masks import masked

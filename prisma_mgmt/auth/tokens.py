@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from attrs import field, frozen
 
-from prisma_mgmt.auth.arguments import checked_kind, checked_text
-from prisma_mgmt.masks import bare, secret
+from prisma_mgmt.auth.arguments import checked_text
+from prisma_mgmt.checks import checked_kind, secret
+from prisma_mgmt.masks import bare
 
 _LONGEST = 366 * 24 * 3600.0  # an access token that claims to live longer than a year claims nothing
 _LATEST = 1e15  # Unix seconds, or even milliseconds

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 
 from prisma_mgmt.errors import AuthError, PrismaError
-from prisma_mgmt.loops import running_loop
+from prisma_mgmt.loops import closed, running_loop
 from prisma_mgmt.masks import strip
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -100,11 +100,6 @@ def ended(name: str, error: BaseException) -> AuthError:
     told = AuthError(f"{name} ended with {type(error).__name__}")
     told.__cause__ = error
     return told
-
-
-def closed(loop: object) -> bool:
-    """Return True if an event loop was closed, and so will never run again."""
-    return bool(getattr(loop, "is_closed", bool)())
 
 
 class Work(Generic[T]):

@@ -28,7 +28,7 @@ from prisma_mgmt.core.paths import fill, query_string
 from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.core.pool import Pool
 from prisma_mgmt.core.record import Answered, recording
-from prisma_mgmt.core.retry import RetryPolicy
+from prisma_mgmt.core.retry import RetryPolicy, checked_retry
 from prisma_mgmt.credentials import Credentials, ServiceToken, TrackedCredentials
 from prisma_mgmt.environment import API_URL, SERVICE_TOKEN, variable
 from prisma_mgmt.errors import AuthError, LoginRequiredError
@@ -146,7 +146,7 @@ class BaseClient:
             "base_url": partial(checked_origin, name="base_url", allow_http=self._allow_http),
             "headers": _checked_headers,
             "observer": _observer,
-            "retry": _checked_retry,
+            "retry": checked_retry,
             "timeout": _checked_timeout,
         }
         changes = {name: checks[name](value) for name, value in given.items() if value is not UNSET}
@@ -398,9 +398,3 @@ def _checked_timeout(timeout: float | None) -> float | None:
     if timeout is not None and not checked_seconds(timeout, "timeout") > 0:
         raise ValueError(f"timeout must be a positive number of seconds or None, not {timeout!r}")
     return timeout
-
-
-def _checked_retry(retry: RetryPolicy) -> RetryPolicy:
-    if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"retry must be a RetryPolicy, such as RetryPolicy(attempts=3), not {type(retry).__name__}")
-    return retry

@@ -4,6 +4,7 @@ from collections.abc import Awaitable
 from typing import Any, NoReturn, TypedDict, TypeVar, Unpack
 
 from prisma_mgmt import masks
+from prisma_mgmt.checks import secret
 from prisma_mgmt.core.answers import read, read_json
 from prisma_mgmt.core.client import Bound, Headers, Query
 from prisma_mgmt.core.kinds import JSON, UNSET, Unset
@@ -12,7 +13,7 @@ from prisma_mgmt.core.model import Model
 from prisma_mgmt.core.paging import Fetched, Page, Pager, read_page
 from prisma_mgmt.core.paths import choice, path, quoted, route
 from prisma_mgmt.errors import NotFoundError
-from prisma_mgmt.masks import Secret, secret
+from prisma_mgmt.masks import Secret
 
 __all__ = ["JSON", "UNSET", "LogStream", "Model", "Page", "Pager"]
 __all__ += ["Resource", "Secret", "Unset", "choice", "path", "quoted", "secret"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from prisma_mgmt.checks import checked_count, checked_seconds
+from prisma_mgmt.checks import checked_count, checked_kind, checked_seconds
 from prisma_mgmt.errors import APIError, NetworkError, PrismaError, RateLimitError
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -101,3 +101,9 @@ class Gates:
     def open_at(self, who: Hashable) -> float:
         """When calls of `who` may go on, by the monotonic clock; 0.0 if nothing holds them."""
         return self._open_at[who][0] if who in self._open_at else 0.0
+
+
+def checked_retry(value: RetryPolicy) -> RetryPolicy:
+    """`value`; TypeError if it is no RetryPolicy."""
+    policy: RetryPolicy = checked_kind(value, RetryPolicy, "retry", "a RetryPolicy, such as RetryPolicy(attempts=3)")
+    return policy

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from prisma_mgmt.core.resource import UNSET, LogStream
 from prisma_mgmt.environment import proxy_for, ssl_context
@@ -56,7 +56,9 @@ async def deploy(
         raise TypeError(f"archive must be bytes or a path, not {type(archive).__name__}")
     tell = on_change or _nobody
     service_id = id_of(service, "service")
-    content = archive if isinstance(archive, bytes) else await to_thread.run_sync(_read, archive)
+    content = (
+        archive if isinstance(archive, bytes) else await to_thread.run_sync(_read, archive, limiter=CapacityLimiter(1))
+    )
     older = await prisma.services.list_deployments(service_id, limit=_LOOK_BACK)
     made = await prisma.services.create_deployment(
         service_id, port_mapping=UNSET if port is None else PortMapping(http=port)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from prisma_mgmt.auth.arguments import checked_kind
+from prisma_mgmt.checks import checked_kind
 
 
 def checked_name(value: Any, name: str) -> str:

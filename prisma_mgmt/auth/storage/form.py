@@ -7,9 +7,9 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from prisma_mgmt.auth.tokens import Tokens, loads
-from prisma_mgmt.checks import checked_methods
+from prisma_mgmt.checks import checked_methods, secret
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret, bare, secret
+from prisma_mgmt.masks import Secret, bare
 
 _LONGEST = 1_000_000  # characters
 _DEEPEST = 100  # levels

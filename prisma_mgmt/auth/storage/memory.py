@@ -1,8 +1,8 @@
 """Tokens in memory."""
 
-from prisma_mgmt.auth.arguments import checked_kind
 from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.tokens import Tokens
+from prisma_mgmt.checks import checked_kind
 
 
 class MemoryTokenStorage(Unpickled):

@@ -1,6 +1,5 @@
 """The login server: authorization code with PKCE, refresh with rotation, discovery (RFC 6749, 7636, 8414, 9207)."""
 
-import hmac
 import json
 import re
 from collections.abc import Mapping
@@ -126,27 +125,24 @@ class LoginServer(Site):
         return Response(headers=NO_STORE)
 
     def _authenticate(self, request: Request, form: Mapping[str, str]) -> Client:
-        if "authorization" in request.headers:
-            message = "Send client_id and client_secret in the form; the Authorization header is not looked at here."
-            refusal = OAuthError(401, message)
-            refusal.headers["WWW-Authenticate"] = 'Basic realm="sandbox"'
-            raise refusal
-        client = self._clients.get(form.get("client_id", ""))
-        secret = form.get("client_secret", "")
-        if client is None or not hmac.compare_digest(secret.encode(), (client.secret or "").encode()):
-            raise OAuthError(401, "client_id or client_secret is missing or wrong.")
+        told = "Send client_id and client_secret in the form; the Authorization header is not looked at here."
+        need("authorization" not in request.headers, OAuthError(401, told))
+        wrong = OAuthError(401, "client_id or client_secret is missing or wrong.")
+        client = need(self._clients.get(form.get("client_id", "")), wrong)
+        need(form.get("client_secret", "") == (client.secret or ""), wrong)
         return client
 
 
 def _check_request(client: Client, asked: Mapping[str, str]) -> str:
     """Check what a known client asks for; the answer is the scope."""
-    if asked.get("response_type") != "code":
-        raise OAuthError(400, "response_type must be code.", "unsupported_response_type")
+    need(
+        asked.get("response_type") == "code",
+        OAuthError(400, "response_type must be code.", "unsupported_response_type"),
+    )
     challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
     need(challenge or client.secret, OAuthError(400, "code_challenge is required (PKCE)."))
     if challenge is not None:
-        fits = re.fullmatch("[A-Za-z0-9_-]{43}", challenge)
-        need(fits, OAuthError(400, "code_challenge is not an S256 challenge."))
+        need(re.fullmatch("[A-Za-z0-9_-]{43}", challenge), OAuthError(400, "code_challenge is not an S256 challenge."))
         need(method == "S256", OAuthError(400, "code_challenge_method must be S256."))
     scope = asked.get("scope", "").split() or ["workspace:admin"]
     if not set(scope) <= set(pages.SCOPES):

@@ -27,11 +27,10 @@ def main() -> int:
 
 def _serve(*, command: list[str], env: bool, service_token: str | None, redirect_uri: list[str], **options: Any) -> int:
     from prisma_mgmt.sandbox import Sandbox
-    from prisma_mgmt.sandbox.server import DEFAULT_USERS, REDIRECT_URIS
+    from prisma_mgmt.sandbox.server import REDIRECT_URIS
 
-    users = options.pop("user") or DEFAULT_USERS
     uris = list(dict.fromkeys((*REDIRECT_URIS, *redirect_uri)))
-    with Sandbox(redirect_uris=uris, users=users, **options) as sandbox:
+    with Sandbox(redirect_uris=uris, **options) as sandbox:
         if service_token is not None:
             sandbox.service_token = service_token
         if command:
@@ -82,18 +81,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m prisma_mgmt.sandbox",
         description="A local Prisma, till Ctrl-C. Standard output says where it is, standard error what is asked.",
+        argument_default=argparse.SUPPRESS,  # what nobody says, Sandbox knows
     )
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="where to listen: this machine by default, 0.0.0.0 for a container")
-    add("--port", type=int, default=0, help="a free one by default")
+    add("--host", help="where to listen: this machine by default, 0.0.0.0 for a container")
+    add("--port", type=int, help="a free one by default")
     add("--redirect-uri", action="append", default=[], metavar="URI", help="one more that apps may use; repeatable")
-    add("--user", action="append", metavar="NAME", help="who may log in; repeatable")
-    add("--service-token", metavar="TOKEN", help="a token to accept, in place of a new one")
-    add("--personality", choices=("strict", "grace"), default="strict", help="what token reuse does")
-    add("--auto-approve", action="store_true", help="log in without the consent page")
+    add("--user", action="append", dest="users", metavar="NAME", help="who may log in; repeatable")
+    add("--service-token", default=None, metavar="TOKEN", help="a token to accept, in place of a new one")
+    add("--personality", choices=("strict", "grace"), help="what token reuse does")
+    add("--auto-approve", action="store_true", default=False, help="log in without the consent page")
     add("--postgres", metavar="DSN", help='a PostgreSQL behind the databases; "auto" starts one')
-    add("--env", action="store_true", help="print what to paste into a shell, for programs that use the sandbox")
-    add("command", nargs="*", metavar="-- COMMAND", help="run it with the variables of --env, and end with it")
+    add("--env", action="store_true", default=False, help="print what to paste into a shell, for programs that use it")
+    add("command", nargs="*", default=[], metavar="-- COMMAND", help="run it with what --env prints, and end with it")
     return parser
 
 

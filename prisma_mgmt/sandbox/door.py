@@ -1,6 +1,5 @@
 """What a request meets before the part of the sandbox that it asks for: the host check, the record, and faults."""
 
-import threading
 import time
 import uuid
 from collections import deque
@@ -18,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from prisma_mgmt.sandbox.faults import Fault, meet, names_of, nearest
 from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked, masked_body, masked_query
+from prisma_mgmt.sandbox.state import World
 from prisma_mgmt.sandbox.wire import ApiError, Site, media_type, read_body, until_left
 
 Teller = Callable[[RecordedRequest], object]
@@ -38,9 +38,9 @@ def place_of(path: str) -> tuple[str, str]:
 class Exchange:
     """Carries one request through the sandbox, and keeps what is told of it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, told: RecordedRequest, tell: Teller | None) -> None:
+    def __init__(self, receive: Receive, send: Send, told: RecordedRequest, tell: Teller) -> None:
         self.told: RecordedRequest = told
-        self._scope, self._receive, self._send, self._tell = scope, receive, send, tell
+        self._receive, self._send, self._tell = receive, send, tell
         self._started = time.perf_counter()
         self._body = bytearray()
 
@@ -61,21 +61,20 @@ class Exchange:
 
     def end(self, status: int | None) -> None:
         """Note what was answered, before the caller can know."""
-        body = masked_body(media_type(Headers(scope=self._scope)), bytes(self._body))
+        body = masked_body(media_type(self.told.headers), bytes(self._body))
         self.told = replace(self.told, status=status, body=body, seconds=time.perf_counter() - self._started)
-        if self._tell is not None:
-            self._tell(self.told)
+        self._tell(self.told)
 
 
 class Door:
     """The sandbox as one ASGI application."""
 
-    def __init__(self, host: str, clock: Callable[[], float], sites: Mapping[str, Site]) -> None:
+    def __init__(self, host: str, world: World, sites: Mapping[str, Site]) -> None:
         self.faults: list[Fault] = []  # in the order in which they were asked for, those that have happened included
         self.kept: deque[Exchange] = deque(maxlen=KEPT)
         self.hang_up: Callable[[Scope], bool] = lambda _: False  # cuts the connection of a request, if it knows it
-        self.on_request: Teller | None = None
-        self._host, self._clock, self._sites, self._meeting = host, clock, sites, threading.Lock()
+        self.on_request: Teller = lambda _: None
+        self._host, self._world, self._sites = host, world, sites
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -96,10 +95,10 @@ class Door:
         below = path.removeprefix(prefix) or "/"
         route = site.template_of(method, below)
         query, headers = masked_query(scope["query_string"].decode("latin-1")), masked(dict(Headers(scope=scope)))
-        told = RecordedRequest(self._clock(), api, method, path, route, query, headers)
-        exchange = Exchange(scope, receive, send, told, self.on_request)
+        told = RecordedRequest(self._world.clock(), api, method, path, route, query, headers)
+        exchange = Exchange(receive, send, told, self.on_request)
         self.kept.append(exchange)
-        with self._meeting:
+        with self._world:
             faults = meet(self.faults, names_of(method, path, below, route, route and prefix + route))
         for fault in faults:
             exchange.told = replace(exchange.told, fault=fault.kind)

@@ -98,13 +98,13 @@ class Call:
         self.schemas: Schemas = operation.description.schemas
         self.base: str = str(connection.base_url).rstrip("/")  # the URL that the caller reached this API by
         self.path: Mapping[str, str] = connection.path_params
-        self.headers: Mapping[str, str] = connection.headers
+        self.headers: Mapping[str, str] = dict(connection.headers)  # by their names in small letters
         self.query: Values = {}
         self.body: Any = None
         self.target: Thing | None = None  # the innermost thing that the path names
         self.named: dict[str, Thing] = {}  # the things that query and body name, by their keys
         self.status: int = next(iter(operation.answers))  # of the answer, unless it is a refusal
-        self.secrets: bool = False  # if the answer tells secrets, which it does of what has just been made
+        self.secrets: bool = operation.creates  # if the answer tells secrets: of what has just been made, it does
         self.beside: Values = {}  # what the answer has beside its data
         self.live: bool = connection.scope["type"] == "websocket"  # if a log is followed for as long as it goes on
 
@@ -149,8 +149,7 @@ class Call:
         return found
 
     def sees(self, thing: Thing) -> bool:
-        workspace = thing.up("workspaces")
-        return workspace is None or workspace is self.workspace
+        return thing.up("workspaces") in {None, self.workspace}
 
     def refuse_apps(self) -> None:
         """Refuse what only people and service tokens may do."""
@@ -175,9 +174,10 @@ class Call:
         """Carry out an operation by its method and its path alone."""
         if self.operation.lists:
             return self.listed()
-        if self.operation.creates:
-            self.secrets = True
-            return self.create(self.operation.kind)
+        if self.operation.creates:  # in what the path names, or the first that the body has to name
+            keys = (*self.schemas.resolve(self.operation.body or {}).get("required", ()), "workspaceId")
+            named = next((self.named[key] for key in keys if key in self.named), self.workspace)
+            return self.create(self.operation.kind, self.target or named)
         change = {"DELETE": self.delete, "PATCH": self.change, "PUT": self.change}.get(self.operation.method)
         if self.target is None or change is None:
             return self.target or MISSING
@@ -194,8 +194,9 @@ class Call:
             if self.sees(it) and all(RESOURCES[it.kind].matches(self, it, *one) for one in wanted.items())
         ]
 
-    def create(self, kind: str, parent: Thing | None = None, values: Values | None = None) -> Thing:
-        thing = self.world.new(kind, parent or self.target or self._named_parent(), {})
+    def create(self, kind: str, parent: Thing, values: Values | None = None) -> Thing:
+        """Make a thing of a kind, with the fields of the body unless other values are given."""
+        thing = self.world.new(kind, parent)
         its = RESOURCES[thing.kind]
         thing.values.update(its.defaults, **(self.fields if values is None else values))
         its.prepare(self, thing)
@@ -204,11 +205,6 @@ class Call:
         number = len(self.world.every(kind, thing.parent))
         thing.values.setdefault("name", f"{kind.rstrip('s').capitalize()} {number}")  # if nobody has said one
         return thing
-
-    def _named_parent(self) -> Thing:
-        """What a new thing belongs to, by the body: the first thing that it has to name, else a workspace."""
-        required = self.schemas.resolve(self.operation.body or {}).get("required", ())
-        return next((self.named[key] for key in (*required, "workspaceId") if key in self.named), self.workspace)
 
     def change(self, thing: Thing) -> Thing:
         its, changes = RESOURCES[thing.kind], self.fields
@@ -243,13 +239,12 @@ class Call:
 
     def _page(self, things: list[Thing]) -> tuple[list[Thing], Values]:
         """Cut one page. A cursor names the last thing's place, so it outlives that thing."""
-        limited = "limit" in self.operation.parameters["query"]["properties"]
         order = -1 if "newest first" in self.operation.raw["summary"] else 1
         rest = sorted(things, key=lambda it: it.sequence * order)
         if "cursor" in self.query:
             after = read_cursor(self.query["cursor"], self.operation.refusal)
             rest = [it for it in rest if it.sequence * order > after * order]
-        shown = rest[: self.query.get("limit", MAX_LIMIT)] if limited else rest
+        shown = rest[: self.query.get("limit", MAX_LIMIT)]
         more = len(rest) > len(shown)
         return shown, {"nextCursor": write_cursor(shown[-1].sequence) if more else None, "hasMore": more}
 

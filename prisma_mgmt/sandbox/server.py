@@ -31,8 +31,6 @@ from prisma_mgmt.sandbox.serving import serving
 from prisma_mgmt.sandbox.state import World, new_id
 from prisma_mgmt.sandbox.tokens import Client, Personality, Tokens
 
-APIS = ("management", "postgres", "data_platform")
-DEFAULT_USERS = ("Sandbox Developer",)
 LOOPBACK = [f"http://{host}{path}" for host in ("localhost", "127.0.0.1", "[::1]") for path in ("/", "/auth/")]
 REDIRECT_URIS = (*(f"{it}callback" for it in LOOPBACK), "https://app.example/callback")
 
@@ -69,7 +67,7 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        users: Sequence[str] = DEFAULT_USERS,
+        users: Sequence[str] = ("Sandbox Developer",),
         redirect_uris: Sequence[str] = REDIRECT_URIS,
         personality: Personality = "strict",
         auto_approve: bool = True,
@@ -99,9 +97,8 @@ class Sandbox:
         self.approval_id: str = self._world.approval_id
         self._tokens = Tokens(self._world, personality, token_lifetime)
         self._login = LoginServer(self._tokens, clients, auto_approve=auto_approve, revocation=revocation)
-        apis = {api: Application(self._tokens, describe(api)) for api in APIS}
-        sites = {**apis, "login": self._login, OWN: control.application(self)}
-        self._door = Door(host, self._world.clock, sites)
+        apis = {api: Application(self._tokens, describe(api)) for api in ("management", "postgres", "data_platform")}
+        self._door = Door(host, self._world, {**apis, "login": self._login, OWN: control.application(self)})
         self.faults: list[Fault] = self._door.faults
         self._populate()
 
@@ -157,10 +154,7 @@ class Sandbox:
     def api_url(self) -> str:
         """The base URL of the Management API; RuntimeError before the start."""
         if not self._origin:
-            raise RuntimeError(
-                "the sandbox is not started: enter it (`with Sandbox() as sandbox:` or `async with`), "
-                "or take `sandbox.app` to serve it in this process"
-            )
+            raise RuntimeError("the sandbox is not started: write `with Sandbox() as sandbox:`, or serve `sandbox.app`")
         return self._origin
 
     @property
@@ -332,19 +326,14 @@ class Sandbox:
 
     def _transport(self) -> dict[str, httpx.ASGITransport]:
         """How to reach a sandbox that is served in this process."""
-        if self._running is not None:
-            return {}
-        return {"transport": httpx.ASGITransport(self.app)}
+        return {"transport": httpx.ASGITransport(self.app)} if self._running is None else {}
 
 
 def _open_postgres(dsn: str) -> Backing:
     try:
         from prisma_mgmt.sandbox.postgres import PostgresBacking
-    except ModuleNotFoundError as error:
-        if error.name != "asyncpg":
-            raise
-        message = "a sandbox with a PostgreSQL needs asyncpg: install prisma-mgmt[sandbox,postgres]"
-        raise ImportError(message) from None
+    except ModuleNotFoundError:
+        raise ImportError("Sandbox(postgres=…) needs asyncpg: install prisma-mgmt[sandbox,postgres]") from None
     return PostgresBacking(dsn)
 
 

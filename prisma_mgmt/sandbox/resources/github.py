@@ -91,7 +91,6 @@ class GithubActions(Resource, kind="github_actions"):
         lifetime = min(max(call.fields.get("expiresInSeconds", 1800), SHORTEST), LONGEST)
         name = f"GitHub Actions: {repository.values['repoFullName']}"
         values = {"name": name, "expiresAt": call.world.clock() + lifetime}
-        call.secrets = True
         return call.create("service-tokens", repository.up("workspaces"), values)
 
 

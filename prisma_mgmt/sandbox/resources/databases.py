@@ -6,7 +6,7 @@ Credentials are told when they are made and never again.
 import secrets
 from collections import Counter
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from prisma_mgmt.sandbox.backing import EMPTY_SIZE, Address
@@ -76,22 +76,21 @@ class Databases(Placed, kind="databases"):
         return found if call.operation.description.api == "postgres" else found[:limit]
 
     def usage(self, call: Call) -> Values:
-        now = datetime.fromtimestamp(call.world.clock(), UTC)
-        start, end = _date(call, "startDate", now - timedelta(days=30)), _date(call, "endDate", now)
+        now = call.world.clock()
+        start, end = _date(call, "startDate", now - 30 * DAY), _date(call, "endDate", now)
         need(start <= end, ApiError(400, "startDate is after endDate."))
-        first, last = str(start.date()), str(end.date())
+        first, last = start[:10], end[:10]
         operations = sum(count for day, count in call.it.hidden["used"].items() if first <= day <= last)
         size, peak = call.world.backing.size(call.it.id), len(call.world.every("connections", call.it))
-        # In the words of both APIs, of which each shows its own.
-        times = {"start": timestamp(start.timestamp()), "end": timestamp(end.timestamp())}
         metrics = {
             "operations": {"used": operations, "unit": "ops"},
             "storage": {"used": size / 2**30, "unit": "GiB"},
         }
-        ours = {"metrics": metrics, "generatedAt": call.world.now()}
+        # In the words of both APIs, of which each shows its own.
+        period = {"start": start, "end": end, "startDate": first, "endDate": last}
+        ours = {"databaseId": call.it.id, "period": period, "metrics": metrics, "generatedAt": timestamp(now)}
         theirs = {"storage": {"usedBytes": size}, "queries": {"totalCount": operations}}
-        period = {**times, "startDate": first, "endDate": last}
-        return {"databaseId": call.it.id, "period": period, "connections": {"peakCount": peak}, **ours, **theirs}
+        return {**ours, **theirs, "connections": {"peakCount": peak}}
 
 
 def _fill(world: World, database: Thing, status: str) -> None:
@@ -115,10 +114,11 @@ def _source(call: Call, values: Values) -> Values:
     return source
 
 
-def _date(call: Call, key: str, otherwise: datetime) -> datetime:
+def _date(call: Call, key: str, otherwise: float) -> str:
+    """What the query says of a time, as a timestamp."""
     try:
-        date = datetime.fromisoformat(call.query.get(key, otherwise.isoformat()))
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+        date = datetime.fromisoformat(call.query.get(key, timestamp(otherwise)))
+        return timestamp((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         raise ApiError(400, f"{key} is not an ISO 8601 date.") from None
 
@@ -134,8 +134,7 @@ class Backups(Resource, kind="backups"):
 
 def _plan_backup(world: World, database: Thing, day: float) -> None:
     def back_up(at: float) -> None:
-        values = {"type": "automatic", "backupType": "incremental"}
-        backup = world.put(world.new("backups", database, values))
+        backup = world.put(world.new("backups", database, {"type": "automatic", "backupType": "incremental"}))
         backup.made_at = backup.changed_at = at
         _back_up(world, backup, at)
         missed = (world.clock() - at) // DAY  # of which only the last are still kept

@@ -49,12 +49,12 @@ def _started(_process: int) -> str:
 
 
 def _binaries() -> Path:
-    found = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()]
-    if found:
-        return max(found, key=lambda path: float(path.parent.name))
-    if (initdb := shutil.which("initdb")) is not None:
-        return Path(initdb).parent
-    raise OSError('postgres="auto" needs PostgreSQL\'s initdb and postgres: install them, or give a DSN')
+    """Where the programs are: Debian's newest ones, or else those on the path."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
+    initdb = shutil.which("initdb", path=os.pathsep.join([*map(str, debian), os.environ.get("PATH", os.defpath)]))
+    if initdb is None:
+        raise OSError('postgres="auto" needs PostgreSQL\'s initdb and postgres: install them, or give a DSN')
+    return Path(initdb).parent
 
 
 def _owner() -> dict[str, Any]:

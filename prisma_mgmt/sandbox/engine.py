@@ -77,10 +77,9 @@ class Resource:
         """Refuse values that something else in the parent has."""
         for key, *scope in self.unique:
             wanted = {one: values.get(one) for one in (key, *scope)}
-            others = [] if wanted[key] is None else call.world.every(thing.kind, parent, **wanted)
-            for other in others:
-                if other is not thing:
-                    raise self.conflict(call, other, key)
+            others = [it for it in call.world.every(thing.kind, parent, **wanted) if it is not thing]
+            if others and wanted[key] is not None:
+                raise self.conflict(call, others[0], key)
 
 
 RESOURCES: defaultdict[str, Resource] = defaultdict(Resource)  # by kind
@@ -145,7 +144,7 @@ class Call:
 
     def find(self, kind: str, id: str, inside: Thing | None = None) -> Thing:
         found = need(self.world.things(kind).get(id), missing(id))
-        need(self.sees(found) and (inside is None or found.inside(inside)), missing(id))
+        need(self.sees(found) and (inside is None or inside in found.chain()), missing(id))
         return found
 
     def sees(self, thing: Thing) -> bool:
@@ -187,12 +186,12 @@ class Call:
         """What a list holds: everything that is there and that the query asks for."""
         if self.operation.lookups and self.target is None:
             return []
-        wanted = {key: value for key, value in self.query.items() if key not in {"cursor", "limit"}}
-        return [
-            it
-            for it in self.world.every(self.operation.kind, self.target)
-            if self.sees(it) and all(RESOURCES[it.kind].matches(self, it, *one) for one in wanted.items())
-        ]
+        kind = self.operation.kind
+        found = [it for it in self.world.every(kind, self.target) if self.sees(it)]
+        for key, wanted in self.query.items():
+            if key not in {"cursor", "limit"}:
+                found = [it for it in found if RESOURCES[kind].matches(self, it, key, wanted)]
+        return found
 
     def create(self, kind: str, parent: Thing, values: Values | None = None) -> Thing:
         """Make a thing of a kind, with the fields of the body unless other values are given."""

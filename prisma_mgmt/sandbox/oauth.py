@@ -135,10 +135,8 @@ class LoginServer(Site):
 
 def _check_request(client: Client, asked: Mapping[str, str]) -> str:
     """Check what a known client asks for; the answer is the scope."""
-    need(
-        asked.get("response_type") == "code",
-        OAuthError(400, "response_type must be code.", "unsupported_response_type"),
-    )
+    if asked.get("response_type") != "code":
+        raise OAuthError(400, "response_type must be code.", "unsupported_response_type")
     challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
     need(challenge or client.secret, OAuthError(400, "code_challenge is required (PKCE)."))
     if challenge is not None:

@@ -65,9 +65,6 @@ class Thing:
         assert self.parent is not None, f"nothing holds {self.id}"
         return self.parent
 
-    def inside(self, other: "Thing") -> bool:
-        return any(it is other for it in self.chain())
-
 
 class World:
     """Everything that exists. Whoever reads or changes it enters it, which brings it up to its clock."""
@@ -134,19 +131,15 @@ class World:
 
     def every(self, kind: str, inside: Thing | None = None, /, **values: Any) -> list[Thing]:
         """Everything of a kind, or what of it a thing holds or has these values, in the order of creation."""
-        return [
-            it
-            for it in self.things(kind).values()
-            if (inside is None or (it.inside(inside) and it is not inside))
-            and all(it.values.get(key) == value for key, value in values.items())
-        ]
+        found = [it for it in self.things(kind).values() if inside is None or inside in it.chain()]
+        return [it for it in found if all(it.values.get(key) == value for key, value in values.items())]
 
     def first(self, kind: str, inside: Thing | None = None, /, **values: Any) -> Thing | None:
         return next(iter(self.every(kind, inside, **values)), None)
 
     def held(self, by: Thing) -> list[Thing]:
         """Everything that a thing holds."""
-        return [it for kind in list(self._things) for it in self.every(kind, by)]
+        return [it for kind in list(self._things) for it in self.every(kind, by) if it is not by]
 
     def new(self, kind: str, parent: Thing | None, values: Values | None = None, *, id: str | None = None) -> Thing:
         """Make a thing that is not there yet; see put."""

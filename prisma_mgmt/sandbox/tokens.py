@@ -40,8 +40,7 @@ class Tokens:
 
     def bearer(self, token: str) -> Thing | None:
         """An access token or a service token; None if it is unknown, revoked or expired."""
-        found = self.world.things("access-tokens").get(token)
-        return None if found is None or self._over(found) else found
+        return self.world.things("access-tokens").get(token)
 
     def forget(self, kind: str) -> None:
         """Let all tokens of a kind be unknown that came from a login."""
@@ -55,7 +54,7 @@ class Tokens:
         """Give a service token; `token` is one that is to be good for the workspace, `holder` what it goes with."""
         holder = holder or self.world.things("workspaces")[workspace_id]
         token = token or self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
-        return self._give("access-tokens", holder, token, until or float("inf"))
+        return self._give("access-tokens", holder, token, until)
 
     def issue_code(
         self, client: Client, workspace: Thing, user: Thing, scope: str, redirect_uri: str, challenge: str | None
@@ -73,7 +72,7 @@ class Tokens:
             self.world.remove(login)
             raise _invalid("The code was used before.")
         found.hidden["used_at"] = self.world.clock()
-        need(not self._over(found), _invalid("The code has expired."))
+        self.world.cancel(found)  # it is remembered, though it has come to its end
         need(login.values["redirectUri"] == redirect_uri, _invalid("redirect_uri is not the one of the login."))
         challenge = None if verifier is None else _base64url(hashlib.sha256(verifier.encode()).digest())  # RFC 7636
         need(login.values["challenge"] == challenge, _invalid("code_verifier does not match the challenge."))
@@ -83,7 +82,6 @@ class Tokens:
     def refresh(self, client: Client, refresh_token: str) -> Values:
         """Exchange a refresh token for a new pair; what a second use of it does is the server's personality."""
         now, token = self.world.clock(), self._find("refresh-tokens", client, refresh_token)
-        need(not self._over(token), _invalid("The refresh token has expired."))
         if "used_at" not in token.hidden:
             token.hidden["used_at"] = now
         elif self._personality == "strict":
@@ -105,7 +103,7 @@ class Tokens:
     def _find(self, kind: str, client: Client, token: str) -> Thing:
         found = self.world.things(kind).get(token)
         if found is None or found.holder.values["clientId"] != client.id:
-            raise _invalid("The code or token is unknown, or was revoked.")
+            raise _invalid("The code or token is unknown, has expired or was revoked.")
         return found
 
     def _issue(self, login: Thing) -> Values:
@@ -123,12 +121,12 @@ class Tokens:
             answer["refresh_token"] = self._give("refresh-tokens", login, token, end)
         return answer
 
-    def _give(self, kind: str, holder: Thing, token: str, until: float) -> str:
-        self.world.put(self.world.new(kind, holder, id=token)).hidden["until"] = until
+    def _give(self, kind: str, holder: Thing, token: str, until: float | None) -> str:
+        """Keep a token, till a time of the clock if there is one."""
+        given = self.world.put(self.world.new(kind, holder, id=token))
+        if until is not None:
+            self.world.plan(until, given, lambda _: self.world.remove(given))
         return token
-
-    def _over(self, token: Thing) -> bool:
-        return bool(token.hidden["until"] <= self.world.clock())
 
     def _jwt(self, claims: Values) -> str:
         """Write claims as an HS256 JSON Web Token. The signature is made up, since nobody else would have the key."""

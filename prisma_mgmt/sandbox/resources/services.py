@@ -96,8 +96,8 @@ class Deployments(Logged, kind="deployments"):
         variables = call.world.every("environment-variables", thing.up("projects"))
         seen = (it for it in variables if it.values.get("branchId") in {None, service.values["branchId"]})
         names = sorted(it.values["key"] for it in seen)
-        signature = None if reuses else secrets.token_urlsafe(24)
-        url = signature and f"{call.base}/uploads/{thing.id}?signature={signature}"
+        signature = secrets.token_urlsafe(24)
+        url = None if reuses else f"{call.base}/uploads/{thing.id}?signature={signature}"
         thing.values.update(foundryVersionId=new_id("ver"), envVars=dict.fromkeys(names, "[redacted]"), uploadUrl=url)
         thing.hidden.update(code=reuses, signature=signature, log=[])
         _log(thing, thing.made_at, "Created")
@@ -140,9 +140,8 @@ async def upload(world: World, request: Request) -> Response:
     with world:
         id = request.path_params["deploymentId"]
         deployment = need(world.things("deployments").get(id), missing(id))
-        signature = need(deployment.hidden["signature"], missing(id))
-        same = secrets.compare_digest(request.query_params.get("signature", "").encode(), signature.encode())
-        need(same, ApiError(403, "The signature is missing or wrong."))
+        signed = request.query_params.get("signature") == deployment.hidden["signature"]
+        need(signed, ApiError(403, "The signature is missing or wrong."))
         demand(deployment, "new")
     size = sum([len(chunk) async for chunk in read_chunks(request, MAX_ARCHIVE)])
     need(size, ApiError(400, "The archive is empty."))

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 import anyio
 import httpx
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
@@ -53,8 +53,7 @@ class Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start", "websocket.accept"}:
             self.end(message.get("status", 101))
-            message.setdefault("headers", [])
-            MutableHeaders(scope=message)["x-request-id"] = uuid.uuid4().hex
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", uuid.uuid4().hex.encode())]
         elif message["type"] == "websocket.close" and self.told.status is None:
             self.end(403)
         await self._send(message)

@@ -297,17 +297,15 @@ class Call:
         """Make up a value for a schema."""
         kinds = schema.get("type", "null")
         told = [*(schema[key] for key in ("const", "default") if key in schema), *schema.get("enum", ())]
-        if told:
-            return told[0]
-        if "null" in kinds:
-            return None
+        if told or "null" in kinds:
+            return next(iter(told), None)
         if kinds == "object":
             return self._object(schema, lambda _: MISSING)
-        now, secret = self.world.now(), f"sk_{secrets.token_urlsafe(24)}"
-        made: Values = {"array": [], "boolean": False, "integer": 0, "number": 0}
-        texts = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "id": new_id("id")}
-        text = schema.get("format", name)
-        return {**texts, "email": "someone@sandbox.invalid"}.get(text, text) if kinds == "string" else made.get(kinds)
+        if kinds != "string":
+            return {"array": [], "boolean": False}.get(kinds, 0)
+        now, secret, email = self.world.now(), f"sk_{secrets.token_urlsafe(24)}", "someone@sandbox.invalid"
+        texts = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "email": email}
+        return {**texts, "id": new_id("id")}.get(schema.get("format", name), name)
 
 
 def demand(thing: Thing, *statuses: str, hint: str | None = None) -> None:

@@ -89,8 +89,7 @@ class LoginServer(Site):
         denial = OAuthError(400, "The user said no.", "access_denied")
         need(decision.get("decision") == "approve", denial)
         user, workspace = need(accounts.get(decision.get("account", chosen)), denial)
-        uri, challenge = asked["redirect_uri"], asked.get("code_challenge")
-        code = self._tokens.issue_code(client, workspace, user, scope, uri, challenge)
+        code = self._tokens.issue_code(client, workspace, user, scope, asked)
         return RedirectResponse(self._callback(asked, {"code": code}), 303, pages.HEADERS)
 
     def _callback(self, asked: Mapping[str, str], answer: Mapping[str, str]) -> str:

@@ -1,9 +1,9 @@
 """The world of the sandbox: everything that exists in it, for all three APIs and the login server."""
 
-import heapq
 import itertools
 import secrets
 import threading
+from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -82,7 +82,7 @@ class World:
         self._ahead = 0.0
         self.counts: Counter[str] = Counter()
         self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
-        self._planned: list[tuple[float, int, Thing, Callable[[float], object]]] = []  # a heap
+        self._planned: list[tuple[float, Thing, Callable[[float], object]]] = []  # what comes first is first
         self.put(self.new("agent-approvals", None, id=self.approval_id))
 
     def __enter__(self) -> None:
@@ -106,17 +106,16 @@ class World:
 
     def plan(self, at: float, thing: Thing, what: Callable[[float], object]) -> None:
         """Do something to a thing when the clock gets to `at`, which it is given, if the thing still exists then."""
-        heapq.heappush(self._planned, (at, next(self._sequence), thing, what))
+        insort(self._planned, (at, thing, what), key=lambda one: one[0])
 
     def cancel(self, thing: Thing) -> None:
         """Forget what is planned for a thing."""
-        self._planned = [one for one in self._planned if one[2] is not thing]
-        heapq.heapify(self._planned)
+        self._planned = [one for one in self._planned if one[1] is not thing]
 
     def catch_up(self) -> None:
         """Do what is due by now, in order."""
         while self._planned and self._planned[0][0] <= self.clock():
-            at, _, thing, what = heapq.heappop(self._planned)
+            at, thing, what = self._planned.pop(0)
             if self.things(thing.kind).get(thing.id) is thing:
                 what(at)
 

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,13 +56,12 @@ class Tokens:
         token = token or self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
         return self._give("access-tokens", holder, token, until)
 
-    def issue_code(
-        self, client: Client, workspace: Thing, user: Thing, scope: str, redirect_uri: str, challenge: str | None
-    ) -> str:
-        login: Values = {"clientId": client.id, "name": client.name, "scope": scope, "redirectUri": redirect_uri}
-        made = self.world.put(self.world.new("logins", workspace, {**login, "challenge": challenge}))
-        made.hidden["user"] = user
-        return self._give("codes", made, secrets.token_urlsafe(32), self.world.clock() + CODE_LIFETIME)
+    def issue_code(self, client: Client, workspace: Thing, user: Thing, scope: str, asked: Mapping[str, str]) -> str:
+        """Give a code for a user who said yes to what was asked for at the login URL."""
+        login = self.world.new("logins", workspace, {"clientId": client.id, "name": client.name, "scope": scope})
+        login.hidden.update(user=user, redirect_uri=asked["redirect_uri"], challenge=asked.get("code_challenge"))
+        until = self.world.clock() + CODE_LIFETIME
+        return self._give("codes", self.world.put(login), secrets.token_urlsafe(32), until)
 
     def redeem(self, client: Client, code: str, redirect_uri: str, verifier: str | None) -> Values:
         """Exchange a code. It can be tried once; a second try takes back what the first one gave."""
@@ -73,9 +72,9 @@ class Tokens:
             raise _invalid("The code was used before.")
         found.hidden["used_at"] = self.world.clock()
         self.world.cancel(found)  # it is remembered, though it has come to its end
-        need(login.values["redirectUri"] == redirect_uri, _invalid("redirect_uri is not the one of the login."))
+        need(login.hidden["redirect_uri"] == redirect_uri, _invalid("redirect_uri is not the one of the login."))
         challenge = None if verifier is None else _base64url(hashlib.sha256(verifier.encode()).digest())  # RFC 7636
-        need(login.values["challenge"] == challenge, _invalid("code_verifier does not match the challenge."))
+        need(login.hidden["challenge"] == challenge, _invalid("code_verifier does not match the challenge."))
         login.parent = self.world.let_in(login)
         return self._issue(login)
 

@@ -35,10 +35,10 @@ class Databases(Placed, kind="databases"):
 
     def made(self, call: Call, thing: Thing) -> None:
         thing.hidden["used"] = Counter[str]()  # requests by day
-        _plan_backup(call.world, thing, thing.made_at + DAY)
+        call.world.plan(thing.made_at + DAY, thing, lambda at: _back_up_daily(call.world, thing, at))
         call.world.backing.create(thing.id)
         _fill(call.world, thing, "provisioning")
-        thing.values["defaultConnectionId"] = call.create("connections", thing, {"name": "Default"}).id
+        call.create("connections", thing, {"name": "Default", "isDefault": True})
 
     def leaving(self, call: Call, thing: Thing, asked: bool) -> None:
         if asked and thing.values["isDefault"] and 403 in call.operation.errors:
@@ -49,7 +49,8 @@ class Databases(Placed, kind="databases"):
 
     def show(self, call: Call, thing: Thing) -> Values:
         postgres, connections = call.operation.description.api == "postgres", call.world.every("connections", thing)
-        shown: Values = {"connections": connections}
+        default = next((it.id for it in connections if "isDefault" in it.values), None)
+        shown: Values = {"connections": connections, "defaultConnectionId": default}
         shown |= {"status": "active"} if postgres and thing.values["status"] == "ready" else {}
         for first in connections[:1]:
             string = first.values["endpoints"]["accelerate"]["connectionString"]
@@ -132,15 +133,12 @@ class Backups(Resource, kind="backups"):
         _back_up(call.world, thing, thing.made_at)
 
 
-def _plan_backup(world: World, database: Thing, day: float) -> None:
-    def back_up(at: float) -> None:
-        backup = world.put(world.new("backups", database, {"type": "automatic", "backupType": "incremental"}))
-        backup.made_at = backup.changed_at = at
-        _back_up(world, backup, at)
-        missed = (world.clock() - at) // DAY  # of which only the last are still kept
-        _plan_backup(world, database, at + max(1, missed - RETENTION) * DAY)
-
-    world.plan(day, database, back_up)
+def _back_up_daily(world: World, database: Thing, at: float) -> None:
+    backup = world.put(world.new("backups", database, {"type": "automatic", "backupType": "incremental"}))
+    backup.made_at = backup.changed_at = at
+    _back_up(world, backup, at)
+    missed = (world.clock() - at) // DAY  # of which only the last are still kept
+    world.plan(at + max(1, missed - RETENTION) * DAY, database, lambda at: _back_up_daily(world, database, at))
 
 
 def _back_up(world: World, backup: Thing, at: float) -> None:
@@ -165,10 +163,7 @@ class Connections(Resource, kind="connections"):
         return call.it
 
     def gone(self, call: Call, thing: Thing) -> None:
-        database = thing.holder
-        if database.values.get("defaultConnectionId") == thing.id:
-            database.values["defaultConnectionId"] = None
-        call.world.backing.revoke(database.id, thing.id)
+        call.world.backing.revoke(thing.holder.id, thing.id)
 
     def show(self, call: Call, thing: Thing) -> Values:
         plain = call.operation.description.api == "postgres" and thing.values["type"] == "direct"

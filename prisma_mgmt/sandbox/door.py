@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
-from prisma_mgmt.sandbox.faults import Fault, meet, names_of, nearest
+from prisma_mgmt.sandbox.faults import Fault, meet, nearest
 from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked, masked_body, masked_query
 from prisma_mgmt.sandbox.state import World
 from prisma_mgmt.sandbox.wire import ApiError, Site, media_type, read_body, until_left
@@ -82,8 +82,7 @@ class Door:
         host = Headers(scope=scope).get("host", "")
         api, prefix = place_of(scope["path"])
         if not serves(self._host, host):
-            message = f"The sandbox serves loopback names only, not {host!r}."
-            await ApiError(421, message)(scope, receive, send)
+            await ApiError(421, f"The sandbox serves loopback names only, not {host!r}.")(scope, receive, send)
         elif api == OWN:
             await self._sites[OWN](scope, receive, send)
         else:
@@ -98,7 +97,7 @@ class Door:
         exchange = Exchange(receive, send, told, self.on_request)
         self.kept.append(exchange)
         with self._world:
-            faults = meet(self.faults, names_of(method, path, below, route, route and prefix + route))
+            faults = meet(self.faults, method, path, below, route, route and prefix + route)
         for fault in faults:
             exchange.told = replace(exchange.told, fault=fault.kind)
             if fault.kind == "delay":

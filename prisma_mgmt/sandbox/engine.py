@@ -226,9 +226,7 @@ class Call:
 
     def answer(self, result: Any) -> Any:
         """Put what an operation gave into the shape that its description asks for."""
-        schema = self.operation.answers.get(self.status)
-        if not schema:  # no body, or one of which nothing is said
-            return None if result is MISSING else result
+        schema = self.operation.answers.get(self.status) or {}
         properties = self.schemas.resolve(schema).get("properties", {})
         if "data" not in properties:
             return self.show(schema, result)

@@ -82,12 +82,11 @@ class LoginServer(Site):
         scope, accounts, hint = _check_request(client, asked), self.accounts(), asked.get("login_hint")
         hinted = (key for key, (user, _) in accounts.items() if hint in {user.name, user.values["email"], user.id})
         chosen = next(hinted, next(iter(accounts), ""))
-        decision = decision or ({"decision": "approve"} if self._auto_approve else {})
-        if not decision:
+        if not (decision or self._auto_approve):
             shown = [(key, user.name, f"{it.name} ({user.values['email']})") for key, (user, it) in accounts.items()]
             return pages.consent(client.name, scope, shown, chosen)
         denial = OAuthError(400, "The user said no.", "access_denied")
-        need(decision.get("decision") == "approve", denial)
+        need(not decision or decision.get("decision") == "approve", denial)
         user, workspace = need(accounts.get(decision.get("account", chosen)), denial)
         code = self._tokens.issue_code(client, workspace, user, scope, asked)
         return RedirectResponse(self._callback(asked, {"code": code}), 303, pages.HEADERS)

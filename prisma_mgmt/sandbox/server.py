@@ -79,8 +79,7 @@ class Sandbox:
         check(is_text(host), "host is a name or an address", host)
         check(personality in get_args(Personality), "personality is strict or grace", personality)
         check(is_whole(port, 0, 65535), "port is a number from 0 to 65535", port)
-        lives = is_number(token_lifetime, 0, LONGEST) and token_lifetime > 0
-        check(lives, "token_lifetime is a number of seconds above 0", token_lifetime)
+        check(is_number(token_lifetime, 1e-9, LONGEST), "token_lifetime is a number of seconds above 0", token_lifetime)
         check(postgres is None or is_text(postgres), 'postgres is a DSN or "auto"', postgres)
         check(callable(clock), "clock is a function", clock)
         self.client_secret: str = secrets.token_urlsafe(24)

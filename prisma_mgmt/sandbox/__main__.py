@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +55,12 @@ def _run(command: list[str], variables: dict[str, str]) -> int:
     for end in ENDS:
         signal.signal(end, take)
     with subprocess.Popen(command, env={**os.environ, **variables}) as child:  # noqa: S603  # the user's own command
-        while (code := _ended(child)) is None:
+        while child.returncode is None:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(0.05)  # a wait without end does not see a signal that another thread takes
             while came:
                 child.send_signal(came.pop(0))
-    return code if code >= 0 else 128 - code
-
-
-def _ended(child: subprocess.Popen[bytes]) -> int | None:
-    """The exit code, None if there is none yet: a wait without end does not see a signal that another thread takes."""
-    try:
-        return child.wait(0.05)
-    except subprocess.TimeoutExpired:
-        return None
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
 def _in_the_foreground() -> bool:

@@ -25,7 +25,6 @@ KEPT = 10_000  # requests; the oldest go first
 OWN = "sandbox"  # the start page and the control routes: not recorded, and without faults
 PREFIXES = {"/postgres": "postgres", "/data-platform": "data_platform", "/auth": "login"}
 PLACES = {**PREFIXES, "/.well-known": "login", "/": OWN, "/favicon.ico": OWN, "/_sandbox": OWN}
-IN_PROCESS_HOST = "localhost"
 _TEST_CLIENT = "testserver"  # what Starlette's test client calls an application in its own process
 
 

@@ -300,7 +300,7 @@ class Call:
         if kinds == "object":
             return self._object(schema, lambda _: MISSING)
         if kinds != "string":
-            return {"array": [], "boolean": False}.get(kinds, 0)
+            return [] if kinds == "array" else False if kinds == "boolean" else 0
         now, secret, email = self.world.now(), f"sk_{secrets.token_urlsafe(24)}", "someone@sandbox.invalid"
         texts = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "email": email}
         return {**texts, "id": new_id("id")}.get(schema.get("format", name), name)

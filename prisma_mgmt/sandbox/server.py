@@ -23,7 +23,7 @@ from prisma_mgmt.sandbox.api import Application
 from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole, texts
 from prisma_mgmt.sandbox.backing import Backing
 from prisma_mgmt.sandbox.description import describe
-from prisma_mgmt.sandbox.door import IN_PROCESS_HOST, OWN, Door
+from prisma_mgmt.sandbox.door import OWN, Door
 from prisma_mgmt.sandbox.faults import Fault
 from prisma_mgmt.sandbox.oauth import LoginServer
 from prisma_mgmt.sandbox.requests import RecordedRequest
@@ -144,7 +144,7 @@ class Sandbox:
         if not self._origin:
             if self._postgres is not None:
                 raise RuntimeError("a sandbox with a PostgreSQL must be entered, so that it can leave that clean")
-            self._settle(f"http://{IN_PROCESS_HOST}", self._world.backing)
+            self._settle("http://localhost", self._world.backing)
         return self._door
 
     # What is where
@@ -302,11 +302,10 @@ class Sandbox:
 
         confidential: be the sandbox's web app, which has a client secret, and not the public one.
         """
-        client_id = self.confidential_client_id if confidential else self.client_id
-        self._login.register(client_id, redirect_uri)
-        secret = {"client_secret": self.client_secret} if confidential else {}
-        options = {"auth_base_url": self.auth_url, **secret, **self._transport(), **options}
-        return OAuthClient(client_id, redirect_uri, **options)
+        id, secret = (self.confidential_client_id, self.client_secret) if confidential else (self.client_id, None)
+        self._login.register(id, redirect_uri)
+        options = {"auth_base_url": self.auth_url, "client_secret": secret, **self._transport(), **options}
+        return OAuthClient(id, redirect_uri, **options)
 
     async def session(self, user: str | None = None) -> OAuthSession:
         """A user's session, logged in without a browser; `user` is a name, the first user by default.

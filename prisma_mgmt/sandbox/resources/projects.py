@@ -44,8 +44,7 @@ class Branches(Resource, kind="branches"):
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("gitName",),)
 
     def list(self, call: Call) -> Any:
-        both = {"gitName", "gitNameContains"} <= set(call.query)
-        need(not both, call.refuse("gitName and gitNameContains cannot go together."))
+        need(not {"gitName", "gitNameContains"} <= set(call.query), call.refuse("gitName excludes gitNameContains."))
         return call.listed()
 
     def prepare(self, call: Call, thing: Thing) -> None:

@@ -49,8 +49,7 @@ class Application(Site):
             result = call.perform()
             if isinstance(result, Log):
                 return result
-            shown = call.answer(result)
-            return Response(status_code=204) if call.status == 204 else JSONResponse(shown, call.status)
+            return Response(status_code=204) if call.status == 204 else JSONResponse(call.answer(result), call.status)
 
     def _authenticate(self, connection: HTTPConnection) -> Thing:
         self._world.counts["api"] += 1

@@ -195,8 +195,7 @@ class Call:
 
     def create(self, kind: str, parent: Thing, values: Values | None = None) -> Thing:
         """Make a thing of a kind, with the fields of the body unless other values are given."""
-        thing = self.world.new(kind, parent)
-        its = RESOURCES[thing.kind]
+        thing, its = self.world.new(kind, parent), RESOURCES[kind]
         thing.values.update(its.defaults, **(self.fields if values is None else values))
         its.prepare(self, thing)
         its.check_free(self, thing, thing.values, thing.parent)

@@ -71,8 +71,7 @@ class LoginServer(Site):
             if client is None:
                 return pages.refused("client_id is missing or not registered.")
             if _any_port(asked.get("redirect_uri", "")) not in map(_any_port, client.redirect_uris):
-                message = "redirect_uri is missing or not registered for this app."
-                return pages.refused(message, client.redirect_uris)
+                return pages.refused("redirect_uri is missing or not registered for this app.", client.redirect_uris)
             try:
                 return self._decide(client, asked, decision)
             except OAuthError as error:

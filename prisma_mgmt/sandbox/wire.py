@@ -113,10 +113,11 @@ async def read_chunks(request: Request, limit: int, refuse: Refuse = ApiError) -
         raise refuse(400, "The client left before its body was complete.") from None
 
 
-async def until_left(receive: Receive) -> None:
-    """Wait for the other side to leave."""
+async def until_left(receive: Receive, then: Callable[[], object] = lambda: None) -> None:
+    """Wait for the other side to leave, and do something then."""
     while not (await receive())["type"].endswith(".disconnect"):
         pass
+    then()
 
 
 def parse_json(body: bytes) -> Any:

@@ -30,7 +30,9 @@ def dsn() -> str:
 
 @lru_cache(maxsize=1)
 def _started(_process: int) -> str:
-    binaries, owner, password, port = _binaries(), _owner(), secrets.token_hex(16), _free_port()
+    binaries, owner, password = _binaries(), _owner(), secrets.token_hex(16)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]  # which is free
     folder = Path(tempfile.mkdtemp(prefix="prisma-sandbox-"))  # which the shell removes in the end
     (folder / "password").write_text(password)
     if owner:
@@ -68,8 +70,3 @@ def _owner() -> dict[str, Any]:
     if entry is None:
         raise OSError('postgres="auto" as root needs a user "postgres" or "nobody" to run the server as')
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

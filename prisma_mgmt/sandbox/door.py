@@ -21,7 +21,6 @@ from prisma_mgmt.sandbox.state import World
 from prisma_mgmt.sandbox.wire import ApiError, Site, media_type, read_body, until_left
 
 Teller = Callable[[RecordedRequest], object]
-KEPT = 10_000  # requests; the oldest go first
 OWN = "sandbox"  # the start page and the control routes: not recorded, and without faults
 PREFIXES = {"/postgres": "postgres", "/data-platform": "data_platform", "/auth": "login"}
 PLACES = {**PREFIXES, "/.well-known": "login", "/": OWN, "/favicon.ico": OWN, "/_sandbox": OWN}
@@ -69,7 +68,7 @@ class Door:
 
     def __init__(self, host: str, world: World, sites: Mapping[str, Site]) -> None:
         self.faults: list[Fault] = []  # in the order in which they were asked for, those that have happened included
-        self.kept: deque[Exchange] = deque(maxlen=KEPT)
+        self.kept: deque[Exchange] = deque(maxlen=10_000)  # the oldest go first
         self.hang_up: Callable[[Scope], bool] = lambda _: False  # cuts the connection of a request, if it knows it
         self.on_request: Teller = lambda _: None
         self._host, self._world, self._sites = host, world, sites

@@ -299,7 +299,8 @@ class Call:
         if kinds == "object":
             return self._object(schema, lambda _: MISSING)
         if kinds != "string":
-            return [] if kinds == "array" else False if kinds == "boolean" else 0
+            made: Values = {"array": [], "boolean": False, "integer": 0, "number": 0}
+            return made.get(kinds)
         now, secret, email = self.world.now(), f"sk_{secrets.token_urlsafe(24)}", "someone@sandbox.invalid"
         texts = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "email": email}
         return {**texts, "id": new_id("id")}.get(schema.get("format", name), name)

@@ -45,8 +45,7 @@ class LoginServer(Site):
             if user_name not in {None, *names}:
                 raise ValueError(f"the sandbox has no user {user_name!r}; there are {', '.join(names)}")
             asked["login_hint"] = user_name or names[0]
-            client = self._clients[asked["client_id"]]
-            return self._decide(client, asked, {"decision": "approve"}).headers["location"]
+            return self._decide(self._clients[asked["client_id"]], asked, {"decision": "approve"}).headers["location"]
 
     def accounts(self) -> dict[str, tuple[Thing, Thing]]:
         """Every user with every workspace that is theirs, as forms name them."""

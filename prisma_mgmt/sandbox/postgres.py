@@ -12,8 +12,6 @@ from anyio.from_thread import start_blocking_portal
 from prisma_mgmt.sandbox import cluster
 from prisma_mgmt.sandbox.backing import Address, Backing
 
-PATIENCE = 60.0  # seconds for one statement
-
 
 class PostgresBacking(Backing):
     """What the world does to databases and connections, done in a PostgreSQL server as well.
@@ -116,7 +114,7 @@ class PostgresBacking(Backing):
             self._execute(f"DROP ROLE {self._owner}")
 
     def _connect(self, **options: str) -> Any:
-        return self._portal.call(partial(asyncpg.connect, self._dsn, timeout=10, command_timeout=PATIENCE, **options))
+        return self._portal.call(partial(asyncpg.connect, self._dsn, timeout=10, command_timeout=60, **options))
 
     def _new_user(self, database_id: str, connection_id: str) -> Address:
         user, password = f"user_{secrets.token_hex(8)}", secrets.token_urlsafe(24)

@@ -314,9 +314,8 @@ class Sandbox:
         """
         oauth = self.oauth_client()
         login = oauth.login_url()
-        callback_url = self._login.approve(login.url, user)
         session = OAuthSession(oauth, MemoryTokenStorage())
-        await session.handle_callback(callback_url, login)
+        await session.handle_callback(self._login.approve(login.url, user), login)
         return session
 
     def _options(self, base_url: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -67,11 +67,11 @@ class Tokens:
         """Exchange a code. It can be tried once; a second try takes back what the first one gave."""
         found = self._find("codes", client, code)
         login = found.holder
-        if "used_at" in found.hidden:
+        if "used" in found.hidden:
             self.world.remove(login)
             raise _invalid("The code was used before.")
-        found.hidden["used_at"] = self.world.clock()
-        self.world.cancel(found)  # it is remembered, though it has come to its end
+        found.hidden["used"] = True
+        self.world.cancel(found)  # a code that was used stays, so that a second use is seen
         need(login.hidden["redirect_uri"] == redirect_uri, _invalid("redirect_uri is not the one of the login."))
         challenge = None if verifier is None else _base64url(hashlib.sha256(verifier.encode()).digest())  # RFC 7636
         need(login.hidden["challenge"] == challenge, _invalid("code_verifier does not match the challenge."))

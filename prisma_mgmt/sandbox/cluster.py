@@ -52,7 +52,7 @@ def _started(_process: int) -> str:
 
 def _binaries() -> Path:
     """Where the programs are: Debian's newest ones, or else those on the path."""
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
+    debian = sorted(Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=lambda path: -float(path.parent.name))
     initdb = shutil.which("initdb", path=os.pathsep.join([*map(str, debian), os.environ.get("PATH", os.defpath)]))
     if initdb is None:
         raise OSError('postgres="auto" needs PostgreSQL\'s initdb and postgres: install them, or give a DSN')

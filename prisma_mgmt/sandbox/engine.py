@@ -97,7 +97,7 @@ class Call:
         self.schemas: Schemas = operation.description.schemas
         self.base: str = str(connection.base_url).rstrip("/")  # the URL that the caller reached this API by
         self.path: Mapping[str, str] = connection.path_params
-        self.headers: Mapping[str, str] = dict(connection.headers)  # by their names in small letters
+        self.headers: Mapping[str, str] = dict(connection.headers)  # by names in lower case
         self.query: Values = {}
         self.body: Any = None
         self.target: Thing | None = None  # the innermost thing that the path names

@@ -82,7 +82,7 @@ class World:
         self._ahead = 0.0
         self.counts: Counter[str] = Counter()
         self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
-        self._planned: list[tuple[float, Thing, Callable[[float], object]]] = []  # what comes first is first
+        self._planned: list[tuple[float, Thing, Callable[[float], object]]] = []  # in the order in which it is due
         self.put(self.new("agent-approvals", None, id=self.approval_id))
 
     def __enter__(self) -> None:

@@ -44,7 +44,8 @@ class Branches(Resource, kind="branches"):
     unique: ClassVar[tuple[tuple[str, ...], ...]] = (("gitName",),)
 
     def list(self, call: Call) -> Any:
-        need(not {"gitName", "gitNameContains"} <= set(call.query), call.refuse("gitName excludes gitNameContains."))
+        both = {"gitName", "gitNameContains"} <= set(call.query)
+        need(not both, call.refuse("gitName and gitNameContains cannot go together."))
         return call.listed()
 
     def prepare(self, call: Call, thing: Thing) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,10 @@ def main() -> int:
 
 def _serve(*, command: list[str], env: bool, service_token: str | None, redirect_uri: list[str], **options: Any) -> int:
     from prisma_mgmt.sandbox import Sandbox
-    from prisma_mgmt.sandbox.server import DEFAULT_USERS, REDIRECT_URIS
+    from prisma_mgmt.sandbox.server import REDIRECT_URIS
 
-    users = options.pop("user") or DEFAULT_USERS
     uris = list(dict.fromkeys((*REDIRECT_URIS, *redirect_uri)))
-    with Sandbox(redirect_uris=uris, users=users, **options) as sandbox:
+    with Sandbox(redirect_uris=uris, **options) as sandbox:
         if service_token is not None:
             sandbox.service_token = service_token
         if command:
@@ -55,18 +55,12 @@ def _run(command: list[str], variables: dict[str, str]) -> int:
     for end in ENDS:
         signal.signal(end, take)
     with subprocess.Popen(command, env={**os.environ, **variables}) as child:  # noqa: S603  # the user's own command
-        while (code := _ended(child)) is None:
+        while child.returncode is None:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(0.05)  # a wait without end does not see a signal that another thread takes
             while came:
                 child.send_signal(came.pop(0))
-    return code if code >= 0 else 128 - code
-
-
-def _ended(child: subprocess.Popen[bytes]) -> int | None:
-    """The exit code, None if there is none yet: a wait without end does not see a signal that another thread takes."""
-    try:
-        return child.wait(0.05)
-    except subprocess.TimeoutExpired:
-        return None
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
 def _in_the_foreground() -> bool:
@@ -82,18 +76,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m prisma_mgmt.sandbox",
         description="A local Prisma, till Ctrl-C. Standard output says where it is, standard error what is asked.",
+        argument_default=argparse.SUPPRESS,  # what nobody says, Sandbox knows
     )
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="where to listen: this machine by default, 0.0.0.0 for a container")
-    add("--port", type=int, default=0, help="a free one by default")
+    add("--host", help="where to listen: this machine by default, 0.0.0.0 for a container")
+    add("--port", type=int, help="a free one by default")
     add("--redirect-uri", action="append", default=[], metavar="URI", help="one more that apps may use; repeatable")
-    add("--user", action="append", metavar="NAME", help="who may log in; repeatable")
-    add("--service-token", metavar="TOKEN", help="a token to accept, in place of a new one")
-    add("--personality", choices=("strict", "grace"), default="strict", help="what token reuse does")
-    add("--auto-approve", action="store_true", help="log in without the consent page")
+    add("--user", action="append", dest="users", metavar="NAME", help="who may log in; repeatable")
+    add("--service-token", default=None, metavar="TOKEN", help="a token to accept, in place of a new one")
+    add("--personality", choices=("strict", "grace"), help="what token reuse does")
+    add("--auto-approve", action="store_true", default=False, help="log in without the consent page")
     add("--postgres", metavar="DSN", help='a PostgreSQL behind the databases; "auto" starts one')
-    add("--env", action="store_true", help="print what to paste into a shell, for programs that use the sandbox")
-    add("command", nargs="*", metavar="-- COMMAND", help="run it with the variables of --env, and end with it")
+    add("--env", action="store_true", default=False, help="print what to paste into a shell, for programs that use it")
+    add("command", nargs="*", default=[], metavar="-- COMMAND", help="run it with what --env prints, and end with it")
     return parser
 
 

@@ -49,8 +49,7 @@ class Application(Site):
             result = call.perform()
             if isinstance(result, Log):
                 return result
-            shown = call.answer(result)
-            return Response(status_code=204) if call.status == 204 else JSONResponse(shown, call.status)
+            return Response(status_code=204) if call.status == 204 else JSONResponse(call.answer(result), call.status)
 
     def _authenticate(self, connection: HTTPConnection) -> Thing:
         self._world.counts["api"] += 1
@@ -73,10 +72,8 @@ def read_parameters(call: Call, query: str) -> Values:
     for key, text in pairs:
         need(key not in asked, call.refuse(f"{key} came more than once."))
         asked[key] = _typed(call.schemas.resolve(known["properties"].get(key, {})), text)
-    for place, given in (("path", call.path), ("header", call.headers)):
-        schema = call.operation.parameters[place]
-        _check(call, schema, {name: given[name] for name in schema["properties"] if name in given})
-    _check(call, known, asked)
+    for place, given in (("path", call.path), ("header", call.headers), ("query", asked)):
+        _check(call, call.operation.parameters[place], given, closed=place == "query")
     for key, value in asked.items():
         if key in {"limit", "tail"} and not 1 <= value <= MAX_LIMIT:
             raise call.refuse(f"{key} must be a whole number from 1 to {MAX_LIMIT}.")
@@ -105,6 +102,6 @@ def read_fields(call: Call, body: bytes) -> Any:
     return value
 
 
-def _check(call: Call, schema: Schema, value: Any) -> None:
-    for problem in call.schemas.problems(schema, value, "", closed=True):
+def _check(call: Call, schema: Schema, value: Any, *, closed: bool = True) -> None:
+    for problem in call.schemas.problems(schema, value, "", closed=closed):
         raise call.refuse(*problem)

@@ -44,8 +44,7 @@ class Backing:
         user, password = secrets.token_hex(16), f"sk_{secrets.token_urlsafe(24)}"
         return Address(NOWHERE, 5432, user, password, "postgres", POOLED, "?sslmode=require")
 
-    def rotate(self, database_id: str, connection_id: str) -> Address:
-        return self.grant(database_id, connection_id)
+    rotate = grant
 
     def revoke(self, database_id: str, connection_id: str) -> None: ...
 

@@ -30,7 +30,9 @@ def dsn() -> str:
 
 @lru_cache(maxsize=1)
 def _started(_process: int) -> str:
-    binaries, owner, password, port = _binaries(), _owner(), secrets.token_hex(16), _free_port()
+    binaries, owner, password = _binaries(), _owner(), secrets.token_hex(16)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]  # which is free
     folder = Path(tempfile.mkdtemp(prefix="prisma-sandbox-"))  # which the shell removes in the end
     (folder / "password").write_text(password)
     if owner:
@@ -49,12 +51,12 @@ def _started(_process: int) -> str:
 
 
 def _binaries() -> Path:
-    found = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()]
-    if found:
-        return max(found, key=lambda path: float(path.parent.name))
-    if (initdb := shutil.which("initdb")) is not None:
-        return Path(initdb).parent
-    raise OSError('postgres="auto" needs PostgreSQL\'s initdb and postgres: install them, or give a DSN')
+    """Where the programs are: Debian's newest ones, or else those on the path."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=lambda path: -float(path.parent.name))
+    initdb = shutil.which("initdb", path=os.pathsep.join([*map(str, debian), os.environ.get("PATH", os.defpath)]))
+    if initdb is None:
+        raise OSError('postgres="auto" needs PostgreSQL\'s initdb and postgres: install them, or give a DSN')
+    return Path(initdb).parent
 
 
 def _owner() -> dict[str, Any]:
@@ -68,8 +70,3 @@ def _owner() -> dict[str, Any]:
     if entry is None:
         raise OSError('postgres="auto" as root needs a user "postgres" or "nobody" to run the server as')
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

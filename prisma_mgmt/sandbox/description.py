@@ -168,17 +168,15 @@ class Operation:
         content = raw.get("requestBody", {}).get("content")
         self.body: Schema | None = None if content is None else content["application/json"].get("schema", {})
         # The schema of every success by its status, 201 before 200, 200 before 101; None if it has no body.
-        found = {int(status): list(answer.get("content", {}).values()) for status, answer in raw["responses"].items()}
         self.answers: dict[int, Schema | None] = {
-            status: found[status][0].get("schema", {}) if found[status] else None
-            for status in sorted(found, reverse=True)
+            int(status): next((one.get("schema", {}) for one in answer.get("content", {}).values()), None)
+            for status, answer in sorted(raw["responses"].items(), reverse=True)
         }
         # The statuses of its errors, and that for a request that does not fit the description.
         self.errors: Sequence[int] = raw["x-errors"]
         self.refusal: int = 400 if 400 in self.errors and 422 not in self.errors else 422
         # The kind of thing that the path ends with: one of them, or else a collection or something to do.
-        one = self.segments[-1].startswith("{")
-        self.kind: str = self.lookups[-1][1] if one else kind_of(self.segments[-1])
+        self.kind: str = self.lookups[-1][1] if self.segments[-1].startswith("{") else kind_of(self.segments[-1])
         # If it lists the things of a kind, and if it makes one.
         name = raw["operationId"].rpartition(".")[2]
         self.lists: bool = name.startswith("list")

@@ -1,6 +1,5 @@
 """What a request meets before the part of the sandbox that it asks for: the host check, the record, and faults."""
 
-import threading
 import time
 import uuid
 from collections import deque
@@ -11,21 +10,20 @@ from ipaddress import ip_address
 
 import anyio
 import httpx
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
-from prisma_mgmt.sandbox.faults import Fault, meet, names_of, nearest
+from prisma_mgmt.sandbox.faults import Fault, meet, nearest
 from prisma_mgmt.sandbox.requests import LONGEST_BODY, RecordedRequest, masked, masked_body, masked_query
+from prisma_mgmt.sandbox.state import World
 from prisma_mgmt.sandbox.wire import ApiError, Site, media_type, read_body, until_left
 
 Teller = Callable[[RecordedRequest], object]
-KEPT = 10_000  # requests; the oldest go first
 OWN = "sandbox"  # the start page and the control routes: not recorded, and without faults
 PREFIXES = {"/postgres": "postgres", "/data-platform": "data_platform", "/auth": "login"}
 PLACES = {**PREFIXES, "/.well-known": "login", "/": OWN, "/favicon.ico": OWN, "/_sandbox": OWN}
-IN_PROCESS_HOST = "localhost"
 _TEST_CLIENT = "testserver"  # what Starlette's test client calls an application in its own process
 
 
@@ -38,9 +36,9 @@ def place_of(path: str) -> tuple[str, str]:
 class Exchange:
     """Carries one request through the sandbox, and keeps what is told of it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, told: RecordedRequest, tell: Teller | None) -> None:
+    def __init__(self, receive: Receive, send: Send, told: RecordedRequest, tell: Teller) -> None:
         self.told: RecordedRequest = told
-        self._scope, self._receive, self._send, self._tell = scope, receive, send, tell
+        self._receive, self._send, self._tell = receive, send, tell
         self._started = time.perf_counter()
         self._body = bytearray()
 
@@ -53,29 +51,27 @@ class Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start", "websocket.accept"}:
             self.end(message.get("status", 101))
-            message.setdefault("headers", [])
-            MutableHeaders(scope=message)["x-request-id"] = uuid.uuid4().hex
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", uuid.uuid4().hex.encode())]
         elif message["type"] == "websocket.close" and self.told.status is None:
             self.end(403)
         await self._send(message)
 
     def end(self, status: int | None) -> None:
         """Note what was answered, before the caller can know."""
-        body = masked_body(media_type(Headers(scope=self._scope)), bytes(self._body))
+        body = masked_body(media_type(self.told.headers), bytes(self._body))
         self.told = replace(self.told, status=status, body=body, seconds=time.perf_counter() - self._started)
-        if self._tell is not None:
-            self._tell(self.told)
+        self._tell(self.told)
 
 
 class Door:
     """The sandbox as one ASGI application."""
 
-    def __init__(self, host: str, clock: Callable[[], float], sites: Mapping[str, Site]) -> None:
+    def __init__(self, host: str, world: World, sites: Mapping[str, Site]) -> None:
         self.faults: list[Fault] = []  # in the order in which they were asked for, those that have happened included
-        self.kept: deque[Exchange] = deque(maxlen=KEPT)
+        self.kept: deque[Exchange] = deque(maxlen=10_000)  # the oldest go first
         self.hang_up: Callable[[Scope], bool] = lambda _: False  # cuts the connection of a request, if it knows it
-        self.on_request: Teller | None = None
-        self._host, self._clock, self._sites, self._meeting = host, clock, sites, threading.Lock()
+        self.on_request: Teller = lambda _: None
+        self._host, self._world, self._sites = host, world, sites
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -84,8 +80,7 @@ class Door:
         host = Headers(scope=scope).get("host", "")
         api, prefix = place_of(scope["path"])
         if not serves(self._host, host):
-            message = f"The sandbox serves loopback names only, not {host!r}."
-            await ApiError(421, message)(scope, receive, send)
+            await ApiError(421, f"The sandbox serves loopback names only, not {host!r}.")(scope, receive, send)
         elif api == OWN:
             await self._sites[OWN](scope, receive, send)
         else:
@@ -96,11 +91,11 @@ class Door:
         below = path.removeprefix(prefix) or "/"
         route = site.template_of(method, below)
         query, headers = masked_query(scope["query_string"].decode("latin-1")), masked(dict(Headers(scope=scope)))
-        told = RecordedRequest(self._clock(), api, method, path, route, query, headers)
-        exchange = Exchange(scope, receive, send, told, self.on_request)
+        told = RecordedRequest(self._world.clock(), api, method, path, route, query, headers)
+        exchange = Exchange(receive, send, told, self.on_request)
         self.kept.append(exchange)
-        with self._meeting:
-            faults = meet(self.faults, names_of(method, path, below, route, route and prefix + route))
+        with self._world:
+            faults = meet(self.faults, method, path, below, route, route and prefix + route)
         for fault in faults:
             exchange.told = replace(exchange.told, fault=fault.kind)
             if fault.kind == "delay":

@@ -77,10 +77,9 @@ class Resource:
         """Refuse values that something else in the parent has."""
         for key, *scope in self.unique:
             wanted = {one: values.get(one) for one in (key, *scope)}
-            others = [] if wanted[key] is None else call.world.every(thing.kind, parent, **wanted)
-            for other in others:
-                if other is not thing:
-                    raise self.conflict(call, other, key)
+            others = [it for it in call.world.every(thing.kind, parent, **wanted) if it is not thing]
+            if others and wanted[key] is not None:
+                raise self.conflict(call, others[0], key)
 
 
 RESOURCES: defaultdict[str, Resource] = defaultdict(Resource)  # by kind
@@ -98,13 +97,13 @@ class Call:
         self.schemas: Schemas = operation.description.schemas
         self.base: str = str(connection.base_url).rstrip("/")  # the URL that the caller reached this API by
         self.path: Mapping[str, str] = connection.path_params
-        self.headers: Mapping[str, str] = connection.headers
+        self.headers: Mapping[str, str] = dict(connection.headers)  # by names in lower case
         self.query: Values = {}
         self.body: Any = None
         self.target: Thing | None = None  # the innermost thing that the path names
         self.named: dict[str, Thing] = {}  # the things that query and body name, by their keys
         self.status: int = next(iter(operation.answers))  # of the answer, unless it is a refusal
-        self.secrets: bool = False  # if the answer tells secrets, which it does of what has just been made
+        self.secrets: bool = operation.creates  # if the answer tells secrets: of what has just been made, it does
         self.beside: Values = {}  # what the answer has beside its data
         self.live: bool = connection.scope["type"] == "websocket"  # if a log is followed for as long as it goes on
 
@@ -145,12 +144,11 @@ class Call:
 
     def find(self, kind: str, id: str, inside: Thing | None = None) -> Thing:
         found = need(self.world.things(kind).get(id), missing(id))
-        need(self.sees(found) and (inside is None or found.inside(inside)), missing(id))
+        need(self.sees(found) and (inside is None or inside in found.chain()), missing(id))
         return found
 
     def sees(self, thing: Thing) -> bool:
-        workspace = thing.up("workspaces")
-        return workspace is None or workspace is self.workspace
+        return thing.up("workspaces") in {None, self.workspace}
 
     def refuse_apps(self) -> None:
         """Refuse what only people and service tokens may do."""
@@ -175,9 +173,10 @@ class Call:
         """Carry out an operation by its method and its path alone."""
         if self.operation.lists:
             return self.listed()
-        if self.operation.creates:
-            self.secrets = True
-            return self.create(self.operation.kind)
+        if self.operation.creates:  # in what the path names, or the first that the body has to name
+            keys = (*self.schemas.resolve(self.operation.body or {}).get("required", ()), "workspaceId")
+            named = next((self.named[key] for key in keys if key in self.named), self.workspace)
+            return self.create(self.operation.kind, self.target or named)
         change = {"DELETE": self.delete, "PATCH": self.change, "PUT": self.change}.get(self.operation.method)
         if self.target is None or change is None:
             return self.target or MISSING
@@ -187,16 +186,16 @@ class Call:
         """What a list holds: everything that is there and that the query asks for."""
         if self.operation.lookups and self.target is None:
             return []
-        wanted = {key: value for key, value in self.query.items() if key not in {"cursor", "limit"}}
-        return [
-            it
-            for it in self.world.every(self.operation.kind, self.target)
-            if self.sees(it) and all(RESOURCES[it.kind].matches(self, it, *one) for one in wanted.items())
-        ]
+        kind = self.operation.kind
+        found = [it for it in self.world.every(kind, self.target) if self.sees(it)]
+        for key, wanted in self.query.items():
+            if key not in {"cursor", "limit"}:
+                found = [it for it in found if RESOURCES[kind].matches(self, it, key, wanted)]
+        return found
 
-    def create(self, kind: str, parent: Thing | None = None, values: Values | None = None) -> Thing:
-        thing = self.world.new(kind, parent or self.target or self._named_parent(), {})
-        its = RESOURCES[thing.kind]
+    def create(self, kind: str, parent: Thing, values: Values | None = None) -> Thing:
+        """Make a thing of a kind, with the fields of the body unless other values are given."""
+        thing, its = self.world.new(kind, parent), RESOURCES[kind]
         thing.values.update(its.defaults, **(self.fields if values is None else values))
         its.prepare(self, thing)
         its.check_free(self, thing, thing.values, thing.parent)
@@ -204,11 +203,6 @@ class Call:
         number = len(self.world.every(kind, thing.parent))
         thing.values.setdefault("name", f"{kind.rstrip('s').capitalize()} {number}")  # if nobody has said one
         return thing
-
-    def _named_parent(self) -> Thing:
-        """What a new thing belongs to, by the body: the first thing that it has to name, else a workspace."""
-        required = self.schemas.resolve(self.operation.body or {}).get("required", ())
-        return next((self.named[key] for key in (*required, "workspaceId") if key in self.named), self.workspace)
 
     def change(self, thing: Thing) -> Thing:
         its, changes = RESOURCES[thing.kind], self.fields
@@ -231,9 +225,7 @@ class Call:
 
     def answer(self, result: Any) -> Any:
         """Put what an operation gave into the shape that its description asks for."""
-        schema = self.operation.answers.get(self.status)
-        if not schema:  # no body, or one of which nothing is said
-            return None if result is MISSING else result
+        schema = self.operation.answers.get(self.status) or {}
         properties = self.schemas.resolve(schema).get("properties", {})
         if "data" not in properties:
             return self.show(schema, result)
@@ -243,13 +235,12 @@ class Call:
 
     def _page(self, things: list[Thing]) -> tuple[list[Thing], Values]:
         """Cut one page. A cursor names the last thing's place, so it outlives that thing."""
-        limited = "limit" in self.operation.parameters["query"]["properties"]
         order = -1 if "newest first" in self.operation.raw["summary"] else 1
         rest = sorted(things, key=lambda it: it.sequence * order)
         if "cursor" in self.query:
             after = read_cursor(self.query["cursor"], self.operation.refusal)
             rest = [it for it in rest if it.sequence * order > after * order]
-        shown = rest[: self.query.get("limit", MAX_LIMIT)] if limited else rest
+        shown = rest[: self.query.get("limit", MAX_LIMIT)]
         more = len(rest) > len(shown)
         return shown, {"nextCursor": write_cursor(shown[-1].sequence) if more else None, "hasMore": more}
 
@@ -303,17 +294,16 @@ class Call:
         """Make up a value for a schema."""
         kinds = schema.get("type", "null")
         told = [*(schema[key] for key in ("const", "default") if key in schema), *schema.get("enum", ())]
-        if told:
-            return told[0]
-        if "null" in kinds:
-            return None
+        if told or "null" in kinds:
+            return next(iter(told), None)
         if kinds == "object":
             return self._object(schema, lambda _: MISSING)
-        now, secret = self.world.now(), f"sk_{secrets.token_urlsafe(24)}"
-        made: Values = {"array": [], "boolean": False, "integer": 0, "number": 0}
-        texts = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "id": new_id("id")}
-        text = schema.get("format", name)
-        return {**texts, "email": "someone@sandbox.invalid"}.get(text, text) if kinds == "string" else made.get(kinds)
+        if kinds != "string":
+            made: Values = {"array": [], "boolean": False, "integer": 0, "number": 0}
+            return made.get(kinds)
+        now, secret, email = self.world.now(), f"sk_{secrets.token_urlsafe(24)}", "someone@sandbox.invalid"
+        texts = {"date-time": now, "date": now[:10], "uri": self.base, "password": secret, "email": email}
+        return {**texts, "id": new_id("id")}.get(schema.get("format", name), name)
 
 
 def demand(thing: Thing, *statuses: str, hint: str | None = None) -> None:

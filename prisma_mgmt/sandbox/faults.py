@@ -1,7 +1,7 @@
 """Faults on request: answers that fail, come late or are cut off, so that users can test how their code bears them."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Literal, get_args
@@ -43,20 +43,19 @@ class Fault:
         return {key: value for key, value in shown.items() if value is not None}
 
 
-def meet(faults: Sequence[Fault], names: Collection[str]) -> list[Fault]:
-    """The faults that happen to a request of these names now: at most one delay, then one failure or cut."""
-    due = [one for one in faults if one.left and (one.route == "*" or _bare(one.route) in names)]
+def meet(faults: Sequence[Fault], method: str, *paths: str | None) -> list[Fault]:
+    """The faults that happen to a request now: at most one delay, then one failure or cut.
+
+    Its paths are those that a fault may name it by: as sent and as templates, with and without the API's prefix.
+    """
+    names = {"*", *(_bare(f"{method} {path}") for path in paths if path is not None)}
+    due = [one for one in faults if one.left and _bare(one.route) in names]
     delay = [one for one in due if one.kind == "delay"][:1]
     met = delay + [one for one in due if one.kind != "delay"][:1]
     for one in met:
         one.left -= 1
         one.met += 1
     return met
-
-
-def names_of(method: str, *paths: str | None) -> set[str]:
-    """What a request is called in faults: its paths as sent and as templates, with and without the API's prefix."""
-    return {_bare(f"{method} {path}") for path in paths if path is not None}
 
 
 def nearest(route: str, routes: Sequence[str]) -> str | None:

@@ -1,6 +1,5 @@
 """The login server: authorization code with PKCE, refresh with rotation, discovery (RFC 6749, 7636, 8414, 9207)."""
 
-import hmac
 import json
 import re
 from collections.abc import Mapping
@@ -46,8 +45,7 @@ class LoginServer(Site):
             if user_name not in {None, *names}:
                 raise ValueError(f"the sandbox has no user {user_name!r}; there are {', '.join(names)}")
             asked["login_hint"] = user_name or names[0]
-            client = self._clients[asked["client_id"]]
-            return self._decide(client, asked, {"decision": "approve"}).headers["location"]
+            return self._decide(self._clients[asked["client_id"]], asked, {"decision": "approve"}).headers["location"]
 
     def accounts(self) -> dict[str, tuple[Thing, Thing]]:
         """Every user with every workspace that is theirs, as forms name them."""
@@ -72,8 +70,7 @@ class LoginServer(Site):
             if client is None:
                 return pages.refused("client_id is missing or not registered.")
             if _any_port(asked.get("redirect_uri", "")) not in map(_any_port, client.redirect_uris):
-                message = "redirect_uri is missing or not registered for this app."
-                return pages.refused(message, client.redirect_uris)
+                return pages.refused("redirect_uri is missing or not registered for this app.", client.redirect_uris)
             try:
                 return self._decide(client, asked, decision)
             except OAuthError as error:
@@ -83,15 +80,13 @@ class LoginServer(Site):
         scope, accounts, hint = _check_request(client, asked), self.accounts(), asked.get("login_hint")
         hinted = (key for key, (user, _) in accounts.items() if hint in {user.name, user.values["email"], user.id})
         chosen = next(hinted, next(iter(accounts), ""))
-        decision = decision or ({"decision": "approve"} if self._auto_approve else {})
-        if not decision:
+        if not (decision or self._auto_approve):
             shown = [(key, user.name, f"{it.name} ({user.values['email']})") for key, (user, it) in accounts.items()]
             return pages.consent(client.name, scope, shown, chosen)
         denial = OAuthError(400, "The user said no.", "access_denied")
-        need(decision.get("decision") == "approve", denial)
+        need(not decision or decision.get("decision") == "approve", denial)
         user, workspace = need(accounts.get(decision.get("account", chosen)), denial)
-        uri, challenge = asked["redirect_uri"], asked.get("code_challenge")
-        code = self._tokens.issue_code(client, workspace, user, scope, uri, challenge)
+        code = self._tokens.issue_code(client, workspace, user, scope, asked)
         return RedirectResponse(self._callback(asked, {"code": code}), 303, pages.HEADERS)
 
     def _callback(self, asked: Mapping[str, str], answer: Mapping[str, str]) -> str:
@@ -126,15 +121,11 @@ class LoginServer(Site):
         return Response(headers=NO_STORE)
 
     def _authenticate(self, request: Request, form: Mapping[str, str]) -> Client:
-        if "authorization" in request.headers:
-            message = "Send client_id and client_secret in the form; the Authorization header is not looked at here."
-            refusal = OAuthError(401, message)
-            refusal.headers["WWW-Authenticate"] = 'Basic realm="sandbox"'
-            raise refusal
-        client = self._clients.get(form.get("client_id", ""))
-        secret = form.get("client_secret", "")
-        if client is None or not hmac.compare_digest(secret.encode(), (client.secret or "").encode()):
-            raise OAuthError(401, "client_id or client_secret is missing or wrong.")
+        told = "Send client_id and client_secret in the form; the Authorization header is not looked at here."
+        need("authorization" not in request.headers, OAuthError(401, told))
+        wrong = OAuthError(401, "client_id or client_secret is missing or wrong.")
+        client = need(self._clients.get(form.get("client_id", "")), wrong)
+        need(form.get("client_secret", "") == (client.secret or ""), wrong)
         return client
 
 
@@ -145,8 +136,7 @@ def _check_request(client: Client, asked: Mapping[str, str]) -> str:
     challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
     need(challenge or client.secret, OAuthError(400, "code_challenge is required (PKCE)."))
     if challenge is not None:
-        fits = re.fullmatch("[A-Za-z0-9_-]{43}", challenge)
-        need(fits, OAuthError(400, "code_challenge is not an S256 challenge."))
+        need(re.fullmatch("[A-Za-z0-9_-]{43}", challenge), OAuthError(400, "code_challenge is not an S256 challenge."))
         need(method == "S256", OAuthError(400, "code_challenge_method must be S256."))
     scope = asked.get("scope", "").split() or ["workspace:admin"]
     if not set(scope) <= set(pages.SCOPES):

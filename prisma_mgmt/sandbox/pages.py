@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 from starlette.responses import HTMLResponse, Response
 
+from prisma_mgmt.sandbox.wire import NO_STORE
+
 HEADERS = {
-    "Cache-Control": "no-store",
-    "Pragma": "no-cache",
+    **NO_STORE,
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",

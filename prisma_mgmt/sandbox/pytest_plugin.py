@@ -4,14 +4,11 @@ It needs the extra `sandbox`, and only when a test asks for the fixture.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from prisma_mgmt.sandbox import Sandbox
-else:  # it is imported by the first test that asks for it, and yet the annotations can be evaluated
-    Sandbox = Any
+import prisma_mgmt.sandbox  # which imports the rest when a test asks for it
 
 
 @pytest.fixture
@@ -21,15 +18,15 @@ def prisma_sandbox_options() -> dict[str, Any]:
 
 
 @pytest.fixture
-def prisma_sandbox(prisma_sandbox_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> "Iterator[Sandbox]":
+def prisma_sandbox(
+    prisma_sandbox_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> "Iterator[prisma_mgmt.sandbox.Sandbox]":
     """A local Prisma for one test, on a loopback socket; for plain and for async tests.
 
     While the test runs, PRISMA_SERVICE_TOKEN, PRISMA_MANAGEMENT_API_URL and the other variables in
     `prisma_sandbox.environment` lead to it, so that code which reads the environment cannot reach the real Prisma.
     """
-    from prisma_mgmt.sandbox import Sandbox
-
-    with Sandbox(**prisma_sandbox_options) as sandbox:
+    with prisma_mgmt.sandbox.Sandbox(**prisma_sandbox_options) as sandbox:
         for name, value in sandbox.environment.items():
             monkeypatch.setenv(name, value)
         yield sandbox

@@ -53,7 +53,8 @@ class RecordedRequest:
         """The request as one line of a log."""
         at = datetime.fromtimestamp(self.at).astimezone().strftime("%H:%M:%S")
         query = unquote_plus(urlencode(self.query, doseq=True))
-        target = _printable(f"{self.path}?{query}" if query else self.path)
+        asked = f"{self.path}?{query}" if query else self.path
+        target = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in asked)  # commands no terminal
         status = "cut" if self.status is None else str(self.status)
         fault = f"  ({self.fault} on request)" if self.fault else ""
         return f"{at}  {status:>3}  {self.method:<6} {target}  {self.seconds * 1000:.0f} ms{fault}"
@@ -84,8 +85,3 @@ def masked_body(kind: str, body: bytes) -> object:
         return masked(parse_json(body)) if kind.endswith("json") else None
     except (ValueError, ApiError):
         return None
-
-
-def _printable(text: str) -> str:
-    """The text as one line that cannot command the terminal."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

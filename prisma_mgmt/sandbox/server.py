@@ -23,7 +23,7 @@ from prisma_mgmt.sandbox.api import Application
 from prisma_mgmt.sandbox.arguments import LONGEST, check, is_number, is_text, is_whole, texts
 from prisma_mgmt.sandbox.backing import Backing
 from prisma_mgmt.sandbox.description import describe
-from prisma_mgmt.sandbox.door import IN_PROCESS_HOST, OWN, Door
+from prisma_mgmt.sandbox.door import OWN, Door
 from prisma_mgmt.sandbox.faults import Fault
 from prisma_mgmt.sandbox.oauth import LoginServer
 from prisma_mgmt.sandbox.requests import RecordedRequest
@@ -31,8 +31,6 @@ from prisma_mgmt.sandbox.serving import serving
 from prisma_mgmt.sandbox.state import World, new_id
 from prisma_mgmt.sandbox.tokens import Client, Personality, Tokens
 
-APIS = ("management", "postgres", "data_platform")
-DEFAULT_USERS = ("Sandbox Developer",)
 LOOPBACK = [f"http://{host}{path}" for host in ("localhost", "127.0.0.1", "[::1]") for path in ("/", "/auth/")]
 REDIRECT_URIS = (*(f"{it}callback" for it in LOOPBACK), "https://app.example/callback")
 
@@ -69,7 +67,7 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        users: Sequence[str] = DEFAULT_USERS,
+        users: Sequence[str] = ("Sandbox Developer",),
         redirect_uris: Sequence[str] = REDIRECT_URIS,
         personality: Personality = "strict",
         auto_approve: bool = True,
@@ -81,8 +79,7 @@ class Sandbox:
         check(is_text(host), "host is a name or an address", host)
         check(personality in get_args(Personality), "personality is strict or grace", personality)
         check(is_whole(port, 0, 65535), "port is a number from 0 to 65535", port)
-        lives = is_number(token_lifetime, 0, LONGEST) and token_lifetime > 0
-        check(lives, "token_lifetime is a number of seconds above 0", token_lifetime)
+        check(is_number(token_lifetime, 1e-9, LONGEST), "token_lifetime is a number of seconds above 0", token_lifetime)
         check(postgres is None or is_text(postgres), 'postgres is a DSN or "auto"', postgres)
         check(callable(clock), "clock is a function", clock)
         self.client_secret: str = secrets.token_urlsafe(24)
@@ -99,9 +96,8 @@ class Sandbox:
         self.approval_id: str = self._world.approval_id
         self._tokens = Tokens(self._world, personality, token_lifetime)
         self._login = LoginServer(self._tokens, clients, auto_approve=auto_approve, revocation=revocation)
-        apis = {api: Application(self._tokens, describe(api)) for api in APIS}
-        sites = {**apis, "login": self._login, OWN: control.application(self)}
-        self._door = Door(host, self._world.clock, sites)
+        apis = {api: Application(self._tokens, describe(api)) for api in ("management", "postgres", "data_platform")}
+        self._door = Door(host, self._world, {**apis, "login": self._login, OWN: control.application(self)})
         self.faults: list[Fault] = self._door.faults
         self._populate()
 
@@ -148,7 +144,7 @@ class Sandbox:
         if not self._origin:
             if self._postgres is not None:
                 raise RuntimeError("a sandbox with a PostgreSQL must be entered, so that it can leave that clean")
-            self._settle(f"http://{IN_PROCESS_HOST}", self._world.backing)
+            self._settle("http://localhost", self._world.backing)
         return self._door
 
     # What is where
@@ -157,10 +153,7 @@ class Sandbox:
     def api_url(self) -> str:
         """The base URL of the Management API; RuntimeError before the start."""
         if not self._origin:
-            raise RuntimeError(
-                "the sandbox is not started: enter it (`with Sandbox() as sandbox:` or `async with`), "
-                "or take `sandbox.app` to serve it in this process"
-            )
+            raise RuntimeError("the sandbox is not started: write `with Sandbox() as sandbox:`, or serve `sandbox.app`")
         return self._origin
 
     @property
@@ -309,11 +302,10 @@ class Sandbox:
 
         confidential: be the sandbox's web app, which has a client secret, and not the public one.
         """
-        client_id = self.confidential_client_id if confidential else self.client_id
-        self._login.register(client_id, redirect_uri)
-        secret = {"client_secret": self.client_secret} if confidential else {}
-        options = {"auth_base_url": self.auth_url, **secret, **self._transport(), **options}
-        return OAuthClient(client_id, redirect_uri, **options)
+        id, secret = (self.confidential_client_id, self.client_secret) if confidential else (self.client_id, None)
+        self._login.register(id, redirect_uri)
+        options = {"auth_base_url": self.auth_url, "client_secret": secret, **self._transport(), **options}
+        return OAuthClient(id, redirect_uri, **options)
 
     async def session(self, user: str | None = None) -> OAuthSession:
         """A user's session, logged in without a browser; `user` is a name, the first user by default.
@@ -322,9 +314,8 @@ class Sandbox:
         """
         oauth = self.oauth_client()
         login = oauth.login_url()
-        callback_url = self._login.approve(login.url, user)
         session = OAuthSession(oauth, MemoryTokenStorage())
-        await session.handle_callback(callback_url, login)
+        await session.handle_callback(self._login.approve(login.url, user), login)
         return session
 
     def _options(self, base_url: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -332,19 +323,14 @@ class Sandbox:
 
     def _transport(self) -> dict[str, httpx.ASGITransport]:
         """How to reach a sandbox that is served in this process."""
-        if self._running is not None:
-            return {}
-        return {"transport": httpx.ASGITransport(self.app)}
+        return {"transport": httpx.ASGITransport(self.app)} if self._running is None else {}
 
 
 def _open_postgres(dsn: str) -> Backing:
     try:
         from prisma_mgmt.sandbox.postgres import PostgresBacking
-    except ModuleNotFoundError as error:
-        if error.name != "asyncpg":
-            raise
-        message = "a sandbox with a PostgreSQL needs asyncpg: install prisma-mgmt[sandbox,postgres]"
-        raise ImportError(message) from None
+    except ModuleNotFoundError:
+        raise ImportError("Sandbox(postgres=…) needs asyncpg: install prisma-mgmt[sandbox,postgres]") from None
     return PostgresBacking(dsn)
 
 

@@ -17,8 +17,8 @@ from uvicorn.protocols.utils import ClientDisconnected
 def serving(app: ASGIApp, host: str, port: int) -> "Generator[Server, None, None]":
     """Serve an application from a thread of its own, to callers on any event loop or on none."""
     with listen(host, port) as listener, start_blocking_portal() as portal:
-        server = Server(app, listener)
-        portal.call(server.begin)
+        server = Server(app, listener.getsockname()[1])
+        portal.call(server.startup, [listener])
         try:
             yield server
         finally:
@@ -28,19 +28,15 @@ def serving(app: ASGIApp, host: str, port: int) -> "Generator[Server, None, None
 class Server(uvicorn.Server):
     """Uvicorn, but it starts and stops within milliseconds, since tests make one each."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, port: int) -> None:
         # log_config=None: the caller's logging stays as it is. proxy_headers: nobody says for others who they are.
         config = uvicorn.Config(
             _quiet(app), http="h11", ws="websockets-sansio", lifespan="off", log_config=None, proxy_headers=False
         )
         super().__init__(config)
-        self._listener = listener
-        self.port: int = listener.getsockname()[1]
-
-    async def begin(self) -> None:
-        self.config.load()
-        self.lifespan: Any = self.config.lifespan_class(self.config)
-        await self.startup([self._listener])
+        config.load()
+        self.lifespan: Any = config.lifespan_class(config)
+        self.port: int = port
 
     async def leave(self) -> None:
         """Leave at once: a client that is still sending, or waits for a delayed answer, would keep us waiting."""

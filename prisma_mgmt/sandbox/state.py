@@ -1,9 +1,9 @@
 """The world of the sandbox: everything that exists in it, for all three APIs and the login server."""
 
-import heapq
 import itertools
 import secrets
 import threading
+from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -65,9 +65,6 @@ class Thing:
         assert self.parent is not None, f"nothing holds {self.id}"
         return self.parent
 
-    def inside(self, other: "Thing") -> bool:
-        return any(it is other for it in self.chain())
-
 
 class World:
     """Everything that exists. Whoever reads or changes it enters it, which brings it up to its clock."""
@@ -85,7 +82,7 @@ class World:
         self._ahead = 0.0
         self.counts: Counter[str] = Counter()
         self._things: defaultdict[str, dict[str, Thing]] = defaultdict(dict)
-        self._planned: list[tuple[float, int, Thing, Callable[[float], object]]] = []  # a heap
+        self._planned: list[tuple[float, Thing, Callable[[float], object]]] = []  # in the order in which it is due
         self.put(self.new("agent-approvals", None, id=self.approval_id))
 
     def __enter__(self) -> None:
@@ -109,17 +106,16 @@ class World:
 
     def plan(self, at: float, thing: Thing, what: Callable[[float], object]) -> None:
         """Do something to a thing when the clock gets to `at`, which it is given, if the thing still exists then."""
-        heapq.heappush(self._planned, (at, next(self._sequence), thing, what))
+        insort(self._planned, (at, thing, what), key=lambda one: one[0])
 
     def cancel(self, thing: Thing) -> None:
         """Forget what is planned for a thing."""
-        self._planned = [one for one in self._planned if one[2] is not thing]
-        heapq.heapify(self._planned)
+        self._planned = [one for one in self._planned if one[1] is not thing]
 
     def catch_up(self) -> None:
         """Do what is due by now, in order."""
         while self._planned and self._planned[0][0] <= self.clock():
-            at, _, thing, what = heapq.heappop(self._planned)
+            at, thing, what = self._planned.pop(0)
             if self.things(thing.kind).get(thing.id) is thing:
                 what(at)
 
@@ -134,19 +130,15 @@ class World:
 
     def every(self, kind: str, inside: Thing | None = None, /, **values: Any) -> list[Thing]:
         """Everything of a kind, or what of it a thing holds or has these values, in the order of creation."""
-        return [
-            it
-            for it in self.things(kind).values()
-            if (inside is None or (it.inside(inside) and it is not inside))
-            and all(it.values.get(key) == value for key, value in values.items())
-        ]
+        found = [it for it in self.things(kind).values() if inside is None or inside in it.chain()]
+        return [it for it in found if all(it.values.get(key) == value for key, value in values.items())]
 
     def first(self, kind: str, inside: Thing | None = None, /, **values: Any) -> Thing | None:
         return next(iter(self.every(kind, inside, **values)), None)
 
     def held(self, by: Thing) -> list[Thing]:
         """Everything that a thing holds."""
-        return [it for kind in list(self._things) for it in self.every(kind, by)]
+        return [it for kind in list(self._things) for it in self.every(kind, by) if it is not by]
 
     def new(self, kind: str, parent: Thing | None, values: Values | None = None, *, id: str | None = None) -> Thing:
         """Make a thing that is not there yet; see put."""

@@ -2,11 +2,9 @@
 
 import base64
 import hashlib
-import hmac
 import json
 import secrets
-import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,12 +37,10 @@ class Tokens:
         self.world: World = world
         self.issuer = ""
         self._personality, self._lifetime = personality, lifetime
-        self._key = secrets.token_bytes(32)
 
     def bearer(self, token: str) -> Thing | None:
         """An access token or a service token; None if it is unknown, revoked or expired."""
-        found = self.world.things("access-tokens").get(token)
-        return None if found is None or self._over(found) else found
+        return self.world.things("access-tokens").get(token)
 
     def forget(self, kind: str) -> None:
         """Let all tokens of a kind be unknown that came from a login."""
@@ -58,59 +54,53 @@ class Tokens:
         """Give a service token; `token` is one that is to be good for the workspace, `holder` what it goes with."""
         holder = holder or self.world.things("workspaces")[workspace_id]
         token = token or self._jwt({"sub": f"workspace:{workspace_id}", "workspace_id": workspace_id})
-        return self._give("access-tokens", holder, token, until or float("inf"))
+        return self._give("access-tokens", holder, token, until)
 
-    def issue_code(
-        self, client: Client, workspace: Thing, user: Thing, scope: str, redirect_uri: str, challenge: str | None
-    ) -> str:
-        login: Values = {"clientId": client.id, "name": client.name, "scope": scope, "redirectUri": redirect_uri}
-        made = self.world.put(self.world.new("logins", workspace, {**login, "challenge": challenge}))
-        made.hidden["user"] = user
-        return self._give("codes", made, secrets.token_urlsafe(32), self.world.clock() + CODE_LIFETIME)
+    def issue_code(self, client: Client, workspace: Thing, user: Thing, scope: str, asked: Mapping[str, str]) -> str:
+        """Give a code for a user who said yes to what was asked for at the login URL."""
+        login = self.world.new("logins", workspace, {"clientId": client.id, "name": client.name, "scope": scope})
+        login.hidden.update(user=user, redirect_uri=asked["redirect_uri"], challenge=asked.get("code_challenge"))
+        until = self.world.clock() + CODE_LIFETIME
+        return self._give("codes", self.world.put(login), secrets.token_urlsafe(32), until)
 
     def redeem(self, client: Client, code: str, redirect_uri: str, verifier: str | None) -> Values:
         """Exchange a code. It can be tried once; a second try takes back what the first one gave."""
         found = self._find("codes", client, code)
         login = found.holder
-        if "used_at" in found.hidden:
+        if "used" in found.hidden:
             self.world.remove(login)
             raise _invalid("The code was used before.")
-        found.hidden["used_at"] = self.world.clock()
-        need(not self._over(found), _invalid("The code has expired."))
-        if login.values["redirectUri"] != redirect_uri:
-            raise _invalid("redirect_uri is not the one that the code was asked for with.")
-        if login.values["challenge"] != (None if verifier is None else s256(verifier)):
-            raise _invalid("code_verifier does not match the challenge.")
+        found.hidden["used"] = True
+        self.world.cancel(found)  # a code that was used stays, so that a second use is seen
+        need(login.hidden["redirect_uri"] == redirect_uri, _invalid("redirect_uri is not the one of the login."))
+        challenge = None if verifier is None else _base64url(hashlib.sha256(verifier.encode()).digest())  # RFC 7636
+        need(login.hidden["challenge"] == challenge, _invalid("code_verifier does not match the challenge."))
         login.parent = self.world.let_in(login)
         return self._issue(login)
 
     def refresh(self, client: Client, refresh_token: str) -> Values:
         """Exchange a refresh token for a new pair; what a second use of it does is the server's personality."""
         now, token = self.world.clock(), self._find("refresh-tokens", client, refresh_token)
-        need(not self._over(token), _invalid("The refresh token has expired."))
-        if "used_at" not in token.hidden:
-            token.hidden["used_at"] = now
-        elif self._personality == "strict":
+        uses: list[float] = token.hidden.setdefault("uses", [])
+        if uses and self._personality == "strict":
             self.world.remove(token.holder)
             raise _invalid("The refresh token was used before; everything that came from this login is revoked.")
-        elif "reused" in token.hidden or now - token.hidden["used_at"] > REUSE_GRACE:
-            raise _invalid("The refresh token was used before.")
-        else:
-            token.hidden["reused"] = True
+        forgiven = not uses or (len(uses) == 1 and now - uses[0] <= REUSE_GRACE)
+        need(forgiven, _invalid("The refresh token was used before."))
+        uses.append(now)
         return self._issue(token.holder)
 
     def revoke(self, client: Client, token: str) -> None:
         """Revoke the login that a token came from (RFC 7009); an unknown token is no error."""
         for kind in ("access-tokens", "refresh-tokens"):
             found = self.world.things(kind).get(token)
-            login = found and found.up("logins")
-            if login is not None and login.values["clientId"] == client.id:
-                self.world.remove(login)
+            if found is not None and found.holder.values.get("clientId") == client.id:
+                self.world.remove(found.holder)
 
     def _find(self, kind: str, client: Client, token: str) -> Thing:
         found = self.world.things(kind).get(token)
         if found is None or found.holder.values["clientId"] != client.id:
-            raise _invalid("The code or token is unknown, or was revoked.")
+            raise _invalid("The code or token is unknown, has expired or was revoked.")
         return found
 
     def _issue(self, login: Thing) -> Values:
@@ -128,24 +118,18 @@ class Tokens:
             answer["refresh_token"] = self._give("refresh-tokens", login, token, end)
         return answer
 
-    def _give(self, kind: str, holder: Thing, token: str, until: float) -> str:
-        self.world.put(self.world.new(kind, holder, id=token)).hidden["until"] = until
+    def _give(self, kind: str, holder: Thing, token: str, until: float | None) -> str:
+        """Keep a token, till a time of the clock if there is one."""
+        given = self.world.put(self.world.new(kind, holder, id=token))
+        if until is not None:
+            self.world.plan(until, given, lambda _: self.world.remove(given))
         return token
 
-    def _over(self, token: Thing) -> bool:
-        return bool(token.hidden["until"] <= self.world.clock())
-
     def _jwt(self, claims: Values) -> str:
-        """Sign claims as an HS256 JSON Web Token."""
-        claims = {"iss": self.issuer, "iat": int(self.world.clock()), "jti": uuid.uuid4().hex, **claims}
-        head = {"alg": "HS256", "typ": "JWT"}
-        signed = ".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (head, claims))
-        return f"{signed}.{_base64url(hmac.digest(self._key, signed.encode(), 'sha256'))}"
-
-
-def s256(verifier: str) -> str:
-    """The challenge of a verifier (RFC 7636)."""
-    return _base64url(hashlib.sha256(verifier.encode()).digest())
+        """Write claims as an HS256 JSON Web Token. The signature is made up, since nobody else would have the key."""
+        claims = {"iss": self.issuer, "iat": int(self.world.clock()), "jti": secrets.token_hex(16), **claims}
+        parts = [json.dumps(one, separators=(",", ":")).encode() for one in ({"alg": "HS256", "typ": "JWT"}, claims)]
+        return ".".join(map(_base64url, (*parts, secrets.token_bytes(32))))
 
 
 def _invalid(message: str) -> OAuthError:

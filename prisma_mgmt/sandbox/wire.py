@@ -72,7 +72,8 @@ class OAuthError(RefusalError):
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
         code = code or _OAUTH_CODES.get(status, "invalid_request" if status < 500 else "server_error")
         message = re.sub(r"[^ !#-\[\]-~]", "?", message)  # no other character may stand there
-        super().__init__(status, message, {"error": code, "error_description": message}, dict(NO_STORE))
+        headers = {**NO_STORE, "WWW-Authenticate": 'Basic realm="sandbox"'} if status == 401 else dict(NO_STORE)
+        super().__init__(status, message, {"error": code, "error_description": message}, headers)
 
 
 Refuse: TypeAlias = type[ApiError] | type[OAuthError]
@@ -112,10 +113,11 @@ async def read_chunks(request: Request, limit: int, refuse: Refuse = ApiError) -
         raise refuse(400, "The client left before its body was complete.") from None
 
 
-async def until_left(receive: Receive) -> None:
-    """Wait for the other side to leave."""
+async def until_left(receive: Receive, then: Callable[[], object] = lambda: None) -> None:
+    """Wait for the other side to leave, and do something then."""
     while not (await receive())["type"].endswith(".disconnect"):
         pass
+    then()
 
 
 def parse_json(body: bytes) -> Any:
@@ -200,11 +202,10 @@ class Site:
         path = raw.decode("latin-1").removeprefix(scope.get("root_path", ""))  # as it was sent
         methods = {method: it for method, it in self.find(path).items() if it.live or not live}
         method = scope.get("method", "GET").replace("HEAD", "GET")
+        need(methods, self.refuse(404, f"{connection.url.path} is not a route here."))
         if method not in methods:
-            there = f"; there is {' and '.join(methods)}" if methods else ""
-            message = f"{method} {connection.url.path} is not a route here{there}."
-            refusal = self.refuse(405 if methods else 404, message)
-            refusal.headers.update({"Allow": ", ".join(methods)} if methods else {})
+            refusal = self.refuse(405, f"{connection.url.path} is asked with {' or '.join(methods)}, not {method}.")
+            refusal.headers["Allow"] = ", ".join(methods)
             raise refusal
         pairs = zip(methods[method].template.split("/")[::-1], path.split("/")[::-1], strict=False)
         scope["path_params"] = {name[1:-1]: unquote(value) for name, value in pairs if name[:1] == "{"}

@@ -63,7 +63,7 @@ class Local:
     def log_in(self, client_id: str = "sandbox-app") -> str:
         """An access token, as the login server gives it to an app."""
         client, workspace = Client(client_id, "Sandbox app", ()), self.world.things("workspaces")[self.workspace_id]
-        code = self.tokens.issue_code(client, workspace, self.user, "workspace:admin", "uri", None)
+        code = self.tokens.issue_code(client, workspace, self.user, "workspace:admin", {"redirect_uri": "uri"})
         return str(self.tokens.redeem(client, code, "uri", None)["access_token"])
 
 

@@ -91,7 +91,7 @@ class Fuzzed(Local):
 
     def known(self, kind: str, inside: Thing | None) -> list[str]:
         things = self.world.things(kind).values()
-        return [it.id for it in things if inside is None or it.inside(inside)]
+        return [it.id for it in things if inside is None or inside in it.chain()]
 
     def lease(self, branch: Thing, path: str) -> tuple[str, str]:
         """A lease on a stage of a branch, and the path with that stage in it."""

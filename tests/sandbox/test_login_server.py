@@ -157,6 +157,16 @@ def test_a_code_used_twice_takes_back_what_it_gave(sandbox: Sandbox, web: httpx.
     assert sandbox.counts["exchange"] == 1
 
 
+def test_a_code_that_was_used_is_remembered_beyond_its_minute(
+    sandbox: Sandbox, web: httpx.Client, clock: Clock
+) -> None:
+    code = get_code(web, sandbox)
+    tokens = exchange(web, sandbox, code).json()
+    clock.now += 61
+    assert_refused(exchange(web, sandbox, code), 400, "invalid_grant")
+    assert status_of(sandbox, tokens["access_token"]) == 401
+
+
 def test_a_code_lives_for_sixty_seconds(sandbox: Sandbox, web: httpx.Client, clock: Clock) -> None:
     early, late = get_code(web, sandbox), get_code(web, sandbox)
     clock.now += 59.9

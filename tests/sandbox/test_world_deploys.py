@@ -155,6 +155,7 @@ def test_code_that_is_in_service_can_be_deployed_again(local: Local, api: httpx.
     made(api.post(f"/services/{service}/promote", json={"deploymentId": first}))
     again = made(api.post(url, json={"skipCodeUpload": True}))
     assert again["uploadUrl"] is None
+    assert_error(api.put(f"{BASE}/uploads/{again['id']}", content=b"x"), 403, "permission-denied")
     made(api.post(f"/deployments/{again['id']}/start"))
     assert [one["id"] for one in read(api, url)] == [again["id"], first]
     assert read(api, f"/services/{service}")["latestDeploymentId"] == again["id"]

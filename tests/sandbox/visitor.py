@@ -121,6 +121,7 @@ def assert_refused(response: httpx.Response, status: int, error: str) -> None:
     assert (response.status_code, response.json()["error"]) == (status, error)
     assert set(response.json()) == {"error", "error_description"}
     assert response.headers["cache-control"] == "no-store"
+    assert ("www-authenticate" in response.headers) is (status == 401)
 
 
 def assert_error(response: httpx.Response, status: int, code: str, words: str = "") -> None:

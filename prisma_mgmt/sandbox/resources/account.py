@@ -42,8 +42,8 @@ class Me(Resource, kind="me"):
 class Workspaces(Resource, kind="workspaces"):
     def create(self, call: Call) -> Thing:
         call.refuse_apps()
-        owner = call.workspace.hidden["owner"]  # a service token acts for whoever owns its workspace
-        return call.world.create_workspace(call.fields.get("name", "My workspace"), owner)
+        # A service token acts for whoever owns its workspace.
+        return call.world.create_workspace(call.fields.get("name", "My workspace"), call.workspace.hidden["owner"])
 
     def show(self, call: Call, thing: Thing) -> Values:
         slug = "-".join("".join(one if one.isalnum() else " " for one in thing.name.lower()).split())

@@ -9,7 +9,6 @@ from prisma_mgmt.sandbox.state import Thing, Values, timestamp
 from prisma_mgmt.sandbox.wire import ApiError, need
 
 LIFETIME, SHORTEST, LONGEST = 60, 30, 300  # seconds
-REPLACED = {"replaced", "replacing"}
 HEADER = "alchemy-state-lease-id"
 
 
@@ -61,7 +60,7 @@ class State(Resource, kind="lease", word="state"):
 
     def list_replaced_resources(self, call: Call) -> list[Any]:
         states = _resources(call).values()
-        return [state for state in states if is_object(state) and state.get("status") in REPLACED]
+        return [state for state in states if is_object(state) and state.get("status") in {"replaced", "replacing"}]
 
     def get_resource(self, call: Call) -> Any:
         known = call.world.first("states", call.it, **_entry(call))

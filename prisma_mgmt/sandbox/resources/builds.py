@@ -45,12 +45,7 @@ class Log(StreamingResponse):
         socket = WebSocket(scope, receive, send)
         await socket.accept()
         async with anyio.create_task_group() as tasks:
-
-            async def leave() -> None:
-                await until_left(receive)
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(leave)
+            tasks.start_soon(until_left, receive, tasks.cancel_scope.cancel)
             with suppress(WebSocketDisconnect):
                 async for line in self.body_iterator:
                     await socket.send_text(str(line).removesuffix("\n"))

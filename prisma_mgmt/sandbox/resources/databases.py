@@ -6,7 +6,7 @@ Credentials are told when they are made and never again.
 import secrets
 from collections import Counter
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from prisma_mgmt.sandbox.backing import EMPTY_SIZE, Address
@@ -35,10 +35,10 @@ class Databases(Placed, kind="databases"):
 
     def made(self, call: Call, thing: Thing) -> None:
         thing.hidden["used"] = Counter[str]()  # requests by day
-        _plan_backup(call.world, thing, thing.made_at + DAY)
+        call.world.plan(thing.made_at + DAY, thing, lambda at: _back_up_daily(call.world, thing, at))
         call.world.backing.create(thing.id)
         _fill(call.world, thing, "provisioning")
-        thing.values["defaultConnectionId"] = call.create("connections", thing, {"name": "Default"}).id
+        call.create("connections", thing, {"name": "Default", "isDefault": True})
 
     def leaving(self, call: Call, thing: Thing, asked: bool) -> None:
         if asked and thing.values["isDefault"] and 403 in call.operation.errors:
@@ -49,7 +49,8 @@ class Databases(Placed, kind="databases"):
 
     def show(self, call: Call, thing: Thing) -> Values:
         postgres, connections = call.operation.description.api == "postgres", call.world.every("connections", thing)
-        shown: Values = {"connections": connections}
+        default = next((it.id for it in connections if "isDefault" in it.values), None)
+        shown: Values = {"connections": connections, "defaultConnectionId": default}
         shown |= {"status": "active"} if postgres and thing.values["status"] == "ready" else {}
         for first in connections[:1]:
             string = first.values["endpoints"]["accelerate"]["connectionString"]
@@ -76,22 +77,21 @@ class Databases(Placed, kind="databases"):
         return found if call.operation.description.api == "postgres" else found[:limit]
 
     def usage(self, call: Call) -> Values:
-        now = datetime.fromtimestamp(call.world.clock(), UTC)
-        start, end = _date(call, "startDate", now - timedelta(days=30)), _date(call, "endDate", now)
+        now = call.world.clock()
+        start, end = _date(call, "startDate", now - 30 * DAY), _date(call, "endDate", now)
         need(start <= end, ApiError(400, "startDate is after endDate."))
-        first, last = str(start.date()), str(end.date())
+        first, last = start[:10], end[:10]
         operations = sum(count for day, count in call.it.hidden["used"].items() if first <= day <= last)
         size, peak = call.world.backing.size(call.it.id), len(call.world.every("connections", call.it))
-        # In the words of both APIs, of which each shows its own.
-        times = {"start": timestamp(start.timestamp()), "end": timestamp(end.timestamp())}
         metrics = {
             "operations": {"used": operations, "unit": "ops"},
             "storage": {"used": size / 2**30, "unit": "GiB"},
         }
-        ours = {"metrics": metrics, "generatedAt": call.world.now()}
+        # In the words of both APIs, of which each shows its own.
+        period = {"start": start, "end": end, "startDate": first, "endDate": last}
+        ours = {"databaseId": call.it.id, "period": period, "metrics": metrics, "generatedAt": timestamp(now)}
         theirs = {"storage": {"usedBytes": size}, "queries": {"totalCount": operations}}
-        period = {**times, "startDate": first, "endDate": last}
-        return {"databaseId": call.it.id, "period": period, "connections": {"peakCount": peak}, **ours, **theirs}
+        return {**ours, **theirs, "connections": {"peakCount": peak}}
 
 
 def _fill(world: World, database: Thing, status: str) -> None:
@@ -115,10 +115,11 @@ def _source(call: Call, values: Values) -> Values:
     return source
 
 
-def _date(call: Call, key: str, otherwise: datetime) -> datetime:
+def _date(call: Call, key: str, otherwise: float) -> str:
+    """What the query says of a time, as a timestamp."""
     try:
-        date = datetime.fromisoformat(call.query.get(key, otherwise.isoformat()))
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+        date = datetime.fromisoformat(call.query.get(key, timestamp(otherwise)))
+        return timestamp((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         raise ApiError(400, f"{key} is not an ISO 8601 date.") from None
 
@@ -132,16 +133,12 @@ class Backups(Resource, kind="backups"):
         _back_up(call.world, thing, thing.made_at)
 
 
-def _plan_backup(world: World, database: Thing, day: float) -> None:
-    def back_up(at: float) -> None:
-        values = {"type": "automatic", "backupType": "incremental"}
-        backup = world.put(world.new("backups", database, values))
-        backup.made_at = backup.changed_at = at
-        _back_up(world, backup, at)
-        missed = (world.clock() - at) // DAY  # of which only the last are still kept
-        _plan_backup(world, database, at + max(1, missed - RETENTION) * DAY)
-
-    world.plan(day, database, back_up)
+def _back_up_daily(world: World, database: Thing, at: float) -> None:
+    backup = world.put(world.new("backups", database, {"type": "automatic", "backupType": "incremental"}))
+    backup.made_at = backup.changed_at = at
+    _back_up(world, backup, at)
+    missed = (world.clock() - at) // DAY  # of which only the last are still kept
+    world.plan(at + max(1, missed - RETENTION) * DAY, database, lambda at: _back_up_daily(world, database, at))
 
 
 def _back_up(world: World, backup: Thing, at: float) -> None:
@@ -166,10 +163,7 @@ class Connections(Resource, kind="connections"):
         return call.it
 
     def gone(self, call: Call, thing: Thing) -> None:
-        database = thing.holder
-        if database.values.get("defaultConnectionId") == thing.id:
-            database.values["defaultConnectionId"] = None
-        call.world.backing.revoke(database.id, thing.id)
+        call.world.backing.revoke(thing.holder.id, thing.id)
 
     def show(self, call: Call, thing: Thing) -> Values:
         plain = call.operation.description.api == "postgres" and thing.values["type"] == "direct"

@@ -91,8 +91,7 @@ class GithubActions(Resource, kind="github_actions"):
         lifetime = min(max(call.fields.get("expiresInSeconds", 1800), SHORTEST), LONGEST)
         name = f"GitHub Actions: {repository.values['repoFullName']}"
         values = {"name": name, "expiresAt": call.world.clock() + lifetime}
-        call.secrets = True
-        return call.create("service-tokens", repository.up("workspaces"), values)
+        return call.create("service-tokens", repository.holder.holder, values)
 
 
 def _claims(token: str) -> Values:

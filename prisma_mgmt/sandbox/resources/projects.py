@@ -28,8 +28,8 @@ class Projects(Resource, kind="projects"):
 
     def show(self, call: Call, thing: Thing) -> Values:
         database = call.world.first("databases", thing) if call.secrets else None
-        shown = database and call.facts(database)  # as it is in its new project, which it does not name
-        return {"defaultRegion": thing.values.get("region"), "database": shown}
+        # The database is shown without the project that it is in.
+        return {"defaultRegion": thing.values.get("region"), "database": database and call.facts(database)}
 
     def transfer(self, call: Call) -> None:
         recipient = call.tokens.bearer(call.fields["recipientAccessToken"])
@@ -84,9 +84,8 @@ class Placed(Resource):
 
     def prepare(self, call: Call, thing: Thing) -> None:
         values, default = thing.values, call.world.first("branches", thing.parent, isDefault=True)
-        given = {key for key in ("branchId", "logicalId") if values.get(key) is not None}
-        if values.get("branchGitName") is not None and given:
-            raise call.refuse("branchGitName cannot go together with branchId or logicalId.")
+        both = values.get("branchGitName") and (values.get("branchId") or values.get("logicalId"))
+        need(not both, call.refuse("branchGitName cannot go together with branchId or logicalId."))
         self._place(call, thing, values, default.id if default else None)
 
     def changed(self, call: Call, thing: Thing, changes: Values) -> None:

@@ -96,8 +96,8 @@ class Deployments(Logged, kind="deployments"):
         variables = call.world.every("environment-variables", thing.up("projects"))
         seen = (it for it in variables if it.values.get("branchId") in {None, service.values["branchId"]})
         names = sorted(it.values["key"] for it in seen)
-        signature = None if reuses else secrets.token_urlsafe(24)
-        url = signature and f"{call.base}/uploads/{thing.id}?signature={signature}"
+        signature = secrets.token_urlsafe(24)
+        url = None if reuses else f"{call.base}/uploads/{thing.id}?signature={signature}"
         thing.values.update(foundryVersionId=new_id("ver"), envVars=dict.fromkeys(names, "[redacted]"), uploadUrl=url)
         thing.hidden.update(code=reuses, signature=signature, log=[])
         _log(thing, thing.made_at, "Created")
@@ -140,9 +140,8 @@ async def upload(world: World, request: Request) -> Response:
     with world:
         id = request.path_params["deploymentId"]
         deployment = need(world.things("deployments").get(id), missing(id))
-        signature = need(deployment.hidden["signature"], missing(id))
-        same = secrets.compare_digest(request.query_params.get("signature", "").encode(), signature.encode())
-        need(same, ApiError(403, "The signature is missing or wrong."))
+        signed = request.query_params.get("signature") == deployment.hidden["signature"]
+        need(signed, ApiError(403, "The signature is missing or wrong."))
         demand(deployment, "new")
     size = sum([len(chunk) async for chunk in read_chunks(request, MAX_ARCHIVE)])
     need(size, ApiError(400, "The archive is empty."))
@@ -166,14 +165,14 @@ class Domains(Resource, kind="domains"):
         service = thing.holder
         target = f"{service.values['region']}.cname.prisma-sandbox.invalid"
         record = {"type": "CNAME", "name": thing.values["hostname"], "value": target, "ttl": 300}
-        thing.values.update(computeServiceId=service.id, dnsRecords=[record])
-        _enter(thing, "pending_dns")
+        thing.values.update(computeServiceId=service.id, dnsRecords=[record], status="pending_dns")
 
     def show(self, call: Call, thing: Thing) -> Values:
         """Tell of a domain with its records; when it is first asked for, it still is pending in the answer."""
-        if thing.values["status"] == "pending_dns" and call.operation.method == "GET":
+        status = thing.values["status"]
+        if status == "pending_dns" and call.operation.method == "GET":
             call.world.plan(call.world.clock(), thing, lambda at: _verify(call.world, thing, at))
-        return {}
+        return {"foundryStatus": status}
 
     def retry(self, call: Call) -> Thing:
         demand(call.it, "failed", "pending_dns")
@@ -182,14 +181,11 @@ class Domains(Resource, kind="domains"):
         return call.it
 
 
-def _enter(domain: Thing, status: str, **more: str) -> None:
-    domain.values.update(status=status, foundryStatus=status, **more)
-
-
 def _verify(world: World, domain: Thing, at: float) -> None:
-    if domain.values["hostname"].endswith(".invalid"):
-        _enter(domain, "failed", failureReason="The CNAME record was not found.", failureCategory="dns")
+    values = domain.values
+    if values["hostname"].endswith(".invalid"):
+        values.update(status="failed", failureReason="The CNAME record was not found.", failureCategory="dns")
         return
-    _enter(domain, "provisioning_tls")
+    values["status"] = "provisioning_tls"
     expires_at = timestamp(at + CERTIFICATE)
-    world.plan(at + MOMENT, domain, lambda _: _enter(domain, "active", certExpiresAt=expires_at))
+    world.plan(at + MOMENT, domain, lambda _: values.update(status="active", certExpiresAt=expires_at))

@@ -1,5 +1,6 @@
 """One user's tokens, renewed for all who use them by one refresh."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -16,13 +17,14 @@ from prisma_mgmt.auth.pkce import LoginRequest
 from prisma_mgmt.auth.renewal import Flight, Renewal
 from prisma_mgmt.auth.storage.protocol import TokenStorage
 from prisma_mgmt.auth.tokens import Tokens, same
-from prisma_mgmt.auth.vault import Patience, Vault
+from prisma_mgmt.auth.vault import Patience, Vault, report
 from prisma_mgmt.auth.work import Work, drain
 from prisma_mgmt.checks import checked_kind, checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
 from prisma_mgmt.loops import LoopGuard
 from prisma_mgmt.masks import masked
 
+_AWAY = 30  # snapshots: if their time is 0, none serves on
 _COOL_DOWN = 1.0  # seconds after a renewal ahead of expiry that failed before the token endpoint was asked
 
 
@@ -105,8 +107,8 @@ class OAuthSession(Closing):
         """
         self.loop.check()
         while True:
-            if not self._is_fresh():
-                await self._read()
+            if not self._serves(self._snapshot_ttl):
+                await self._look()
             held = self._held
             if held.tokens is None:
                 raise LoginRequiredError("nobody is logged in: there are no stored tokens")
@@ -248,20 +250,41 @@ class OAuthSession(Closing):
 
     # The tokens in use
 
-    def _is_fresh(self) -> bool:
-        """Return True if the tokens may serve without another read: they are young, and nothing was written since."""
+    def _serves(self, ttl: float) -> bool:
+        """Return True if what was read in the last `ttl` seconds may serve: nothing was written here since."""
         known = self._written is self._vault.ledger.written
-        return known and self._held.fresh(self._monotonic(), self._snapshot_ttl)
+        return known and self._held.fresh(self._monotonic(), ttl)
+
+    def _serves_on(self) -> bool:
+        """Return True if a good token may serve on though the storage is away."""
+        tokens = self._held.tokens
+        return tokens is not None and good(tokens, self._oauth.now()) and self._serves(_AWAY * self._snapshot_ttl)
+
+    async def _look(self) -> None:
+        """Hold what is stored, or if that takes long a good token that was read lately."""
+        with anyio.move_on_after(self._patience.call if self._serves_on() else math.inf) as soon:
+            await self._read()
+        if soon.cancelled_caught and not self._serves_on():
+            await self._read()
 
     async def _read(self) -> None:
-        """Hold what is stored; callers at the same time share one read."""
-        if self._reading is None or not self._reading.under_way:
-            self._reading = Work(self, self._read_now, name="reading the tokens", lasting=False)
-        await self._reading.wait()
+        """Hold what is stored, the latest write in this process included; callers at the same time share one read."""
+        while True:
+            if self._reading is None or not self._reading.under_way:
+                self._reading = Work(self, self._read_now, name="reading the tokens", lasting=False)
+            await self._reading.wait()
+            if self._written is self._vault.ledger.written:  # else the read began before that
+                return
 
     async def _read_now(self) -> None:
         before, written = self._held, self._vault.ledger.written
-        tokens = await self._vault.read()
+        try:
+            tokens = await self._vault.read()
+        except AuthError as error:
+            if not self._serves_on():
+                raise
+            report("the tokens could not be read; those that were read before are used", error)
+            return
         if self._held is before:  # or the read began before what counts now
             self._hold(tokens, written)
 
@@ -318,9 +341,10 @@ class OAuthSession(Closing):
         usable = good(tokens, self._oauth.now())
         if usable and not tokens.refresh_token:
             return tokens.access_token
-        flight = self._joined(tokens.access_token, rejected=not usable)
+        flight, found = self._joined(tokens.access_token, rejected=not usable), None
         try:
-            found = await self._landed(flight)
+            with anyio.move_on_after(self._patience.call if usable else math.inf) as soon:
+                found = await self._landed(flight)
         except (AuthError, NetworkError) as error:
             if not usable or isinstance(error, LoginRequiredError):
                 raise
@@ -328,6 +352,8 @@ class OAuthSession(Closing):
                 pause = self._renewal.paused(tokens) or _COOL_DOWN
                 self._held = self._held.postponed(self._oauth.now() + pause)
             return None
+        if soon.cancelled_caught and self._serves(math.inf) and same(tokens, self._held.tokens):
+            return tokens.access_token  # the refresh goes on
         if found is None:
             return None
         asked = flight.token == tokens.access_token

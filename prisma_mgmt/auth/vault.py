@@ -39,12 +39,14 @@ class Patience:
         hold the connections that the storage waits for. It ends well before a lease of our own storages does.
     lock: for the storage's lock to come; longer than any of our own storages waits for theirs.
     drain: at closing, for a refresh under way, which has a deadline under that.
+    call: until a call goes on whose token is good, though it is being renewed ahead of its expiry, or read anew.
     """
 
     storage: float = field(default=10.0, validator=_seconds)
     write: float = field(default=3.0, validator=_seconds)
     lock: float = field(default=30.0, validator=_seconds)
     drain: float = field(default=10.0, validator=_seconds)
+    call: float = field(default=1.0, validator=_seconds)
 
 
 class Vault:
@@ -241,7 +243,7 @@ class Vault:
             if not _is_fault(error):
                 raise
             if held:  # what it was for is done, and it ends by itself
-                _report("the refresh lock could not be released", error)
+                report("the refresh lock could not be released", error)
             elif isinstance(error, PrismaError):
                 raise
             else:
@@ -266,9 +268,9 @@ class Vault:
 
     def _report_unsaved(self, error: AuthError) -> None:
         if self.ledger.unsaved is not None and self.ledger.unsaved.wanted is None:
-            _report("the tokens could not be cleared; that is tried again", error)
+            report("the tokens could not be cleared; that is tried again", error)
         else:
-            _report("new tokens could not be stored; they are kept in memory", error)
+            report("new tokens could not be stored; they are kept in memory", error)
 
 
 def _shared(storage: TokenStorage) -> SharedTokenStorage | None:
@@ -290,6 +292,6 @@ def _is_fault(error: BaseException) -> bool:
     return not isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit)
 
 
-def _report(problem: str, error: BaseException) -> None:
-    # no traceback: it would show frames of user code that hold the tokens
+def report(problem: str, error: BaseException) -> None:
+    """Log what a storage could not do, without a traceback: it would show frames of user code that hold the tokens."""
     logger.error("%s (%s)", problem, type(error.__cause__ or error).__name__)

@@ -56,9 +56,7 @@ async def deploy(
         raise TypeError(f"archive must be bytes or a path, not {type(archive).__name__}")
     tell = on_change or _nobody
     service_id = id_of(service, "service")
-    content = (
-        archive if isinstance(archive, bytes) else await to_thread.run_sync(_read, archive, limiter=CapacityLimiter(1))
-    )
+    content = archive if isinstance(archive, bytes) else await _read(archive)
     older = await prisma.services.list_deployments(service_id, limit=_LOOK_BACK)
     made = await prisma.services.create_deployment(
         service_id, port_mapping=UNSET if port is None else PortMapping(http=port)
@@ -88,8 +86,8 @@ def follow_log(prisma: ManagementClient, deployment: Named) -> LogStream[Deploym
     return prisma.deployments.logs(id_of(deployment, "deployment"), from_start=True, follow=True)
 
 
-def _read(archive: str | os.PathLike[str]) -> bytes:
-    return Path(archive).expanduser().read_bytes()
+async def _read(archive: str | os.PathLike[str]) -> bytes:
+    return await to_thread.run_sync(lambda: Path(archive).expanduser().read_bytes(), limiter=CapacityLimiter(1))
 
 
 def _nobody(_: str) -> None:

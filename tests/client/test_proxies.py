@@ -14,6 +14,7 @@ import anyio
 import certifi
 import httpx
 import pytest
+from anyio import to_thread
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 from attrs import define, field
@@ -175,6 +176,23 @@ async def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
     assert await ssl_context() is await ssl_context()
+
+
+async def test_certificates_are_read_though_every_thread_of_anyios_waits_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Starlette runs plain functions in those threads, and they may wait for a call of ours."""
+    monkeypatch.setattr("prisma_mgmt.environment._contexts", {})
+    limiter = to_thread.current_default_thread_limiter()
+    waiting = [object() for _ in range(int(limiter.available_tokens))]
+    for one in waiting:
+        limiter.acquire_on_behalf_of_nowait(one)
+    try:
+        with anyio.fail_after(20):
+            assert await ssl_context()
+    finally:
+        for one in waiting:
+            limiter.release_on_behalf_of(one)
 
 
 FORKING = """

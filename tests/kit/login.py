@@ -13,6 +13,7 @@ from attrs import define, field
 from prisma_mgmt.auth import OAuthClient, OAuthSession, Tokens, TokenStorage
 from prisma_mgmt.auth.storage import MemoryTokenStorage
 from prisma_mgmt.auth.tokens import same
+from prisma_mgmt.auth.vault import Patience
 from tests.conftest import FakeClock
 from tests.kit.rig import Drop, Gate, Reply, Request
 
@@ -182,7 +183,11 @@ def oauth_at(url: str, **options: Any) -> OAuthClient:
     return OAuthClient("client", "https://app.example/callback", auth_base_url=url, **options)
 
 
+PATIENT = Patience(call=30)  # a call waits as long as a test holds what it waits for
+
+
 def session_at(url: str, storage: TokenStorage, *, clock: FakeClock | None = None, **options: Any) -> OAuthSession:
+    options = {"patience": PATIENT, **options}
     if clock is None:
         return OAuthSession(oauth_at(url), storage, **options)
     return OAuthSession(oauth_at(url, now=clock.now), storage, monotonic=clock.monotonic, **options)

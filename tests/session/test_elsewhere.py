@@ -1,0 +1,250 @@
+"""S9 and S10: what comes in another event loop while a refresh or a read is under way, and a storage that is away.
+
+Two sessions with one ledger stand for the sessions that two event loops have of one user.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from prisma_mgmt import AuthError, LoginRequiredError
+from prisma_mgmt.auth import OAuthSession, Tokens
+from prisma_mgmt.auth.ledger import Ledger
+from prisma_mgmt.auth.vault import Patience
+from tests.conftest import FakeClock
+from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
+from tests.kit.rig import Gate
+from tests.kit.world import World, started, together
+
+pytestmark = pytest.mark.anyio
+
+
+async def log_in(world: World, session: OAuthSession) -> Tokens:
+    login = oauth_at(world.server.url).login_url()
+    return await session.handle_callback(f"/callback?code=abc&state={login.state}", login)
+
+
+@pytest.mark.parametrize("kind", [CountingStorage, SharedStorage])
+@pytest.mark.parametrize("anew", [True, False], ids=["login", "logout"])
+async def test_a_refusal_of_the_pair_before_ends_no_login_of_another_event_loop(
+    kind: type[CountingStorage], anew: bool
+) -> None:
+    told: list[str] = []
+    async with started(Prisma("strict")) as world:
+        prisma, storage, ledger = world.prisma, kind(world.storage.current), Ledger()
+        mine, other = (
+            session_at(world.server.url, storage, ledger=ledger, on_signed_out=lambda: told.append("out"))
+            for _ in range(2)
+        )
+        old = await mine.access_token()
+        prisma.refresh_tokens.clear()  # a new login revokes the one before
+        prisma.token_gate, results = Gate(), list[Any]()
+
+        async def renew() -> None:
+            results.extend(await together(1, lambda: mine.renew(old)))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(renew)
+            held = prisma.token_gate
+            await held.arrived.wait()
+            prisma.token_gate = Gate(open_=True)
+            newer = await log_in(world, other) if anew else await other.logout()
+            held.release()
+        assert prisma.refused == 1
+        assert told == []
+        if newer is None:
+            assert isinstance(results[0], LoginRequiredError)
+            assert storage.current is None
+        else:
+            assert results == [newer.access_token]
+            assert storage.current == newer
+            assert await mine.access_token() == newer.access_token
+
+
+async def test_a_refused_pair_that_another_process_has_rotated_since_is_cleared_where_nobody_logged_in(
+    world: World,
+) -> None:
+    """What was written here, long ago, is no login of another event loop."""
+    storage, ledger = SharedStorage(world.storage.current), Ledger()
+    session = session_at(world.server.url, storage, ledger=ledger, snapshot_ttl=0)
+    old = await session.access_token()
+    assert await session.renew(old)
+    rotated = world.prisma.tokens()
+    await storage.set_tokens(rotated)
+    world.prisma.refresh_tokens.clear()
+    with pytest.raises(LoginRequiredError):
+        await session.renew(await session.access_token())
+    assert storage.current is None
+
+
+class Slow(CountingStorage):
+    """Says what it held when it was asked, when its gate lets it."""
+
+    async def get_tokens(self) -> Tokens | None:
+        found = self.current
+        if self.reading is not None:
+            await self.reading()
+        return found
+
+
+@pytest.mark.parametrize("how", ["access_token", "tokens"])
+async def test_a_call_after_a_login_elsewhere_joins_no_read_from_before(world: World, how: str) -> None:
+    storage, ledger = Slow(), Ledger()
+    mine, other = (session_at(world.server.url, storage, ledger=ledger) for _ in range(2))
+    storage.reading = held = Gate()
+    results: list[Any] = []
+
+    async def ask() -> None:
+        results.extend(await together(1, mine.access_token if how == "access_token" else mine.tokens))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(mine.tokens)
+        await held.arrived.wait()
+        storage.reading = None
+        newer = await log_in(world, other)
+        group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        held.release()
+    assert results == [newer.access_token if how == "access_token" else newer]
+
+
+async def test_a_logout_that_revokes_has_what_a_refresh_of_another_event_loop_brings_revoked_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revoked: list[str | None] = []
+    oauth = oauth_at(world.server.url)
+
+    async def revoke(tokens: Tokens) -> bool:
+        revoked.append(tokens.refresh_token)
+        return True
+
+    monkeypatch.setattr(oauth, "revoke", revoke)
+    ledger = Ledger()
+    mine, other = (OAuthSession(oauth, world.storage, ledger=ledger) for _ in range(2))
+    old = await mine.access_token()
+    world.prisma.token_gate = Gate()
+    async with anyio.create_task_group() as group:
+        group.start_soon(together, 1, lambda: mine.renew(old))
+        await world.prisma.token_gate.arrived.wait()
+        await other.logout(revoke=True)
+        world.prisma.token_gate.release()
+    await mine.aclose()
+    assert revoked == ["refresh-1", "refresh-2"]
+
+
+# Calls with a good token
+
+
+@asynccontextmanager
+async def about_to_expire(clock: FakeClock, **options: Any) -> AsyncIterator[tuple[World, str]]:
+    """A session whose token is good for 50 seconds more, and whose login server does not answer."""
+    async with started(Prisma(), clock=clock, patience=Patience(call=0.05), **options) as world:
+        await world.storage.set_tokens(world.prisma.tokens(expires_at=clock.time + 1000))
+        token = await world.session.access_token()
+        clock.time += 950
+        world.prisma.token_gate = Gate()
+        yield world, token
+
+
+async def test_a_call_with_a_good_token_does_not_wait_long_for_a_renewal_ahead_of_expiry(clock: FakeClock) -> None:
+    async with about_to_expire(clock) as (world, old):
+        for _ in range(3):
+            assert await world.session.access_token() == old
+            assert not world.session.outdated(old)
+        world.prisma.token_gate.release()
+        await world.session.drain()
+        new = await world.session.access_token()
+        assert new in world.prisma.live - {old}
+        assert world.prisma.refreshes == 1
+
+
+async def test_a_call_that_went_on_while_its_token_is_renewed_is_not_sent_after_a_logout_elsewhere(
+    clock: FakeClock,
+) -> None:
+    ledger = Ledger()
+    async with about_to_expire(clock, ledger=ledger) as (world, old):
+        assert await world.session.access_token() == old
+        await session_at(world.server.url, world.storage, ledger=ledger).logout()
+        assert world.session.outdated(old)
+        with pytest.raises(LoginRequiredError):
+            await world.session.access_token()
+        world.prisma.token_gate.release()
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["it fails", "it says nothing"])
+async def test_a_good_token_serves_on_for_half_a_minute_while_the_storage_is_away(
+    clock: FakeClock, silent: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    ledger, hasty = Ledger(), Patience(call=0.05, storage=0.3)
+    async with started(Prisma(), clock=clock, ledger=ledger, patience=hasty) as world:
+        token = await world.session.access_token()
+        world.storage.unreadable, world.storage.reading = not silent, Gate() if silent else None
+        for _ in range(3):
+            clock.time += 9
+            assert await world.session.access_token() == token
+            await world.session.drain()  # the storage's silence is a fault by then
+        assert caplog.text.count("the tokens could not be read; those that were read before are used") == 3
+        clock.time += 9
+        with pytest.raises(AuthError, match="the token storage failed"):
+            await world.session.access_token()
+        world.storage.unreadable, world.storage.reading = False, None
+        assert await world.session.access_token() == token
+
+
+async def test_no_token_serves_on_that_has_expired_or_was_rejected_or_logged_out(clock: FakeClock) -> None:
+    ledger = Ledger()
+    async with started(Prisma(), clock=clock, ledger=ledger, leeway=0) as world:
+        await world.storage.set_tokens(world.prisma.tokens(expires_at=clock.time + 5))
+        token = await world.session.access_token()
+        clock.time += 2
+        world.storage.unreadable = True
+        assert await world.session.access_token() == token
+        with pytest.raises(AuthError, match="the token storage failed"):
+            await world.session.renew(token)
+        await session_at(world.server.url, world.storage, clock=clock, ledger=ledger).logout()
+        with pytest.raises(AuthError, match="the token storage failed"):
+            await world.session.access_token()
+        world.storage.unreadable = False
+        await world.storage.set_tokens(world.prisma.tokens(expires_at=clock.time + 5))
+        assert await world.session.access_token() != token
+        world.storage.unreadable = True
+        clock.time += 6
+        with pytest.raises(AuthError, match="the token storage failed"):
+            await world.session.access_token()
+
+
+async def test_with_a_snapshot_of_zero_seconds_nothing_serves_on(world: World) -> None:
+    session = session_at(world.server.url, world.storage, snapshot_ttl=0)
+    assert await session.access_token()
+    world.storage.unreadable = True
+    with pytest.raises(AuthError, match="the token storage failed"):
+        await session.access_token()
+
+
+class TakesItsTime(SharedStorage):
+    """Takes no new pair before those who wait for it are served: they hold what it needs for that."""
+
+    served: anyio.Event
+
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        await self.served.wait()
+        return await super().set_tokens_if_current(tokens, current)
+
+
+async def test_a_shared_storage_that_waits_for_those_who_wait_for_it_holds_nobody_up_for_long(world: World) -> None:
+    storage = TakesItsTime(world.storage.current)
+    storage.served = anyio.Event()
+    session = session_at(world.server.url, storage, patience=Patience(write=0.05))
+    old = await session.access_token()
+    new = await session.renew(old)
+    assert new in world.prisma.live - {old}
+    storage.served.set()
+    await session.aclose()
+    assert storage.current is not None
+    assert storage.current.access_token == new
+    assert world.prisma.refreshes == 1

@@ -189,6 +189,30 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root writes in place of others")
+async def test_what_root_writes_belongs_to_whose_the_file_or_the_folder_is(path: Path) -> None:
+    os.chown(path.parent, 1234, 1235)
+    storage = FileTokenStorage(path)
+    await storage.set_tokens(TOKENS)
+    async with storage.refresh_lock():
+        assert await storage.set_tokens_if_current(NEWER, TOKENS)
+    assert {(one.stat().st_uid, one.stat().st_gid) for one in path.parent.iterdir()} == {(1234, 1235)}
+    os.chown(path, 4321, 4321)
+    await storage.set_tokens(TOKENS)
+    assert path.stat().st_uid == 4321
+
+
+async def test_what_was_stored_before_there_was_a_cipher_is_told_so(path: Path) -> None:
+    await FileTokenStorage(path).set_tokens(TOKENS)
+    sealed = FileTokenStorage(path, cipher=CIPHER)
+    with pytest.raises(AuthError, match="holds no tokens: it was stored before there was a cipher"):
+        await sealed.get_tokens()
+    found = await FileTokenStorage(path).get_tokens()
+    assert found
+    await sealed.set_tokens(found)  # as the documents say
+    assert await sealed.get_tokens() == TOKENS
+
+
 async def test_a_file_and_its_folder_are_the_owners_alone(tmp_path: Path) -> None:
     old = os.umask(0)
     try:

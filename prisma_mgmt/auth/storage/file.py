@@ -12,15 +12,14 @@ from pathlib import Path
 
 from prisma_mgmt.auth.storage.arguments import checked_path
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.local import LocalStorage
+from prisma_mgmt.auth.storage.local import LocalStorage, create
 from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, WRITING
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare
 
 _POSIX = os.name == "posix"
-_NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
-_SAFELY: int = _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
+_SAFELY: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
 _LARGEST = 4_000_000  # bytes
 _READINGS, _PAUSE = 4, 0.005  # how often a file is read again, and after how many seconds
 _REPLACINGS = 1 if _POSIX else 20  # Windows refuses to replace a file that somebody is just reading
@@ -185,7 +184,7 @@ class FileTokenStorage(LocalStorage):
 
     def _create(self, path: Path, text: Secret, *, sync: bool = False) -> None:
         """Make a new file of `text`; AuthError, with nothing of it written, if every user could read it."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
+        descriptor = create(path, self.path, self.path.parent)
         try:
             if self._is_open(os.fstat(descriptor)):
                 told = "open to every user of this machine: give the storage a cipher, or a path elsewhere"

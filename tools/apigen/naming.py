@@ -5,7 +5,7 @@ lacks is optional. Any other name stands for one shape only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
+from copy import copy, deepcopy
 
 from attrs import evolve, frozen
 
@@ -57,12 +57,13 @@ class Shapes:
                 self.spots[f"{part.spot} {tag_of(self.committed[name])}" if len(found) > 1 else part.spot] = name
         # The shape of each name, be it committed or made.
         self.known = {name: shape(schema, self.committed) for name, schema in self.committed.items()}
+        self.trees: dict[str, Schema] = {}  # all variants of what has a name as one, whose parts have no names yet
         self.made: dict[str, Schema] = {}
         self.origin: dict[str, str] = {}  # of default names: how the table would list them
 
     def copy(self) -> "Shapes":
         made = copy(self)
-        made.known, made.made = dict(self.known), dict(self.made)
+        made.known, made.trees, made.made = dict(self.known), dict(self.trees), dict(self.made)
         made.origin, made.spots = dict(self.origin), dict(self.spots)
         return made
 
@@ -140,26 +141,18 @@ class Shapes:
     def _make(self, name: str, tree: Schema, at: Spot, before: str) -> None:
         pointer: str = tree["x-at"]
         check(name not in at.within, pointer, f"{name} contains itself")
-        self.known[name] = shape(tree, {})
-        made, found = without(tree, "x-at"), fields(before, "", tree)
-        for part in found:
-            self.name(part, Spot(name, name, at.base, given=at.given, within=(*at.within, name)))
-        give_words(found, self.words, pointer)
         try:
-            self.made[name] = merge(self.made[name], made, name) if name in self.made else made
+            tree = merge(self.trees.get(name, tree), tree, name)
         except MergeError as error:
             raise DocumentError(f"{pointer}: {error}; names.toml may name one of the two otherwise") from None
-        for part in fields(name, "", self.made[name]):
-            told = all(tag_of(self.made[one]) for one in refs(part.schema.get("oneOf")))
-            check(told, pointer, f"variants of {part.key} that no constant `type` tells apart")
-
-    def settled(self) -> Schema:
-        """All of them, with names for the enumerations that came of merging variants."""
-        for name, schema in list(self.made.items()):
-            for part in (part for part in fields(name, "", schema) if "enum" in part.schema):
-                part.schema["x-at"] = f"#/components/schemas/{name}"
-                self.name(part, Spot(name, name))
-        return self.made
+        self.trees[name], self.known[name] = tree, shape(tree, {})
+        self.made[name] = deepcopy(without(tree, "x-at"))
+        found = fields(before, "", self.made[name])
+        for part in found:
+            if "enum" in part.schema:
+                part.schema.setdefault("x-at", pointer)  # constants of several variants
+            self.name(part, Spot(name, name, at.base, given=at.given, within=(*at.within, name)))
+        give_words(found, self.words, pointer)
 
 
 def described(one: Operation, shapes: Shapes) -> Schema:

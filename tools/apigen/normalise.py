@@ -55,8 +55,8 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     if not done:
         raise DocumentError(next(iter(refused.values()), "#/paths: no operations"))
     calls = sorted(done.values(), key=lambda call: (call.path, METHODS.index(call.http)))
-    paths, schemas = _paths(calls), shapes.settled()
-    schemas = {name: schemas[name] for name in sorted(reach(refs(paths), schemas))}
+    paths = _paths(calls)
+    schemas = {name: shapes.made[name] for name in sorted(reach(refs(paths), shapes.made))}
     info = top.at("info").target().value
     info = {key: " ".join(str(info.get(key, "")).split()) for key in ("title", "version")}
     description: Schema = {

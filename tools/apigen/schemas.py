@@ -131,11 +131,13 @@ def _merged(a: Schema, b: Schema, at: str) -> Schema:
         return a if a == b else {}
     if NULL in (a, b):
         return with_null(b if a == NULL else a)
-    members: list[list[Schema]] = [[schema] if "$ref" in schema else schema.get("oneOf", []) for schema in (a, b)]
-    if all(members):
-        union = {member["$ref"]: member for member in [*members[0], *members[1]]}
-        return {"oneOf": list(union.values()), "discriminator": {"propertyName": "type"}}
-    kind, other = (str(schema.get("type", "a model or a union")) for schema in (a, b))
+    if "oneOf" in a or "oneOf" in b:
+        members = dict[str | None, Schema]()
+        for one in (*a.get("oneOf", [a]), *b.get("oneOf", [b])):
+            members[tag_of(one)] = merge(members.get(tag_of(one), one), one, at)
+        if None not in members:
+            return {"oneOf": [*members.values()], "discriminator": {"propertyName": "type"}}
+    kind, other = (str(schema.get("type", "a union")) for schema in (a, b))
     if {kind, other} == {"integer", "number"}:
         return {"type": "number"}
     if kind != other or "type" not in a:
@@ -148,7 +150,7 @@ def _merged(a: Schema, b: Schema, at: str) -> Schema:
     for inner in a.keys() & {"items", "additionalProperties"}:
         return {"type": kind, inner: merge(a[inner], b[inner], f"{at}[]")}
     if kind == "string" and words_of(a) and words_of(b):
-        return {"type": "string", "enum": list(dict.fromkeys([*words_of(a), *words_of(b)]))}
+        return {**without(a, "const"), "enum": list(dict.fromkeys([*words_of(a), *words_of(b)]))}
     if "password" in (a.get("format"), b.get("format")):
         return {"type": kind, "format": "password"}
     return {key: value for key, value in a.items() if b.get(key) == value}

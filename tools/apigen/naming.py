@@ -68,31 +68,26 @@ class Shapes:
         return made
 
     def name(self, part: Part, at: Spot) -> None:
-        """Replace the objects and enumerations in the schema of a part by references to what has a name now."""
+        """Put references to what has a name now in the place of the objects and enumerations in a part's schema."""
         key = "" if (part.where, part.key) in (("answer", "data"), ("body", "*")) else part.key
-        made = self.schema(part.schema, evolve(at, field=key, was=part.spot))
-        part.schema.clear()
-        part.schema.update(made)
+        self._name(part.schema, evolve(at, field=key, was=part.spot))
 
-    def schema(self, tree: Schema, at: Spot) -> Schema:
-        """A plain schema with references to what has a name now."""
-        bare, nullable, notes = parted(tree)
-        return {**with_null(self._bare(bare, at), nullable), **notes}
-
-    def _bare(self, tree: Schema, at: Spot) -> Schema:
+    def _name(self, schema: Schema, at: Spot) -> None:
+        tree, nullable, notes = parted(schema)
         if "properties" in tree or "enum" in tree:
-            return self._reference(tree, at)
-        if "oneOf" in tree:
+            tree = self._reference(tree, at)
+        elif "oneOf" in tree:
             tags = [str(tag_of(one)) for one in tree["oneOf"]]
             spots = [evolve(at, field=at.field or tag, member=tag, model=None) for tag in tags]
-            return {**tree, "oneOf": list(map(self._reference, tree["oneOf"], spots))}
+            tree = {**tree, "oneOf": list(map(self._reference, tree["oneOf"], spots))}
+        elif tree.get("type") == "string" and "const" not in tree:
+            is_secret = self.names.is_secret(at.owner, at.field, tree.get("format"))
+            if is_secret or tree.get("format") == "password":
+                tree = {"type": "string", **({"format": "password"} if is_secret else {})}
         for key in tree.keys() & {"items", "additionalProperties"}:
-            return {**tree, key: self.schema(tree[key], at)}
-        if tree.get("type") != "string" or "const" in tree:
-            return tree
-        if self.names.is_secret(at.owner, at.field, tree.get("format")):
-            return {"type": "string", "format": "password"}
-        return without(tree, "format") if tree.get("format") == "password" else tree
+            self._name(tree[key], at)
+        schema.clear()
+        schema.update(with_null(tree, nullable) | notes)
 
     def _reference(self, tree: Schema, at: Spot) -> Schema:
         """A reference to what gets the name of the table or of the committed description; else a name that is free."""

@@ -212,6 +212,17 @@ def test_a_model_that_merging_makes_needless_is_left_out() -> None:
     assert normalise(once.description, names, once.description).description == once.description
 
 
+def test_a_name_of_the_table_for_two_shapes_that_cannot_be_one_is_given_to_the_first() -> None:
+    names = Names({"management": {"models": {"XInfo.one": "Pet", "XInfo.two": "Pet", "Pet.part": "Pet"}}}, "management")
+    one, two = (thing(part=thing(size={"type": kind})) for kind in ("string", "boolean"))
+    made = normalise(answering(thing(one=one, two=two)), names)
+    assert "    one: Pet\n    two: XInfoTwo\n" in generated(made.description)["x.py"]
+    assert "    part: PetPart\n" in generated(made.description)["x.py"]  # no model holds itself
+    told = [line.partition(" by default")[0] for line in made.unnamed]
+    assert {'models: "XInfo.two" = "XInfoTwo"', 'models: "Pet.part" = "PetPart"'} <= {*told}
+    assert made.refused == []
+
+
 def test_maps_that_are_merged_hold_what_both_held() -> None:
     counts, ratios = ({"type": "object", "additionalProperties": {"type": kind}} for kind in ("integer", "number"))
     one, two = ({"type": "object", "properties": {"sizes": sizes}} for sizes in (counts, ratios))

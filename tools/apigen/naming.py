@@ -5,12 +5,13 @@ lacks is optional. Any other name stands for one shape only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy, deepcopy
+from copy import deepcopy
+from itertools import chain, count
 
 from attrs import evolve, frozen
 
 from tools.apigen.description import PARAMETERS, Operation, Part, fields, parts
-from tools.apigen.document import DocumentError, check
+from tools.apigen.document import check
 from tools.apigen.names import IMPORTED, Names, default_models, default_summary, pascal, singular
 from tools.apigen.schemas import MARKS, MergeError, Schema, merge, parted, refs, shape, tag_of, with_null, without
 
@@ -61,12 +62,6 @@ class Shapes:
         self.made: dict[str, Schema] = {}
         self.origin: dict[str, str] = {}  # of default names: how the table would list them
 
-    def copy(self) -> "Shapes":
-        made = copy(self)
-        made.known, made.trees, made.made = dict(self.known), dict(self.trees), dict(self.made)
-        made.origin, made.spots = dict(self.origin), dict(self.spots)
-        return made
-
     def name(self, part: Part, at: Spot) -> None:
         """Put references to what has a name now in the place of the objects and enumerations in a part's schema."""
         key = "" if (part.where, part.key) in (("answer", "data"), ("body", "*")) else part.key
@@ -97,24 +92,30 @@ class Shapes:
         spots = [f"{at.was} {tag}", "" if at.member else at.was]
         known = (self.spots[spot] for spot in spots if spot in self.spots)
         before = next((name for name in known if ("enum" in self.known[name]) == ("enum" in tree)), None)
-        shared = self.names.given(kind, keys)
-        name = at.model or self.names.given(kind, [f"{at.owner}.{key}" for key in (*keys, tag)]) or before
-        name = name or (shared if shared not in self.committed else None)
+        shared, own = self.names.given(kind, keys), [f"{at.owner}.{key}" for key in (*keys, tag)]
+        wanted = [at.model, self.names.given(kind, own), before, *{shared}.difference(self.committed)]
+        name = next((name for name in wanted if name and self._fits(name, tree, at)), None)
         if not name:
             name = self._free(tree, at, shared)
-            if name not in self.made and name not in self.committed and part not in ("", "pagination"):
+            if name not in self.known and (part not in ("", "pagination") or at.model):
                 self.origin[name] = f'{kind}: "{at.owner}.{part}"'
         self.spots.setdefault(spots[0] if at.member else at.was, name)
         self._make(name, tree, at, before or name)
         return {"$ref": f"#/components/schemas/{name}"}
 
+    def _fits(self, name: str, tree: Schema, at: Spot) -> bool:
+        """Return False if a shape would hold itself by that name, or could not be one with what has the name."""
+        try:
+            merge(self.trees.get(name, tree), tree, name)
+        except MergeError:
+            return False
+        return name not in at.within
+
     def _free(self, tree: Schema, at: Spot, shared: str | None) -> str:
         """The first default name that nothing has, or only this shape."""
         own, known = None if at.fresh else shape(tree, {}), self.known  # None is like no shape
         options = (name for name in self._options(tree, at, shared) if name not in at.within)
-        name = next((name for name in options if known.get(name, own) == own), "")
-        check(name, tree["x-at"], "every name for it is taken; name it in names.toml")
-        return name
+        return next(name for name in options if known.get(name, own) == own)
 
     def _options(self, tree: Schema, at: Spot, shared: str | None) -> Iterator[str]:
         """Names for a shape, the best first: the table's, that of a reference, and what its spot suggests."""
@@ -130,29 +131,26 @@ class Shapes:
             options += [at.prefix + noun + ("Choice" if "enum" in tree else "Input")] if at.given else []
         else:
             options += at.names
-        options += [f"{options[-1]}{n}" for n in range(2, 10)]
-        yield from (f"{name}Info" if name in self.taken else name for name in options)
+        for name in chain(options, (f"{options[-1]}{n}" for n in count(2))):
+            yield f"{name}Info" if name in self.taken else name
 
     def _make(self, name: str, tree: Schema, at: Spot, before: str) -> None:
-        pointer: str = tree["x-at"]
-        check(name not in at.within, pointer, f"{name} contains itself")
-        try:
-            tree = merge(self.trees.get(name, tree), tree, name)
-        except MergeError as error:
-            raise DocumentError(f"{pointer}: {error}; names.toml may name one of the two otherwise") from None
+        tree = merge(self.trees.get(name, tree), tree, name)
         self.trees[name], self.known[name] = tree, shape(tree, {})
         self.made[name] = deepcopy(without(tree, "x-at"))
         found = fields(before, "", self.made[name])
         for part in found:
             if "enum" in part.schema:
-                part.schema.setdefault("x-at", pointer)  # constants of several variants
+                part.schema.setdefault("x-at", tree["x-at"])  # constants of several variants
             self.name(part, Spot(name, name, at.base, given=at.given, within=(*at.within, name)))
-        give_words(found, self.words, pointer)
+        give_words(found, self.words, tree["x-at"])
 
 
 def described(one: Operation, shapes: Shapes) -> Schema:
     """An operation as a description has it, with names for its shapes."""
     names, thing = shapes.names, pascal(singular(one.resource))
+    plain = {part.spot: names.keyword(part.key, one.path) for part in one.arguments if part.where in PARAMETERS}
+    give_words(one.arguments, plain | shapes.words, one.pointer)
     answer, *_ = whole = list(default_models(one.resource, one.method, _opens(one, names)))
     base = next(default_models(one.resource, one.method, False))
     # What stands beside `data` becomes fields of its model, so that no other answer may have that.
@@ -163,8 +161,6 @@ def described(one: Operation, shapes: Shapes) -> Schema:
         shapes.name(part, at if part.key in ("", "data") else Spot(one.name, owner, base))
     for part in one.arguments:
         shapes.name(part, Spot(one.name, thing, base, given=True, names=(f"{thing}Input",)))
-    plain = {part.spot: names.keyword(part.key, one.path) for part in one.arguments if part.where in PARAMETERS}
-    give_words(one.arguments, plain | shapes.words, one.pointer)
     made: Schema = {"operationId": one.name, "tags": [one.resource]}
     made["summary"] = one.raw.get("summary", default_summary(one.resource, one.method))
     made |= {mark: True for mark in MARKS if mark in one.raw}

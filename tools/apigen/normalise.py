@@ -45,13 +45,7 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
             sound = all(map(str.isidentifier, call.name.split(".")))
             check(sound, call.pointer, "no name can be made of its path; name it in names.toml")
             check(call.name not in done, call.pointer, f"two routes are named {call.name}; name this one in names.toml")
-            trial = shapes.copy()
-            done[call.name] = evolve(call, raw=described(call, trial))
-            shapes = trial
-    was, found = by_template(old), {template(call.route) for call in done.values()}
-    # What does not fit the names that it had gets others.
-    if gone := was.keys() & {template(route) for route in refused} - found:
-        return normalise(document, names, {**old, "paths": _paths(was[route] for route in was.keys() - gone)})
+            done[call.name] = evolve(call, raw=described(call, shapes))
     if not done:
         raise DocumentError(next(iter(refused.values()), "#/paths: no operations"))
     calls = sorted(done.values(), key=lambda call: (call.path, METHODS.index(call.http)))

@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import evolve
 
+from tools.apigen.description import fields
 from tools.apigen.document import Node
 from tools.apigen.schemas import SCALARS, Schema, is_object, split_null, tag_of, with_null, without, words_of
 
@@ -113,7 +114,10 @@ def _object(node: Node) -> Schema:
     if not made:
         return {"type": "object", "additionalProperties": {}, **more}
     rest = more if node.whole else {"x-at": node.pointer}  # a body becomes keywords, and gets no name
-    return {"type": "object", "properties": made, "required": [key for key in required if key in made], **rest}
+    whole = {"type": "object", "properties": made, "required": [key for key in required if key in made], **rest}
+    for part in fields("", "", whole):
+        node.check(part.word.isidentifier(), f"no name can be made of the letters of {part.key!r}")
+    return whole
 
 
 def resolved(node: Node) -> Node:

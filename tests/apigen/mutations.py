@@ -923,6 +923,25 @@ MUTATIONS = [
         ],
     ),
     Mutation(
+        "a parameter that is no word",
+        parameter("€", TEXT),
+        refused=[f"#{LIST}/get/parameters/1: no name can be made of the letters of '€'; GET /v1/widgets is left out"],
+    ),
+    Mutation(
+        "a list that may be null, in its envelope",
+        {f"{LIST}/get/responses/200": data({"type": ["array", "null"], "items": REF})},
+        refused=[
+            f"#{LIST}/get/responses/200/content/application~1json/schema/properties/data: a list that may be null"
+        ],
+    ),
+    Mutation(
+        "a field beside data that may be null",
+        {f"{ONE}/get/responses/200": data({"anyOf": [REF, {"type": "null"}]}, hint=TEXT)},
+        refused=[
+            f"#{ONE}/get/responses/200/content/application~1json/schema/properties/data: beside hint only a list or an"
+        ],
+    ),
+    Mutation(
         "keywords that change shapes",
         {f"{ANSWER}/properties/data": {"not": {}}},
         refused=[f"#{ANSWER}/properties/data: the keyword `not` is not understood"],

@@ -11,7 +11,6 @@ from itertools import chain, count
 from attrs import evolve, frozen
 
 from tools.apigen.description import PARAMETERS, Operation, Part, fields, parts
-from tools.apigen.document import check
 from tools.apigen.names import IMPORTED, Names, default_models, default_summary, pascal, singular
 from tools.apigen.schemas import MARKS, MergeError, Schema, merge, parted, refs, shape, tag_of, with_null, without
 
@@ -33,12 +32,11 @@ class Spot:
     within: tuple[str, ...] = ()  # the models that it is a part of
 
 
-def give_words(found: list[Part], preferred: Mapping[str, str], pointer: str) -> None:
+def give_words(found: list[Part], preferred: Mapping[str, str]) -> None:
     """Give parts that would have the same name in Python, or are preferred to have another, a word."""
     taken: list[str] = []
     for one in sorted(found, key=lambda one: (one.where != "live", one.spot not in preferred)):
         word = preferred.get(one.spot, one.word)
-        check(word.isidentifier(), pointer, f"no name can be made of the letters of {one.key!r}")
         options = [word, *(f"{word.rstrip('_')}_{end}" for end in (one.where or 2, *range(2, len(found) + 2)))]
         taken.append(next(option for option in options if option not in taken))
         if taken[-1] != one.word:
@@ -143,14 +141,14 @@ class Shapes:
             if "enum" in part.schema:
                 part.schema.setdefault("x-at", tree["x-at"])  # constants of several variants
             self.name(part, Spot(name, name, at.base, given=at.given, within=(*at.within, name)))
-        give_words(found, self.words, tree["x-at"])
+        give_words(found, self.words)
 
 
 def described(one: Operation, shapes: Shapes) -> Schema:
     """An operation as a description has it, with names for its shapes."""
     names, thing = shapes.names, pascal(singular(one.resource))
     plain = {part.spot: names.keyword(part.key, one.path) for part in one.arguments if part.where in PARAMETERS}
-    give_words(one.arguments, plain | shapes.words, one.pointer)
+    give_words(one.arguments, plain | shapes.words)
     answer, *_ = whole = list(default_models(one.resource, one.method, _opens(one, names)))
     base = next(default_models(one.resource, one.method, False))
     # What stands beside `data` becomes fields of its model, so that no other answer may have that.

@@ -69,6 +69,7 @@ def _parameter(name: str, where: str, node: Node) -> Schema:
     raw = node.value
     node.check(where in PARAMETERS, f"a parameter in the {where}")
     node.check("schema" in raw, "a parameter without a schema")
+    node.check(node.names.keyword(name, "").isidentifier(), f"no name can be made of the letters of {name!r}")
     node.check(where != "header" or TOKEN.fullmatch(name), "a header whose name cannot be sent")
     schema = plain(node.at("schema", field=name))
     bare, _ = split_null(schema)

@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from prisma_mgmt.core.client import BaseClient
+from prisma_mgmt.core.resource import __all__ as OF_THE_CORE
 
 VERBS = ("list", "create", "get", "update", "replace", "delete", "check")
 _HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "delete": "delete", "head": "check"}
 _OTHER = {"create": "Created{}", "update": "Updated{}", "replace": "Replaced{}", "list": "{}Summary", "get": "{}Detail"}
 _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
-_CALLS = {"query", "body", "route", "headers", "path", "choice", "quoted", "secret", "cast", "builtins", "missing_ok"}
-KEYWORDS = _BUILTINS | _CALLS  # what no keyword may be called, since methods use it themselves
+# What no keyword may be called, since methods use it themselves.
+KEYWORDS = _BUILTINS | {"query", "body", "route", "headers", "cast", "builtins", "missing_ok", *OF_THE_CORE}
 # Names that a generated module imports, and those that Python has.
-IMPORTED = {
-    *("Any", "BaseClient", "JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret"),
-    *("Sequence", "TypeAlias", "UNSET", "Unset", "True", "False", "None"),
-}
+IMPORTED = {"BaseClient", "Literal", "Mapping", "Sequence", "TypeAlias", "True", "False", "None", *OF_THE_CORE}
 _MODULES = {"models", "shared", *dir(BaseClient)}
 _ENDS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "ss": "ss", "us": "us", "is": "is", "s": ""}
 _RULES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("names.toml").read_text("utf-8"))

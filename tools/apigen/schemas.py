@@ -134,7 +134,7 @@ def _merged(a: Schema, b: Schema, at: str) -> Schema:
     if "oneOf" in a or "oneOf" in b:
         members = dict[str | None, Schema]()
         for one in (*a.get("oneOf", [a]), *b.get("oneOf", [b])):
-            members[tag_of(one)] = merge(members.get(tag_of(one), one), one, at)
+            members[tag_of(one)] = merge(members.setdefault(tag_of(one), one), one, at)
         if None not in members:
             return {"oneOf": [*members.values()], "discriminator": {"propertyName": "type"}}
     kind, other = (str(schema.get("type", "a union")) for schema in (a, b))

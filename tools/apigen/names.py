@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from prisma_mgmt.core import resource as core
 from prisma_mgmt.core.client import BaseClient
-from prisma_mgmt.core.resource import __all__ as OF_THE_CORE
 
 VERBS = ("list", "create", "get", "update", "replace", "delete", "check")
 _HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "delete": "delete", "head": "check"}
@@ -17,9 +17,9 @@ _OTHER = {"create": "Created{}", "update": "Updated{}", "replace": "Replaced{}",
 _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
 # What no keyword may be called, since methods use it themselves.
-KEYWORDS = _BUILTINS | {"query", "body", "route", "headers", "cast", "builtins", "missing_ok", *OF_THE_CORE}
+KEYWORDS = _BUILTINS | {"query", "body", "route", "headers", "cast", "builtins", "missing_ok", *core.__all__}
 # Names that a generated module imports, and those that Python has.
-IMPORTED = {"BaseClient", "Literal", "Mapping", "Sequence", "TypeAlias", "True", "False", "None", *OF_THE_CORE}
+IMPORTED = {"BaseClient", "Literal", "Mapping", "Sequence", "TypeAlias", "True", "False", "None", *core.__all__}
 _MODULES = {"models", "shared", *dir(BaseClient)}
 _ENDS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "ss": "ss", "us": "us", "is": "is", "s": ""}
 _RULES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("names.toml").read_text("utf-8"))

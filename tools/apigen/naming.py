@@ -72,11 +72,11 @@ class Shapes:
         elif "oneOf" in tree:
             tags = [str(tag_of(one)) for one in tree["oneOf"]]
             spots = [evolve(at, field=at.field or tag, member=tag, model=None) for tag in tags]
-            tree = {**tree, "oneOf": list(map(self._reference, tree["oneOf"], spots))}
+            tree |= {"oneOf": list(map(self._reference, tree["oneOf"], spots))}
         elif tree.get("type") == "string" and "const" not in tree:
-            is_secret = self.names.is_secret(at.owner, at.field, tree.get("format"))
-            if is_secret or tree.get("format") == "password":
-                tree = {"type": "string", **({"format": "password"} if is_secret else {})}
+            form = tree.get("format")
+            masked: Schema = {"format": "password"} if self.names.is_secret(at.owner, at.field, form) else {}
+            tree = without(tree, "format") | masked if masked or form == "password" else tree
         for key in tree.keys() & {"items", "additionalProperties"}:
             self._name(tree[key], at)
         schema.clear()

@@ -16,10 +16,11 @@ _HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "d
 _OTHER = {"create": "Created{}", "update": "Updated{}", "replace": "Replaced{}", "list": "{}Summary", "get": "{}Detail"}
 _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
+_CORE: set[str] = {*vars(core)["__all__"]}  # what methods and models use of the core
 # What no keyword may be called, since methods use it themselves.
-KEYWORDS = _BUILTINS | {"query", "body", "route", "headers", "cast", "builtins", "missing_ok", *core.__all__}
+KEYWORDS = _BUILTINS | {"query", "body", "route", "headers", "cast", "builtins", "missing_ok", *_CORE}
 # Names that a generated module imports, and those that Python has.
-IMPORTED = {"BaseClient", "Literal", "Mapping", "Sequence", "TypeAlias", "True", "False", "None", *core.__all__}
+IMPORTED = {"BaseClient", "Literal", "Mapping", "Sequence", "TypeAlias", "True", "False", "None", *_CORE}
 _MODULES = {"models", "shared", *dir(BaseClient)}
 _ENDS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "ss": "ss", "us": "us", "is": "is", "s": ""}
 _RULES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("names.toml").read_text("utf-8"))

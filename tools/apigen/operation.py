@@ -27,8 +27,8 @@ def read(path: str, http: str, item: Node, base: str) -> Operation:
     node.check(any(ours), "a token that is not sent as a Bearer")
     one.raw["parameters"] = _parameters(item, node)
     if "requestBody" in raw:
-        _, whole = _content(node.at("requestBody", place="body").target(), JSON)
-        body = plain(evolve(whole, whole=True))
+        _, content = _content(node.at("requestBody", place="body").target(), JSON)
+        body = plain(content, whole=True)
         one.raw["requestBody"] = {"required": bool(body.get("required")), "content": {JSON: {"schema": body}}}
     one.raw["responses"] = _answers(node.at("responses"))
     errors = {int(status) for status in raw["responses"] if status.isdecimal() and int(status) >= 400}

@@ -20,19 +20,19 @@ _NOT_UNDERSTOOD = {  # of all that JSON Schema has; any other word says nothing 
 _KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
-def plain(node: Node) -> Schema:
-    """A schema in its plain form; DocumentError for what is not understood."""
+def plain(node: Node, *, whole: bool = False) -> Schema:
+    """A schema in its plain form, or that of a body as a whole; DocumentError for what is not understood."""
     found = resolved(node)
     if found.pointer != node.pointer:
         found.check(found.pointer not in node.within, "contains itself")
         found = evolve(found, within=(*node.within, found.pointer))
     bare, nullable = split_null(found.value)
-    made = _bare(evolve(found, value=bare, whole=found.whole and not nullable))
+    made = _bare(evolve(found, value=bare), whole and not nullable)
     default = {"default": found.value["default"]} if "default" in found.value else {}
     return {**with_null(made, nullable), **found.marks(), **default}
 
 
-def _bare(node: Node) -> Schema:
+def _bare(node: Node, whole: bool) -> Schema:
     raw, kind = node.value, node.value.get("type")
     if "$ref" in raw:
         return plain(node)  # what a null stood beside
@@ -45,7 +45,7 @@ def _bare(node: Node) -> Schema:
     if kind == "array" or (kind is None and "items" in raw):
         return {"type": "array", "items": plain(node.at("items")) if "items" in raw else {}}
     if kind == "object" or (kind is None and {"properties", "additionalProperties", "allOf"} & raw.keys()):
-        return _object(node)
+        return _object(node, whole)
     return _scalar(node, kind, raw.get("format"))
 
 
@@ -102,22 +102,22 @@ def _enumeration(values: list[Any], node: Node) -> Schema:
     return {"type": "string", "enum": list(dict.fromkeys(values)), "x-at": node.pointer}
 
 
-def _object(node: Node) -> Schema:
+def _object(node: Node, whole: bool = False) -> Schema:
     """An object, but for the fields that only the other side sends; further fields are a body's only, or all it has."""
     found, required, extra = inside(node)
     more = {} if extra is None else {"additionalProperties": plain(extra)}
-    sound = not found or node.whole or extra is None or extra.value in (True, {})
+    sound = not found or whole or extra is None or extra.value in (True, {})
     node.check(sound, "properties beside a schema of additional ones")
     unseen = "writeOnly" if node.place == "answer" else "readOnly"
     seen = [one for one in found.values() if one.value is True or not one.target().value.get(unseen)]
     made = {one.field: plain(one) for one in seen}
     if not made:
         return {"type": "object", "additionalProperties": {}, **more}
-    rest = more if node.whole else {"x-at": node.pointer}  # a body becomes keywords, and gets no name
-    whole = {"type": "object", "properties": made, "required": [key for key in required if key in made], **rest}
-    for part in fields("", "", whole):
+    rest = more if whole else {"x-at": node.pointer}  # a body becomes keywords, and gets no name
+    schema = {"type": "object", "properties": made, "required": [key for key in required if key in made], **rest}
+    for part in fields("", "", schema):
         node.check(part.word.isidentifier(), f"no name can be made of the letters of {part.key!r}")
-    return whole
+    return schema
 
 
 def resolved(node: Node) -> Node:
@@ -129,7 +129,7 @@ def resolved(node: Node) -> Node:
     if len(node.value.get("allOf", ())) != 1 or {"properties", "required"} & node.value.keys():
         return node
     part = resolved(node.at("allOf", 0))  # words beside a reference
-    return evolve(part, value={**part.value, **without(node.value, "allOf")}, whole=node.whole)
+    return evolve(part, value={**part.value, **without(node.value, "allOf")})
 
 
 def pieces(node: Node) -> list[Node]:

@@ -596,6 +596,26 @@ MUTATIONS = [
         {W: ["async def get(self, widget_id: str) -> Widget:", 'Widget: TypeAlias = Literal["on", "off"] | str']},
     ),
     Mutation(
+        "words beside a reference, and a part alone",
+        {
+            "/components/schemas/State": {"enum": ["new", "old", None]},
+            "/components/schemas/Part": thing(id=TEXT),
+            **fields(
+                state={"allOf": [{"$ref": "#/components/schemas/State"}], "description": "How it is."},
+                part={"oneOf": [{"allOf": [{"$ref": "#/components/schemas/Part"}], "deprecated": True}]},
+                kind={"anyOf": [{"const": "big"}, {"enum": ["small", "tiny"]}]},
+            ),
+        },
+        {
+            W: [
+                "state: State | None = None",
+                "part: Part | None = None  # deprecated",
+                'State: TypeAlias = Literal["new", "old"] | str',
+                'WidgetKind: TypeAlias = Literal["big", "small", "tiny"] | str',
+            ]
+        },
+    ),
+    Mutation(
         "a map of lists",
         fields(labels={"type": "object", "additionalProperties": {"type": "array", "items": TEXT}}),
         {W: ["labels: dict[str, list[str]] | None = None"]},
@@ -869,6 +889,11 @@ MUTATIONS = [
         refused=[f"#{LIST}/get/parameters/1: a list in the style pipeDelimited"],
     ),
     Mutation(
+        "a list in a header",
+        parameter("X-Ids", {"type": "array", "items": TEXT}, "header"),
+        refused=[f"#{LIST}/get/parameters/1: an object or a list in the header that no client could write in one way"],
+    ),
+    Mutation(
         "an id in a style of its own",
         {f"{ONE}/get/parameters": [{**ID, "style": "matrix"}]},
         refused=[f"#{ONE}/get/parameters/0: a value in the style matrix"],
@@ -914,6 +939,38 @@ MUTATIONS = [
         refused=[
             f"#{ONE}/get/responses/200/content/application~1x-ndjson/schema: a log whose lines are not of two kinds"
         ],
+    ),
+    Mutation(
+        "a log with a header",
+        {
+            f"{ONE}/get": op(
+                {
+                    "description": "",
+                    "content": {
+                        "application/x-ndjson": {
+                            "schema": {"oneOf": [thing(type={"const": "log"}), thing(type={"const": "end"}, code=TEXT)]}
+                        }
+                    },
+                },
+                parameters=[ID, {"name": "X-Depth", "in": "header", "schema": TEXT}],
+            )
+        },
+        refused=[f"#{ONE}/get: a log with headers, or without a token"],
+    ),
+    Mutation(
+        "a path without a letter",
+        {"/paths/~1v1~1@@": {"get": op(data(REF))}},
+        refused=["#/paths/~1v1~1@@/get: no name can be made of its path; name it in names.toml"],
+    ),
+    Mutation(
+        "more routes than names for them",
+        {
+            f"/paths/~1v{version}~1widgets~1{{widgetId}}~1parts": {
+                "get": op(data({"type": "array", "items": thing(id=TEXT)}), parameters=[ID])
+            }
+            for version in (1, 2, 3)
+        },
+        refused=["#/paths/~1v3~1widgets~1{widgetId}~1parts/get: two routes are named widgets.list_parts"],
     ),
     Mutation(
         "a field that is no word",

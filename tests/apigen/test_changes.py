@@ -67,6 +67,15 @@ def test_an_answer_that_fits_its_model_no_more_gets_a_model_of_its_own() -> None
     assert normalise(doc, NAMES, made.description).description == made.description
 
 
+def test_what_stood_alone_keeps_its_name_in_a_union() -> None:
+    alone, other = thing(type={"const": "blank"}), thing(type={"const": "copy"}, size={"type": "number"})
+    old = normalise(answering(thing(origin=alone)), NAMES).description
+    new = normalise(answering(thing(origin={"oneOf": [alone, other]})), NAMES, old).description
+    assert old["components"]["schemas"].keys() == {"XInfo", "XInfoOrigin"}
+    assert new["components"]["schemas"].keys() == {"XInfo", "XInfoOrigin", "XInfoCopy"}
+    assert normalise(answering(thing(origin=alone)), NAMES, new).description == old
+
+
 def test_what_is_merged_keeps_its_order() -> None:
     names = Names({"management": {"models": {"part": "Part"}, "enums": {"state": "State"}}}, "management")
     parts = [thing(state={"enum": [word]}, **{word: TEXT}, id=TEXT) for word in ("new", "old")]

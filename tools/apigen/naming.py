@@ -50,10 +50,7 @@ class Shapes:
         self.names, self.taken = names, IMPORTED | {pascal(one) for one in resources}
         self.committed: Schema = committed.get("components", {}).get("schemas", {})
         self.words = {part.spot: part.word for part in parts(committed)}
-        self.spots: dict[str, str] = {}  # the names of schemas, committed or made, by the spots they are used at
-        for part in parts(committed):
-            for name in (found := refs(part.schema)):
-                self.spots[f"{part.spot} {tag_of(self.committed[name])}" if len(found) > 1 else part.spot] = name
+        self.held = {part.spot: refs(part.schema) for part in parts(committed)}  # the names at a spot, or made for it
         # The shape of each name, be it committed or made.
         self.known = {name: shape(schema, self.committed) for name, schema in self.committed.items()}
         self.trees: dict[str, Schema] = {}  # all variants of what has a name as one, whose parts have no names yet
@@ -86,10 +83,10 @@ class Shapes:
         """A reference to what gets the name of the table or of the committed description; else a name that is free."""
         kind, tag, part = "enums" if "enum" in tree else "models", tag_of(tree), at.field
         keys = [f"{part}.{tag}", part] if tag else [part]
-        # A member of a union that stands alone now keeps its name; what stood alone lends its name to no member.
-        spots = [f"{at.was} {tag}", "" if at.member else at.was]
-        known = (self.spots[spot] for spot in spots if spot in self.spots)
-        before = next((name for name in known if ("enum" in self.known[name]) == ("enum" in tree)), None)
+        held = [name for name in self.held.get(at.was, ()) if ("enum" in self.known[name]) == ("enum" in tree)]
+        if at.member or len(held) > 1:  # in a union; what stands alone keeps its name, whatever its tag is
+            held = [name for name in held if tag_of(self.known[name]) == tag]
+        before = next(iter(held), None)
         shared, own = self.names.given(kind, keys), [f"{at.owner}.{key}" for key in (*keys, tag)]
         wanted = [at.model, self.names.given(kind, own), before, *{shared}.difference(self.committed)]
         name = next((name for name in wanted if name and self._fits(name, tree, at)), None)
@@ -97,7 +94,6 @@ class Shapes:
             name = self._free(tree, at, shared)
             if name not in self.known and (part not in ("", "pagination") or at.model):
                 self.origin[name] = f'{kind}: "{at.owner}.{part}"'
-        self.spots.setdefault(spots[0] if at.member else at.was, name)
         self._make(name, tree, at, before or name)
         return {"$ref": f"#/components/schemas/{name}"}
 
@@ -141,6 +137,7 @@ class Shapes:
             if "enum" in part.schema:
                 part.schema.setdefault("x-at", tree["x-at"])  # constants of several variants
             self.name(part, Spot(name, name, at.base, given=at.given, within=(*at.within, name)))
+        self.held |= {part.spot: refs(part.schema) for part in found}
         give_words(found, self.words)
 
 

@@ -91,7 +91,10 @@ class Shapes:
         wanted = [at.model, self.names.given(kind, own), before, *{shared}.difference(self.committed)]
         name = next((name for name in wanted if name and self._fits(name, tree, at)), None)
         if not name:
-            name = self._free(tree, at, shared)
+            # The first default name that nothing has, or only this shape.
+            own_shape = None if at.fresh else shape(tree, {})  # None is like no shape
+            options = (one for one in self._options(tree, at, shared) if one not in at.within)
+            name = next(one for one in options if self.known.get(one, own_shape) == own_shape)
             if name not in self.known and (part not in ("", "pagination") or at.model):
                 self.origin[name] = f'{kind}: "{at.owner}.{part}"'
         self._make(name, tree, at, before or name)
@@ -104,12 +107,6 @@ class Shapes:
         except MergeError:
             return False
         return name not in at.within
-
-    def _free(self, tree: Schema, at: Spot, shared: str | None) -> str:
-        """The first default name that nothing has, or only this shape."""
-        own, known = None if at.fresh else shape(tree, {}), self.known  # None is like no shape
-        options = (name for name in self._options(tree, at, shared) if name not in at.within)
-        return next(name for name in options if known.get(name, own) == own)
 
     def _options(self, tree: Schema, at: Spot, shared: str | None) -> Iterator[str]:
         """Names for a shape, the best first: the table's, that of a reference, and what its spot suggests."""

@@ -6,7 +6,7 @@ name is taken, the next one serves. An operation that is not understood is left 
 """
 
 import re
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from attrs import evolve, frozen
@@ -43,7 +43,9 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     shapes = Shapes(names, old, {call.resource for call in calls})
     calls = [evolve(call, raw=described(call, shapes)) for call in calls]
     calls.sort(key=lambda call: (call.path, METHODS.index(call.http)))
-    paths = _paths(calls)
+    paths = Schema()
+    for call in calls:
+        paths.setdefault(call.path, {})[call.http] = call.raw
     schemas = {name: shapes.made[name] for name in sorted(reach(refs(paths), shapes.made))}
     info = top.at("info").target().value
     info = {key: " ".join(str(info.get(key, "")).split()) for key in ("title", "version")}
@@ -116,14 +118,6 @@ def _servers(node: Node, old: Schema) -> list[Schema]:
     node.check(base, "no server among them that a client could call")
     gone = {"x-gone": True} if found and "x-gone" in found.get(base, {"x-gone": True}) else {}
     return [{"url": base, **gone}, *({"url": url} for url in found if url != base)]
-
-
-def _paths(calls: Iterable[Operation]) -> Schema:
-    """Operations as a description has them, by path and method."""
-    paths = Schema()
-    for call in calls:
-        paths.setdefault(call.path, {})[call.http] = call.raw
-    return paths
 
 
 def _by_place(description: Schema) -> Schema:

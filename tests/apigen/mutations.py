@@ -800,6 +800,31 @@ MUTATIONS = [
         refused=[f"#{FIELDS}/size: a union of scalars; Python code could not tell what comes"],
     ),
     Mutation(
+        "an enumeration of several types",
+        {f"{ANSWER}/properties/data": thing(size={"enum": ["a", 1]})},
+        refused=[f"#{ANSWER}/properties/data/properties/size: an enumeration of several types"],
+    ),
+    Mutation(
+        "a format that is no word",
+        {f"{ANSWER}/properties/data": thing(size={"type": "string", "format": ["date"]})},
+        refused=[f"#{ANSWER}/properties/data/properties/size: a format that is no word"],
+    ),
+    Mutation(
+        "a field beside others, of which no more is known than their kind",
+        {f"{ANSWER}/properties/data": {**thing(id=TEXT), "additionalProperties": NUMBER}},
+        refused=[f"#{ANSWER}/properties/data: properties beside a schema of additional ones"],
+    ),
+    Mutation(
+        "fields beside a union",
+        {
+            f"{ANSWER}/properties/data": {
+                "oneOf": [thing(type={"const": "a"}), thing(type={"const": "b"})],
+                "properties": {"id": TEXT},
+            }
+        },
+        refused=[f"#{ANSWER}/properties/data: properties beside oneOf"],
+    ),
+    Mutation(
         "a union without a tag",
         {f"{ANSWER}/properties/data": {"anyOf": [thing(a=TEXT), thing(b=TEXT)]}},
         refused=[f"#{ANSWER}/properties/data: anyOf whose members no constant `type` tells apart"],

@@ -212,6 +212,13 @@ def test_a_model_that_merging_makes_needless_is_left_out() -> None:
     assert normalise(once.description, names, once.description).description == once.description
 
 
+def test_what_is_a_secret_in_one_variant_is_one_in_all() -> None:
+    one, two = (thing(note={"type": "string"}), thing(note={"type": "string", "format": "password"}))
+    for first, second in ((one, two), (two, one)):
+        names = Names({"management": {"models": {"XInfo.one": "Pet", "XInfo.two": "Pet"}}}, "management")
+        assert "    note: Secret\n" in code(answering(thing(one=first, two=second)), names)["x.py"]
+
+
 def test_a_name_of_the_table_for_two_shapes_that_cannot_be_one_is_given_to_the_first() -> None:
     names = Names({"management": {"models": {"XInfo.one": "Pet", "XInfo.two": "Pet", "Pet.part": "Pet"}}}, "management")
     one, two = (thing(part=thing(size={"type": kind})) for kind in ("string", "boolean"))

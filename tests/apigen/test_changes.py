@@ -77,7 +77,7 @@ def test_what_stood_alone_keeps_its_name_in_a_union() -> None:
 
 
 def test_models_keep_their_names_in_a_new_version_of_their_routes() -> None:
-    doc = patched({f"{FIELDS}/part": thing(id=TEXT, state={"enum": ["new", "old"]})})
+    doc = patched({f"{FIELDS}/part": thing(token=TEXT, state={"enum": ["new", "old"]})})
     old = normalise(doc, NAMES).description
     doc["paths"] = {path.replace("/v1/", "/v2/"): item for path, item in doc["paths"].items()}
     new = normalise(doc, NAMES, old).description

@@ -141,6 +141,12 @@ def test_operations_that_are_listed_get_their_names() -> None:
     assert "async def read(self, thing_id: str, *, class_: str | None = None) -> Reading:" in made["meters.py"]
 
 
+def test_a_name_in_the_table_that_is_no_method_leaves_its_operation_out() -> None:
+    names = Names({"management": {"operations": {"GET /v1/state": "states"}}}, "management")
+    (line,) = normalise(document("inlined"), names).refused
+    assert line.startswith("#/paths/~1v1~1state/get: names.toml says 'states', which is no method of a resource; GET")
+
+
 @pytest.mark.parametrize(
     ("route", "many", "name"),
     [

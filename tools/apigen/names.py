@@ -131,8 +131,7 @@ def snake(name: str) -> str:
 
 
 def pascal(name: str) -> str:
-    made = "".join(word[:1].upper() + word[1:] for word in identifier(name).strip("_").split("_"))
-    return made if made.isidentifier() else f"X{made}"
+    return "".join(word[:1].upper() + word[1:] for word in identifier(name).strip("_").split("_"))
 
 
 def camel(name: str) -> str:
@@ -146,7 +145,7 @@ def singular(noun: str) -> str:
 
 
 def identifier(name: str, taken: frozenset[str] | set[str] = frozenset()) -> str:
-    """A Python name for a field or a parameter; empty if it has no letter to be made of."""
+    """A Python name for a field or a parameter: `x` if there are no letters that it could be made of."""
     word = snake(unicodedata.normalize("NFKC", name))
-    word = f"x_{word}" if word[:1].isdigit() else word
+    word = next(filter(str.isidentifier, (word, f"x_{word}".rstrip("_"), "x")))
     return word + "_" if keyword.iskeyword(word) or word in taken else word

@@ -102,8 +102,8 @@ def _named(calls: list[Operation], refused: dict[str, str]) -> list[Operation]:
                 many, log = (call.data or {}).get("type") == "array", call.answer[0] == LINES
                 options = [".".join(one) for one in default_operations(call.http, call.path, many, log=log)]
                 call = evolve(call, name=next((one for one in options if one not in made), options[0]))
-            sound = all(map(str.isidentifier, call.name.split(".")))
-            check(sound, call.pointer, "no name can be made of its path; name it in names.toml")
+            sound = all(map(str.isidentifier, call.name.partition(".")[::2]))
+            check(sound, call.pointer, f"names.toml says {call.name!r}, which is no method of a resource")
             check(call.name not in made, call.pointer, f"two routes are named {call.name}; name this one in names.toml")
             made[call.name] = call
     # Those that are known come first and leave the names of their models to nobody; a plain `get` names the others.

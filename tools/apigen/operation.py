@@ -5,9 +5,9 @@ import re
 from attrs import evolve
 
 from prisma_mgmt.checks import TOKEN
-from tools.apigen.description import JSON, LINES, METHODS, PARAMETERS, Operation, envelope
+from tools.apigen.description import JSON, LINES, METHODS, PARAMETERS, Operation
 from tools.apigen.document import Node, check
-from tools.apigen.plain import inside, plain
+from tools.apigen.plain import plain
 from tools.apigen.schemas import Schema, shape, split_null
 
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))([\w.:~@-]|{[^{}/]+})+)+/?", re.ASCII)  # what can be appended to a server
@@ -69,7 +69,6 @@ def _parameter(name: str, where: str, node: Node) -> Schema:
     raw = node.value
     node.check(where in PARAMETERS, f"a parameter in the {where}")
     node.check("schema" in raw, "a parameter without a schema")
-    node.check(node.names.keyword(name, "").isidentifier(), f"no name can be made of the letters of {name!r}")
     node.check(where != "header" or TOKEN.fullmatch(name), "a header whose name cannot be sent")
     schema = plain(node.at("schema", field=name))
     bare, _ = split_null(schema)
@@ -107,10 +106,22 @@ def _answer(node: Node) -> Schema:
     schema = plain(whole)
     ends = kind != LINES or len(schema.get("oneOf", ())) == 2
     whole.check(ends, "a log whose lines are not of two kinds, a record and an end")
-    if parts := envelope(schema):
-        _check_envelope(parts, inside(whole)[0])
+    if _is_envelope(schema):
         del schema["x-at"]  # it gets no name
     return {"description": "", "content": {kind: {"schema": schema}}}
+
+
+def _is_envelope(schema: Schema) -> bool:
+    """Return True for `{"data": …}` that the core can take apart: beside others, `data` is a list or an object."""
+    found = schema.get("properties", {}) if schema.get("type") == "object" else {}
+    data, nullable = split_null(found.get("data", {}))
+    if data.get("type") == "array":
+        page = found.get("pagination", {"properties": ["hasMore"]})
+        ends = "hasMore" in page.get("properties", ())
+        check(ends, page.get("x-at", schema["x-at"]), "pages without `hasMore`; nothing tells whether the list goes on")
+        check(not nullable, schema["x-at"], "`data` is a list that may be null")
+        return True
+    return "data" in found and (len(found) == 1 or ("properties" in data and not nullable))
 
 
 def _content(node: Node, *kinds: str) -> tuple[str, Node]:
@@ -120,16 +131,3 @@ def _content(node: Node, *kinds: str) -> tuple[str, Node]:
     node.at("content").check(kind, f"no {' or '.join(kinds)}, but {', '.join(node.value['content'])}")
     media = node.at("content", found[kind])
     return kind, media.at("schema") if "schema" in media.value else evolve(media, value={})
-
-
-def _check_envelope(parts: Schema, nodes: dict[str, Node]) -> None:
-    """That the core can take it apart."""
-    data, beside = parts["data"], parts.keys() - {"data"}
-    bare, nullable = split_null(data)
-    listed = bare.get("type") == "array"
-    nodes["data"].check(not (listed and nullable), "a list that may be null")
-    sound = not beside or listed or (data.get("type") == "object" and "properties" in data)
-    nodes["data"].check(sound, f"beside {', '.join(sorted(beside))} only a list or an object can stand")
-    if listed and "pagination" in beside:
-        ends = "hasMore" in parts["pagination"].get("properties", ())
-        nodes["pagination"].check(ends, "pages without `hasMore`; nothing tells whether the list goes on")

@@ -9,7 +9,6 @@ from typing import Any
 
 from attrs import evolve
 
-from tools.apigen.description import fields
 from tools.apigen.document import Node
 from tools.apigen.schemas import SCALARS, Schema, is_object, split_null, tag_of, with_null, without, words_of
 
@@ -114,10 +113,7 @@ def _object(node: Node, whole: bool = False) -> Schema:
     if not made:
         return {"type": "object", "additionalProperties": {}, **more}
     rest = more if whole else {"x-at": node.pointer}  # a body becomes keywords, and gets no name
-    schema = {"type": "object", "properties": made, "required": [key for key in required if key in made], **rest}
-    for part in fields("", "", schema):
-        node.check(part.word.isidentifier(), f"no name can be made of the letters of {part.key!r}")
-    return schema
+    return {"type": "object", "properties": made, "required": [key for key in required if key in made], **rest}
 
 
 def resolved(node: Node) -> Node:

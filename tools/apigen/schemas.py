@@ -112,8 +112,7 @@ def shape(schema: Schema, known: Schema) -> Schema:
     if "$ref" in bare:
         return {**shape({**known[refs(bare)[0]], **without(bare, "$ref")}, known), "null": nullable}
     made: Schema = {key: bare[key] for key in ("type", "const", "enum", *MARKS) if key in bare}
-    if bare.get("format") != "password":  # which is added by the names of fields
-        made["format"] = bare.get("format")
+    made["format"] = None if bare.get("format") == "password" else bare.get("format")  # which names of fields add
     held = [bare[key] for key in ("items", "additionalProperties") if key in bare]
     made["inside"] = [shape(one, known) for one in [*held, *bare.get("oneOf", ()), *bare.get("anyOf", ())]]
     made["properties"] = {key: shape(one, known) for key, one in bare.get("properties", {}).items()}

@@ -812,6 +812,25 @@ MUTATIONS = [
         },
         {W: ["async def get(self, widget_id: str) -> Widget:"]},
     ),
+    Mutation(
+        "formats that tell more than names",
+        {
+            **fields(
+                paidAt={"type": "string", "format": "date"},
+                rowCount={"type": "number", "format": "double"},
+                link={"anyOf": [TEXT, {"type": "string", "format": "uri"}]},
+            ),
+            **parameter("createdAt", TEXT),
+        },
+        {
+            W: [
+                "paid_at: str | None = None",
+                "row_count: float | None = None",
+                "link: str | None = None",
+                "created_at: str | None = None",
+            ]
+        },
+    ),
     # What is refused
     Mutation(
         "a cookie",
@@ -870,6 +889,11 @@ MUTATIONS = [
         "a union without a tag",
         {f"{ANSWER}/properties/data": {"anyOf": [thing(a=TEXT), thing(b=TEXT)]}},
         refused=[f"#{ANSWER}/properties/data: anyOf whose members no constant `type` tells apart"],
+    ),
+    Mutation(
+        "a union with one tag twice",
+        {f"{ANSWER}/properties/data": {"oneOf": [thing(type={"const": "a"}), thing(type={"const": "a"}, size=NUMBER)]}},
+        refused=[f"#{ANSWER}/properties/data: oneOf whose members no constant `type` tells apart"],
     ),
     Mutation(
         "a union with another tag",

@@ -638,6 +638,7 @@ MUTATIONS = [
     Mutation(
         "words beside a reference, and a part alone",
         {
+            BODY: {"oneOf": [thing(name=TEXT)]},
             "/components/schemas/State": {"enum": ["new", "old", None]},
             "/components/schemas/Part": thing(id=TEXT),
             **fields(
@@ -648,6 +649,7 @@ MUTATIONS = [
         },
         {
             W: [
+                "async def create(self, *, name: str) -> Widget:",
                 "state: State | None = None",
                 "part: Part | None = None  # deprecated",
                 'State: TypeAlias = Literal["new", "old"] | str',

@@ -236,6 +236,13 @@ def test_a_name_of_the_table_for_two_shapes_that_cannot_be_one_is_given_to_the_f
     assert made.refused == []
 
 
+def test_members_of_a_union_stay_apart_whatever_the_table_calls_them() -> None:
+    names = Names({"management": {"models": {"origin.blank": "Same", "origin.copy": "Same"}}}, "management")
+    made = normalise(document("inlined"), names)
+    assert "origin: Same | ThingCopy | dict[str, JSON] | None = None" in generated(made.description)["things.py"]
+    assert 'models: "Thing.origin" = "ThingCopy" by default; another name goes into names.toml' in made.unnamed
+
+
 def test_maps_that_are_merged_hold_what_both_held() -> None:
     counts, ratios = ({"type": "object", "additionalProperties": {"type": kind}} for kind in ("integer", "number"))
     one, two = ({"type": "object", "properties": {"sizes": sizes}} for sizes in (counts, ratios))

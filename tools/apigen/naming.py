@@ -85,7 +85,7 @@ class Shapes:
         keys = [f"{part}.{tag}", part] if tag else [part]
         held = [name for name in self.held.get(at.was, ()) if ("enum" in self.known[name]) == ("enum" in tree)]
         if at.member or len(held) > 1:  # in a union; what stands alone keeps its name, whatever its tag is
-            held = [name for name in held if tag_of(self.known[name]) == tag]
+            held = [name for name in held if tag_of(self.committed.get(name, self.known[name])) == tag]
         before = next(iter(held), None)
         shared, own = self.names.given(kind, keys), [f"{at.owner}.{key}" for key in (*keys, tag)]
         wanted = [at.model, self.names.given(kind, own), before, *{shared}.difference(self.committed)]
@@ -101,12 +101,13 @@ class Shapes:
         return {"$ref": f"#/components/schemas/{name}"}
 
     def _fits(self, name: str, tree: Schema, at: Spot) -> bool:
-        """Return False if a shape would hold itself by that name, or could not be one with what has the name."""
+        """Return False if by that name a shape would hold itself, or be one with what differs in kind or in its tag."""
+        held = self.trees.get(name, tree)
         try:
-            merge(self.trees.get(name, tree), tree, name)
+            tag = tag_of(merge(held, tree, name))
         except MergeError:
             return False
-        return name not in at.within
+        return name not in at.within and tag == (tag_of(held) or tag_of(tree))
 
     def _options(self, tree: Schema, at: Spot, shared: str | None) -> Iterator[str]:
         """Names for a shape, the best first: the table's, that of a reference, and what its spot suggests."""

@@ -60,8 +60,6 @@ def _scalar(node: Node, kind: Any, form: Any) -> Schema:
 
 def _union(node: Node, word: str) -> Schema:
     node.check("properties" not in node.value, f"properties beside {word}")
-    if len(node.value[word]) == 1:
-        return plain(node.at(word, 0))
     found = [resolved(node.at(word, i)) for i in range(len(node.value[word]))]
     kinds = {str(one.value.get("type", "string" if {"const", "enum"} & one.value.keys() else "")) for one in found}
     if kinds == {"string"}:
@@ -122,10 +120,11 @@ def resolved(node: Node) -> Node:
     unknown = sorted(node.value.keys() & _NOT_UNDERSTOOD)
     node.check(not unknown, f"the keyword `{'`, `'.join(unknown)}` is not understood")
     node = evolve(node, value={key: value for key, value in node.value.items() if not _is_rule(key, value)})
-    if len(node.value.get("allOf", ())) != 1 or {"properties", "required"} & node.value.keys():
+    alone = next((word for word in ("allOf", "oneOf", "anyOf") if len(node.value.get(word, ())) == 1), None)
+    if not alone or {"properties", "required"} & node.value.keys():
         return node
-    part = resolved(node.at("allOf", 0))  # words beside a reference
-    return evolve(part, value={**part.value, **without(node.value, "allOf")})
+    part = resolved(node.at(alone, 0))  # words beside a reference
+    return evolve(part, value={**part.value, **without(node.value, alone)})
 
 
 def pieces(node: Node) -> list[Node]:

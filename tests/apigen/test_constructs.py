@@ -225,9 +225,10 @@ def test_what_is_a_secret_in_one_variant_is_one_in_all() -> None:
         assert "    note: Secret\n" in code(answering(thing(one=first, two=second)), names)["x.py"]
 
 
-def test_a_name_of_the_table_for_two_shapes_that_cannot_be_one_is_given_to_the_first() -> None:
+@pytest.mark.parametrize("other", [{"type": "boolean"}, {"type": "object", "additionalProperties": True}])
+def test_a_name_of_the_table_for_two_shapes_that_cannot_be_one_is_given_to_the_first(other: Any) -> None:
     names = Names({"management": {"models": {"XInfo.one": "Pet", "XInfo.two": "Pet", "Pet.part": "Pet"}}}, "management")
-    one, two = (thing(part=thing(size={"type": kind})) for kind in ("string", "boolean"))
+    one, two = (thing(part=thing(size=size)) for size in (thing(mm={"type": "number"}), other))
     made = normalise(answering(thing(one=one, two=two)), names)
     assert "    one: Pet\n    two: XInfoTwo\n" in generated(made.description)["x.py"]
     assert "    part: PetPart\n" in generated(made.description)["x.py"]  # no model holds itself

@@ -136,7 +136,7 @@ def _merged(a: Schema, b: Schema, at: str) -> Schema:
             members[tag_of(one)] = merge(members.setdefault(tag_of(one), one), one, at)
         if None not in members:
             return {"oneOf": [*members.values()], "discriminator": {"propertyName": "type"}}
-    kind, other = (str(schema.get("type", "a union")) for schema in (a, b))
+    kind, other = ("map" if "additionalProperties" in one else str(one.get("type", "union")) for one in (a, b))
     if {kind, other} == {"integer", "number"}:
         return {"type": "number"}
     if kind != other or "type" not in a:
@@ -147,7 +147,7 @@ def _merged(a: Schema, b: Schema, at: str) -> Schema:
             both[key] = merge(a["properties"][key], b["properties"][key], f"{at}.{key}")
         return {**a, "properties": both, "required": [key for key in a["required"] if key in b["required"]]}
     for inner in a.keys() & {"items", "additionalProperties"}:
-        return {"type": kind, inner: merge(a[inner], b[inner], f"{at}[]")}
+        return {**a, inner: merge(a[inner], b[inner], f"{at}[]")}
     if kind == "string" and words_of(a) and words_of(b):
         return {**without(a, "const"), "enum": list(dict.fromkeys([*words_of(a), *words_of(b)]))}
     if "password" in (a.get("format"), b.get("format")):

@@ -658,6 +658,24 @@ MUTATIONS = [
         },
     ),
     Mutation(
+        "what is nearly something else",
+        {
+            "/components/schemas/Widget/additionalProperties": True,
+            "/components/schemas/Part": thing(id=TEXT),
+            **fields(
+                flag={"enum": ["true", "false"]},
+                part={"allOf": [{"$ref": "#/components/schemas/Part"}], "properties": {"size": NUMBER}},
+            ),
+        },
+        {
+            W: [
+                'WidgetFlag: TypeAlias = Literal["true", "false"] | str',
+                "class WidgetPart(Model):",
+                "    id: str\n    # None if null or missing:\n    size: float | None = None\n",
+            ]
+        },
+    ),
+    Mutation(
         "a map of lists",
         fields(labels={"type": "object", "additionalProperties": {"type": "array", "items": TEXT}}),
         {W: ["labels: dict[str, list[str]] | None = None"]},

@@ -113,7 +113,7 @@ def _answer(node: Node) -> Schema:
 
 def _is_envelope(schema: Schema) -> bool:
     """Return True for `{"data": …}` that the core can take apart: beside others, `data` is a list or an object."""
-    found = schema.get("properties", {}) if schema.get("type") == "object" else {}
+    found: Schema = schema.get("properties", {}) if schema.get("type") == "object" else {}
     data, nullable = split_null(found.get("data", {}))
     if data.get("type") == "array":
         page = found.get("pagination", {"properties": ["hasMore"]})

@@ -258,6 +258,11 @@ MUTATIONS = [
         {W: ["class WidgetX(Model):", 'extra: WidgetX | None = field(default=None, metadata={"key": "*"})']},
     ),
     Mutation(
+        "an object in a field without a name",
+        fields(**{"": thing(size=NUMBER)}),
+        {W: ["class WidgetX(Model):", 'value: WidgetX | None = field(default=None, metadata={"key": ""})']},
+    ),
+    Mutation(
         "keywords that have the names of Python and of ours",
         {
             f"{BODY}/properties/{key}": TEXT

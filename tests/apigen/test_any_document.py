@@ -14,7 +14,7 @@ from tools.apigen.names import Names
 from tools.apigen.normalise import normalise
 from tools.apigen.package import Package
 
-KEYS = st.sampled_from(["a", "part", "parts", "type", "token", "value", "createdAt", "data", "items_", "€"])
+KEYS = st.sampled_from(["a", "part", "parts", "type", "token", "value", "createdAt", "data", "items_", "€", "", "*"])
 NAMES = st.fixed_dictionaries(
     {
         "models": st.dictionaries(

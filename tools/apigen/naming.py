@@ -114,7 +114,7 @@ class Shapes:
         options = [shared] if shared else []
         stands = str(tree["x-at"]).removeprefix("#/components/schemas/")
         options += [pascal(stands)] if stands.isidentifier() else []
-        if at.field:
+        if at.field or not at.names:
             twice = at.member and at.prefix.endswith(pascal(at.member))
             noun = "Record" if twice else pascal(singular(at.member or at.field))
             options += ["Pagination"] if at.field == "pagination" else []  # one will do for all lists

@@ -14,7 +14,9 @@ from tools.apigen.names import Names
 from tools.apigen.normalise import normalise
 from tools.apigen.package import Package
 
-KEYS = st.sampled_from(["a", "part", "parts", "type", "token", "value", "createdAt", "data", "items_", "€", "", "*"])
+KEYS = st.sampled_from(
+    ["a", "part", "parts", "type", "token", "value", "createdAt", "data", "items_", "€", "", "*", "ǰ"]
+)
 NAMES = st.fixed_dictionaries(
     {
         "models": st.dictionaries(

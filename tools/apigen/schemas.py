@@ -34,7 +34,7 @@ def marks(schema: Schema) -> dict[str, object]:
 
 def refs(schema: Any) -> list[str]:
     """The names that a schema, or anything that holds schemas, refers to, in order."""
-    return re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(schema, ensure_ascii=False))
+    return re.findall(r'"\$ref": "#/components/schemas/([^"]+)"', json.dumps(schema, ensure_ascii=False))
 
 
 def reach(names: Iterable[str], known: Schema) -> set[str]:

@@ -38,11 +38,13 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     top = Node(names, document, {"info": {}, "paths": {}, "servers": [], **document}, "#")
     servers = _servers(top.at("servers"), old)
     calls = _named(_read(top.at("paths").target(), old, servers[0]["url"], refused), refused)
-    if not calls:
+    shapes, done = Shapes(names, old, {call.resource for call in calls}), list[Operation]()
+    for call in calls:
+        with _left_out(call.pointer, call.route, refused):
+            done.append(evolve(call, raw=described(call, shapes)))
+    if not done:
         raise DocumentError(next(iter(refused.values()), "#/paths: no operations"))
-    shapes = Shapes(names, old, {call.resource for call in calls})
-    calls = [evolve(call, raw=described(call, shapes)) for call in calls]
-    calls.sort(key=lambda call: (call.path, METHODS.index(call.http)))
+    calls = sorted(done, key=lambda call: (call.path, METHODS.index(call.http)))
     paths = Schema()
     for call in calls:
         paths.setdefault(call.path, {})[call.http] = call.raw

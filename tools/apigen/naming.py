@@ -1,7 +1,7 @@
 """Names for the objects and the enumerations of plain schemas: those of names.toml, those committed, and defaults.
 
 A name that is listed or committed may hold several variants of a shape, which are merged: a field that one of them
-lacks is optional. Any other name stands for one shape only.
+lacks is optional; what could not be one with them gets another name. Any other name stands for one shape only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

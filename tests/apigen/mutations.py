@@ -236,9 +236,31 @@ MUTATIONS = [
         },
     ),
     Mutation(
+        "names without a letter",
+        {
+            **odd_fields("€", "$", "a৴"),
+            **parameter("%", TEXT),
+            "/paths/~1v1~1@@": {"get": op(data(thing(**{"€": TEXT})))},
+        },
+        {
+            W: [
+                'x: str | None = field(default=None, metadata={"key": "€"})',
+                'x_2: str | None = field(default=None, metadata={"key": "$"})',
+                'x_3: str | None = field(default=None, metadata={"key": "a৴"})',
+                '{"cursor": cursor, "%": x}',
+            ],
+            "x.py": ["class X(Resource):", 'x: str = field(metadata={"key": "€"})'],
+        },
+    ),
+    Mutation(
         "an object in a field whose name is a star",
         fields(**{"*": thing(size=NUMBER)}),
         {W: ["class WidgetX(Model):", 'extra: WidgetX | None = field(default=None, metadata={"key": "*"})']},
+    ),
+    Mutation(
+        "an object in a field without a name",
+        fields(**{"": thing(size=NUMBER)}),
+        {W: ["class WidgetX(Model):", 'value: WidgetX | None = field(default=None, metadata={"key": ""})']},
     ),
     Mutation(
         "keywords that have the names of Python and of ours",
@@ -579,6 +601,29 @@ MUTATIONS = [
         {W: ["async def get(self, widget_id: str) -> Widget | None:", 'cast("type[Widget | None]", Widget | None)']},
     ),
     Mutation(
+        "data that may be null, or is one of several, with a field beside it",
+        {
+            f"{ONE}/get/responses/200": data({"anyOf": [REF, {"type": "null"}]}, hint=TEXT),
+            f"{ONE}/put": op(
+                data({"oneOf": [thing(type={"const": "cat"}), thing(type={"const": "dog"}, tail=NUMBER)]}, hint=TEXT),
+                parameters=[ID],
+            ),
+        },
+        {
+            W: [
+                "async def get(self, widget_id: str) -> Widget:",
+                "    hint: str\n    # None if null or missing:\n    data: WidgetData | None = None\n",
+                "async def replace(self, widget_id: str) -> ReplacedWidget:",
+                "    data: ReplacedWidgetCat | ReplacedWidgetDog | dict[str, JSON]\n    hint: str\n",
+            ]
+        },
+    ),
+    Mutation(
+        "an answer as a whole that may be null",
+        {ANSWER: {"anyOf": [thing(data=REF), {"type": "null"}]}},
+        {W: ["async def get(self, widget_id: str) -> Widget | None:", "    data: WidgetData\n"]},
+    ),
+    Mutation(
         "data that is one of several",
         {
             f"{ANSWER}/properties/data": {
@@ -594,6 +639,46 @@ MUTATIONS = [
             "/paths/~1v1~1modes": {"get": op(data({"type": "array", "items": {"enum": ["on", "off"]}}))},
         },
         {W: ["async def get(self, widget_id: str) -> Widget:", 'Widget: TypeAlias = Literal["on", "off"] | str']},
+    ),
+    Mutation(
+        "words beside a reference, and a part alone",
+        {
+            BODY: {"oneOf": [thing(name=TEXT)]},
+            "/components/schemas/State": {"enum": ["new", "old", None]},
+            "/components/schemas/Part": thing(id=TEXT),
+            **fields(
+                state={"allOf": [{"$ref": "#/components/schemas/State"}], "description": "How it is."},
+                part={"oneOf": [{"allOf": [{"$ref": "#/components/schemas/Part"}], "deprecated": True}]},
+                kind={"anyOf": [{"const": "big"}, {"enum": ["small", "tiny"]}]},
+            ),
+        },
+        {
+            W: [
+                "async def create(self, *, name: str) -> Widget:",
+                "state: State | None = None",
+                "part: Part | None = None  # deprecated",
+                'State: TypeAlias = Literal["new", "old"] | str',
+                'WidgetKind: TypeAlias = Literal["big", "small", "tiny"] | str',
+            ]
+        },
+    ),
+    Mutation(
+        "what is nearly something else",
+        {
+            "/components/schemas/Widget/additionalProperties": True,
+            "/components/schemas/Part": thing(id=TEXT),
+            **fields(
+                flag={"enum": ["true", "false"]},
+                part={"allOf": [{"$ref": "#/components/schemas/Part"}], "properties": {"size": NUMBER}},
+            ),
+        },
+        {
+            W: [
+                'WidgetFlag: TypeAlias = Literal["true", "false"] | str',
+                "class WidgetPart(Model):",
+                "    id: str\n    # None if null or missing:\n    size: float | None = None\n",
+            ]
+        },
     ),
     Mutation(
         "a map of lists",
@@ -723,6 +808,7 @@ MUTATIONS = [
                 tags={"type": "array", "items": TEXT, "minItems": 1, "uniqueItems": True, "contains": TEXT},
                 odd={"type": ["string"], "nullable": True, "minLength": 1, "pattern": "^a"},
                 code={"type": "integer", "enum": [1, 2]},
+                sizes={"items": NUMBER},
             ),
             "/components/schemas/Widget/minProperties": 1,
             "/components/schemas/Widget/unevaluatedProperties": False,
@@ -737,6 +823,7 @@ MUTATIONS = [
                 "tags: list[str] | None = None",
                 "odd: str | None = None",
                 "code: int | None = None",
+                "sizes: list[float] | None = None",
             ]
         },
     ),
@@ -749,6 +836,25 @@ MUTATIONS = [
             ],
         },
         {W: ["async def get(self, widget_id: str) -> Widget:"]},
+    ),
+    Mutation(
+        "formats that tell more than names",
+        {
+            **fields(
+                paidAt={"type": "string", "format": "date"},
+                rowCount={"type": "number", "format": "double"},
+                link={"anyOf": [TEXT, {"type": "string", "format": "uri"}]},
+            ),
+            **parameter("createdAt", TEXT),
+        },
+        {
+            W: [
+                "paid_at: str | None = None",
+                "row_count: float | None = None",
+                "link: str | None = None",
+                "created_at: str | None = None",
+            ]
+        },
     ),
     # What is refused
     Mutation(
@@ -780,9 +886,39 @@ MUTATIONS = [
         refused=[f"#{FIELDS}/size: a union of scalars; Python code could not tell what comes"],
     ),
     Mutation(
+        "an enumeration of several types",
+        {f"{ANSWER}/properties/data": thing(size={"enum": ["a", 1]})},
+        refused=[f"#{ANSWER}/properties/data/properties/size: an enumeration of several types"],
+    ),
+    Mutation(
+        "a format that is no word",
+        {f"{ANSWER}/properties/data": thing(size={"type": "string", "format": ["date"]})},
+        refused=[f"#{ANSWER}/properties/data/properties/size: a format that is no word"],
+    ),
+    Mutation(
+        "a field beside others, of which no more is known than their kind",
+        {f"{ANSWER}/properties/data": {**thing(id=TEXT), "additionalProperties": NUMBER}},
+        refused=[f"#{ANSWER}/properties/data: properties beside a schema of additional ones"],
+    ),
+    Mutation(
+        "fields beside a union",
+        {
+            f"{ANSWER}/properties/data": {
+                "oneOf": [thing(type={"const": "a"}), thing(type={"const": "b"})],
+                "properties": {"id": TEXT},
+            }
+        },
+        refused=[f"#{ANSWER}/properties/data: properties beside oneOf"],
+    ),
+    Mutation(
         "a union without a tag",
         {f"{ANSWER}/properties/data": {"anyOf": [thing(a=TEXT), thing(b=TEXT)]}},
         refused=[f"#{ANSWER}/properties/data: anyOf whose members no constant `type` tells apart"],
+    ),
+    Mutation(
+        "a union with one tag twice",
+        {f"{ANSWER}/properties/data": {"oneOf": [thing(type={"const": "a"}), thing(type={"const": "a"}, size=NUMBER)]}},
+        refused=[f"#{ANSWER}/properties/data: oneOf whose members no constant `type` tells apart"],
     ),
     Mutation(
         "a union with another tag",
@@ -833,6 +969,11 @@ MUTATIONS = [
         ],
     ),
     Mutation(
+        "a part of allOf that is no object",
+        {f"{ANSWER}/properties/data": {"allOf": [thing(id=TEXT), TEXT]}},
+        refused=[f"#{ANSWER}/properties/data/allOf/1: a part that is no object"],
+    ),
+    Mutation(
         "allOf of itself",
         {
             "/components/schemas/Loop": {"allOf": [{"$ref": "#/components/schemas/Loop"}, TEXT]},
@@ -867,6 +1008,11 @@ MUTATIONS = [
         "a list in a style of its own",
         parameter("ids", {"type": "array", "items": TEXT}, style="pipeDelimited"),
         refused=[f"#{LIST}/get/parameters/1: a list in the style pipeDelimited"],
+    ),
+    Mutation(
+        "a list in a header",
+        parameter("X-Ids", {"type": "array", "items": TEXT}, "header"),
+        refused=[f"#{LIST}/get/parameters/1: an object or a list in the header that no client could write in one way"],
     ),
     Mutation(
         "an id in a style of its own",
@@ -916,11 +1062,36 @@ MUTATIONS = [
         ],
     ),
     Mutation(
-        "a field that is no word",
-        {f"{LIST}/get/responses/200": data({"type": "array", "items": thing(**{"€": TEXT})})},
-        refused=[
-            f"#{LIST}/get/responses/200/content/application~1json/schema/properties/data/items: no name can be made"
-        ],
+        "a log with a header",
+        {
+            f"{ONE}/get": op(
+                {
+                    "description": "",
+                    "content": {
+                        "application/x-ndjson": {
+                            "schema": {"oneOf": [thing(type={"const": "log"}), thing(type={"const": "end"}, code=TEXT)]}
+                        }
+                    },
+                },
+                parameters=[ID, {"name": "X-Depth", "in": "header", "schema": TEXT}],
+            )
+        },
+        refused=[f"#{ONE}/get: a log with headers, or without a token"],
+    ),
+    Mutation(
+        "more routes than names for them",
+        {
+            f"/paths/~1v{version}~1widgets~1{{widgetId}}~1parts": {
+                "get": op(data({"type": "array", "items": thing(id=TEXT)}), parameters=[ID])
+            }
+            for version in (1, 2, 3)
+        },
+        refused=["#/paths/~1v3~1widgets~1{widgetId}~1parts/get: two routes are named widgets.list_parts"],
+    ),
+    Mutation(
+        "a list that may be null, in its envelope",
+        {f"{LIST}/get/responses/200": data({"type": ["array", "null"], "items": REF})},
+        refused=[f"#{LIST}/get/responses/200/content/application~1json/schema: `data` is a list that may be null"],
     ),
     Mutation(
         "keywords that change shapes",

@@ -3,7 +3,7 @@
 import copy
 
 from tests.apigen import NAMES, TABLE, answering, document, generated
-from tests.apigen.mutations import BASE, LIST, TEXT, data, op, patched, thing
+from tests.apigen.mutations import BASE, FIELDS, LIST, TEXT, data, op, patched, thing
 from tools.apigen.changes import changes
 from tools.apigen.names import Names
 from tools.apigen.normalise import normalise
@@ -65,6 +65,24 @@ def test_an_answer_that_fits_its_model_no_more_gets_a_model_of_its_own() -> None
     assert made.refused == []
     assert changes(old, made.description) == ["- Changed the answer of `widgets.create` from Widget to CreatedWidget"]
     assert normalise(doc, NAMES, made.description).description == made.description
+
+
+def test_what_stood_alone_keeps_its_name_in_a_union() -> None:
+    alone, other = thing(type={"const": "blank"}), thing(type={"const": "copy"}, size={"type": "number"})
+    old = normalise(answering(thing(origin=alone)), NAMES).description
+    new = normalise(answering(thing(origin={"oneOf": [alone, other]})), NAMES, old).description
+    assert old["components"]["schemas"].keys() == {"XInfo", "XInfoOrigin"}
+    assert new["components"]["schemas"].keys() == {"XInfo", "XInfoOrigin", "XInfoCopy"}
+    assert normalise(answering(thing(origin=alone)), NAMES, new).description == old
+
+
+def test_models_keep_their_names_in_a_new_version_of_their_routes() -> None:
+    doc = patched({f"{FIELDS}/part": thing(token=TEXT, state={"enum": ["new", "old"]})})
+    old = normalise(doc, NAMES).description
+    doc["paths"] = {path.replace("/v1/", "/v2/"): item for path, item in doc["paths"].items()}
+    new = normalise(doc, NAMES, old).description
+    assert {"Widget", "WidgetPart", "WidgetPartState"} <= old["components"]["schemas"].keys()
+    assert new["components"] == old["components"]
 
 
 def test_what_is_merged_keeps_its_order() -> None:

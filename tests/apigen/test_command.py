@@ -264,15 +264,16 @@ def test_an_interrupted_run_leaves_everything_as_it_was(project: Path, monkeypat
     doc["paths"]["/v1/things/{id}/spins"]["post"]["parameters"][0]["name"] = "id"
     source = project / "doc.json"
     source.write_text(json.dumps(doc), "utf-8")
-    before, replace, written = contents(project), Path.replace, list[Path]()
+    before, write, written = contents(project), Path.write_bytes, list[Path]()
 
-    def interrupted(path: Path, target: Path) -> Path:
-        written.append(target)
+    def interrupted(path: Path, text: bytes) -> int:
+        written.append(path)
         if len(written) == 3:
+            write(path, text[:10])
             raise KeyboardInterrupt
-        return replace(path, target)
+        return write(path, text)
 
-    monkeypatch.setattr(Path, "replace", interrupted)
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         main([str(source)], project)
     assert len(set(written)) == 3

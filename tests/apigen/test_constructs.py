@@ -141,6 +141,12 @@ def test_operations_that_are_listed_get_their_names() -> None:
     assert "async def read(self, thing_id: str, *, class_: str | None = None) -> Reading:" in made["meters.py"]
 
 
+def test_a_name_in_the_table_that_is_no_method_leaves_its_operation_out() -> None:
+    names = Names({"management": {"operations": {"GET /v1/state": "states"}}}, "management")
+    (line,) = normalise(document("inlined"), names).refused
+    assert line.startswith("#/paths/~1v1~1state/get: names.toml says 'states', which is no method of a resource; GET")
+
+
 @pytest.mark.parametrize(
     ("route", "many", "name"),
     [
@@ -210,6 +216,32 @@ def test_a_model_that_merging_makes_needless_is_left_out() -> None:
     assert once.description["components"]["schemas"].keys() == {"Pet", "XInfo"}
     assert "Owner" not in "".join(once.unnamed)
     assert normalise(once.description, names, once.description).description == once.description
+
+
+def test_what_is_a_secret_in_one_variant_is_one_in_all() -> None:
+    one, two = (thing(note={"type": "string"}), thing(note={"type": "string", "format": "password"}))
+    for first, second in ((one, two), (two, one)):
+        names = Names({"management": {"models": {"XInfo.one": "Pet", "XInfo.two": "Pet"}}}, "management")
+        assert "    note: Secret\n" in code(answering(thing(one=first, two=second)), names)["x.py"]
+
+
+@pytest.mark.parametrize("other", [{"type": "boolean"}, {"type": "object", "additionalProperties": True}])
+def test_a_name_of_the_table_for_two_shapes_that_cannot_be_one_is_given_to_the_first(other: Any) -> None:
+    names = Names({"management": {"models": {"XInfo.one": "Pet", "XInfo.two": "Pet", "Pet.part": "Pet"}}}, "management")
+    one, two = (thing(part=thing(size=size)) for size in (thing(mm={"type": "number"}), other))
+    made = normalise(answering(thing(one=one, two=two)), names)
+    assert "    one: Pet\n    two: XInfoTwo\n" in generated(made.description)["x.py"]
+    assert "    part: PetPart\n" in generated(made.description)["x.py"]  # no model holds itself
+    told = [line.partition(" by default")[0] for line in made.unnamed]
+    assert {'models: "XInfo.two" = "XInfoTwo"', 'models: "Pet.part" = "PetPart"'} <= {*told}
+    assert made.refused == []
+
+
+def test_members_of_a_union_stay_apart_whatever_the_table_calls_them() -> None:
+    names = Names({"management": {"models": {"origin.blank": "Same", "origin.copy": "Same"}}}, "management")
+    made = normalise(document("inlined"), names)
+    assert "origin: Same | ThingCopy | dict[str, JSON] | None = None" in generated(made.description)["things.py"]
+    assert 'models: "Thing.origin" = "ThingCopy" by default; another name goes into names.toml' in made.unnamed
 
 
 def test_maps_that_are_merged_hold_what_both_held() -> None:

@@ -64,11 +64,9 @@ def update(root: Path, files: dict[str, str], *, check: bool = False) -> list[st
 def _put(path: Path, text: bytes | None) -> None:
     if text is None:
         path.unlink(missing_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.new")
-    new.write_bytes(text)
-    new.replace(path)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
 
 
 def main(arguments: list[str] | None = None, root: Path = Path()) -> int:

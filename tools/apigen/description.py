@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from tools.apigen.names import FIELDS, KEYWORDS, identifier, template
-from tools.apigen.schemas import SCALARS, Schema, split_null
+from tools.apigen.schemas import Schema, split_null
 
 JSON, LINES = "application/json", "application/x-ndjson"
 METHODS = ("get", "post", "put", "patch", "delete", "head")
@@ -92,7 +92,9 @@ class Operation:
 
     @property
     def envelope(self) -> Schema:
-        return envelope(self.answer[1] or {})
+        """The fields of an answer `{"data": …}`, which gets no name; none of any other."""
+        schema = self.answer[1] or {}
+        return {} if "x-at" in schema else dict(schema.get("properties", {}))
 
     @property
     def data(self) -> Schema | None:
@@ -138,13 +140,6 @@ class Operation:
         found = [name for status, name in _ERRORS.items() if status in {*self.raw["x-errors"]} - usual]
         plain = ", ".join(name for name in found if name not in known)
         return [*filter(None, [plain]), *(f"{name}: {reason}" for name, reason in known.items())]
-
-
-def envelope(schema: Schema) -> Schema:
-    """The fields of an answer `{"data": …}`; none if it is an object that has such a field among others."""
-    found = schema.get("properties", {})
-    scalar = split_null(found.get("data", {}))[0].get("type") in SCALARS
-    return dict(found) if "data" in found and not (scalar and len(found) > 1) else {}
 
 
 def operations(document: Schema) -> Iterator[Operation]:

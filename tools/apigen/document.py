@@ -37,7 +37,6 @@ class Node:
     pointer: str
     field: str = ""  # whose value it is
     place: str = "answer"  # or the caller gives it: "parameter", which travels as text, or "body"
-    whole: bool = False  # a body as a whole
     within: tuple[str, ...] = ()  # the places that refer to it, in turn
 
     def at(self, *steps: Any, **changes: Any) -> "Node":
@@ -45,7 +44,7 @@ class Node:
         for step in steps:
             escaped = str(step).replace("~", "~0").replace("/", "~1")
             value, pointer = value[step], f"{pointer}/{escaped}"
-        return evolve(self, value=value, pointer=pointer, whole=False, **changes)
+        return evolve(self, value=value, pointer=pointer, **changes)
 
     def check(self, sound: object, message: str) -> None:
         check(sound, self.pointer, message)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from prisma_mgmt.core import resource as core
 from prisma_mgmt.core.client import BaseClient
 
 VERBS = ("list", "create", "get", "update", "replace", "delete", "check")
@@ -15,13 +16,11 @@ _HTTP = {"get": "get", "post": "create", "put": "replace", "patch": "update", "d
 _OTHER = {"create": "Created{}", "update": "Updated{}", "replace": "Replaced{}", "list": "{}Summary", "get": "{}Detail"}
 _BUILTINS = {"str", "int", "float", "bool", "dict", "list", "datetime", "self"}
 FIELDS = _BUILTINS | {"field", "to_dict", "to_json", "from_dict"}  # what no field of a model may be called
-_CALLS = {"query", "body", "route", "headers", "path", "choice", "quoted", "secret", "cast", "builtins", "missing_ok"}
-KEYWORDS = _BUILTINS | _CALLS  # what no keyword may be called, since methods use it themselves
+_CORE: set[str] = {*vars(core)["__all__"]}  # what methods and models use of the core
+# What no keyword may be called, since methods use it themselves.
+KEYWORDS = _BUILTINS | {"query", "body", "route", "headers", "cast", "builtins", "missing_ok", *_CORE}
 # Names that a generated module imports, and those that Python has.
-IMPORTED = {
-    *("Any", "BaseClient", "JSON", "Literal", "LogStream", "Mapping", "Model", "Pager", "Resource", "Secret"),
-    *("Sequence", "TypeAlias", "UNSET", "Unset", "True", "False", "None"),
-}
+IMPORTED = {"BaseClient", "Literal", "Mapping", "Sequence", "TypeAlias", "True", "False", "None", *_CORE}
 _MODULES = {"models", "shared", *dir(BaseClient)}
 _ENDS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "ss": "ss", "us": "us", "is": "is", "s": ""}
 _RULES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("names.toml").read_text("utf-8"))
@@ -132,8 +131,7 @@ def snake(name: str) -> str:
 
 
 def pascal(name: str) -> str:
-    made = "".join(word[:1].upper() + word[1:] for word in identifier(name).strip("_").split("_"))
-    return made if made.isidentifier() else f"X{made}"
+    return "".join(word[:1].upper() + word[1:] for word in identifier(name).strip("_").split("_"))
 
 
 def camel(name: str) -> str:
@@ -147,7 +145,7 @@ def singular(noun: str) -> str:
 
 
 def identifier(name: str, taken: frozenset[str] | set[str] = frozenset()) -> str:
-    """A Python name for a field or a parameter; empty if it has no letter to be made of."""
+    """A Python name for a field or a parameter: `x` if there are no letters that it could be made of."""
     word = snake(unicodedata.normalize("NFKC", name))
-    word = f"x_{word}" if word[:1].isdigit() else word
+    word = next(filter(str.isidentifier, (word, f"x_{word}".rstrip("_"), "x")))
     return word + "_" if keyword.iskeyword(word) or word in taken else word

@@ -1,16 +1,16 @@
 """Names for the objects and the enumerations of plain schemas: those of names.toml, those committed, and defaults.
 
 A name that is listed or committed may hold several variants of a shape, which are merged: a field that one of them
-lacks is optional. Any other name stands for one shape only.
+lacks is optional; what could not be one with them gets another name. Any other name stands for one shape only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
+from copy import deepcopy
+from itertools import chain, count
 
 from attrs import evolve, frozen
 
 from tools.apigen.description import PARAMETERS, Operation, Part, fields, parts
-from tools.apigen.document import DocumentError, check
 from tools.apigen.names import IMPORTED, Names, default_models, default_summary, pascal, singular
 from tools.apigen.schemas import MARKS, MergeError, Schema, merge, parted, refs, shape, tag_of, with_null, without
 
@@ -32,12 +32,11 @@ class Spot:
     within: tuple[str, ...] = ()  # the models that it is a part of
 
 
-def give_words(found: list[Part], preferred: Mapping[str, str], pointer: str) -> None:
+def give_words(found: list[Part], preferred: Mapping[str, str]) -> None:
     """Give parts that would have the same name in Python, or are preferred to have another, a word."""
     taken: list[str] = []
     for one in sorted(found, key=lambda one: (one.where != "live", one.spot not in preferred)):
         word = preferred.get(one.spot, one.word)
-        check(word.isidentifier(), pointer, f"no name can be made of the letters of {one.key!r}")
         options = [word, *(f"{word.rstrip('_')}_{end}" for end in (one.where or 2, *range(2, len(found) + 2)))]
         taken.append(next(option for option in options if option not in taken))
         if taken[-1] != one.word:
@@ -51,81 +50,71 @@ class Shapes:
         self.names, self.taken = names, IMPORTED | {pascal(one) for one in resources}
         self.committed: Schema = committed.get("components", {}).get("schemas", {})
         self.words = {part.spot: part.word for part in parts(committed)}
-        self.spots: dict[str, str] = {}  # the names of schemas, committed or made, by the spots they are used at
-        for part in parts(committed):
-            for name in (found := refs(part.schema)):
-                self.spots[f"{part.spot} {tag_of(self.committed[name])}" if len(found) > 1 else part.spot] = name
+        self.held = {part.spot: refs(part.schema) for part in parts(committed)}  # the names at a spot, or made for it
         # The shape of each name, be it committed or made.
         self.known = {name: shape(schema, self.committed) for name, schema in self.committed.items()}
+        self.trees: dict[str, Schema] = {}  # all variants of what has a name as one, whose parts have no names yet
         self.made: dict[str, Schema] = {}
         self.origin: dict[str, str] = {}  # of default names: how the table would list them
 
-    def copy(self) -> "Shapes":
-        made = copy(self)
-        made.known, made.made = dict(self.known), dict(self.made)
-        made.origin, made.spots = dict(self.origin), dict(self.spots)
-        return made
-
     def name(self, part: Part, at: Spot) -> None:
-        """Replace the objects and enumerations in the schema of a part by references to what has a name now."""
+        """Put references to what has a name now in the place of the objects and enumerations in a part's schema."""
         key = "" if (part.where, part.key) in (("answer", "data"), ("body", "*")) else part.key
-        made = self.schema(part.schema, evolve(at, field=key, was=part.spot))
-        part.schema.clear()
-        part.schema.update(made)
+        self._name(part.schema, evolve(at, field=key, was=part.spot))
 
-    def schema(self, tree: Schema, at: Spot) -> Schema:
-        """A plain schema with references to what has a name now."""
-        bare, nullable, notes = parted(tree)
-        return {**with_null(self._bare(bare, at), nullable), **notes}
-
-    def _bare(self, tree: Schema, at: Spot) -> Schema:
+    def _name(self, schema: Schema, at: Spot) -> None:
+        tree, nullable, notes = parted(schema)
         if "properties" in tree or "enum" in tree:
-            return self._reference(tree, at)
-        if "oneOf" in tree:
+            tree = self._reference(tree, at)
+        elif "oneOf" in tree:
             tags = [str(tag_of(one)) for one in tree["oneOf"]]
             spots = [evolve(at, field=at.field or tag, member=tag, model=None) for tag in tags]
-            return {**tree, "oneOf": list(map(self._reference, tree["oneOf"], spots))}
+            tree |= {"oneOf": list(map(self._reference, tree["oneOf"], spots))}
+        elif tree.get("type") == "string" and "const" not in tree:
+            form = tree.get("format")
+            masked: Schema = {"format": "password"} if self.names.is_secret(at.owner, at.field, form) else {}
+            tree = without(tree, "format") | masked if masked or form == "password" else tree
         for key in tree.keys() & {"items", "additionalProperties"}:
-            return {**tree, key: self.schema(tree[key], at)}
-        if tree.get("type") != "string" or "const" in tree:
-            return tree
-        if self.names.is_secret(at.owner, at.field, tree.get("format")):
-            return {"type": "string", "format": "password"}
-        return without(tree, "format") if tree.get("format") == "password" else tree
+            self._name(tree[key], at)
+        schema.clear()
+        schema.update(with_null(tree, nullable) | notes)
 
     def _reference(self, tree: Schema, at: Spot) -> Schema:
         """A reference to what gets the name of the table or of the committed description; else a name that is free."""
         kind, tag, part = "enums" if "enum" in tree else "models", tag_of(tree), at.field
         keys = [f"{part}.{tag}", part] if tag else [part]
-        # A member of a union that stands alone now keeps its name; what stood alone lends its name to no member.
-        spots = [f"{at.was} {tag}", "" if at.member else at.was]
-        known = (self.spots[spot] for spot in spots if spot in self.spots)
-        before = next((name for name in known if ("enum" in self.known[name]) == ("enum" in tree)), None)
-        shared = self.names.given(kind, keys)
-        name = at.model or self.names.given(kind, [f"{at.owner}.{key}" for key in (*keys, tag)]) or before
-        name = name or (shared if shared not in self.committed else None)
+        held = [name for name in self.held.get(at.was, ()) if ("enum" in self.known[name]) == ("enum" in tree)]
+        if at.member or len(held) > 1:  # in a union; what stands alone keeps its name, whatever its tag is
+            held = [name for name in held if tag_of(self.committed.get(name, self.known[name])) == tag]
+        before = next(iter(held), None)
+        shared, own = self.names.given(kind, keys), [f"{at.owner}.{key}" for key in (*keys, tag)]
+        wanted = [at.model, self.names.given(kind, own), before, *{shared}.difference(self.committed)]
+        name = next((name for name in wanted if name and self._fits(name, tree, at)), None)
         if not name:
-            name = self._free(tree, at, shared)
-            if name not in self.made and name not in self.committed and part not in ("", "pagination"):
+            # The first default name that nothing has, or only this shape.
+            own_shape = None if at.fresh else shape(tree, {})  # None is like no shape
+            options = (one for one in self._options(tree, at, shared) if one not in at.within)
+            name = next(one for one in options if self.known.get(one, own_shape) == own_shape)
+            if name not in self.known and (part not in ("", "pagination") or at.model):
                 self.origin[name] = f'{kind}: "{at.owner}.{part}"'
-        self.spots.setdefault(spots[0] if at.member else at.was, name)
         self._make(name, tree, at, before or name)
         return {"$ref": f"#/components/schemas/{name}"}
 
-    def _free(self, tree: Schema, at: Spot, shared: str | None) -> str:
-        """The first default name that nothing has, or only this shape."""
-        own, known = None if at.fresh else shape(tree, {}), self.known  # None is like no shape
-        options = (name for name in self._options(tree, at, shared) if name not in at.within)
-        name = next((name for name in options if known.get(name, own) == own), "")
-        check(name, tree["x-at"], "every name for it is taken; name it in names.toml")
-        return name
+    def _fits(self, name: str, tree: Schema, at: Spot) -> bool:
+        """Return False if by that name a shape would hold itself, or be one with what differs in kind or in its tag."""
+        held = self.trees.get(name, tree)
+        try:
+            tag = tag_of(merge(held, tree, name))
+        except MergeError:
+            return False
+        return name not in at.within and tag == (tag_of(held) or tag_of(tree))
 
     def _options(self, tree: Schema, at: Spot, shared: str | None) -> Iterator[str]:
         """Names for a shape, the best first: the table's, that of a reference, and what its spot suggests."""
         options = [shared] if shared else []
         stands = str(tree["x-at"]).removeprefix("#/components/schemas/")
         options += [pascal(stands)] if stands.isidentifier() else []
-        if at.field:
+        if at.field or not at.names:
             twice = at.member and at.prefix.endswith(pascal(at.member))
             noun = "Record" if twice else pascal(singular(at.member or at.field))
             options += ["Pagination"] if at.field == "pagination" else []  # one will do for all lists
@@ -134,37 +123,27 @@ class Shapes:
             options += [at.prefix + noun + ("Choice" if "enum" in tree else "Input")] if at.given else []
         else:
             options += at.names
-        options += [f"{options[-1]}{n}" for n in range(2, 10)]
-        yield from (f"{name}Info" if name in self.taken else name for name in options)
+        for name in chain(options, (f"{options[-1]}{n}" for n in count(2))):
+            yield f"{name}Info" if name in self.taken else name
 
     def _make(self, name: str, tree: Schema, at: Spot, before: str) -> None:
-        pointer: str = tree["x-at"]
-        check(name not in at.within, pointer, f"{name} contains itself")
-        self.known[name] = shape(tree, {})
-        made, found = without(tree, "x-at"), fields(before, "", tree)
+        tree = merge(self.trees.get(name, tree), tree, name)
+        self.trees[name], self.known[name] = tree, shape(tree, {})
+        self.made[name] = deepcopy(without(tree, "x-at"))
+        found = fields(before, "", self.made[name])
         for part in found:
+            if "enum" in part.schema:
+                part.schema.setdefault("x-at", tree["x-at"])  # constants of several variants
             self.name(part, Spot(name, name, at.base, given=at.given, within=(*at.within, name)))
-        give_words(found, self.words, pointer)
-        try:
-            self.made[name] = merge(self.made[name], made, name) if name in self.made else made
-        except MergeError as error:
-            raise DocumentError(f"{pointer}: {error}; names.toml may name one of the two otherwise") from None
-        for part in fields(name, "", self.made[name]):
-            told = all(tag_of(self.made[one]) for one in refs(part.schema.get("oneOf")))
-            check(told, pointer, f"variants of {part.key} that no constant `type` tells apart")
-
-    def settled(self) -> Schema:
-        """All of them, with names for the enumerations that came of merging variants."""
-        for name, schema in list(self.made.items()):
-            for part in (part for part in fields(name, "", schema) if "enum" in part.schema):
-                part.schema["x-at"] = f"#/components/schemas/{name}"
-                self.name(part, Spot(name, name))
-        return self.made
+        self.held |= {part.spot: refs(part.schema) for part in found}
+        give_words(found, self.words)
 
 
 def described(one: Operation, shapes: Shapes) -> Schema:
     """An operation as a description has it, with names for its shapes."""
     names, thing = shapes.names, pascal(singular(one.resource))
+    plain = {part.spot: names.keyword(part.key, one.path) for part in one.arguments if part.where in PARAMETERS}
+    give_words(one.arguments, plain | shapes.words)
     answer, *_ = whole = list(default_models(one.resource, one.method, _opens(one, names)))
     base = next(default_models(one.resource, one.method, False))
     # What stands beside `data` becomes fields of its model, so that no other answer may have that.
@@ -175,8 +154,6 @@ def described(one: Operation, shapes: Shapes) -> Schema:
         shapes.name(part, at if part.key in ("", "data") else Spot(one.name, owner, base))
     for part in one.arguments:
         shapes.name(part, Spot(one.name, thing, base, given=True, names=(f"{thing}Input",)))
-    plain = {part.spot: names.keyword(part.key, one.path) for part in one.arguments if part.where in PARAMETERS}
-    give_words(one.arguments, plain | shapes.words, one.pointer)
     made: Schema = {"operationId": one.name, "tags": [one.resource]}
     made["summary"] = one.raw.get("summary", default_summary(one.resource, one.method))
     made |= {mark: True for mark in MARKS if mark in one.raw}

@@ -6,7 +6,7 @@ name is taken, the next one serves. An operation that is not understood is left 
 """
 
 import re
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from attrs import evolve, frozen
@@ -37,26 +37,18 @@ def normalise(document: Schema, names: Names, committed: Schema | None = None) -
     old, refused = committed or {}, dict[str, str]()
     top = Node(names, document, {"info": {}, "paths": {}, "servers": [], **document}, "#")
     servers = _servers(top.at("servers"), old)
-    calls = _named(_read(top.at("paths").target(), old, servers[0]["url"], refused))
-    shapes = Shapes(names, old, {call.resource for call in calls})
-    done: dict[str, Operation] = {}
+    calls = _named(_read(top.at("paths").target(), old, servers[0]["url"], refused), refused)
+    shapes, done = Shapes(names, old, {call.resource for call in calls}), list[Operation]()
     for call in calls:
         with _left_out(call.pointer, call.route, refused):
-            sound = all(map(str.isidentifier, call.name.split(".")))
-            check(sound, call.pointer, "no name can be made of its path; name it in names.toml")
-            check(call.name not in done, call.pointer, f"two routes are named {call.name}; name this one in names.toml")
-            trial = shapes.copy()
-            done[call.name] = evolve(call, raw=described(call, trial))
-            shapes = trial
-    was, found = by_template(old), {template(call.route) for call in done.values()}
-    # What does not fit the names that it had gets others.
-    if gone := was.keys() & {template(route) for route in refused} - found:
-        return normalise(document, names, {**old, "paths": _paths(was[route] for route in was.keys() - gone)})
+            done.append(evolve(call, raw=described(call, shapes)))
     if not done:
         raise DocumentError(next(iter(refused.values()), "#/paths: no operations"))
-    calls = sorted(done.values(), key=lambda call: (call.path, METHODS.index(call.http)))
-    paths, schemas = _paths(calls), shapes.settled()
-    schemas = {name: schemas[name] for name in sorted(reach(refs(paths), schemas))}
+    calls = sorted(done, key=lambda call: (call.path, METHODS.index(call.http)))
+    paths = Schema()
+    for call in calls:
+        paths.setdefault(call.path, {})[call.http] = call.raw
+    schemas = {name: shapes.made[name] for name in sorted(reach(refs(paths), shapes.made))}
     info = top.at("info").target().value
     info = {key: " ".join(str(info.get(key, "")).split()) for key in ("title", "version")}
     description: Schema = {
@@ -103,19 +95,21 @@ def _read(paths: Node, old: Schema, base: str, refused: dict[str, str]) -> list[
     return [*found.values()]
 
 
-def _named(calls: list[Operation]) -> list[Operation]:
-    """All with a name, those that no other has if there are any, in the order in which they are to be described."""
-    taken = {call.name for call in calls}
-    made: list[Operation] = []
-    for call in calls:
-        if not call.known:
-            many, log = (call.data or {}).get("type") == "array", call.answer[0] == LINES
-            options = [".".join(one) for one in default_operations(call.http, call.path, many, log=log)]
-            call = evolve(call, name=next((one for one in options if one not in taken), options[0]))
-            taken.add(call.name)
-        made.append(call)
+def _named(calls: list[Operation], refused: dict[str, str]) -> list[Operation]:
+    """All with a name that no other has, in the order in which they are to be described."""
+    made = dict[str, Operation]()
+    for call in sorted(calls, key=lambda call: not call.known):
+        with _left_out(call.pointer, call.route, refused):
+            if not call.known:
+                many, log = (call.data or {}).get("type") == "array", call.answer[0] == LINES
+                options = [".".join(one) for one in default_operations(call.http, call.path, many, log=log)]
+                call = evolve(call, name=next((one for one in options if one not in made), options[0]))
+            sound = all(map(str.isidentifier, call.name.partition(".")[::2]))
+            check(sound, call.pointer, f"names.toml says {call.name!r}, which is no method of a resource")
+            check(call.name not in made, call.pointer, f"two routes are named {call.name}; name this one in names.toml")
+            made[call.name] = call
     # Those that are known come first and leave the names of their models to nobody; a plain `get` names the others.
-    return sorted(made, key=lambda call: (not call.known, _RANKS.get(call.method.partition("_")[0], len(_RANKS))))
+    return sorted(made.values(), key=lambda one: (not one.known, _RANKS.get(one.method.partition("_")[0], len(_RANKS))))
 
 
 def _servers(node: Node, old: Schema) -> list[Schema]:
@@ -126,14 +120,6 @@ def _servers(node: Node, old: Schema) -> list[Schema]:
     node.check(base, "no server among them that a client could call")
     gone = {"x-gone": True} if found and "x-gone" in found.get(base, {"x-gone": True}) else {}
     return [{"url": base, **gone}, *({"url": url} for url in found if url != base)]
-
-
-def _paths(calls: Iterable[Operation]) -> Schema:
-    """Operations as a description has them, by path and method."""
-    paths = Schema()
-    for call in calls:
-        paths.setdefault(call.path, {})[call.http] = call.raw
-    return paths
 
 
 def _by_place(description: Schema) -> Schema:

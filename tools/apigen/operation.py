@@ -5,9 +5,9 @@ import re
 from attrs import evolve
 
 from prisma_mgmt.checks import TOKEN
-from tools.apigen.description import JSON, LINES, METHODS, PARAMETERS, Operation, envelope
+from tools.apigen.description import JSON, LINES, METHODS, PARAMETERS, Operation
 from tools.apigen.document import Node, check
-from tools.apigen.plain import inside, plain
+from tools.apigen.plain import plain
 from tools.apigen.schemas import Schema, shape, split_null
 
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))([\w.:~@-]|{[^{}/]+})+)+/?", re.ASCII)  # what can be appended to a server
@@ -27,8 +27,8 @@ def read(path: str, http: str, item: Node, base: str) -> Operation:
     node.check(any(ours), "a token that is not sent as a Bearer")
     one.raw["parameters"] = _parameters(item, node)
     if "requestBody" in raw:
-        _, whole = _content(node.at("requestBody", place="body").target(), JSON)
-        body = plain(evolve(whole, whole=True))
+        _, content = _content(node.at("requestBody", place="body").target(), JSON)
+        body = plain(content, whole=True)
         one.raw["requestBody"] = {"required": bool(body.get("required")), "content": {JSON: {"schema": body}}}
     one.raw["responses"] = _answers(node.at("responses"))
     errors = {int(status) for status in raw["responses"] if status.isdecimal() and int(status) >= 400}
@@ -106,10 +106,22 @@ def _answer(node: Node) -> Schema:
     schema = plain(whole)
     ends = kind != LINES or len(schema.get("oneOf", ())) == 2
     whole.check(ends, "a log whose lines are not of two kinds, a record and an end")
-    if parts := envelope(schema):
-        _check_envelope(parts, inside(whole)[0])
+    if _is_envelope(schema):
         del schema["x-at"]  # it gets no name
     return {"description": "", "content": {kind: {"schema": schema}}}
+
+
+def _is_envelope(schema: Schema) -> bool:
+    """Return True for `{"data": …}` that the core can take apart: beside others, `data` is a list or an object."""
+    found: Schema = schema.get("properties", {}) if schema.get("type") == "object" else {}
+    data, nullable = split_null(found.get("data", {}))
+    if data.get("type") == "array":
+        page = found.get("pagination", {"properties": ["hasMore"]})
+        ends = "hasMore" in page.get("properties", ())
+        check(ends, page.get("x-at", schema["x-at"]), "pages without `hasMore`; nothing tells whether the list goes on")
+        check(not nullable, schema["x-at"], "`data` is a list that may be null")
+        return True
+    return "data" in found and (len(found) == 1 or ("properties" in data and not nullable))
 
 
 def _content(node: Node, *kinds: str) -> tuple[str, Node]:
@@ -119,16 +131,3 @@ def _content(node: Node, *kinds: str) -> tuple[str, Node]:
     node.at("content").check(kind, f"no {' or '.join(kinds)}, but {', '.join(node.value['content'])}")
     media = node.at("content", found[kind])
     return kind, media.at("schema") if "schema" in media.value else evolve(media, value={})
-
-
-def _check_envelope(parts: Schema, nodes: dict[str, Node]) -> None:
-    """That the core can take it apart."""
-    data, beside = parts["data"], parts.keys() - {"data"}
-    bare, nullable = split_null(data)
-    listed = bare.get("type") == "array"
-    nodes["data"].check(not (listed and nullable), "a list that may be null")
-    sound = not beside or listed or (data.get("type") == "object" and "properties" in data)
-    nodes["data"].check(sound, f"beside {', '.join(sorted(beside))} only a list or an object can stand")
-    if listed and "pagination" in beside:
-        ends = "hasMore" in parts["pagination"].get("properties", ())
-        nodes["pagination"].check(ends, "pages without `hasMore`; nothing tells whether the list goes on")

@@ -84,7 +84,6 @@ class Package:
         reached = {name: refs(self.schemas[name]) for name in sorted(used)}
         in_order = TopologicalSorter(reached).static_order()  # each after those that it holds
         self.models = sorted(in_order, key=lambda name: "enum" not in self.schemas[name])  # and enumerations first
-        self.home: dict[str, str] = {}
         self._settle(set())
 
     def _add_extras(self) -> None:
@@ -97,7 +96,7 @@ class Package:
 
     def _settle(self, shared: set[str]) -> None:
         """Place answers with the resource they are named after, parts with their only user; share the others."""
-        self.home = {}
+        self.home: dict[str, str] = {}
         for name in reversed(self.models):
             named = [one for one in self.uses if f"_{singular(one)}_" in f"_{snake(name)}_" and name in self.answers]
             users = {one for one, names in self.uses.items() if name in names}

@@ -19,19 +19,19 @@ _NOT_UNDERSTOOD = {  # of all that JSON Schema has; any other word says nothing 
 _KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
-def plain(node: Node) -> Schema:
-    """A schema in its plain form; DocumentError for what is not understood."""
+def plain(node: Node, *, whole: bool = False) -> Schema:
+    """A schema in its plain form, or that of a body as a whole; DocumentError for what is not understood."""
     found = resolved(node)
     if found.pointer != node.pointer:
         found.check(found.pointer not in node.within, "contains itself")
         found = evolve(found, within=(*node.within, found.pointer))
     bare, nullable = split_null(found.value)
-    made = _bare(evolve(found, value=bare, whole=found.whole and not nullable))
+    made = _bare(evolve(found, value=bare), whole and not nullable)
     default = {"default": found.value["default"]} if "default" in found.value else {}
     return {**with_null(made, nullable), **found.marks(), **default}
 
 
-def _bare(node: Node) -> Schema:
+def _bare(node: Node, whole: bool) -> Schema:
     raw, kind = node.value, node.value.get("type")
     if "$ref" in raw:
         return plain(node)  # what a null stood beside
@@ -44,7 +44,7 @@ def _bare(node: Node) -> Schema:
     if kind == "array" or (kind is None and "items" in raw):
         return {"type": "array", "items": plain(node.at("items")) if "items" in raw else {}}
     if kind == "object" or (kind is None and {"properties", "additionalProperties", "allOf"} & raw.keys()):
-        return _object(node)
+        return _object(node, whole)
     return _scalar(node, kind, raw.get("format"))
 
 
@@ -60,8 +60,6 @@ def _scalar(node: Node, kind: Any, form: Any) -> Schema:
 
 def _union(node: Node, word: str) -> Schema:
     node.check("properties" not in node.value, f"properties beside {word}")
-    if len(node.value[word]) == 1:
-        return plain(node.at(word, 0))
     found = [resolved(node.at(word, i)) for i in range(len(node.value[word]))]
     kinds = {str(one.value.get("type", "string" if {"const", "enum"} & one.value.keys() else "")) for one in found}
     if kinds == {"string"}:
@@ -101,18 +99,18 @@ def _enumeration(values: list[Any], node: Node) -> Schema:
     return {"type": "string", "enum": list(dict.fromkeys(values)), "x-at": node.pointer}
 
 
-def _object(node: Node) -> Schema:
+def _object(node: Node, whole: bool = False) -> Schema:
     """An object, but for the fields that only the other side sends; further fields are a body's only, or all it has."""
     found, required, extra = inside(node)
     more = {} if extra is None else {"additionalProperties": plain(extra)}
-    sound = not found or node.whole or extra is None or extra.value in (True, {})
+    sound = not found or whole or extra is None or extra.value in (True, {})
     node.check(sound, "properties beside a schema of additional ones")
     unseen = "writeOnly" if node.place == "answer" else "readOnly"
     seen = [one for one in found.values() if one.value is True or not one.target().value.get(unseen)]
     made = {one.field: plain(one) for one in seen}
     if not made:
         return {"type": "object", "additionalProperties": {}, **more}
-    rest = more if node.whole else {"x-at": node.pointer}  # a body becomes keywords, and gets no name
+    rest = more if whole else {"x-at": node.pointer}  # a body becomes keywords, and gets no name
     return {"type": "object", "properties": made, "required": [key for key in required if key in made], **rest}
 
 
@@ -122,10 +120,11 @@ def resolved(node: Node) -> Node:
     unknown = sorted(node.value.keys() & _NOT_UNDERSTOOD)
     node.check(not unknown, f"the keyword `{'`, `'.join(unknown)}` is not understood")
     node = evolve(node, value={key: value for key, value in node.value.items() if not _is_rule(key, value)})
-    if len(node.value.get("allOf", ())) != 1 or {"properties", "required"} & node.value.keys():
+    alone = next((word for word in ("allOf", "oneOf", "anyOf") if len(node.value.get(word, ())) == 1), None)
+    if not alone or {"properties", "required"} & node.value.keys():
         return node
-    part = resolved(node.at("allOf", 0))  # words beside a reference
-    return evolve(part, value={**part.value, **without(node.value, "allOf")}, whole=node.whole)
+    part = resolved(node.at(alone, 0))  # words beside a reference
+    return evolve(part, value={**part.value, **without(node.value, alone)})
 
 
 def pieces(node: Node) -> list[Node]:

@@ -34,7 +34,7 @@ def marks(schema: Schema) -> dict[str, object]:
 
 def refs(schema: Any) -> list[str]:
     """The names that a schema, or anything that holds schemas, refers to, in order."""
-    return re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(schema, ensure_ascii=False))
+    return re.findall(r'"\$ref": "#/components/schemas/([^"]+)"', json.dumps(schema, ensure_ascii=False))
 
 
 def reach(names: Iterable[str], known: Schema) -> set[str]:
@@ -112,8 +112,7 @@ def shape(schema: Schema, known: Schema) -> Schema:
     if "$ref" in bare:
         return {**shape({**known[refs(bare)[0]], **without(bare, "$ref")}, known), "null": nullable}
     made: Schema = {key: bare[key] for key in ("type", "const", "enum", *MARKS) if key in bare}
-    if bare.get("format") != "password":  # which is added by the names of fields
-        made["format"] = bare.get("format")
+    made["format"] = None if bare.get("format") == "password" else bare.get("format")  # which names of fields add
     held = [bare[key] for key in ("items", "additionalProperties") if key in bare]
     made["inside"] = [shape(one, known) for one in [*held, *bare.get("oneOf", ()), *bare.get("anyOf", ())]]
     made["properties"] = {key: shape(one, known) for key, one in bare.get("properties", {}).items()}
@@ -131,11 +130,13 @@ def _merged(a: Schema, b: Schema, at: str) -> Schema:
         return a if a == b else {}
     if NULL in (a, b):
         return with_null(b if a == NULL else a)
-    members: list[list[Schema]] = [[schema] if "$ref" in schema else schema.get("oneOf", []) for schema in (a, b)]
-    if all(members):
-        union = {member["$ref"]: member for member in [*members[0], *members[1]]}
-        return {"oneOf": list(union.values()), "discriminator": {"propertyName": "type"}}
-    kind, other = (str(schema.get("type", "a model or a union")) for schema in (a, b))
+    if "oneOf" in a or "oneOf" in b:
+        members = dict[str | None, Schema]()
+        for one in (*a.get("oneOf", [a]), *b.get("oneOf", [b])):
+            members[tag_of(one)] = merge(members.setdefault(tag_of(one), one), one, at)
+        if None not in members:
+            return {"oneOf": [*members.values()], "discriminator": {"propertyName": "type"}}
+    kind, other = ("map" if "additionalProperties" in one else str(one.get("type", "union")) for one in (a, b))
     if {kind, other} == {"integer", "number"}:
         return {"type": "number"}
     if kind != other or "type" not in a:
@@ -146,9 +147,9 @@ def _merged(a: Schema, b: Schema, at: str) -> Schema:
             both[key] = merge(a["properties"][key], b["properties"][key], f"{at}.{key}")
         return {**a, "properties": both, "required": [key for key in a["required"] if key in b["required"]]}
     for inner in a.keys() & {"items", "additionalProperties"}:
-        return {"type": kind, inner: merge(a[inner], b[inner], f"{at}[]")}
+        return {**a, inner: merge(a[inner], b[inner], f"{at}[]")}
     if kind == "string" and words_of(a) and words_of(b):
-        return {"type": "string", "enum": list(dict.fromkeys([*words_of(a), *words_of(b)]))}
+        return {**without(a, "const"), "enum": list(dict.fromkeys([*words_of(a), *words_of(b)]))}
     if "password" in (a.get("format"), b.get("format")):
         return {"type": kind, "format": "password"}
     return {key: value for key, value in a.items() if b.get(key) == value}

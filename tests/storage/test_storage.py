@@ -205,7 +205,7 @@ async def test_what_root_writes_belongs_to_whose_the_file_or_the_folder_is(path:
 async def test_what_was_stored_before_there_was_a_cipher_is_told_so(path: Path) -> None:
     await FileTokenStorage(path).set_tokens(TOKENS)
     sealed = FileTokenStorage(path, cipher=CIPHER)
-    with pytest.raises(AuthError, match="holds no tokens: it was stored before there was a cipher"):
+    with pytest.raises(AuthError, match="holds no tokens: it is not sealed, as before there was a cipher"):
         await sealed.get_tokens()
     found = await FileTokenStorage(path).get_tokens()
     assert found

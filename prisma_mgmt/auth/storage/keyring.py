@@ -52,7 +52,8 @@ class KeyringTokenStorage(LocalStorage):
     """Keeps tokens in the keyring of the operating system, in parts that every keyring takes.
 
     service, key: name the entries; the user may see both.
-    lock_folder: where the lock files go that keep two processes apart; by default a folder in the user's cache.
+    lock_folder: where the lock files go that keep two processes apart; by default a folder in the user's cache
+        (XDG_CACHE_HOME or ~/.cache): give it if programs of the user differ in that variable.
     backend: a keyring backend to use instead of the one that the keyring package chooses.
     allow_plain_text: keep tokens in a backend that keeps plain text, such as keyrings.alt's, even without a cipher.
     patience: seconds to wait for the lock; 25 by default.

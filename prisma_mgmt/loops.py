@@ -25,10 +25,6 @@ class LoopGuard:
                 "make one for each loop, such as inside the function that asyncio.run() runs"
             )
 
-    def over(self) -> bool:
-        """If the loop that it remembers will never run again."""
-        return closed(self.served)
-
 
 def closed(loop: Any) -> bool:
     """Return True if an event loop, or trio's run, will never go on again."""

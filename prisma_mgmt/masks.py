@@ -1,7 +1,7 @@
 """Text and bytes that do not show themselves, and errors that leave without the frames that held secrets."""
 
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 _INSIDE = frozenset(  # the packages whose frames hold requests and answers
     "aiohttp anyio asyncio asyncpg cattrs h11 h2 hpack httpcore httptools httpx httpx_aiohttp jeepney json "  # noqa: SIM905  # a list of words
@@ -82,8 +82,6 @@ class _Bare:
     that return and raise. The frames of callers, and of callers' code that is called from inside, stay.
     """
 
-    __slots__ = ()
-
     def __enter__(self) -> None:
         """Begin: there is nothing to do."""
 
@@ -104,9 +102,12 @@ def strip(error: BaseException) -> None:
 def below(error: BaseException) -> list[Any]:
     """An error and all that it drags along, each once: its causes, its contexts, and the members of groups."""
     found: list[Any] = [error]
+    seen = {id(None): None, id(error): error}
     for one in found:  # which grows
-        inner = (*getattr(one, "exceptions", ()), one.__cause__, one.__context__)
-        found += [other for other in inner if other is not None and all(other is not it for it in found)]
+        inner = cast("Any", one).exceptions if isinstance(one, BaseExceptionGroup) else ()
+        others = (*inner, one.__cause__, one.__context__)
+        seen |= (new := {id(other): other for other in others if id(other) not in seen})
+        found += new.values()
     return found
 
 

@@ -96,6 +96,7 @@ class OAuthSession(Closing):
         self._held = Held()
         self._written: object = None  # the write by this process that is known here
         self._reading: Work[None] | None = None
+        self._away = False  # the storage, since it was last read
         self._flight: Flight | None = None  # the latest refresh
 
     # What clients call
@@ -262,7 +263,8 @@ class OAuthSession(Closing):
 
     async def _look(self) -> None:
         """Hold what is stored, or if that takes long a good token that was read lately."""
-        with anyio.move_on_after(self._patience.call if self._serves_on() else math.inf) as soon:
+        longest = 0.0 if self._away else self._patience.call
+        with anyio.move_on_after(longest if self._serves_on() else math.inf) as soon:
             await self._read()
         if soon.cancelled_caught and not self._serves_on():
             await self._read()
@@ -283,8 +285,11 @@ class OAuthSession(Closing):
         except AuthError as error:
             if not self._serves_on():
                 raise
-            report("the tokens could not be read; those that were read before are used", error)
+            if not self._away:
+                report("the tokens could not be read; those that were read before are used", error)
+            self._away = True
             return
+        self._away = False
         if self._held is before:  # or the read began before what counts now
             self._hold(tokens, written)
 
@@ -341,10 +346,9 @@ class OAuthSession(Closing):
         usable = good(tokens, self._oauth.now())
         if usable and not tokens.refresh_token:
             return tokens.access_token
-        flight, found = self._joined(tokens.access_token, rejected=not usable), None
+        flight = self._joined(tokens.access_token, rejected=not usable)
         try:
-            with anyio.move_on_after(self._patience.call if usable else math.inf) as soon:
-                found = await self._landed(flight)
+            found = await self._landed(flight)
         except (AuthError, NetworkError) as error:
             if not usable or isinstance(error, LoginRequiredError):
                 raise
@@ -352,8 +356,6 @@ class OAuthSession(Closing):
                 pause = self._renewal.paused(tokens) or _COOL_DOWN
                 self._held = self._held.postponed(self._oauth.now() + pause)
             return None
-        if soon.cancelled_caught and self._serves(math.inf) and same(tokens, self._held.tokens):
-            return tokens.access_token  # the refresh goes on
         if found is None:
             return None
         asked = flight.token == tokens.access_token

@@ -35,15 +35,12 @@ class Patience:
     """How long a session waits, in seconds.
 
     storage: for one call of its storage, and for one that fails to take a new pair after all.
-    write: for a storage that processes share to take a new pair. Then the pair is used, and stored later: callers may
-        hold the connections that the storage waits for. It ends well before a lease of our own storages does.
     lock: for the storage's lock to come; longer than any of our own storages waits for theirs.
     drain: at closing, for a refresh under way, which has a deadline under that.
-    call: until a call goes on whose token is good, though it is being renewed ahead of its expiry, or read anew.
+    call: for a read of the storage that a call waits for whose token is good.
     """
 
     storage: float = field(default=10.0, validator=_seconds)
-    write: float = field(default=3.0, validator=_seconds)
     lock: float = field(default=30.0, validator=_seconds)
     drain: float = field(default=10.0, validator=_seconds)
     call: float = field(default=1.0, validator=_seconds)
@@ -117,7 +114,9 @@ class Vault:
             held = self._believed(stored)
             if self._shared is None or same(held, stored):
                 return held
+            written = self.ledger.written
             unsaved = self.ledger.want(held, stored)  # a server may be back from an older copy, which others believe
+            self.ledger.written = written  # that is no news here
         if unsaved.due(stored):
             self.ledger.spend(stored, keep=unsaved.wanted)  # a storage that lags may give it again
             stored = await self._bring(unsaved.wanted, stored)
@@ -135,7 +134,7 @@ class Vault:
         if wanted is None:
             done = await self._asked(lambda: shared.clear_tokens_if_current(stored))
         else:
-            done = await self._asked(lambda: shared.set_tokens_if_current(wanted, stored), self._patience.write)
+            done = await self._asked(lambda: shared.set_tokens_if_current(wanted, stored))
         if not isinstance(done, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is user code
             kind = type(done).__name__
             del done  # a traceback would show it
@@ -253,10 +252,10 @@ class Vault:
 
     # Asking the storage
 
-    async def _asked(self, call: Callable[[], Awaitable[T]], within: float = math.inf) -> T:
+    async def _asked(self, call: Callable[[], Awaitable[T]]) -> T:
         """What one call of the storage gives. Whatever it raises, and its silence, is an AuthError with the cause."""
         try:
-            with timed(), anyio.fail_after(min(within, self._patience.storage)) as scope:
+            with timed(), anyio.fail_after(self._patience.storage) as scope:
                 return await uncut(call, scope)
         except AuthError:
             raise

@@ -32,6 +32,7 @@ from prisma_mgmt.core.retry import RetryPolicy, checked_retry
 from prisma_mgmt.credentials import Credentials, ServiceToken, TrackedCredentials
 from prisma_mgmt.environment import API_URL, SERVICE_TOKEN, variable
 from prisma_mgmt.errors import AuthError, LoginRequiredError
+from prisma_mgmt.loops import closed
 from prisma_mgmt.masks import bare
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ class BaseClient:
                 failures.append(error)
 
         try:
-            if not self._pipeline.pool.loop.over():
+            if not closed(self._pipeline.pool.loop.served):
                 async with anyio.create_task_group() as group:
                     for tracked in self._drained():
                         group.start_soon(drain, tracked)

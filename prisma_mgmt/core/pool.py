@@ -14,7 +14,7 @@ from attrs import define, field
 from prisma_mgmt.core.clock import Clock
 from prisma_mgmt.core.connection import Connection, Engine, Origin, Reply, Request
 from prisma_mgmt.core.limits import Limits
-from prisma_mgmt.loops import LoopGuard
+from prisma_mgmt.loops import LoopGuard, closed
 
 
 @define(eq=False)
@@ -125,7 +125,7 @@ class Pool:
         Raises RuntimeError in an event loop other than theirs, unless that one is over: then nothing can be closed any
         more, and they are let go.
         """
-        over = self.loop.over()
+        over = closed(self.loop.served)
         if not over:
             self.loop.check()
         self.closed = True

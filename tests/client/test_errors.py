@@ -24,6 +24,7 @@ from prisma_mgmt import (
     StreamError,
 )
 from prisma_mgmt.errors import LoginRequiredError
+from prisma_mgmt.masks import below
 from tests.kit.engines import anyio_backend as anyio_backend
 from tests.kit.rig import Drop, Reply, Request, serve
 from tests.kit.script import CONNECTION, Renewing, answer, scripted
@@ -262,6 +263,30 @@ async def test_a_timeout_while_the_body_is_sent_shows_nothing_of_it() -> None:
             with pytest.raises(RequestTimeoutError) as caught:
                 await client.request("POST", "/v1/x", body=SENT * 1_000_000)
     check(caught.value)
+
+
+class Odd(Exception):
+    """An error of an application's, with an attribute that groups have."""
+
+    exceptions = None
+
+
+@pytest.mark.anyio
+async def test_an_error_of_an_applications_own_that_looks_like_a_group_does_no_harm() -> None:
+    async with ManagementClient("token", base_url="http://127.0.0.1:1", retry=RetryPolicy(attempts=1)) as client:
+        try:
+            raise Odd
+        except Odd:
+            with pytest.raises(NetworkError, match=r"ConnectError: .+"):
+                await client.request("GET", "/v1/me")
+
+
+def test_what_an_error_drags_along_is_found_once_in_no_time_to_speak_of() -> None:
+    group: BaseException = ExceptionGroup("many", [ValueError(n) for n in range(20_000)])
+    last = KeyError("last")
+    last.__context__ = group
+    group.__context__ = last  # a circle
+    assert len(below(last)) == 20_002
 
 
 @pytest.mark.anyio

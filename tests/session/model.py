@@ -1,7 +1,8 @@
 """A bounded model check of the session, over its public API: `python -m tests.session.model [actions] [asyncio|trio]`.
 
 Every sequence of actions is run against a login server whose answers the checker releases, and a storage that it can
-switch off; the shared one is also written by another process. At every return and when all is quiet these must hold:
+switch off; the shared one is also written by another process. Or the user has a second session, as in another event
+loop of the process, and the login server may refuse a pair. At every return and when all is quiet these must hold:
 
 older     no call gets a token of an older login once a later login, or a logout, has returned or raised
 last      the last of login and logout counts when all is quiet, in the session and in the storage
@@ -21,10 +22,14 @@ from attrs import define, field
 
 from prisma_mgmt import AuthError, LoginRequiredError
 from prisma_mgmt.auth import OAuthSession, Tokens
+from prisma_mgmt.auth.ledger import Ledger
 from prisma_mgmt.auth.tokens import same
+from prisma_mgmt.auth.vault import Patience
 
 OWN = ("renew ahead", "renew on 401", "answer", "failure", "login", "logout", "down", "up")
 SHARED = (*OWN, "login elsewhere", "logout elsewhere", "rotation elsewhere")
+LOOPS = (*OWN, "refusal", "renew in another loop", "login in another loop", "logout in another loop")
+ALPHABETS = {"own": OWN, "shared": SHARED, "loops": LOOPS}
 _EXPIRY = 1e9  # of every token, in Unix seconds
 _EARLY, _NEAR = _EXPIRY - 1e5, _EXPIRY - 30.0
 _ROUNDS = 25  # of the event loop, in which whatever can happen has happened
@@ -42,6 +47,7 @@ class Server:
     logins: int = 0
     pairs: int = 0
     good: set[str] = field(factory=set)
+    revoked: set[str] = field(factory=set)
     replayed: bool = False
     asked: list["Asked"] = field(factory=list)
     time: float = _EARLY
@@ -60,8 +66,8 @@ class Server:
 
     def rotate(self, tokens: Tokens) -> Tokens:
         if str(tokens.refresh_token) not in self.good:
-            self.replayed = True
-            raise LoginRequiredError("replayed", refresh_token_invalid=True)
+            self.replayed = self.replayed or tokens.refresh_token not in self.revoked
+            raise LoginRequiredError("refused", refresh_token_invalid=True)
         self.good.discard(str(tokens.refresh_token))
         return self.pair(login_of(tokens))
 
@@ -153,6 +159,7 @@ class Run:
     server: Server
     group: TaskGroup
     session: OAuthSession = field(init=False)
+    other: OAuthSession = field(init=False)  # of another event loop
     monotonic: float = 0.0
     under_way: int = 0
     least: int = 1  # the oldest login whose tokens may still be given
@@ -161,7 +168,17 @@ class Run:
     broken: set[str] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
-        self.session = OAuthSession(self.server, self.storage, monotonic=lambda: self.monotonic)  # type: ignore[arg-type]
+        ledger, patient = Ledger(), Patience(call=60)
+        self.session, self.other = (
+            OAuthSession(
+                self.server,  # type: ignore[arg-type]  # it does what an OAuthClient does
+                self.storage,
+                monotonic=lambda: self.monotonic,
+                patience=patient,
+                ledger=ledger,
+            )
+            for _ in range(2)
+        )
 
     async def act(self, action: str) -> None:
         self.monotonic += 40
@@ -201,11 +218,17 @@ class Run:
         self.start(call)
 
     async def renew_on_401(self) -> None:
+        self.renew_at(self.session)
+
+    async def renew_in_another_loop(self) -> None:
+        self.renew_at(self.other)
+
+    def renew_at(self, session: OAuthSession) -> None:
         async def call() -> None:
-            token = await self.session.access_token()
+            token = await session.access_token()
             self.given(token)
-            self.session.accepted(token)
-            self.given(await self.session.renew(token))
+            session.accepted(token)
+            self.given(await session.renew(token))
 
         self.start(call)
 
@@ -219,10 +242,27 @@ class Run:
     async def failure(self) -> None:
         await self.answer(fails=True)
 
+    async def refusal(self) -> None:
+        """The login is over at the login server, as when another one has revoked it."""
+        if not self.server.asked or self.storage.down:
+            raise Impossible
+        tokens = self.server.asked[0].tokens
+        self.server.good.discard(str(tokens.refresh_token))
+        self.server.revoked.add(str(tokens.refresh_token))
+        if self.last == login_of(tokens):
+            self.last = None
+        await self.answer()
+
     async def login(self) -> None:
+        self.login_at(self.session)
+
+    async def login_in_another_loop(self) -> None:
+        self.login_at(self.other)
+
+    def login_at(self, session: OAuthSession) -> None:
         async def call() -> None:
             try:
-                await self.session.handle_callback("/callback")
+                await session.handle_callback("/callback")
             except AuthError:
                 self.unsure = True
                 raise
@@ -232,9 +272,15 @@ class Run:
         self.start(call)
 
     async def logout(self) -> None:
+        self.logout_at(self.session)
+
+    async def logout_in_another_loop(self) -> None:
+        self.logout_at(self.other)
+
+    def logout_at(self, session: OAuthSession) -> None:
         async def call() -> None:
             try:
-                await self.session.logout()
+                await session.logout()
             except AuthError:
                 self.unsure = True
                 raise
@@ -283,29 +329,29 @@ class Run:
         """Let everything come to its end, and look at what is left."""
         self.storage.down = False
         self.monotonic += 40
-        for _ in range(20):
-            while self.server.asked:
-                await self.answer()
-            await self.rounds()
-            if not self.under_way and not self.server.asked:
-                break
-        else:
+        with anyio.move_on_after(20) as hanging:
+            while self.under_way or self.server.asked:
+                while self.server.asked:
+                    await self.answer()
+                await anyio.sleep(0.001)  # event loops look every few milliseconds if another one is done
+        if hanging.cancelled_caught:
             self.broken.add("odd: something hangs")
-        for _ in range(2):
+        for session in (self.session, self.other, self.session, self.other):
             self.monotonic += 40
-            held = await self.session.tokens()
-        stored = self.storage.tokens
-        if (held and login_of(held)) != self.last or not same(held, stored):
-            self.broken.add("last")
-        if self.server.replayed or (held and held.refresh_token not in self.server.good):
-            self.broken.add("good")
+            await session.tokens()
+        for held in (await self.session.tokens(), await self.other.tokens()):
+            if (held and login_of(held)) != self.last or not same(held, self.storage.tokens):
+                self.broken.add("last")
+            if self.server.replayed or (held and held.refresh_token not in self.server.good):
+                self.broken.add("good")
         await self.session.aclose()
+        await self.other.aclose()
 
 
-async def run(actions: tuple[str, ...], *, shared: bool) -> set[str]:
+async def run(actions: tuple[str, ...], *, kind: str) -> set[str]:
     """What a sequence breaks. Raises Impossible if its last action cannot be."""
     server = Server()
-    storage = (SharedStorage if shared else Storage)(server.login())
+    storage = (SharedStorage if kind == "shared" else Storage)(server.login())
     async with anyio.create_task_group() as group:
         one = Run(storage, server, group)
         await one.session.tokens()
@@ -322,7 +368,7 @@ async def run(actions: tuple[str, ...], *, shared: bool) -> set[str]:
     return one.broken
 
 
-async def check(longest: int, *, shared: bool, report: Callable[[str], None] | None = None) -> Counter[str]:
+async def check(longest: int, *, kind: str, report: Callable[[str], None] | None = None) -> Counter[str]:
     """Run every sequence of up to `longest` actions; how many there were, and how many broke what."""
     counts: Counter[str] = Counter()
     prefixes: list[tuple[str, ...]] = [()]
@@ -331,7 +377,7 @@ async def check(longest: int, *, shared: bool, report: Callable[[str], None] | N
 
         async def judge(actions: tuple[str, ...], longer: list[tuple[str, ...]] = longer) -> None:
             try:
-                broken = await run(actions, shared=shared)
+                broken = await run(actions, kind=kind)
             except Impossible:
                 return
             longer.append(actions)
@@ -342,7 +388,7 @@ async def check(longest: int, *, shared: bool, report: Callable[[str], None] | N
                     report(f"{rule}: {', '.join(actions)}")
                 counts[rule] += 1
 
-        everything = iter(_each(prefixes, SHARED if shared else OWN))
+        everything = iter(_each(prefixes, ALPHABETS[kind]))
         while batch := list(islice(everything, _AT_ONCE)):
             async with anyio.create_task_group() as group:
                 for actions in batch:
@@ -363,6 +409,6 @@ if __name__ == "__main__":
     logging.disable(logging.CRITICAL)  # a storage that is down is reported each time
     depth = int(sys.argv[1]) if len(sys.argv) > 1 else 6
     for backend in sys.argv[2:] or ("asyncio", "trio"):
-        for shared in (False, True):
-            found = anyio.run(lambda shared=shared: check(depth, shared=shared, report=print), backend=backend)
-            print(backend, "shared storage" if shared else "own storage", dict(found), flush=True)
+        for kind in ALPHABETS:
+            found = anyio.run(lambda kind=kind: check(depth, kind=kind, report=print), backend=backend)
+            print(backend, kind, dict(found), flush=True)

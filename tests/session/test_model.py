@@ -5,20 +5,20 @@ import os
 
 import pytest
 
-from tests.session.model import check
+from tests.session.model import ALPHABETS, check
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(3600)]
 
 LONGEST = int(os.environ.get("PRISMA_MODEL", "4"))
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["own storage", "shared storage"])
+@pytest.mark.parametrize("kind", ALPHABETS)
 async def test_no_sequence_of_renewals_logins_logouts_and_faults_breaks_a_session(
-    shared: bool, caplog: pytest.LogCaptureFixture
+    kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)  # a storage that is down is reported each time
     said: list[str] = []
-    found = await check(LONGEST, shared=shared, report=said.append)
+    found = await check(LONGEST, kind=kind, report=said.append)
     assert said == []
     assert found["broken"] == 0
     assert found["sequences"] > 500

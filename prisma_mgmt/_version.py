@@ -1,3 +1,3 @@
-"""The version, which the build reads, and which core/client.py and auth/sending.py send as User-Agent."""
+"""The version, which the build reads, and which core, auth and observe.py tell."""
 
 __version__ = "0.2.0"

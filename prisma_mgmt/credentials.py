@@ -1,4 +1,4 @@
-"""The seam between the API client and whatever gives it tokens."""
+"""What a client asks of whoever gives it tokens (Credentials), and ServiceToken."""
 
 from typing import NoReturn, Protocol, runtime_checkable
 

@@ -1,4 +1,4 @@
-"""One event loop for each object that owns connections or tasks."""
+"""Refuses an object in a second event loop, and says which event loop runs, and if one is closed."""
 
 import sys
 from typing import Any

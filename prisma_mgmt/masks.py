@@ -1,4 +1,4 @@
-"""Text and bytes that do not show themselves, and errors that leave without the frames that held secrets."""
+"""Secret and SecretBytes, which do not show themselves, and `bare`, which takes our frames out of tracebacks."""
 
 from types import TracebackType
 from typing import Any, cast

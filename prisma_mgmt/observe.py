@@ -1,4 +1,4 @@
-"""Observers: the events that a client's `on_event` is called with, and two hooks ready to use.
+"""For users: the events of a client's `on_event`, and two hooks ready to use (logging, OpenTelemetry).
 
 ManagementClient(on_event=log_events())                # to `logging`
 ManagementClient(on_event=opentelemetry_events())      # spans and a histogram (pip install prisma-mgmt[opentelemetry])

@@ -1,4 +1,4 @@
-"""Checks what callers give to the auth layer, at the call itself, and calls the hooks that they give."""
+"""Checks what callers give to the auth layer, at the call itself, and calls the hooks of a login."""
 
 import inspect
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Credentials for a workflow of GitHub Actions, which is known by GitHub's own tokens and keeps no secret."""
+"""Credentials for a workflow of GitHub Actions: its OIDC token is exchanged for a token of the API."""
 
 import math
 import ssl

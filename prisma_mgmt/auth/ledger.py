@@ -1,4 +1,4 @@
-"""What all event loops of this process know of one user's tokens, and how one loop waits for another."""
+"""What all event loops of this process know of one user's tokens, and claims, by which one waits for another."""
 
 import os
 import threading

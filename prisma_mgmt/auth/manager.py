@@ -1,4 +1,4 @@
-"""Many users' sessions."""
+"""SessionManager: one live session for each user and event loop."""
 
 import time
 from collections import OrderedDict

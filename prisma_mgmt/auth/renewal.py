@@ -1,4 +1,4 @@
-"""One refresh: whether it would help, the pause after one that failed, who may write its pair, and the hooks."""
+"""One refresh: if the tokens need it, the pause after one that failed, who may write its pair, and the hooks."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""One user's tokens, renewed for all who use them by one refresh."""
+"""OAuthSession: one user's login, logout and token for each call; all who wait share one refresh (renewal.py)."""
 
 import math
 import time

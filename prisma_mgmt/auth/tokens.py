@@ -1,4 +1,4 @@
-"""A user's tokens: their JSON, when they expire, and what an access token says of itself, unverified."""
+"""A user's tokens: their JSON, when they expire (`expires_in`), and what an access token says of itself, unverified."""
 
 import json
 import math

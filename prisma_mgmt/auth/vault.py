@@ -1,4 +1,4 @@
-"""A token storage as its session sees it: its faults become AuthErrors, and a pair that it refused stays in memory."""
+"""A token storage as its session sees it: faults become AuthErrors, and what it could not take stays in memory."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""BaseClient checks its arguments, adds the default headers (User-Agent), makes each call, and closes itself."""
+"""BaseClient: its arguments, with_options(), default headers (User-Agent), request(), and how it closes."""
 
 import os
 import ssl

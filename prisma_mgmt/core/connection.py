@@ -1,7 +1,6 @@
 """What the pool asks of each way of sending (over_httpx.py, http1.py), and the request that it hands to them.
 
-Nothing here, in the pool or in the pipeline knows what library does the
-sending.
+Nothing here, in the pool or in the pipeline knows what library does the sending.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Chooses what sends: a connection of our own over asyncio, one over httpx if that cannot be, or what the user gave."""
+"""Chooses what sends: HTTP/1.1 of our own; httpx for proxies, WebSockets, trio and Windows; or what the user gave."""
 
 import ssl
 import sys

@@ -1,6 +1,6 @@
-"""The events that an observer is told of; they hold no secret, body or query, and no id that was filled in.
+"""The events of a call, and Observer, which calls the user's hook with them and logs what it raises.
 
-It is imported only if somebody observes.
+Events hold no secret, body or query, and no id that was filled in. This is imported only if somebody observes.
 """
 
 import logging

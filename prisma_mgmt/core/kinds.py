@@ -1,4 +1,4 @@
-"""What reading (codec.py) and writing (encoding.py) both ask of a model: its fields, their types, their JSON keys."""
+"""What codec.py and encoding.py both ask of a model: its fields, types and JSON keys; UNSET; open enumerations."""
 
 import types
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The options of a client or a view make a request of a call: URL, Host, token. client.py has the default headers."""
+"""What a client or a view is set to, and the Request (URL, Host, token) that is made of it and a call."""
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Protocol, TypeAlias, TypeVar

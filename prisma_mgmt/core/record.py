@@ -1,4 +1,4 @@
-"""`with client.record() as calls:` collects status, headers and tries of the calls of a block, which models lack."""
+"""`with client.record() as calls:` collects the status, headers and tries that the models of a block do not tell."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager

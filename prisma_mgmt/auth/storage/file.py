@@ -1,4 +1,4 @@
-"""Tokens in a file of one's own."""
+"""FileTokenStorage: tokens in a JSON file that only its owner can read, and that is never half written."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Tokens in the keyring of the user's operating system."""
+"""KeyringTokenStorage: tokens in the keyring of the user's operating system."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What storages on the user's own machine have in common: they block, and the kernel keeps their locks."""
+"""What the file and the keyring share: files for their owner only, lock files, one thread for what blocks."""
 
 import os
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""Tokens in memory."""
+"""MemoryTokenStorage: tokens in memory, until the program ends."""
 
 from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.tokens import Tokens

@@ -1,4 +1,4 @@
-"""Tokens in a PostgreSQL table."""
+"""PostgresTokenStorage: tokens in a row of a PostgreSQL table."""
 
 import re
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""Tokens in Redis."""
+"""RedisTokenStorage: tokens under a key of Redis."""
 
 import re
 import sys

@@ -10,6 +10,8 @@ import asyncpg
 import pytest
 
 from prisma_mgmt.auth.storage import PostgresTokenStorage
+from prisma_mgmt.auth.storage.postgres_connections import connected, used
+from prisma_mgmt.auth.storage.postgres_url import address
 from tests.kit.servers import Process, postgres_server
 from tests.storage.places import TOKENS, dsn_of, postgres_place
 
@@ -40,6 +42,20 @@ async def test_one_connection_serves_a_whole_refresh_and_is_closed_after_it(post
         with anyio.fail_after(5):
             while await open_now(looking):  # the server notices a moment later
                 await anyio.sleep(0.01)
+
+
+async def test_a_connection_that_has_been_idle_for_long_is_not_used_again(postgres_process: Process) -> None:
+    """What lies between here and the server may have forgotten it."""
+    place = address(dsn_of(postgres_process))
+    async with used(place):
+        async with connected(place) as first, connected(place) as second:
+            assert first is not second
+        async with connected(place) as again:
+            assert again is first
+        async with connected(place, idle=-1) as new:
+            assert first.is_closed()
+            assert second.is_closed()
+            assert await new.fetchval("SELECT 1") == 1
 
 
 async def test_a_connection_that_the_server_closed_is_not_used_again(postgres_process: Process) -> None:

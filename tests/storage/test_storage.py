@@ -171,10 +171,9 @@ class SwapsUnderItsLock(HoldsForEver):
 )
 async def test_the_kit_names_the_broken_rule(kind: Callable[[], TokenStorage], rule: str) -> None:
     broken = kind()
-    with pytest.raises((AssertionError, ExceptionGroup)) as caught:
+    with pytest.raises(AssertionError) as caught:
         await check_storage(lambda: broken, patience=3.0, refresh=0.5)
-    found = caught.value.exceptions[0] if isinstance(caught.value, ExceptionGroup) else caught.value
-    assert rule in str(found)
+    assert rule in str(caught.value)
 
 
 # Files
@@ -187,19 +186,6 @@ def path(tmp_path: Path) -> Path:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root writes in place of others")
-async def test_what_root_writes_belongs_to_whose_the_file_or_the_folder_is(path: Path) -> None:
-    os.chown(path.parent, 1234, 1235)
-    storage = FileTokenStorage(path)
-    await storage.set_tokens(TOKENS)
-    async with storage.refresh_lock():
-        assert await storage.set_tokens_if_current(NEWER, TOKENS)
-    assert {(one.stat().st_uid, one.stat().st_gid) for one in path.parent.iterdir()} == {(1234, 1235)}
-    os.chown(path, 4321, 4321)
-    await storage.set_tokens(TOKENS)
-    assert path.stat().st_uid == 4321
 
 
 async def test_what_was_stored_before_there_was_a_cipher_is_told_so(path: Path) -> None:

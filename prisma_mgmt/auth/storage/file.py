@@ -12,14 +12,15 @@ from pathlib import Path
 
 from prisma_mgmt.auth.storage.arguments import checked_path
 from prisma_mgmt.auth.storage.form import Cipher, Form
-from prisma_mgmt.auth.storage.local import LocalStorage, create
+from prisma_mgmt.auth.storage.local import LocalStorage
 from prisma_mgmt.auth.storage.locks import LONGEST_WAIT, WRITING
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare
 
 _POSIX = os.name == "posix"
-_SAFELY: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
+_NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
+_SAFELY: int = _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
 _LARGEST = 4_000_000  # bytes
 _READINGS, _PAUSE = 4, 0.005  # how often a file is read again, and after how many seconds
 _REPLACINGS = 1 if _POSIX else 20  # Windows refuses to replace a file that somebody is just reading
@@ -29,7 +30,8 @@ _BESIDE = re.compile(r"\..+\.(next|tmp|refresh\.lock|write\.lock)")  # what is k
 class FileTokenStorage(LocalStorage):
     """Keeps tokens in a JSON file that only its owner can read and that is never half written; processes may share it.
 
-    path: the file; `~` is the user's home. Two lock files stay beside it.
+    path: the file; `~` is the user's home. Two lock files stay beside it. Let all programs that use it run as one user:
+        what another one writes, such as root, its owner can no longer read.
     cipher: seals the tokens, for this absolute path only. Without one, Node programs that use the keys `workspaceId`,
         `accessToken` and `refreshToken` can read the file. Some file systems keep no modes (Windows' drives in WSL,
         vfat, CIFS), so every user of the machine could read it there: without a cipher the first write is an AuthError.
@@ -184,7 +186,7 @@ class FileTokenStorage(LocalStorage):
 
     def _create(self, path: Path, text: Secret, *, sync: bool = False) -> None:
         """Make a new file of `text`; AuthError, with nothing of it written, if every user could read it."""
-        descriptor = create(path, self.path, self.path.parent)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
         try:
             if self._is_open(os.fstat(descriptor)):
                 told = "open to every user of this machine: give the storage a cipher, or a path elsewhere"

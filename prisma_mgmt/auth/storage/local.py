@@ -1,9 +1,8 @@
-"""What the file and the keyring share: files for their owner only, lock files, one thread for what blocks."""
+"""What storages on the user's own machine share: lock files, which the kernel keeps, and a thread for what blocks."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,19 +15,6 @@ from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.checks import checked_seconds
 
 T = TypeVar("T")
-
-
-def create(path: Path, *owners: Path) -> int:
-    """Make a new file that only its owner can read, and open it; FileExistsError if there is one.
-
-    If root makes it, it belongs to the owner of the first of `owners` that is there, who could not use it else.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        with suppress(OSError):  # a file system or a container may let nobody do this
-            owner = next(one for one in owners if one.exists()).stat()
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-    return descriptor
 
 
 class LocalStorage(ABC):
@@ -68,10 +54,7 @@ class LocalStorage(ABC):
     def _lock(self, purpose: str) -> FileLock:
         """A lock file, in a folder that is the user's alone if there was none."""
         self._locks.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = Path(f"{self._locks}.{purpose}.lock")
-        with suppress(FileExistsError):
-            os.close(create(path, self._locks.parent))
-        return FileLock(path, mode=0o600, thread_local=False)
+        return FileLock(f"{self._locks}.{purpose}.lock", mode=0o600, thread_local=False)
 
     def _write(self, tokens: Tokens | None, only: Tokens | None = None) -> bool:
         """Store tokens, or none; returns False, having changed nothing, if neither `only` nor they are there."""

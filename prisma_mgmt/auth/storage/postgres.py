@@ -67,7 +67,7 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
             self._table, self._locks = _tables(table, self._address.schema if self._address else None)
             self._form = Form(f"postgres:{table}:{key}", cipher)
             size = self._address.size if self._address else share(getattr(self._pool, "get_max_size", int)(), AT_ONCE)
-            self._room = self._address or "a pool", size
+            self._room = self._address or id(self._pool), size
             calls = (partial(self._changed, one) for one in _lock_statements(self._locks, lease))
             self._lock = LeaseLock(self._form.place, lease, patience, lambda: turn(*self._room), *calls)
             self._free = min(_FREE, lease)
@@ -162,7 +162,8 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
                 connection = await self._pool.acquire(timeout=self._free)
             except TimeoutError as error:
                 told = f"the pool of a token storage had no connection free within {self._free:g} s"
-                raise AuthError(f"{told}: give the storage a URL, or a pool that nothing else uses") from error
+                why = "its server does not answer, or others keep them: give the storage a URL"
+                raise AuthError(f"{told}: {why}, or a pool that nothing else uses") from error
             try:
                 yield connection
             finally:

@@ -15,15 +15,15 @@ from prisma_mgmt.auth.storage.postgres_url import Address
 from prisma_mgmt.auth.storage.rooms import place
 from prisma_mgmt.masks import bare
 
-_CONNECTING, _CLOSING = 5.0, 2.0  # seconds
+_CONNECTING, _CLOSING, _IDLE = 5.0, 2.0, 30.0  # seconds
 
 
 @define(eq=False)
 class _Open:
-    """How many use an address, and the connections to it that nobody uses at the moment."""
+    """How many use an address, and the connections to it that nobody uses at the moment, and since when."""
 
     users: int = 0
-    idle: list[Any] = field(factory=list)
+    idle: list[tuple[float, Any]] = field(factory=list)
 
 
 _open: RunVar[dict[Address, _Open]] = RunVar("prisma_mgmt.auth.connections")
@@ -43,18 +43,19 @@ async def used(address: Address) -> AsyncGenerator[_Open]:
         if not mine.users:
             del here[address]
             with anyio.move_on_after(_CLOSING, shield=True), suppress(Exception):  # what they were for is done
-                for one in mine.idle:
+                for _, one in mine.idle:
                     await one.close()
-            for one in mine.idle:  # which nothing is done to if it is closed
-                one.terminate()
+            _end(mine.idle)
 
 
 @asynccontextmanager
-async def connected(address: Address) -> AsyncGenerator[Any]:
-    """A connection to `address` for one statement."""
+async def connected(address: Address, *, idle: float = _IDLE) -> AsyncGenerator[Any]:
+    """A connection to `address` for one statement: none that has been idle for longer than so many seconds."""
     async with used(address) as mine, place(address, address.size):
-        mine.idle = [one for one in mine.idle if not one.is_closed()]
-        connection = mine.idle.pop() if mine.idle else await _connect(address)
+        since = anyio.current_time() - idle  # what lies between here and the server may forget it later
+        old, mine.idle = mine.idle, [one for one in mine.idle if one[0] > since and not one[1].is_closed()]
+        _end([one for one in old if one not in mine.idle])
+        connection = mine.idle.pop()[1] if mine.idle else await _connect(address)
         try:
             yield connection
         except BaseException:
@@ -64,7 +65,12 @@ async def connected(address: Address) -> AsyncGenerator[Any]:
             finally:
                 connection.terminate()
             raise
-        mine.idle.append(connection)
+        mine.idle.append((anyio.current_time(), connection))
+
+
+def _end(connections: list[tuple[float, Any]]) -> None:
+    for _, one in connections:
+        one.terminate()  # which does nothing to one that is closed
 
 
 async def _connect(address: Address) -> Any:

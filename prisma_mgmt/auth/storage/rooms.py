@@ -31,8 +31,8 @@ async def place(of: Hashable, size: int) -> AsyncGenerator[None]:
             told = "the clients of Redis and PostgreSQL are for asyncio, and for no other event loop"
         elif _ELSEWHERE.search(f"{error} {error.__context__}"):  # asyncpg says of its own what follows from that
             told = "the client or the pool of a token storage belongs to another event loop: make one in each"
-        elif re.match("pool is clos", str(error)):  # as asyncpg says
-            told = "the pool of a token storage was closed too early: close sessions, managers and clients before it"
+        elif re.match("pool is (clos|not init)", str(error)):  # as asyncpg says
+            told = "the pool of a token storage is not open: await it first, and close sessions and managers before it"
         else:
             raise
         raise AuthError(told) from error

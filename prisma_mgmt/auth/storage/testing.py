@@ -28,14 +28,15 @@ _ONE, _OTHER, _THIRD = _LOGINS[:3]
 
 
 async def check_storage(
-    storage_for: Callable[[], TokenStorage], *, patience: float = 60.0, refresh: float = 10.0
+    storage_for: Callable[[], TokenStorage], *, patience: float = 60.0, refresh: float = 15.0
 ) -> None:
     """Check a storage against the contract; AssertionError, with the broken rule in words, if it breaks it.
 
     `storage_for` gives a storage object over one place, which is empty at first: several objects are made, as several
     processes would make them, unless the storage keeps its tokens in the object itself and gives the same one again.
     A storage that has what SharedTokenStorage asks for is checked as one that processes share. `patience` is the number
-    of seconds that all of it may take, and `refresh` how many of them a lock is held, which is as long as a refresh.
+    of seconds that all of it may take, and `refresh` how many of them a lock is held: a read, a refresh, which may take
+    ten, and a write.
     """
     with anyio.move_on_after(patience) as scope:
         await _check_keeping(storage_for(), storage_for())
@@ -113,24 +114,26 @@ async def _check_swapping_at_once(storage: Any, other: Any) -> None:
 
 
 async def _check_lock(storage: Any, other: Any) -> None:
-    inside = 0
+    inside, found = list[Any](), list[tuple[int, bool]]()
 
     async def take(one: Any) -> None:
-        nonlocal inside
         async with one.refresh_lock():
-            inside += 1
-            _expect(inside == 1, "refresh_lock() is held by one at a time")
+            inside.append(one)
             await one.set_tokens(_ONE)
             await one.clear_tokens_if_current(_OTHER)
-            swapped = await one.set_tokens_if_current(_ONE, _ONE)
-            usable = swapped and await one.get_tokens() == _ONE
-            _expect(usable, "a storage can be used, by all of its methods, while its own refresh_lock() is held")
+            usable = await one.set_tokens_if_current(_ONE, _ONE) and await one.get_tokens() == _ONE
             await anyio.sleep(0.02)
-            inside -= 1
+            found.append((len(inside), usable))
+            inside.remove(one)
 
     async with anyio.create_task_group() as group:
         for one in (storage, other, storage, other):
             group.start_soon(take, one)
+    _expect(all(holders == 1 for holders, _ in found), "refresh_lock() is held by one at a time")
+    _expect(
+        all(usable for _, usable in found),
+        "a storage can be used, by all of its methods, while its own refresh_lock() is held",
+    )
     await storage.clear_tokens()
 
 

@@ -84,7 +84,7 @@ def decode_error(misfit: Mismatch, answer: Answer, at: str = "") -> DecodeError:
     problem = misfit.with_traceback(None).problem  # whose frames hold the payload
     if isinstance(misfit, NoJSON):
         problem = f"{problem} ({_kind_of(answer)})"
-    elif at:
+    else:
         misfit.under(at)
     error = answer.error(DecodeError, f"{misfit.path or 'the answer'}: {problem} (status {answer.status})")
     error.path = misfit.path

@@ -1,8 +1,7 @@
 """Reading JSON into attrs classes, strictly: a value of another type is an error, never converted.
 
 A hook reads one type. The hook of a model is compiled: it reads what is usual, those models in it included, in one
-function without calls. Whatever it stumbles over is read again by the plain hook, which says what is allowed and names
-what is wrong; `Mismatch` collects the path to it on its way up.
+function without calls. `Mismatch` collects the path to what is wrong on its way up.
 """
 
 import json
@@ -18,7 +17,7 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 import attrs
 
 from prisma_mgmt.core.compiling import Hook, compiled
-from prisma_mgmt.core.kinds import JSON, cached, default_of, fields, is_made, is_nullable, is_union, json_key, simple
+from prisma_mgmt.core.kinds import JSON, cached, fields, is_nullable, is_union, simple
 from prisma_mgmt.masks import Secret
 
 try:
@@ -45,7 +44,7 @@ class Mismatch(ValueError):  # noqa: N818  # never leaves the core
         self.path: str = ""
 
     def under(self, step: str) -> "Mismatch":
-        dot = "." if self.path and not self.path.startswith("[") else ""
+        dot = "." if step and self.path and not self.path.startswith("[") else ""
         self.path = f"{step}{dot}{self.path}"
         return self
 
@@ -150,21 +149,21 @@ def wrong(wanted: str, value: Any) -> Mismatch:
 
 
 @cached
-def hook_of(kind: Any, told: bool = False) -> Hook:
-    """What reads a type, given the value; a slow one if all that does not fit is to be `told`."""
+def hook_of(kind: Any) -> Hook:
+    """What reads a type, given the value."""
     if kind in _SCALARS:
         return _SCALARS[kind]
     origin = get_origin(kind)
     if origin is Literal:
         return _SCALARS[str]
     if origin is list:
-        return partial(fit_items, kind=get_args(kind)[0], told=told, in_place=False)
+        return partial(fit_items, kind=get_args(kind)[0], in_place=False)
     if origin is dict:
-        return _dict_hook(get_args(kind)[1], told)
+        return _dict_hook(get_args(kind)[1])
     if is_union(kind):
-        return _union_hook(kind, told)
+        return _union_hook(kind)
     if attrs.has(kind):
-        return plain(kind) if told else compiled(kind, plain(kind), hook_of)
+        return compiled(kind, {"hook_of": hook_of, "wrong": wrong, "Mismatch": Mismatch})
     raise TypeError(f"{kind!r} is no type that a model's field may have")
 
 
@@ -226,11 +225,11 @@ _SCALARS: dict[Any, Hook] = {
 }
 
 
-def fit_items(items: JSON, kind: Any, told: bool = False, *, in_place: bool = True) -> list[Any]:
+def fit_items(items: JSON, kind: Any, *, in_place: bool = True) -> list[Any]:
     """An array with each item as a `kind`. `in_place` lets go of what an item was at once, which halves the garbage."""
     if items.__class__ is not list:
         raise wrong("an array", items)
-    made, each, i = items if in_place else items.copy(), hook_of(kind, told), 0
+    made, each, i = items if in_place else items.copy(), hook_of(kind), 0
     try:
         for i in range(len(made)):
             made[i] = each(made[i])
@@ -239,11 +238,11 @@ def fit_items(items: JSON, kind: Any, told: bool = False, *, in_place: bool = Tr
     return made
 
 
-def _dict_hook(item: Any, told: bool) -> Hook:
+def _dict_hook(item: Any) -> Hook:
     def hook(value: Any) -> dict[str, Any]:
         if value.__class__ is not dict:
             raise wrong("an object", value)
-        each = hook_of(item, told)
+        each = hook_of(item)
         done: dict[str, Any] = {}
         for key, one in value.items():
             try:
@@ -255,10 +254,10 @@ def _dict_hook(item: Any, told: bool) -> Hook:
     return hook
 
 
-def _union_hook(kind: Any, told: bool) -> Hook:
+def _union_hook(kind: Any) -> Hook:
     """The hook of `X | None`, and of models told apart by their `type`, of which an unknown one stays a dict."""
     bare = simple(kind)
-    inner = _tagged_hook(bare, told) if is_union(bare) else hook_of(bare, told)
+    inner = _tagged_hook(bare) if is_union(bare) else hook_of(bare)
     if not is_nullable(kind):
         return inner
 
@@ -268,7 +267,7 @@ def _union_hook(kind: Any, told: bool) -> Hook:
     return hook
 
 
-def _tagged_hook(union: Any, told: bool) -> Hook:
+def _tagged_hook(union: Any) -> Hook:
     models = {attrs.fields_dict(one)["type"].default: one for one in get_args(union) if attrs.has(one)}
 
     def hook(value: Any) -> Any:
@@ -277,7 +276,7 @@ def _tagged_hook(union: Any, told: bool) -> Hook:
         tag = value.get("type")
         if tag.__class__ is not str or tag not in models:
             return value  # a member that this version does not know
-        return hook_of(models[tag], told)(value)
+        return hook_of(models[tag])(value)
 
     return hook
 
@@ -291,32 +290,3 @@ def is_free(kind: Any, above: tuple[Any, ...] = ()) -> bool:
         return False
     parts: Any = [one.type for one in fields(kind)] if attrs.has(kind) else get_args(kind)
     return any(is_free(one, (*above, kind)) for one in parts)
-
-
-def plain(model: type) -> Hook:
-    """The hook of a model that reads a field at a time, and below it in the same way.
-
-    If the compiled hook differs from it, this one is right.
-    """
-    steps: list[tuple[str, str, Any, Any]]
-    steps = [(one.name, json_key(one), one.type, default_of(one)) for one in fields(model)]
-
-    def hook(value: Any) -> Any:
-        if value.__class__ is not dict:
-            raise wrong("an object", value)
-        made = cast("Any", object.__new__(model))  # it has no validators, and setting its slots saves a call an object
-        for name, key, kind, default in steps:
-            try:
-                read = hook_of(kind, True)(value[key]) if key in value else _missing(default)
-            except Mismatch as mismatch:
-                raise mismatch.under(key) from None
-            object.__setattr__(made, name, read)
-        return made
-
-    return hook
-
-
-def _missing(default: Any) -> Any:
-    if default is attrs.NOTHING:
-        raise Mismatch("missing")
-    return default.factory() if is_made(default) else default

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import accumulate
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
@@ -68,17 +67,13 @@ def is_long(data: bytes) -> bool:
     return _LONG in data.translate(_DIGITS)
 
 
-def decode(data: bytes, model: type[T]) -> T:
-    """A document as a `model`; Mismatch for one that does not fit."""
-    return fit(data, *reader_of(model))
+def decode(data: bytes, kind: type[T], unwrapped: Callable[[JSON], JSON] | None = None) -> T:
+    """A document as a `kind`, out of the envelope that `unwrapped` takes off; Mismatch for one that does not fit.
 
-
-def fit(data: bytes, hook: Callable[[JSON], T], free: bool, unwrapped: Callable[[JSON], JSON] | None = None) -> T:
-    """What a hook makes of a document, out of the envelope that `unwrapped` takes off.
-
-    Unless the hook's type is `free`, orjson reads first. What that stumbles over (a byte order mark, a whole number
-    past 64 bits, which it makes a float of) is read again by `parse`, which has the last word.
+    Unless its type is free, orjson reads first. What that stumbles over (a byte order mark, a whole number past 64
+    bits, which it makes a float of) is read again by `parse`, which has the last word.
     """
+    hook, free = _reader_of(kind)
     if not free and _orjson is not None:
         try:
             value = _orjson.loads(data)
@@ -90,9 +85,10 @@ def fit(data: bytes, hook: Callable[[JSON], T], free: bool, unwrapped: Callable[
 
 
 @cached
-def reader_of(model: type[T]) -> tuple[Callable[[JSON], T], bool]:
-    """The hook of a model, and if it is free."""
-    return hook_of(model), is_free(model)
+def _reader_of(kind: type[T]) -> tuple[Callable[[JSON], T], bool]:
+    """The hook of a type, for a value that nobody else has, and if the type is free."""
+    in_place = get_origin(kind) is list
+    return _list_hook(get_args(kind)[0], in_place=True) if in_place else hook_of(kind), is_free(kind)
 
 
 def _exact(data: bytes) -> JSON:
@@ -127,7 +123,7 @@ def _finite(text: str) -> float:
 
 def structure(value: JSON, model: type[T]) -> T:
     """`value` as a `model`; raises Mismatch, with the path of the field at fault."""
-    return reader_of(model)[0](value)
+    return cast("T", hook_of(model)(value))
 
 
 def structure_record(value: JSON, model: type[T]) -> T | dict[str, JSON]:
@@ -157,7 +153,7 @@ def hook_of(kind: Any) -> Hook:
     if origin is Literal:
         return _SCALARS[str]
     if origin is list:
-        return partial(fit_items, kind=get_args(kind)[0], in_place=False)
+        return _list_hook(get_args(kind)[0])
     if origin is dict:
         return _dict_hook(get_args(kind)[1])
     if is_union(kind):
@@ -225,17 +221,21 @@ _SCALARS: dict[Any, Hook] = {
 }
 
 
-def fit_items(items: JSON, kind: Any, *, in_place: bool = True) -> list[Any]:
-    """An array with each item as a `kind`. `in_place` lets go of what an item was at once, which halves the garbage."""
-    if items.__class__ is not list:
-        raise wrong("an array", items)
-    made, each, i = items if in_place else items.copy(), hook_of(kind), 0
-    try:
-        for i in range(len(made)):
-            made[i] = each(made[i])
-    except Mismatch as mismatch:
-        raise mismatch.under(f"[{i}]") from None
-    return made
+def _list_hook(item: Any, *, in_place: bool = False) -> Hook:
+    """The hook of a list. One `in_place` lets go of what an item was at once, which halves the garbage."""
+
+    def hook(value: Any) -> list[Any]:
+        if value.__class__ is not list:
+            raise wrong("an array", value)
+        made, each, i = value if in_place else value.copy(), hook_of(item), 0
+        try:
+            for i in range(len(made)):
+                made[i] = each(made[i])
+        except Mismatch as mismatch:
+            raise mismatch.under(f"[{i}]") from None
+        return made
+
+    return hook
 
 
 def _dict_hook(item: Any) -> Hook:

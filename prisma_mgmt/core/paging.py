@@ -5,7 +5,6 @@ The iterators are classes, not async generators: an abandoned one leaves nothing
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, TypeVar, overload
 
 import anyio
@@ -14,7 +13,7 @@ from attrs import define, field
 
 from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, is_long, parse, structure
+from prisma_mgmt.core.codec import Mismatch, decode, is_long, parse, structure
 from prisma_mgmt.core.kinds import JSON, Array
 from prisma_mgmt.core.model import list_schema, written_by
 
@@ -112,7 +111,7 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
 
     at = "" if bare else "data"
     try:
-        found = fit(answer.content, partial(fit_items, kind=model), is_free(model), None if bare else unwrapping)
+        found = decode(answer.content, list[model], None if bare else unwrapping)  # type: ignore[valid-type]  # a type that is given
         at = "pagination"
         said = beside.get("pagination")
         pagination = _Pagination(False, None) if said is None else structure(said, _Pagination)

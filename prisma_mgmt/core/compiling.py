@@ -5,8 +5,9 @@ It stands for this:
     def hook(o, type=type, str=str):
       try:
         m = new()
-        m.id = v = o['id']
-        if type(v) is not str:
+        v = o['id']
+        if type(v) is str: m.id = v
+        else:
           try: m.id = hook_of(str)(v)
           except Mismatch as e: raise e.under('id') from None
         …
@@ -29,12 +30,13 @@ from prisma_mgmt.masks import Secret
 
 Hook: TypeAlias = Callable[..., Any]
 
-# What is checked in line: what is true of a value `v` that is not of this type.
-_UNLIKE: dict[Any, str] = {
-    str: "type(v) is not str",
-    int: "type(v) is not int",
-    bool: "type(v) is not bool",
-    float: "type(v) is not float and type(v) is not int",
+# What is checked in line: what is true of a usual value `v` of this type, and what it becomes.
+_USUAL: dict[Any, tuple[str, str]] = {
+    str: ("type(v) is str", "v"),
+    int: ("type(v) is int", "v"),
+    bool: ("type(v) is bool", "v"),
+    float: ("type(v) is float or type(v) is int", "v"),
+    Secret: ("type(v) is str", "Secret(v)"),
 }
 
 
@@ -88,38 +90,32 @@ class _Source:
             missing = "None" if default is None else self._name(default)
             value = f"{given}.get({key!r}, {missing})"
             empty.add(missing)
-        if kind in (Any, object):
-            self._add(indent, f"{to} = {value}")
-        elif kind in _UNLIKE:
-            unlike = " and ".join([_UNLIKE[kind], *(f"v is not {other}" for other in empty)])
-            self._add(indent, f"{to} = v = {value}", f"if {unlike}:")
-            self._ask(kind, "v", to, indent + "  ", at)
-        elif empty:
-            name = f"v{len(self.lines)}"
-            is_empty = " or ".join(f"{name} is {other}" for other in empty)
-            self._add(indent, f"{name} = {value}", f"if {is_empty}: {to} = {name}", "else:")
-            self._convert(kind, name, to, indent + "  ", above, at)
-        else:
-            self._convert(kind, value, to, indent, above, at)
+        self._add(indent, f"v = {value}")
+        if empty:
+            self._add(indent, f"if {' or '.join(f'v is {other}' for other in sorted(empty))}: {to} = v", "else:")
+        self._convert(kind, to, indent + "  " if empty else indent, above, at)
 
-    def _convert(self, kind: Any, value: str, to: str, indent: str, above: tuple[type, ...], at: str) -> None:
+    def _convert(self, kind: Any, to: str, indent: str, above: tuple[type, ...], at: str) -> None:
         """Set a field to what becomes of a value that is neither missing nor null."""
-        if kind is Secret:
-            self._add(indent, f"v = {value}", f"if type(v) is str: {to} = Secret(v)", "else:")
-            self._ask(kind, "v", to, indent + "  ", at)
+        if kind in (Any, object):
+            self._add(indent, f"{to} = v")
+        elif kind in _USUAL:
+            is_usual, made = _USUAL[kind]
+            self._add(indent, f"if {is_usual}: {to} = {made}", "else:")
+            self._ask(kind, to, indent + "  ", at)
         elif kind is datetime:
-            self._add(indent, f"v = {value}", f"try: {to} = d = parsed(v)", "except (ValueError, TypeError): d = None")
+            self._add(indent, f"try: {to} = d = parsed(v)", "except (ValueError, TypeError): d = None")
             self._add(indent, "if d is None or d.tzinfo is None:")
-            self._ask(kind, "v", to, indent + "  ", at)
+            self._ask(kind, to, indent + "  ", at)
         elif attrs.has(kind) and kind not in above:
             given, made = f"o{len(self.lines)}", f"m{len(self.lines)}"
-            self._add(indent, f"{given} = {value}")
+            self._add(indent, f"{given} = v")
             self.read(kind, given, made, indent, above, at)
             self._add(indent, f"{to} = {made}")
         else:
-            self._ask(kind, value, to, indent, at)
+            self._ask(kind, to, indent, at)
 
-    def _ask(self, kind: Any, value: str, to: str, indent: str, at: str) -> None:
+    def _ask(self, kind: Any, to: str, indent: str, at: str) -> None:
         """Set a field to what the hook of its type says. It is looked up then, since a model may hold itself."""
-        self._add(indent, f"try: {to} = hook_of({self._name(kind)})({value})")
+        self._add(indent, f"try: {to} = hook_of({self._name(kind)})(v)")
         self._add(indent, f"except Mismatch as e: raise e.under({at!r}) from None")

@@ -30,6 +30,8 @@ from prisma_mgmt.masks import Secret
 
 Hook: TypeAlias = Callable[..., Any]
 
+_DEEPEST = 10  # models in line; Python has no more than 20 blocks in each other
+
 # What is checked in line: what is true of a usual value `v` of this type, and what it becomes.
 _USUAL: dict[Any, tuple[str, str]] = {
     str: ("type(v) is str", "v"),
@@ -82,18 +84,16 @@ class _Source:
     ) -> None:
         kind, default, key = simple(one.type), default_of(one), json_key(one)
         at = f"{at}.{key}" if at else key
-        empty = {"None"} if is_nullable(one.type) else set[str]()  # what stands for no value
-        value = f"{given}[{key!r}]"
-        if is_made(default):
-            value = f"({value} if {key!r} in {given} else {self._name(default.factory)}())"
-        elif default is not attrs.NOTHING:
+        value, stand_ins = f"{given}[{key!r}]", {"None": "v"} if is_nullable(one.type) else {}
+        if default is not attrs.NOTHING:
             missing = "None" if default is None else self._name(default)
             value = f"{given}.get({key!r}, {missing})"
-            empty.add(missing)
+            stand_ins[missing] = f"{missing}.factory()" if is_made(default) else "v"
         self._add(indent, f"v = {value}")
-        if empty:
-            self._add(indent, f"if {' or '.join(f'v is {other}' for other in sorted(empty))}: {to} = v", "else:")
-        self._convert(kind, to, indent + "  " if empty else indent, above, at)
+        for stand_in, becomes in stand_ins.items():  # for a value
+            self._add(indent, f"if v is {stand_in}: {to} = {becomes}", "else:")
+            indent += "  "
+        self._convert(kind, to, indent, above, at)
 
     def _convert(self, kind: Any, to: str, indent: str, above: tuple[type, ...], at: str) -> None:
         """Set a field to what becomes of a value that is neither missing nor null."""
@@ -107,7 +107,7 @@ class _Source:
             self._add(indent, f"try: {to} = d = parsed(v)", "except (ValueError, TypeError): d = None")
             self._add(indent, "if d is None or d.tzinfo is None:")
             self._ask(kind, to, indent + "  ", at)
-        elif attrs.has(kind) and kind not in above:
+        elif attrs.has(kind) and kind not in above and len(above) < _DEEPEST:
             given, made = f"o{len(self.lines)}", f"m{len(self.lines)}"
             self._add(indent, f"{given} = v")
             self.read(kind, given, made, indent, above, at)

@@ -3,13 +3,13 @@
 The iterators are classes, not async generators: an abandoned one leaves nothing for the event loop to close.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, TypeVar, overload
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define, field
+from attrs import astuple, define, field
 
 from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
@@ -20,6 +20,7 @@ from prisma_mgmt.core.model import list_schema, written_by
 T = TypeVar("T", covariant=True)
 
 
+@define(eq=False)
 class Page(Array, Sequence[T], Generic[T]):
     """One page of a list, and a sequence of its items: it has a length, can be indexed, and is false if it is empty.
 
@@ -27,23 +28,10 @@ class Page(Array, Sequence[T], Generic[T]):
     items, by its JSON name (`meta`, `hint`). A page is equal to one like it, and to a list or a tuple of its items.
     """
 
-    __slots__ = ("extras", "has_more", "items", "next_cursor")
-
-    def __init__(
-        self,
-        items: Iterable[T],
-        next_cursor: str | None = None,
-        has_more: bool = False,
-        extras: dict[str, Any] | None = None,
-    ) -> None:
-        self.items: tuple[T, ...] = tuple(items)
-        self.next_cursor: str | None = next_cursor
-        self.has_more: bool = has_more
-        self.extras: dict[str, Any] = {} if extras is None else extras
-
-    def __repr__(self) -> str:
-        more = f", next_cursor={self.next_cursor!r}, has_more={self.has_more}, extras={self.extras!r}"
-        return f"Page({list(self.items)!r}{more})"
+    items: tuple[T, ...] = field(converter=tuple)
+    next_cursor: str | None = None
+    has_more: bool = False
+    extras: dict[str, Any] = field(factory=dict)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -62,7 +50,7 @@ class Page(Array, Sequence[T], Generic[T]):
     def __eq__(self, other: object) -> bool:
         them: Any = other
         if isinstance(other, Page):
-            return all(getattr(self, name) == getattr(them, name) for name in Page.__slots__)
+            return astuple(self, recurse=False) == astuple(them, recurse=False)
         return self.items == tuple(them) if isinstance(other, list | tuple) else NotImplemented
 
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as a list has none

@@ -3,7 +3,6 @@
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import anyio
@@ -202,9 +201,7 @@ class LogStream(Generic[R, T]):
     async def __aenter__(self) -> "LogStream[R, T]":
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
     def __repr__(self) -> str:

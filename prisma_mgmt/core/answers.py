@@ -4,7 +4,7 @@ import re
 from typing import Any, TypeVar
 
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import BOM, Mismatch, NoJSON, fit, parse, reader_of
+from prisma_mgmt.core.codec import BOM, Mismatch, NoJSON, decode, parse
 from prisma_mgmt.core.kinds import JSON
 from prisma_mgmt.errors import (
     APIError,
@@ -43,9 +43,8 @@ _ERRORS: dict[int, type[APIError]] = {
 
 def read(answer: Answer, model: type[T], bare: bool = False) -> T:
     """The body as a `model`, out of its envelope `{"data": …}` unless `bare`; DecodeError if it does not fit."""
-    hook, free = reader_of(model)
     try:
-        return fit(answer.content, hook, free, None if bare else unwrapped)
+        return decode(answer.content, model, None if bare else unwrapped)
     except Mismatch as misfit:
         raise decode_error(misfit, answer, "" if bare else "data") from None
 
@@ -84,7 +83,7 @@ def decode_error(misfit: Mismatch, answer: Answer, at: str = "") -> DecodeError:
     problem = misfit.with_traceback(None).problem  # whose frames hold the payload
     if isinstance(misfit, NoJSON):
         problem = f"{problem} ({_kind_of(answer)})"
-    elif at:
+    else:
         misfit.under(at)
     error = answer.error(DecodeError, f"{misfit.path or 'the answer'}: {problem} (status {answer.status})")
     error.path = misfit.path

@@ -1,7 +1,6 @@
 """Bodies of answers: unpacked as they come, whole or piece by piece, and never more at once than fits in memory."""
 
 import zlib
-from collections.abc import Iterator
 
 from prisma_mgmt.core.connection import Readable, Reply
 from prisma_mgmt.core.headers import request_id
@@ -43,35 +42,30 @@ class _Unpacked:
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
-        self._pieces: Iterator[bytes] = iter(())
+        self._packed = b""  # what is still to be unpacked
         self._unpacker = zlib.decompressobj(_GZIP)
         self._begun = False
 
     async def read(self) -> bytes:
+        piece = b""
         try:
-            while True:
-                for piece in self._pieces:
-                    if piece:
-                        return piece
-                packed = await self._reply.read()
-                if not packed:
+            while not piece:
+                self._packed = self._packed or await self._reply.read()
+                if not self._packed:
                     rest = self._unpacker.flush()
                     if self._begun and not self._unpacker.eof:
                         raise NetworkError(f"{_BROKEN} it stops short")
                     return rest
                 self._begun = True
-                self._pieces = self._unpack(packed)
+                if self._unpacker.eof:  # another member, or the zeros that some writers add
+                    self._packed = self._packed.lstrip(b"\0")
+                    self._unpacker = zlib.decompressobj(_GZIP) if self._packed else self._unpacker
+                else:
+                    piece = self._unpacker.decompress(self._packed, _PIECE)
+                    self._packed = self._unpacker.unconsumed_tail or self._unpacker.unused_data
         except zlib.error as error:
             raise NetworkError(f"{_BROKEN} {error}") from None
-
-    def _unpack(self, packed: bytes) -> Iterator[bytes]:
-        while packed:
-            if self._unpacker.eof:  # another member, or the zeros that some writers add
-                packed = packed.lstrip(b"\0")
-                self._unpacker = zlib.decompressobj(_GZIP) if packed else self._unpacker
-            else:
-                yield self._unpacker.decompress(packed, _PIECE)
-                packed = self._unpacker.unconsumed_tail or self._unpacker.unused_data
+        return piece
 
 
 def _refused(what: str, reply: Reply) -> DecodeError:

@@ -368,7 +368,8 @@ def _auth(auth: Auth | str | Credentials) -> Auth:
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
         checked_methods(auth, "auth", "accepted", "outdated", "drain")
         tracked = auth if isinstance(auth, TrackedCredentials) else None
-    who = auth if isinstance(auth, ServiceToken) else id(auth)
+    # A bound method is equal to itself only, unlike what users may write, and keeps its object.
+    who = auth if isinstance(auth, ServiceToken) else auth.access_token
     return Auth(auth, f"given by {type(auth).__name__}", tracked=tracked, who=who)
 
 

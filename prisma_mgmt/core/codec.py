@@ -1,8 +1,7 @@
 """Reading JSON into attrs classes, strictly: a value of another type is an error, never converted.
 
 A hook reads one type. The hook of a model is compiled: it reads what is usual, those models in it included, in one
-function without calls. Whatever it stumbles over is read again by the plain hook, which says what is allowed and names
-what is wrong; `Mismatch` collects the path to it on its way up.
+function without calls. `Mismatch` collects the path to what is wrong on its way up.
 """
 
 import json
@@ -10,15 +9,14 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import attrs
 
 from prisma_mgmt.core.compiling import Hook, compiled
-from prisma_mgmt.core.kinds import JSON, cached, default_of, fields, is_made, is_nullable, is_union, json_key, simple
+from prisma_mgmt.core.kinds import JSON, cached, fields, is_nullable, is_union, simple
 from prisma_mgmt.masks import Secret
 
 try:
@@ -45,7 +43,7 @@ class Mismatch(ValueError):  # noqa: N818  # never leaves the core
         self.path: str = ""
 
     def under(self, step: str) -> "Mismatch":
-        dot = "." if self.path and not self.path.startswith("[") else ""
+        dot = "." if step and self.path and not self.path.startswith("[") else ""
         self.path = f"{step}{dot}{self.path}"
         return self
 
@@ -69,17 +67,13 @@ def is_long(data: bytes) -> bool:
     return _LONG in data.translate(_DIGITS)
 
 
-def decode(data: bytes, model: type[T]) -> T:
-    """A document as a `model`; Mismatch for one that does not fit."""
-    return fit(data, *reader_of(model))
+def decode(data: bytes, kind: type[T], unwrapped: Callable[[JSON], JSON] | None = None) -> T:
+    """A document as a `kind`, out of the envelope that `unwrapped` takes off; Mismatch for one that does not fit.
 
-
-def fit(data: bytes, hook: Callable[[JSON], T], free: bool, unwrapped: Callable[[JSON], JSON] | None = None) -> T:
-    """What a hook makes of a document, out of the envelope that `unwrapped` takes off.
-
-    Unless the hook's type is `free`, orjson reads first. What that stumbles over (a byte order mark, a whole number
-    past 64 bits, which it makes a float of) is read again by `parse`, which has the last word.
+    Unless its type is free, orjson reads first. What that stumbles over (a byte order mark, a whole number past 64
+    bits, which it makes a float of) is read again by `parse`, which has the last word.
     """
+    hook, free = _reader_of(kind)
     if not free and _orjson is not None:
         try:
             value = _orjson.loads(data)
@@ -91,15 +85,16 @@ def fit(data: bytes, hook: Callable[[JSON], T], free: bool, unwrapped: Callable[
 
 
 @cached
-def reader_of(model: type[T]) -> tuple[Callable[[JSON], T], bool]:
-    """The hook of a model, and if it is free."""
-    return hook_of(model), is_free(model)
+def _reader_of(kind: type[T]) -> tuple[Callable[[JSON], T], bool]:
+    """The hook of a type, for a value that nobody else has, and if the type is free."""
+    in_place = get_origin(kind) is list
+    return _list_hook(get_args(kind)[0], in_place=True) if in_place else hook_of(kind), is_free(kind)
 
 
 def _exact(data: bytes) -> JSON:
     """What orjson would make of a document, by the standard library, with whole numbers of any size."""
     _check_depth(data)
-    found = json.loads(data.decode(), parse_constant=_refuse_constant, parse_float=_finite)
+    found = json.loads(data.decode(), parse_constant=_finite, parse_float=_finite)
     if b"\\u" in data and re.search(rb"\\u[dD][89a-fA-F]", data):  # surrogates, one of which may be alone
         json.dumps(found, ensure_ascii=False).encode()
     return found
@@ -115,20 +110,16 @@ def _check_depth(data: bytes) -> None:
         raise ValueError("nested too deeply")
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _finite(text: str) -> float:
     value = float(text)
-    if math.isinf(value):
-        raise ValueError("a number too large for a float")
+    if not math.isfinite(value):
+        raise ValueError("a number that JSON does not have, or that is too large for a float")
     return value
 
 
 def structure(value: JSON, model: type[T]) -> T:
     """`value` as a `model`; raises Mismatch, with the path of the field at fault."""
-    return reader_of(model)[0](value)
+    return cast("T", hook_of(model)(value))
 
 
 def structure_record(value: JSON, model: type[T]) -> T | dict[str, JSON]:
@@ -150,21 +141,21 @@ def wrong(wanted: str, value: Any) -> Mismatch:
 
 
 @cached
-def hook_of(kind: Any, told: bool = False) -> Hook:
-    """What reads a type, given the value; a slow one if all that does not fit is to be `told`."""
+def hook_of(kind: Any) -> Hook:
+    """What reads a type, given the value."""
     if kind in _SCALARS:
         return _SCALARS[kind]
     origin = get_origin(kind)
     if origin is Literal:
         return _SCALARS[str]
     if origin is list:
-        return partial(fit_items, kind=get_args(kind)[0], told=told, in_place=False)
+        return _list_hook(get_args(kind)[0])
     if origin is dict:
-        return _dict_hook(get_args(kind)[1], told)
+        return _dict_hook(get_args(kind)[1])
     if is_union(kind):
-        return _union_hook(kind, told)
+        return _union_hook(kind)
     if attrs.has(kind):
-        return plain(kind) if told else compiled(kind, plain(kind), hook_of)
+        return compiled(kind, {"hook_of": hook_of, "wrong": wrong, "Mismatch": Mismatch})
     raise TypeError(f"{kind!r} is no type that a model's field may have")
 
 
@@ -187,29 +178,19 @@ def _secret(value: Any) -> Secret:
     return Secret(value)
 
 
-_RFC_3339 = (  # compiled when the first odd date comes
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:)([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
-)
-
-
 def _datetime(value: Any) -> datetime:
     """A date and time; one without a zone is in UTC, and a leap second is the second after it."""
     if value.__class__ is not str:
         raise wrong("a date and time", value)
-    with suppress(ValueError):
-        made = datetime.fromisoformat(value)
+    text = value.upper()
+    leap = text[16:19] == ":60"
+    with suppress(ValueError, OverflowError):  # which quote the value
+        made = datetime.fromisoformat(f"{text[:17]}59{text[19:]}" if leap else text)
+        if made.tzinfo is None and text[10:11] in ("T", " "):  # a day alone is no moment
+            made = made.replace(tzinfo=UTC)
         if made.tzinfo is not None:
-            return made
-    found = re.fullmatch(_RFC_3339, value)
-    if found is None:
-        raise Mismatch("expected an ISO 8601 date and time")
-    try:
-        day, minutes, seconds, fraction, zone = found.groups("")
-        leap = seconds == "60"
-        text = f"{day}T{minutes}{59 if leap else seconds}{fraction[:7]}{zone.upper() or 'Z'}"
-        return datetime.fromisoformat(text) + timedelta(seconds=leap)
-    except (ValueError, OverflowError):  # which quote the value
-        raise Mismatch("expected an ISO 8601 date and time") from None
+            return made + timedelta(seconds=leap)
+    raise Mismatch("expected an ISO 8601 date and time")
 
 
 _SCALARS: dict[Any, Hook] = {
@@ -226,24 +207,28 @@ _SCALARS: dict[Any, Hook] = {
 }
 
 
-def fit_items(items: JSON, kind: Any, told: bool = False, *, in_place: bool = True) -> list[Any]:
-    """An array with each item as a `kind`. `in_place` lets go of what an item was at once, which halves the garbage."""
-    if items.__class__ is not list:
-        raise wrong("an array", items)
-    made, each, i = items if in_place else items.copy(), hook_of(kind, told), 0
-    try:
-        for i in range(len(made)):
-            made[i] = each(made[i])
-    except Mismatch as mismatch:
-        raise mismatch.under(f"[{i}]") from None
-    return made
+def _list_hook(item: Any, *, in_place: bool = False) -> Hook:
+    """The hook of a list. One `in_place` lets go of what an item was at once, which halves the garbage."""
+
+    def hook(value: Any) -> list[Any]:
+        if value.__class__ is not list:
+            raise wrong("an array", value)
+        made, each, i = value if in_place else value.copy(), hook_of(item), 0
+        try:
+            for i in range(len(made)):
+                made[i] = each(made[i])
+        except Mismatch as mismatch:
+            raise mismatch.under(f"[{i}]") from None
+        return made
+
+    return hook
 
 
-def _dict_hook(item: Any, told: bool) -> Hook:
+def _dict_hook(item: Any) -> Hook:
     def hook(value: Any) -> dict[str, Any]:
         if value.__class__ is not dict:
             raise wrong("an object", value)
-        each = hook_of(item, told)
+        each = hook_of(item)
         done: dict[str, Any] = {}
         for key, one in value.items():
             try:
@@ -255,10 +240,10 @@ def _dict_hook(item: Any, told: bool) -> Hook:
     return hook
 
 
-def _union_hook(kind: Any, told: bool) -> Hook:
+def _union_hook(kind: Any) -> Hook:
     """The hook of `X | None`, and of models told apart by their `type`, of which an unknown one stays a dict."""
     bare = simple(kind)
-    inner = _tagged_hook(bare, told) if is_union(bare) else hook_of(bare, told)
+    inner = _tagged_hook(bare) if is_union(bare) else hook_of(bare)
     if not is_nullable(kind):
         return inner
 
@@ -268,7 +253,7 @@ def _union_hook(kind: Any, told: bool) -> Hook:
     return hook
 
 
-def _tagged_hook(union: Any, told: bool) -> Hook:
+def _tagged_hook(union: Any) -> Hook:
     models = {attrs.fields_dict(one)["type"].default: one for one in get_args(union) if attrs.has(one)}
 
     def hook(value: Any) -> Any:
@@ -277,7 +262,7 @@ def _tagged_hook(union: Any, told: bool) -> Hook:
         tag = value.get("type")
         if tag.__class__ is not str or tag not in models:
             return value  # a member that this version does not know
-        return hook_of(models[tag], told)(value)
+        return hook_of(models[tag])(value)
 
     return hook
 
@@ -291,32 +276,3 @@ def is_free(kind: Any, above: tuple[Any, ...] = ()) -> bool:
         return False
     parts: Any = [one.type for one in fields(kind)] if attrs.has(kind) else get_args(kind)
     return any(is_free(one, (*above, kind)) for one in parts)
-
-
-def plain(model: type) -> Hook:
-    """The hook of a model that reads a field at a time, and below it in the same way.
-
-    If the compiled hook differs from it, this one is right.
-    """
-    steps: list[tuple[str, str, Any, Any]]
-    steps = [(one.name, json_key(one), one.type, default_of(one)) for one in fields(model)]
-
-    def hook(value: Any) -> Any:
-        if value.__class__ is not dict:
-            raise wrong("an object", value)
-        made = cast("Any", object.__new__(model))  # it has no validators, and setting its slots saves a call an object
-        for name, key, kind, default in steps:
-            try:
-                read = hook_of(kind, True)(value[key]) if key in value else _missing(default)
-            except Mismatch as mismatch:
-                raise mismatch.under(key) from None
-            object.__setattr__(made, name, read)
-        return made
-
-    return hook
-
-
-def _missing(default: Any) -> Any:
-    if default is attrs.NOTHING:
-        raise Mismatch("missing")
-    return default.factory() if is_made(default) else default

@@ -1,18 +1,21 @@
-"""Compiles a fast reader for one model. What that cannot read, codec.py reads again, and says what is wrong.
+"""Compiles the reader of one model: a statement a field, with the models inside it in line.
 
-It stands for this, a statement a field, with the models inside it in line:
+It stands for this:
 
     def hook(o, type=type, str=str):
       try:
         m = new()
-        m.id = v = o["id"]
-        if type(v) is not str: return plain(o)
+        v = o['id']
+        if type(v) is str: m.id = v
+        else:
+          try: m.id = hook_of(str)(v)
+          except Mismatch as e: raise e.under('id') from None
         …
-        return m
-      except (KeyError, ValueError, TypeError, AttributeError): pass
-      return plain(o)
+      except KeyError as e: raise Mismatch('missing').under(e.args[0]) from None
+      except (TypeError, AttributeError) as e: raise e if type(o) is dict else wrong('an object', o)
+      return m
 
-Whatever it stumbles over, `plain` reads again from the start, and has the last word.
+What is usual is read without a call. Whatever is not is left to the hook of its type, which says what is wrong.
 """
 
 from collections.abc import Callable
@@ -27,33 +30,31 @@ from prisma_mgmt.masks import Secret
 
 Hook: TypeAlias = Callable[..., Any]
 
-# What is checked in line: what is true of a value `v` that is not of this type.
-_UNLIKE: dict[Any, str] = {
-    str: "type(v) is not str",
-    int: "type(v) is not int",
-    bool: "type(v) is not bool",
-    float: "type(v) is not float and type(v) is not int",
+_DEEPEST = 10  # models in line; Python has no more than 20 blocks in each other
+
+# What is checked in line: what is true of a usual value `v` of this type, and what it becomes.
+_USUAL: dict[Any, tuple[str, str]] = {
+    str: ("type(v) is str", "v"),
+    int: ("type(v) is int", "v"),
+    bool: ("type(v) is bool", "v"),
+    float: ("type(v) is float or type(v) is int", "v"),
+    Secret: ("type(v) is str", "Secret(v)"),
 }
 
 
-def compiled(model: type, plain: Hook, hook_of: Callable[[Any], Hook]) -> Hook:
-    """The hook of a model. `plain` is its other hook, and `hook_of` gives those of other types when they are needed."""
-    source = _Source({"plain": plain, "hook_of": hook_of, "Secret": Secret, "parsed": datetime.fromisoformat})
-    source.read(model, "o", "m", "    ", ())
-    lines = [
-        "def hook(o, type=type, str=str):",
-        "  try:",
-        *source.lines,
-        "    return m",
-        "  except (KeyError, ValueError, TypeError, AttributeError): pass",
-        "  return plain(o)",
-    ]
-    exec("\n".join(lines), source.scope)  # noqa: S102  # as attrs does; the names come from our own models
+def compiled(model: type, names: dict[str, Any]) -> Hook:
+    """The hook of a model; `names` are those of codec.py that it uses."""
+    source = _Source({**names, "__name__": __name__, "Secret": Secret, "parsed": datetime.fromisoformat})
+    source.read(model, "o", "m", "  ", (), "")
+    exec("\n".join(["def hook(o, type=type, str=str):", *source.lines, "  return m"]), source.scope)  # noqa: S102  # as attrs does; the names come from our own models
     return cast("Hook", source.scope["hook"])
 
 
 class _Source:
-    """Statements that read a model, and the names that they use. `above` are the models that one stands in."""
+    """Statements that read a model, and the names that they use. `above` are the models that one stands in.
+
+    `at` is the path of what is read.
+    """
 
     def __init__(self, scope: dict[str, Any]) -> None:
         self.lines: list[str] = []
@@ -64,52 +65,57 @@ class _Source:
         self.scope[name] = value
         return name
 
-    def read(self, model: type, given: str, made: str, indent: str, above: tuple[type, ...]) -> None:
+    def _add(self, indent: str, *lines: str) -> None:
+        self.lines += [indent + line for line in lines]
+
+    def read(self, model: type, given: str, made: str, indent: str, above: tuple[type, ...], at: str) -> None:
         """Make a model, `made`, of what the name `given` holds."""
-        if all(default_of(one) is not attrs.NOTHING for one in fields(model)):  # else a key would be missing
-            self.lines.append(f"{indent}if type({given}) is not dict: return plain(o)")
-        self.lines.append(f"{indent}{made} = {self._name(partial(object.__new__, model))}()")
+        self._add(indent, "try:", f"  {made} = {self._name(partial(object.__new__, model))}()")
+        if all(default_of(one) is not attrs.NOTHING for one in fields(model)):  # else a key would be asked for
+            self._add(indent, f"  if type({given}) is not dict: raise TypeError")
         for one in fields(model):
-            self._field(one, given, f"{made}.{one.name}", indent, (*above, model))
+            self._field(one, given, f"{made}.{one.name}", indent + "  ", (*above, model), at)
+        refused = f"wrong('an object', {given}).under({at!r})"
+        self._add(indent, f"except KeyError as e: raise Mismatch('missing').under(e.args[0]).under({at!r}) from None")
+        self._add(indent, f"except (TypeError, AttributeError) as e: raise e if type({given}) is dict else {refused}")
 
-    def _field(self, one: "attrs.Attribute[Any]", given: str, to: str, indent: str, above: tuple[type, ...]) -> None:
-        kind, default = simple(one.type), default_of(one)
-        empty = ["None"] if is_nullable(one.type) else []  # what stands for no value
-        value = f"{given}[{json_key(one)!r}]"
-        if default is None:
-            value = f"{given}.get({json_key(one)!r})"
-        elif default is not attrs.NOTHING and not is_made(default):
-            empty.append(self._name(default))
-            value = f"{given}.get({json_key(one)!r}, {empty[-1]})"
-        if kind in (Any, object):
-            self.lines.append(f"{indent}{to} = {value}")
-        elif kind in _UNLIKE:
-            also = "".join(f" and v is not {other}" for other in empty)
-            self.lines.append(f"{indent}{to} = v = {value}")
-            self.lines.append(f"{indent}if {_UNLIKE[kind]}{also}: return plain(o)")
-        elif empty:
-            name = f"v{len(self.lines)}"
-            self.lines.append(f"{indent}{name} = {value}")
-            self.lines.append(f"{indent}if {' or '.join(f'{name} is {other}' for other in empty)}: {to} = {name}")
-            self.lines.append(f"{indent}else:")
-            self._convert(kind, name, to, indent + "  ", above)
-        else:
-            self._convert(kind, value, to, indent, above)
+    def _field(
+        self, one: "attrs.Attribute[Any]", given: str, to: str, indent: str, above: tuple[type, ...], at: str
+    ) -> None:
+        kind, default, key = simple(one.type), default_of(one), json_key(one)
+        at = f"{at}.{key}" if at else key
+        value, stand_ins = f"{given}[{key!r}]", {"None": "v"} if is_nullable(one.type) else {}
+        if default is not attrs.NOTHING:
+            missing = "None" if default is None else self._name(default)
+            value = f"{given}.get({key!r}, {missing})"
+            stand_ins[missing] = f"{missing}.factory()" if is_made(default) else "v"
+        self._add(indent, f"v = {value}")
+        for stand_in, becomes in stand_ins.items():  # for a value
+            self._add(indent, f"if v is {stand_in}: {to} = {becomes}", "else:")
+            indent += "  "
+        self._convert(kind, to, indent, above, at)
 
-    def _convert(self, kind: Any, value: str, to: str, indent: str, above: tuple[type, ...]) -> None:
+    def _convert(self, kind: Any, to: str, indent: str, above: tuple[type, ...], at: str) -> None:
         """Set a field to what becomes of a value that is neither missing nor null."""
-        if kind is Secret:
-            self.lines.append(f"{indent}v = {value}")
-            self.lines.append(f"{indent}if type(v) is not str: return plain(o)")
-            self.lines.append(f"{indent}{to} = Secret(v)")
+        if kind in (Any, object):
+            self._add(indent, f"{to} = v")
+        elif kind in _USUAL:
+            is_usual, made = _USUAL[kind]
+            self._add(indent, f"if {is_usual}: {to} = {made}", "else:")
+            self._ask(kind, to, indent + "  ", at)
         elif kind is datetime:
-            self.lines.append(f"{indent}{to} = v = parsed({value})")
-            self.lines.append(f"{indent}if v.tzinfo is None: return plain(o)")
-        elif attrs.has(kind) and kind not in above:
+            self._add(indent, f"try: {to} = d = parsed(v)", "except (ValueError, TypeError): d = None")
+            self._add(indent, "if d is None or d.tzinfo is None:")
+            self._ask(kind, to, indent + "  ", at)
+        elif attrs.has(kind) and kind not in above and len(above) < _DEEPEST:
             given, made = f"o{len(self.lines)}", f"m{len(self.lines)}"
-            self.lines.append(f"{indent}{given} = {value}")
-            self.read(kind, given, made, indent, above)
-            self.lines.append(f"{indent}{to} = {made}")
+            self._add(indent, f"{given} = v")
+            self.read(kind, given, made, indent, above, at)
+            self._add(indent, f"{to} = {made}")
         else:
-            # The hook is looked up when it is called, since a model may hold itself.
-            self.lines.append(f"{indent}{to} = hook_of({self._name(kind)})({value})")
+            self._ask(kind, to, indent, at)
+
+    def _ask(self, kind: Any, to: str, indent: str, at: str) -> None:
+        """Set a field to what the hook of its type says. It is looked up then, since a model may hold itself."""
+        self._add(indent, f"try: {to} = hook_of({self._name(kind)})(v)")
+        self._add(indent, f"except Mismatch as e: raise e.under({at!r}) from None")

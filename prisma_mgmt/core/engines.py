@@ -52,7 +52,7 @@ class OwnEngine:
 
 
 def _http1() -> "type[Http1] | None":
-    """The connection of our own. It needs httptools, of the extra `speed`, asyncio's event loop, and poll.
+    """The connection of our own. It needs the extra `speed`, asyncio's event loop, and poll.
 
     None too if somebody has put something in the place of httpx's sending, or around it: mocks, recorders and
     instruments do. Windows has no poll.
@@ -67,7 +67,9 @@ def _http1() -> "type[Http1] | None":
             if not sends.__module__.startswith(f"{library}.") or hasattr(sends, "__wrapped__"):
                 return None
     try:
-        import httptools as httptools  # first: to find out by importing what needs it takes long, for each connection
+        # First: to find out by importing what needs them takes long, for each connection.
+        import aiohappyeyeballs as aiohappyeyeballs
+        import httptools as httptools
 
         from prisma_mgmt.core.http1 import Http1
     except ImportError:

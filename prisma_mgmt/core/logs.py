@@ -3,7 +3,6 @@
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import anyio
@@ -24,11 +23,11 @@ Query: TypeAlias = Mapping[str, Any]
 _START: Query = {"tail": None, "from_start": None}  # where to begin; if there is a cursor, it says so
 
 
+@define(eq=False)
 class Lines:
     """Cuts what comes into lines. A line that comes in many pieces is copied once, when it is whole."""
 
-    def __init__(self, rest: bytearray | None = None) -> None:
-        self.rest: bytearray = bytearray() if rest is None else rest  # of a line whose end is still to come
+    rest: bytearray = field(factory=bytearray, repr=False)  # of a line whose end is still to come
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The lines that are whole by now and not blank; b"" ends the last one."""
@@ -36,10 +35,10 @@ class Lines:
         if piece and b"\n" not in piece:
             return []
         *lines, rest = bytes(self.rest).split(b"\n")
-        self.rest[:] = rest
-        if not piece and rest:
+        if not piece:
             lines.append(rest)
-            self.rest.clear()
+            rest = b""
+        self.rest[:] = rest
         return [line for line in lines if line.strip()]
 
 
@@ -202,9 +201,7 @@ class LogStream(Generic[R, T]):
     async def __aenter__(self) -> "LogStream[R, T]":
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
     def __repr__(self) -> str:

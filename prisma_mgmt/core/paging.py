@@ -3,24 +3,24 @@
 The iterators are classes, not async generators: an abandoned one leaves nothing for the event loop to close.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, TypeVar, overload
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define, field
+from attrs import astuple, define, field
 
 from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
-from prisma_mgmt.core.codec import Mismatch, fit, fit_items, is_free, is_long, parse, structure
+from prisma_mgmt.core.codec import Mismatch, decode, is_long, parse, structure
 from prisma_mgmt.core.kinds import JSON, Array
 from prisma_mgmt.core.model import list_schema, written_by
 
 T = TypeVar("T", covariant=True)
 
 
+@define(eq=False)
 class Page(Array, Sequence[T], Generic[T]):
     """One page of a list, and a sequence of its items: it has a length, can be indexed, and is false if it is empty.
 
@@ -28,23 +28,10 @@ class Page(Array, Sequence[T], Generic[T]):
     items, by its JSON name (`meta`, `hint`). A page is equal to one like it, and to a list or a tuple of its items.
     """
 
-    __slots__ = ("extras", "has_more", "items", "next_cursor")
-
-    def __init__(
-        self,
-        items: Iterable[T],
-        next_cursor: str | None = None,
-        has_more: bool = False,
-        extras: dict[str, Any] | None = None,
-    ) -> None:
-        self.items: tuple[T, ...] = tuple(items)
-        self.next_cursor: str | None = next_cursor
-        self.has_more: bool = has_more
-        self.extras: dict[str, Any] = {} if extras is None else extras
-
-    def __repr__(self) -> str:
-        more = f", next_cursor={self.next_cursor!r}, has_more={self.has_more}, extras={self.extras!r}"
-        return f"Page({list(self.items)!r}{more})"
+    items: tuple[T, ...] = field(converter=tuple)
+    next_cursor: str | None = None
+    has_more: bool = False
+    extras: dict[str, Any] = field(factory=dict)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -63,7 +50,7 @@ class Page(Array, Sequence[T], Generic[T]):
     def __eq__(self, other: object) -> bool:
         them: Any = other
         if isinstance(other, Page):
-            return all(getattr(self, name) == getattr(them, name) for name in Page.__slots__)
+            return astuple(self, recurse=False) == astuple(them, recurse=False)
         return self.items == tuple(them) if isinstance(other, list | tuple) else NotImplemented
 
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as a list has none
@@ -112,7 +99,7 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
 
     at = "" if bare else "data"
     try:
-        found = fit(answer.content, partial(fit_items, kind=model), is_free(model), None if bare else unwrapping)
+        found = decode(answer.content, list[model], None if bare else unwrapping)  # type: ignore[valid-type]  # a type that is given
         at = "pagination"
         said = beside.get("pagination")
         pagination = _Pagination(False, None) if said is None else structure(said, _Pagination)

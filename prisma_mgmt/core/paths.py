@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
-from prisma_mgmt.checks import checked_mapping
+from prisma_mgmt.checks import checked_kind, checked_mapping
 from prisma_mgmt.core.encoding import plain
 from prisma_mgmt.core.kinds import UNSET, Unset
 
@@ -34,8 +34,7 @@ def path(template: str, *ids: str) -> Filled:
 def fill(template: str, values: Mapping[str, str] | None) -> Filled:
     """`template` with its `{name}` parts filled from `values`, each as one path segment."""
     values = checked_mapping(values, "path_params")
-    if not isinstance(template, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(f"the path must be a string, not {type(template).__name__}")
+    checked_kind(template, str, "the path", "a string")
     if not template.startswith("/") or template.startswith("//"):
         raise ValueError(f"the path must start with a single slash, not {template!r}: requests stay at the base URL")
     plain = re.sub(r"\{\w+\}", "{}", template)

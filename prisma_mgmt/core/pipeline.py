@@ -4,6 +4,7 @@ Each method below calls the one after it. What has come of an exchange travels b
 NetworkError that there was none, so that only what nobody here can mend is raised.
 """
 
+from collections.abc import Hashable
 from copy import copy
 from functools import partial
 
@@ -17,7 +18,7 @@ from prisma_mgmt.core.connection import OutdatedError
 from prisma_mgmt.core.exchange import exchange
 from prisma_mgmt.core.pool import Pool
 from prisma_mgmt.core.record import record_answer, records
-from prisma_mgmt.core.retry import FULL, Budget, Gates, may_have_acted
+from prisma_mgmt.core.retry import FULL, Budget, may_have_acted
 from prisma_mgmt.credentials import knew_the_token
 from prisma_mgmt.errors import APIError, AuthError, NetworkError, PrismaError, RateLimitError
 
@@ -32,7 +33,8 @@ class Pipeline:
     pool: Pool
     clock: Clock
     budget: Budget = field(factory=Budget)
-    gates: Gates = field(factory=Gates)
+    gates: dict[Hashable, float] = field(factory=dict)  # until when a 429 holds back calls, by whose they are
+    _swept: float = float("-inf")  # when those that have opened were last forgotten
 
     async def send(self, call: Call) -> Answer:
         """The answer to a call, a success. Raises APIError, NetworkError, or what the credentials raise."""
@@ -40,7 +42,7 @@ class Pipeline:
         attempt = 0
         while True:
             attempt += 1
-            if self.gates.closed:
+            if self.gates:
                 await self._pass_gate(call)
             try:
                 outcome = await self._with_a_good_token(call)
@@ -64,13 +66,19 @@ class Pipeline:
     async def _pass_gate(self, call: Call) -> None:
         """Wait until a 429 no longer holds back calls with these credentials."""
         retry, who = call.options.retry, call.who
-        while (seconds := self.gates.open_at(who) - self.clock.monotonic()) > 0 and retry.attempts > 1:
+        while (seconds := self.gates.get(who, 0.0) - self.clock.monotonic()) > 0 and retry.attempts > 1:
             if self.clock.monotonic() + seconds >= call.until or seconds > retry.max_retry_after:
                 told = f"not sent: the API asked for a pause, and its last {seconds:.0f} s are too long for this call"
                 error = call.named(RateLimitError(told, status=429))
                 error.retry_after = seconds
                 raise error
             await self.clock.sleep(seconds)
+
+    def _close_gate(self, who: Hashable, until: float, now: float) -> None:
+        """Hold back the calls of `who`. The gates that have opened are forgotten, once a second at most."""
+        if now > self._swept + 1.0:
+            self._swept, self.gates = now, {one: at for one, at in self.gates.items() if at > now}
+        self.gates[who] = max(until, self.gates.get(who, 0.0))
 
     async def pause(self, call: Call, error: APIError | NetworkError, attempt: int) -> bool:
         """Wait until a call may be tried again; False if `error` is the last word on it."""
@@ -79,12 +87,12 @@ class Pipeline:
         seconds = retry.wait(error, call.method, attempt, asked, self.clock.jitter())
         now, limited = self.clock.monotonic(), isinstance(error, RateLimitError)
         if limited and (until := asked if asked is not None else seconds) is not None:
-            self.gates.close(who, now + until, now, call.options.auth)
+            self._close_gate(who, now + until, now)
         if attempt > 1 and not limited:
             self.budget.take()
         if seconds is None:
             return False
-        seconds = max(seconds, self.gates.open_at(who) - now)
+        seconds = max(seconds, self.gates.get(who, 0.0) - now)
         if attempt >= retry.attempts or now + seconds >= call.until:
             return False
         if self.budget.left < 1.0 and not limited:  # a rate limit has the gate

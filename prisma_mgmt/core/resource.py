@@ -50,10 +50,6 @@ class Resource(Bound):
         """A list that goes on from cursor to cursor."""
         return self._list(model, path, query, bare=bare, walks=True, **how)
 
-    def _single_page(self, model: type[M], path: str, query: Query | None = None, **how: Unpack[How]) -> Pager[M]:
-        """A list of one page, which may be cut off but gives no cursor to go on from."""
-        return self._list(model, path, query, **how)
-
     def _list(
         self,
         model: type[M],
@@ -74,6 +70,8 @@ class Resource(Bound):
 
         what = f"{getattr(model, '__name__', model)}, GET {route(path)}"
         return Pager(fetch, query.get("cursor") if query else None, walks=walks, what=what)
+
+    _single_page = _list  # it may be cut off, but gives no cursor to go on from
 
     def _stream(
         self, record: type[M], terminal: type[T], path: str, query: Query | None = None, *, live: bool | None = None

@@ -1,6 +1,5 @@
 """RetryPolicy says which errors are tried again, how often, until when, and after what wait. Pure decisions."""
 
-from collections.abc import Hashable
 from typing import Any
 
 from attrs import define, field, frozen
@@ -82,25 +81,6 @@ class Budget:
 
     def give(self) -> None:
         self.left = min(FULL, self.left + 0.2)
-
-
-@define(eq=False)
-class Gates:
-    """Until when a 429 holds back the calls of the same credentials, and of no others."""
-
-    closed: bool = False  # any of them, perhaps no longer
-    _open_at: dict[Hashable, tuple[float, object]] = field(factory=dict)  # with the credentials, whose id is the key
-
-    def close(self, who: Hashable, until: float, now: float, credentials: object) -> None:
-        """Hold back the calls whose key is `who` until then, and forget the gates that have opened by `now`."""
-        until = max(until, self.open_at(who))
-        self._open_at = {one: kept for one, kept in self._open_at.items() if kept[0] > now}
-        self._open_at[who] = until, credentials
-        self.closed = True
-
-    def open_at(self, who: Hashable) -> float:
-        """When calls of `who` may go on, by the monotonic clock; 0.0 if nothing holds them."""
-        return self._open_at[who][0] if who in self._open_at else 0.0
 
 
 def checked_retry(value: RetryPolicy) -> RetryPolicy:

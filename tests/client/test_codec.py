@@ -16,7 +16,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from attrs import asdict, define, field
+from attrs import asdict, define, field, make_class
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -295,6 +295,29 @@ def test_defaults_that_are_made_and_a_model_that_holds_itself() -> None:
     with pytest.raises(Mismatch) as caught:
         structure({"node": {"node": {"nodes": [{}, {"names": [1]}]}}}, Lists)
     assert caught.value.path == "node.node.nodes[1].names[0]"
+
+
+@define
+class Made:
+    part: Part = field(factory=lambda: Part("made"))
+    at: datetime = field(factory=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    parts: list[Part] | None = field(factory=lambda: [Part("one")])
+
+
+def test_a_default_that_is_made_is_taken_as_it_is() -> None:
+    assert structure({}, Made) == Made()
+    given = structure({"part": {"name": "given"}, "at": "2026-02-02T00:00:00Z", "parts": None}, Made)
+    assert given == Made(Part("given"), datetime(2026, 2, 2, tzinfo=UTC), None)
+
+
+def test_models_may_hold_each_other_however_deep() -> None:
+    model, data = Part, {"name": "p"}
+    for _ in range(40):
+        model, data = make_class("Holder", {"part": field(type=model)}), {"part": data}
+    found: Any = structure(data, model)
+    for _ in range(40):
+        found = found.part
+    assert found == Part("p")
 
 
 @define

@@ -540,12 +540,14 @@ class Resolving(asyncio.SelectorEventLoop):
         super().__init__()
         self.addresses = addresses
         self.sockets: list[socket.socket] = []
+        self.tried = [asyncio.Event() for _ in addresses]  # the first, the first two …
 
     async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in self.addresses]
 
     async def sock_connect(self, sock: Any, address: Any) -> None:
         self.sockets.append(sock)
+        self.tried[len(self.sockets) - 1].set()
         if address[1] == 1:  # an address that never answers
             await asyncio.Event().wait()
         await super().sock_connect(sock, address)
@@ -585,6 +587,29 @@ def test_a_dial_that_is_cancelled_at_any_step_leaves_no_socket(steps: int) -> No
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(cancelled())
         assert [one.fileno() for one in loop.sockets if one.fileno() != -1] == []
+
+
+@pytest.mark.parametrize("steps", range(10))
+def test_a_dial_that_is_cancelled_while_one_address_wins_and_another_loses_knows_it(steps: int) -> None:
+    with listening() as server:
+        loop = Resolving([("127.0.0.1", 1), server.getsockname()])
+
+        async def cancelled() -> None:
+            dialling = asyncio.ensure_future(dial(loop, "x", 80))
+            await loop.tried[1].wait()
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if dialling.cancel():
+                with pytest.raises(asyncio.CancelledError):
+                    await dialling
+            else:
+                dialling.result().close()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert [one.fileno() for one in loop.sockets if one.fileno() != -1] == []
+
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(cancelled())
 
 
 def test_a_name_without_an_address_is_an_error() -> None:

@@ -1,5 +1,6 @@
 """What is tried again, when, and for how long: a table of methods and failures, on a clock of the tests' own."""
 
+import gc
 from email.utils import formatdate
 from typing import Any
 
@@ -298,6 +299,25 @@ async def test_a_429_of_a_users_token_holds_back_all_views_of_that_user(clock: F
     await client.with_options(auth=user).connections.get("con_1")
     assert clock.slept == [10]
     assert script.tokens == ["user", "token", "user"]
+
+
+class Plain:
+    """Credentials that nothing but their client keeps."""
+
+    async def access_token(self) -> str:
+        return "token"
+
+    async def renew(self, rejected: str) -> None:
+        """There is no other token."""
+
+
+async def test_credentials_that_are_gone_hold_back_no_others(clock: FakeClock) -> None:
+    client, script = scripted(answer(429, retry_after="900"), clock=clock)
+    for _ in range(30):  # some of which are made where others were in memory
+        with pytest.raises(RateLimitError):
+            await client.with_options(auth=Plain()).connections.get("con_1")
+        gc.collect()
+    assert len(script.requests) == 30
 
 
 async def test_the_gate_closes_even_where_the_call_itself_gives_up(clock: FakeClock) -> None:

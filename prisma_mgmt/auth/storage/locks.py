@@ -1,15 +1,14 @@
-"""Locks between processes: waits for a lock and keeps it. A lease on a server is extended; a file stays locked."""
+"""Locks between processes: waits for one of any kind, and keeps one that is a lease on a server."""
 
 import logging
 import random
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import anyio
 from attrs import Factory, define, field
-from filelock import FileLock, Timeout
 
 from prisma_mgmt.auth.storage.rooms import holding
 from prisma_mgmt.auth.work import Work, timed, uncut
@@ -50,9 +49,6 @@ async def until(
                 return held
             await anyio.sleep(pause)
     raise AuthError(f"another process has held the refresh lock of {place} for {patience:g} s")
-
-
-# Locks that a server keeps
 
 
 @define(eq=False)
@@ -165,20 +161,3 @@ class LeaseLock:
     def _warn(self, holder: _Holder, problem: str, *arguments: object) -> None:
         if not holder.done.is_set():
             logger.warning(f"the refresh lock of %s {problem}", self.place, *arguments)  # noqa: G004  # a text of ours
-
-
-# Locks that the kernel keeps
-
-
-@asynccontextmanager
-async def held_file(lock: FileLock, place: str, patience: float) -> AsyncGenerator[None]:
-    """Hold a lock file, which the kernel releases when its process dies."""
-
-    async def attempt() -> AbstractContextManager[object] | None:
-        with suppress(Timeout):
-            # at once and not in a thread, whose lock a cancelled caller would leave held
-            return lock.acquire(timeout=0)
-        return None
-
-    with await until(attempt, place, patience):
-        yield

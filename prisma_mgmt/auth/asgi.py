@@ -150,9 +150,8 @@ class LoginApp:
             case "logout", "POST":
                 return await self._logout(request)
             case "logout", _:
-                return _page(
-                    405, "Log out?", "Your login here will be forgotten.", button="Log out", headers={"Allow": "POST"}
-                )
+                asking = page("Log out?", "Your login here will be forgotten.", button="Log out")
+                return _Answer(405, asking, headers={"Allow": "POST"})
             case "login" | "callback", _:
                 return _page(405, "Not like this", "Follow a link to this page.", headers={"Allow": "GET"})
             case _:
@@ -205,16 +204,12 @@ class LoginApp:
         await self._forget(session)
 
     async def _logout(self, request: _Request) -> _Answer:
-        if not self._is_own(request.headers):
+        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", self._origin)
+        if not (origin == self._origin if site is None else site == "same-origin"):  # as far as the browser tells
             return _page(403, "Not from here", "Another site asked to log you out. You are still logged in.")
         if (session := self.session(request.cookies)) is not None:
             await self._forget(session)
         return _Answer(303, to=self._after_logout, cookies=[self._expired(self._name)])
-
-    def _is_own(self, headers: Mapping[str, str]) -> bool:
-        """Return True if a page of this application sent the request, as far as the browser tells."""
-        site, origin = headers.get("sec-fetch-site"), headers.get("origin", self._origin)
-        return origin == self._origin if site is None else site == "same-origin"  # the cookie itself is SameSite=Lax
 
     async def _forget(self, session: OAuthSession) -> None:
         try:
@@ -269,10 +264,8 @@ def _aliases(host: str) -> list[str]:
     return [one + (parts[2] or "") for one in _LOOPBACK if one != parts[1]] if parts else []
 
 
-def _page(
-    status: int, title: str, text: str, links: dict[str, str] | None = None, *, button: str = "", **more: Any
-) -> _Answer:
-    return _Answer(status, page(title, text, links, button=button), **more)
+def _page(status: int, title: str, text: str, links: dict[str, str] | None = None, **more: Any) -> _Answer:
+    return _Answer(status, page(title, text, links), **more)
 
 
 def _words(error: PrismaError, over: bool, host: str) -> tuple[int, str, str]:

@@ -21,7 +21,7 @@ from prisma_mgmt.auth.storage.memory import MemoryTokenStorage
 from prisma_mgmt.auth.storage.protocol import TokenStorage
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.auth.vault import Patience
-from prisma_mgmt.checks import checked_methods
+from prisma_mgmt.checks import checked_kind, checked_methods
 from prisma_mgmt.loops import running_loop
 
 K = TypeVar("K", bound=Hashable, default=str)
@@ -54,11 +54,7 @@ class SessionManager(Closing, Generic[K]):
     ) -> None:
         if unknown := sorted(options.keys() - SessionOptions.__annotations__.keys()):
             raise TypeError(f"SessionManager takes no {', '.join(unknown)}")
-        if not callable(storage_for):
-            kind = type(storage_for).__name__
-            raise TypeError(
-                f"storage_for must be a function that gives the storage of a key, not a {kind} for everybody"
-            )
+        checked_kind(storage_for, Callable, "storage_for", "a function that gives the storage of a key")
         OAuthSession(oauth, MemoryTokenStorage(), **options)  # says what is wrong with them, here and not later
         self._oauth = oauth
         self._storage_for = storage_for

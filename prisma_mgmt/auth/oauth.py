@@ -263,8 +263,6 @@ def _kept(login: LoginRequest | None, verifier: str | None, expected_state: str 
         state, verifier = checked_text(expected_state or "", "expected_state"), checked_text(verifier or "", "verifier")
         return LoginRequest("", state, verifier)
     if not isinstance(login, LoginRequest):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(
-            f"login must be the LoginRequest that login_url() gave, not {type(login).__name__}; "
-            "a sealed cookie is opened with LoginSealer.open() or open_for() first"
-        )
+        told = "a sealed cookie is opened with LoginSealer.open() or open_for() first"
+        raise TypeError(f"login must be the LoginRequest that login_url() gave, not {type(login).__name__}; {told}")
     return login

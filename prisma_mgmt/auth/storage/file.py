@@ -201,14 +201,13 @@ def _first_line(tokens: Tokens) -> str:
     return f"{mark(tokens).hex()}\n"
 
 
-def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callable[[float], None] = time.sleep) -> None:
+def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callable[[float], None] = time.sleep) -> Path:
     """Give a file the name of another, which Windows refuses for as long as somebody reads that."""
     for _ in range(times - 1):
         with suppress(PermissionError):
-            source.replace(target)
-            return
+            return source.replace(target)
         pause(0.05)
-    source.replace(target)
+    return source.replace(target)
 
 
 def _sync_folder(folder: Path) -> None:

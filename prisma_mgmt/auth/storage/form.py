@@ -21,9 +21,11 @@ class Cipher(Protocol):
 
     def seal(self, text: str, place: str) -> str:
         """`text`, sealed so that it opens for `place` only."""
+        ...
 
     def open(self, sealed: str, place: str) -> str:
         """The text sealed for `place`; ValueError, with the reason in words, for anything else."""
+        ...
 
 
 def _check_cipher(_form: object, _attribute: object, cipher: Any) -> None:

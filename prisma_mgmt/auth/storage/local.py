@@ -5,17 +5,14 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 from prisma_mgmt.auth.storage.form import Form
 from prisma_mgmt.auth.storage.locks import WRITING, until
-from prisma_mgmt.auth.storage.threads import Alone
+from prisma_mgmt.auth.storage.threads import Alone, T
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.checks import checked_seconds
-
-T = TypeVar("T")
 
 
 def create(path: Path, *owners: Path) -> int:

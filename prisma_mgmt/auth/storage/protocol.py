@@ -15,12 +15,15 @@ class TokenStorage(Protocol):
 
     async def get_tokens(self) -> Tokens | None:
         """Return the tokens, or None if there are none. What cannot be read is an exception, never None."""
+        ...
 
     async def set_tokens(self, tokens: Tokens) -> None:
         """Keep `tokens` in place of any others."""
+        ...
 
     async def clear_tokens(self) -> None:
         """Forget the tokens. If there are none, nothing happens."""
+        ...
 
 
 @runtime_checkable
@@ -36,9 +39,12 @@ class SharedTokenStorage(TokenStorage, Protocol):
         A refresh may take nearly ten seconds. If the lock can end by itself before, extend it while it is held. The
         other methods are called while it is held, and must not wait for it.
         """
+        ...
 
     async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
         """Store `tokens` if the stored ones are still `current`, in one step; return False if they are not."""
+        ...
 
     async def clear_tokens_if_current(self, tokens: Tokens) -> bool:
         """Forget the tokens if they are still `tokens`, in one step; return False if they are not."""
+        ...

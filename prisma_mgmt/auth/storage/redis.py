@@ -18,7 +18,7 @@ from prisma_mgmt.auth.storage.served import ServedStorage
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret, bare, masked
+from prisma_mgmt.masks import Secret, bare, below, masked
 
 _AT_ONCE = 10  # calls on a client: its pool raises an error for the first connection too many
 _LONGEST = 10**15  # milliseconds: Redis refuses what is much longer
@@ -106,9 +106,8 @@ class RedisTokenStorage(ServedStorage):
         return None if found is None else self._form.decoded(found)
 
     async def _replaced(self, seen: Secret, text: Secret | None) -> bool:
-        if text is None:
-            return bool(await self._run(_DELETE_IF, self._key, seen))
-        return bool(await self._run(_SET_IF, self._key, seen, text, *chain(*self._expiry.items())))
+        values = [] if text is None else [text, *chain(*self._expiry.items())]
+        return bool(await self._run(_SET_IF if values else _DELETE_IF, self._key, seen, *values))
 
     def _asked(self, script: str, name: str, lease: float) -> Callable[[str], Awaitable[Any]]:
         return lambda owner: self._run(script, name, owner, round(lease * 1000))
@@ -131,18 +130,17 @@ def _slot(key: str) -> int:
     return crc_hqx((tag[1] if tag else key).encode(), 0) % _SLOTS  # the CRC that clusters use
 
 
-def _unquote(error: BaseException | None, handled: BaseException | None, depth: int = 8) -> None:
-    """Take out of an error, and of those that it drags along up to `handled`, what they quote of a command.
+def _unquote(error: BaseException, handled: BaseException | None) -> None:
+    """Take out of an error, and of those that it drags along but for `handled`, what they quote of a command.
 
     That may be tokens, or a password. Redis quotes the beginning of a command that it does not know, as a Sentinel does
     not know SET.
     """
-    if error is not None and error is not handled and depth:
-        if isinstance(error, UnicodeEncodeError):  # of a client with an encoding of its own; it holds the whole text
-            error.object, error.args = error.object[:0], error.args[-1:]
-        error.args = tuple(_QUOTE.sub("", one) if isinstance(one, str) else one for one in error.args)
-        _unquote(error.__cause__, handled, depth - 1)
-        _unquote(error.__context__, handled, depth - 1)
+    others = below(handled) if handled else []
+    for one in (each for each in below(error) if each not in others):
+        if isinstance(one, UnicodeEncodeError):  # of a client with an encoding of its own; it holds the whole text
+            one.object, one.args = one.object[:0], one.args[-1:]
+        one.args = tuple(_QUOTE.sub("", text) if isinstance(text, str) else text for text in one.args)
 
 
 def _checked_client(redis: Any) -> Any:

@@ -3,7 +3,7 @@
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -23,31 +23,23 @@ LONGEST_WAIT = 25.0  # seconds: longer than a refresh, and than a lock outlives 
 # Seconds. If a process dies just after it has sent a refresh token, another sends it again when the lease is over. With
 # the longest pause between two looks, that is within the ten in which the login server forgives it.
 LEASE, LONGEST_PAUSE = 7.0, 1.0
-_FIRST_PAUSE = 0.05
 WRITING = 5.0  # seconds to wait for another process to finish its write of a file, or of a keyring
 _BEATS = 7  # times in a lease that it is extended
-
-
-def pauses(jitter: Callable[[], float]) -> Iterator[float]:
-    """The seconds between two looks at a lock: ever more, up to a second. `jitter` gives numbers from 0 to 1."""
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause * (1 + jitter()) / 2  # so that processes get out of step
-        pause = min(pause * 2, LONGEST_PAUSE)
 
 
 async def until(
     attempt: Callable[[], Awaitable[T | None]], place: str, patience: float, jitter: Callable[[], float] = random.random
 ) -> T:
-    """What `attempt` gives, asked again and again while it gives nothing.
+    """What `attempt` gives, asked again and again while it gives nothing, after ever longer pauses.
 
-    Raises AuthError if another process has held the lock for `patience` seconds.
+    `jitter` gives numbers from 0 to 1. Raises AuthError if another process has held the lock for `patience` seconds.
     """
+    pause = 0.05
     with anyio.move_on_after(patience):
-        for pause in pauses(jitter):
-            if (held := await attempt()) is not None:
-                return held
-            await anyio.sleep(pause)
+        while (held := await attempt()) is None:
+            await anyio.sleep(pause * (1 + jitter()) / 2)  # so that processes get out of step
+            pause = min(pause * 2, LONGEST_PAUSE)
+        return held
     raise AuthError(f"another process has held the refresh lock of {place} for {patience:g} s")
 
 

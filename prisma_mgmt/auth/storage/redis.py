@@ -82,9 +82,6 @@ class RedisTokenStorage(ServedStorage):
         """Held by one process at a time, and by nobody soon after its process died."""
         return self._lock.held()
 
-    async def _run(self, script: str, key: str, *arguments: Any) -> Any:
-        return await self._call("eval", script, 1, key, *arguments)
-
     async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         with bare:  # the frames of a client hold what it sends as plain bytes
             async with place("redis", self._size):
@@ -107,10 +104,10 @@ class RedisTokenStorage(ServedStorage):
 
     async def _replaced(self, seen: Secret, text: Secret | None) -> bool:
         values = [] if text is None else [text, *chain(*self._expiry.items())]
-        return bool(await self._run(_SET_IF if values else _DELETE_IF, self._key, seen, *values))
+        return bool(await self._call("eval", _SET_IF if values else _DELETE_IF, 1, self._key, seen, *values))
 
     def _asked(self, script: str, name: str, lease: float) -> Callable[[str], Awaitable[Any]]:
-        return lambda owner: self._run(script, name, owner, round(lease * 1000))
+        return lambda owner: self._call("eval", script, 1, name, owner, round(lease * 1000))
 
 
 @lru_cache(maxsize=10_000)  # a key of odd braces takes many tries

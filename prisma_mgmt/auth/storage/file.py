@@ -97,7 +97,7 @@ class FileTokenStorage(LocalStorage):
     def _staged(self, current: Tokens) -> Tokens | None:
         """The pair that is staged to replace `current`, if it is whole."""
         with suppress(AuthError, OSError):
-            text, first = self._text_at(self._staging), _first_line(current)
+            text, first = self._text_at(self._staging), f"{mark(current).hex()}\n"
             return self._form.read(text.removeprefix(first)) if text and text.startswith(first) else None
         return None
 
@@ -105,7 +105,7 @@ class FileTokenStorage(LocalStorage):
         """Leave `tokens` beside the file, to count for as long as that holds `current`; False if it cannot be done."""
         text = self._form.write(tokens)
         try:
-            self._create(self._staging, Secret(_first_line(current) + text))
+            self._create(self._staging, Secret(f"{mark(current).hex()}\n{text}"))
         except (AuthError, OSError) as error:  # the write that follows will say it
             if not isinstance(error, FileExistsError):  # a dead writer's, which the write that follows settles
                 with suppress(OSError):
@@ -194,11 +194,6 @@ class FileTokenStorage(LocalStorage):
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _first_line(tokens: Tokens) -> str:
-    """Of what is staged to replace `tokens`."""
-    return f"{mark(tokens).hex()}\n"
 
 
 def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callable[[float], None] = time.sleep) -> Path:

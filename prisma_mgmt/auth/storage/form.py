@@ -79,9 +79,8 @@ class Form:
             raise ValueError(f"it is longer than {_LONGEST} characters")
         text = Secret(text.removeprefix("\ufeff").strip())  # which editors on Windows put first, and others last
         if self.cipher is not None and '"accessToken"' in text:
-            raise ValueError(
-                "it is not sealed, as before there was a cipher: read it without one, and store it with one"
-            )
+            told = "read it without one, and store it with one"
+            raise ValueError(f"it is not sealed, as before there was a cipher: {told}")
         if self.cipher is not None:
             text = secret(self.cipher.open(text, self.place))
         elif text.startswith("v1."):

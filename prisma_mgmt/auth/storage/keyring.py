@@ -27,7 +27,6 @@ T = TypeVar("T")
 
 _PART, _MOST = 1200, 1000  # characters, of which Windows takes 2,560 bytes in UTF-16 at most; and parts
 _PART_NAME = re.compile(r".* part [ab][0-9]+", re.DOTALL)
-_READINGS = 3  # while another process writes
 
 
 @frozen
@@ -115,7 +114,7 @@ class KeyringTokenStorage(LocalStorage):
             raise AuthError(f"the keyring {plain} keeps plain text: {told}")
 
     def _read(self) -> Tokens | None:
-        for _ in range(_READINGS):
+        for _ in range(3):  # while another process writes
             manifest = self._manifest()
             if manifest is None:
                 return None

@@ -24,7 +24,6 @@ LONGEST_WAIT = 25.0  # seconds: longer than a refresh, and than a lock outlives 
 # the longest pause between two looks, that is within the ten in which the login server forgives it.
 LEASE, LONGEST_PAUSE = 7.0, 1.0
 WRITING = 5.0  # seconds to wait for another process to finish its write of a file, or of a keyring
-_BEATS = 7  # times in a lease that it is extended
 
 
 async def until(
@@ -135,7 +134,7 @@ class LeaseLock:
         """Extend the lease for as long as its holder has it."""
         holding.set(holder)
         while True:
-            with anyio.move_on_after(self.seconds / _BEATS):
+            with anyio.move_on_after(self.seconds / 7):
                 await holder.done.wait()
                 return
             asked = anyio.current_time()
@@ -143,13 +142,12 @@ class LeaseLock:
                 with timed(), anyio.fail_after(self.seconds / 2) as scope:
                     kept = await uncut(lambda: self.extend(holder.owner), scope)
             except Exception as error:  # of any client: the next turn may fare better, and else the lease ends
-                self._warn(holder, "could not be extended (%s)", type(error).__name__)
+                if not holder.done.is_set():
+                    kind = type(error).__name__
+                    logger.warning("the refresh lock of %s could not be extended (%s)", self.place, kind)
                 continue
             holder.ends = asked + self.seconds if kept else 0.0
             if not kept:  # what its holder stores is stored only in place of what it has read
-                self._warn(holder, "was lost")
+                if not holder.done.is_set():
+                    logger.warning("the refresh lock of %s was lost", self.place)
                 return
-
-    def _warn(self, holder: _Holder, problem: str, *arguments: object) -> None:
-        if not holder.done.is_set():
-            logger.warning(f"the refresh lock of %s {problem}", self.place, *arguments)  # noqa: G004  # a text of ours

@@ -22,7 +22,6 @@ from prisma_mgmt.masks import Secret, bare, below, masked
 
 _AT_ONCE = 10  # calls on a client: its pool raises an error for the first connection too many
 _LONGEST = 10**15  # milliseconds: Redis refuses what is much longer
-_SLOTS = 16_384
 _LOCK_OF = ":refresh-lock:{"
 _QUOTE = re.compile(r"[\s,;:]*\b(with args|args beginning with|Command:|b['\"]).*", re.DOTALL)
 
@@ -124,7 +123,7 @@ def lock_name(key: str) -> str:
 def _slot(key: str) -> int:
     """The slot of a key, which is that of what first stands between braces in it, if anything does."""
     tag = re.match(r"[^{]*\{([^}]+)\}", key)
-    return crc_hqx((tag[1] if tag else key).encode(), 0) % _SLOTS  # the CRC that clusters use
+    return crc_hqx((tag[1] if tag else key).encode(), 0) % 16_384  # the CRC that clusters use, and their slots
 
 
 def _unquote(error: BaseException, handled: BaseException | None) -> None:

@@ -150,9 +150,8 @@ class LoginApp:
             case "logout", "POST":
                 return await self._logout(request)
             case "logout", _:
-                return _page(
-                    405, "Log out?", "Your login here will be forgotten.", button="Log out", headers={"Allow": "POST"}
-                )
+                asking = page("Log out?", "Your login here will be forgotten.", button="Log out")
+                return _Answer(405, asking, headers={"Allow": "POST"})
             case "login" | "callback", _:
                 return _page(405, "Not like this", "Follow a link to this page.", headers={"Allow": "GET"})
             case _:
@@ -185,7 +184,8 @@ class LoginApp:
             await self._forget(before)  # no browser has its cookie any more
         value = self._box.seal_json([session_id, self._oauth.now()], self._purpose)
         mine = cookie(self._name, value, self._max_age, secure=self._secure)
-        return _Answer(303, to=login.return_to or self._after_login, cookies=[self._done(login), mine])
+        done = self._expired(self._sealer.cookie_name(login))
+        return _Answer(303, to=login.return_to or self._after_login, cookies=[done, mine])
 
     async def _begin(self, session: OAuthSession, url: str, login: LoginRequest) -> None:
         """Log in, and tell the application; a login that fails halfway leaves no tokens behind."""
@@ -205,16 +205,12 @@ class LoginApp:
         await self._forget(session)
 
     async def _logout(self, request: _Request) -> _Answer:
-        if not self._is_own(request.headers):
+        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", self._origin)
+        if not (origin == self._origin if site is None else site == "same-origin"):  # as far as the browser tells
             return _page(403, "Not from here", "Another site asked to log you out. You are still logged in.")
         if (session := self.session(request.cookies)) is not None:
             await self._forget(session)
         return _Answer(303, to=self._after_logout, cookies=[self._expired(self._name)])
-
-    def _is_own(self, headers: Mapping[str, str]) -> bool:
-        """Return True if a page of this application sent the request, as far as the browser tells."""
-        site, origin = headers.get("sec-fetch-site"), headers.get("origin", self._origin)
-        return origin == self._origin if site is None else site == "same-origin"  # the cookie itself is SameSite=Lax
 
     async def _forget(self, session: OAuthSession) -> None:
         try:
@@ -226,7 +222,7 @@ class LoginApp:
 
     async def _failed(self, error: PrismaError, request: _Request, login: LoginRequest | None) -> _Answer:
         unsent = isinstance(error, NetworkError) and error.unsent  # so that the callback is as good as before
-        cookies = [] if login is None or unsent else [self._done(login)]
+        cookies = [] if login is None or unsent else [self._expired(self._sealer.cookie_name(login))]
         to = await called(self._on_error, error)
         if isinstance(to, str) and to:
             return _Answer(303, to=to, cookies=cookies)
@@ -252,10 +248,6 @@ class LoginApp:
         except (AuthError, NetworkError):  # of the storage: nobody knows
             return False
 
-    def _done(self, login: LoginRequest) -> Cookie:
-        """The cookie of a login that is of no more use."""
-        return self._expired(self._sealer.cookie_name(login))
-
     def _expired(self, name: str) -> Cookie:
         return cookie(name, "", 0, secure=self._secure)
 
@@ -269,10 +261,8 @@ def _aliases(host: str) -> list[str]:
     return [one + (parts[2] or "") for one in _LOOPBACK if one != parts[1]] if parts else []
 
 
-def _page(
-    status: int, title: str, text: str, links: dict[str, str] | None = None, *, button: str = "", **more: Any
-) -> _Answer:
-    return _Answer(status, page(title, text, links, button=button), **more)
+def _page(status: int, title: str, text: str, links: dict[str, str] | None = None, **more: Any) -> _Answer:
+    return _Answer(status, page(title, text, links), **more)
 
 
 def _words(error: PrismaError, over: bool, host: str) -> tuple[int, str, str]:

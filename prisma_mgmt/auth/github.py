@@ -64,8 +64,7 @@ class GitHubActionsCredentials(Unpickled):
         checked_kind(now, Callable, "now", "a function")
         timeout = checked_seconds(timeout, "timeout", least=0.001)
         self._sender = Sender(timeout=timeout, transport=transport, ssl_context=ssl_context)
-        self._lifetime = lifetime
-        self._allow_http = allow_http
+        self._lifetime, self._allow_http = lifetime, allow_http
         checked_kind(monotonic, Callable, "monotonic", "a function")
         self._now, self._monotonic = now, monotonic
         self._minted: _Minted | None = None

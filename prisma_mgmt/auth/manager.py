@@ -21,7 +21,7 @@ from prisma_mgmt.auth.storage.memory import MemoryTokenStorage
 from prisma_mgmt.auth.storage.protocol import TokenStorage
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.auth.vault import Patience
-from prisma_mgmt.checks import checked_methods
+from prisma_mgmt.checks import checked_kind, checked_methods
 from prisma_mgmt.loops import running_loop
 
 K = TypeVar("K", bound=Hashable, default=str)
@@ -54,11 +54,7 @@ class SessionManager(Closing, Generic[K]):
     ) -> None:
         if unknown := sorted(options.keys() - SessionOptions.__annotations__.keys()):
             raise TypeError(f"SessionManager takes no {', '.join(unknown)}")
-        if not callable(storage_for):
-            kind = type(storage_for).__name__
-            raise TypeError(
-                f"storage_for must be a function that gives the storage of a key, not a {kind} for everybody"
-            )
+        checked_kind(storage_for, Callable, "storage_for", "a function that gives the storage of a key")
         OAuthSession(oauth, MemoryTokenStorage(), **options)  # says what is wrong with them, here and not later
         self._oauth = oauth
         self._storage_for = storage_for
@@ -95,11 +91,9 @@ class SessionManager(Closing, Generic[K]):
         could not be closed.
         """
         loop, failures = _loop(), list[Exception]()
-        unsaved = [ref.key for ref in self._ledgers.valuerefs() if (ledger := ref()) and ledger.unsaved]
-        closing: dict[K, OAuthSession | None] = dict.fromkeys(unsaved)
-        for ref in self._live.valuerefs():
-            if (session := ref()) and session.loop.served is loop:
-                closing[ref.key[0]] = session
+        unsaved = {ref.key for ref in self._ledgers.valuerefs() if (ledger := ref()) and ledger.unsaved}
+        # several of a user, if threads have asked for them
+        live = {one: ref.key[0] for ref in self._live.valuerefs() if (one := ref()) and one.loop.served is loop}
 
         async def close(user: K, session: OAuthSession | None) -> None:
             try:
@@ -108,8 +102,10 @@ class SessionManager(Closing, Generic[K]):
                 failures.append(error)
 
         async with anyio.create_task_group() as group:
-            for one in closing.items():
-                group.start_soon(close, *one)
+            for session, user in live.items():
+                group.start_soon(close, user, session)
+            for user in unsaved - set(live.values()):
+                group.start_soon(close, user, None)
         if failures:
             raise failures[0]
 

@@ -128,7 +128,8 @@ class OAuthClient(Closing):
             checked_text(key, "a name in extra_params"): checked_text(value, f"{key} in extra_params")
             for key, value in checked_mapping(extra_params, "extra_params").items()
         }
-        if reserved := sorted(_RESERVED & {_plain(key) for key in extra}):
+        # lax servers take `state[]` and `State` for `state`
+        if reserved := sorted(_RESERVED & {re.split(r"[^a-z0-9_]", key.strip().lower())[0] for key in extra}):
             raise ValueError(f"extra_params must not replace {', '.join(reserved)}")
         redirect_uri = self.redirect_uri if redirect_uri is None else _redirect_uri(redirect_uri)
         state, verifier = Secret(self._new_secret()), pkce.checked_verifier(self._new_secret())
@@ -243,11 +244,6 @@ class OAuthClient(Closing):
         return {**grant, "client_id": self.client_id, **secret}
 
 
-def _plain(name: str) -> str:
-    """A parameter's name as lax servers read it: they take `state[]` and `State` for `state`."""
-    return re.split(r"[^a-z0-9_]", name.strip().lower())[0]
-
-
 def _redirect_uri(value: object) -> str:
     text = checked_text(value, "redirect_uri")
     parts = urlsplit(text)
@@ -263,8 +259,6 @@ def _kept(login: LoginRequest | None, verifier: str | None, expected_state: str 
         state, verifier = checked_text(expected_state or "", "expected_state"), checked_text(verifier or "", "verifier")
         return LoginRequest("", state, verifier)
     if not isinstance(login, LoginRequest):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-        raise TypeError(
-            f"login must be the LoginRequest that login_url() gave, not {type(login).__name__}; "
-            "a sealed cookie is opened with LoginSealer.open() or open_for() first"
-        )
+        told = "a sealed cookie is opened with LoginSealer.open() or open_for() first"
+        raise TypeError(f"login must be the LoginRequest that login_url() gave, not {type(login).__name__}; {told}")
     return login

@@ -17,7 +17,6 @@ main { width: 100%; max-width: 27rem; padding: 2rem; background: var(--card); bo
 h1 { margin: 0 0 .6rem; font-size: 1.35rem; line-height: 1.25 }
 p { margin: 0; color: var(--soft) }
 nav { display: flex; flex-wrap: wrap; gap: .6rem; margin-top: 1.5rem }
-form { margin: 0 }
 a, button { display: inline-block; padding: .55rem 1.1rem; border: 1px solid #4f46e5; border-radius: .5rem;
   background: #4f46e5; color: #fff; font: inherit; text-decoration: none; cursor: pointer }
 a + a, form + a { background: transparent; border-color: var(--line); color: var(--text) }

@@ -47,11 +47,10 @@ class Answer:
     def fields(self) -> dict[str, Any]:
         """The answer's JSON object, all its strings masked; empty for anything else."""
         text = self.body.decode(json.detect_encoding(self.body), "replace")  # an odd byte beside the pair costs nothing
-        try:
-            found = masked(loads(text)) if len(self.body) <= LARGEST else None
-        except (ValueError, RecursionError):
-            found = None
-        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+        with suppress(ValueError, RecursionError):
+            if len(self.body) <= LARGEST and isinstance(found := masked(loads(text)), dict):
+                return cast("dict[str, Any]", found)
+        return {}
 
     def refusal(self, message: str, now: float, kind: type[AuthError] = AuthError, **details: Any) -> AuthError:
         """An error of this kind, about the call that was answered so at `now` (Unix seconds)."""

@@ -114,7 +114,8 @@ class OAuthSession(Closing):
             if held.tokens is None:
                 raise LoginRequiredError("nobody is logged in: there are no stored tokens")
             refuse_switched(held.switched)
-            if not held.due(self._oauth.now()):
+            now = self._oauth.now()
+            if not held.due(now) or (self._away and good(held.tokens, now)):  # a refresh would wait for the storage
                 return held.tokens.access_token
             token = await self._ahead(held.tokens)
             if token is not None:
@@ -263,7 +264,7 @@ class OAuthSession(Closing):
 
     async def _look(self) -> None:
         """Hold what is stored, or if that takes long a good token that was read lately."""
-        longest = 0.0 if self._away else self._patience.call
+        longest = self._patience.call / 10 if self._away else self._patience.call
         with anyio.move_on_after(longest if self._serves_on() else math.inf) as soon:
             await self._read()
         if soon.cancelled_caught and not self._serves_on():

@@ -61,7 +61,7 @@ class Tokens:
             "workspaceId": self.workspace_id,
             "accessToken": self.access_token,
             "refreshToken": self.refresh_token,
-            "expiresAt": _number(self.expires_at, -_LATEST, _LATEST),
+            "expiresAt": _number(self.expires_at, _LATEST, -_LATEST),
             "scope": self.scope,
         }
         known = {key: value for key, value in form.items() if value is not None}
@@ -87,7 +87,7 @@ class Tokens:
                 values["workspaceId"],
                 values["accessToken"],
                 _text(values.get("refreshToken")),
-                _number(values.get("expiresAt"), -_LATEST, _LATEST),
+                _number(values.get("expiresAt"), _LATEST, -_LATEST),
                 _text(values.get("scope")),
                 {key: value for key, value in values.items() if key not in _OURS},
             )
@@ -128,12 +128,8 @@ def claims(access_token: str) -> dict[str, Any]:
 def workspace_of(access_token: str) -> str | None:
     """The workspace that an access token names, in `workspace_id` or as `workspace:<id>` in `sub`."""
     found = claims(access_token)
-    workspace, subject = found.get("workspace_id"), found.get("sub")
-    if isinstance(workspace, str) and workspace:
-        return workspace
-    if isinstance(subject, str) and subject.startswith("workspace:"):
-        return subject.removeprefix("workspace:") or None
-    return None
+    kind, _, named = (_text(found.get("sub")) or "").partition(":")
+    return _text(found.get("workspace_id")) or (named if kind == "workspace" else "") or None
 
 
 def expiry(expires_in: object, access_token: str, now: float) -> float | None:
@@ -142,12 +138,12 @@ def expiry(expires_in: object, access_token: str, now: float) -> float | None:
     `expires_in` counts first, also as a text of digits, then the lifetime between the token's own `iat` and `exp`: both
     hold on a clock that is wrong.
     """
-    lifetime = _seconds(float(expires_in) if isinstance(expires_in, str) and expires_in.isdecimal() else expires_in)
+    lifetime = _number(float(expires_in) if isinstance(expires_in, str) and expires_in.isdecimal() else expires_in)
     if lifetime is None:
         found = claims(access_token)
-        issued, expires = _seconds(found.get("iat"), _LATEST), _seconds(found.get("exp"), _LATEST)
+        issued, expires = _number(found.get("iat"), _LATEST), _number(found.get("exp"), _LATEST)
         if expires is not None:
-            lifetime = _seconds(expires - (now if issued is None else issued))
+            lifetime = _number(expires - (now if issued is None else issued))
     return None if lifetime is None else now + lifetime
 
 
@@ -155,13 +151,8 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _seconds(value: object, most: float = _LONGEST) -> float | None:
-    """`value` if it is a believable number of seconds."""
-    return _number(value, 1, most)
-
-
-def _number(value: object, least: float, most: float) -> float | None:
-    """`value` if it is a number in between, which NaN, True and 10**400 are not."""
+def _number(value: object, most: float = _LONGEST, least: float = 1) -> float | None:
+    """`value` if it is a number in between, which NaN, True and 10**400 are not; by default, of a token's seconds."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         return None
     return float(value)

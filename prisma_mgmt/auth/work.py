@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
+from prisma_mgmt.auth.arguments import called
 from prisma_mgmt.errors import AuthError, PrismaError
 from prisma_mgmt.loops import closed, running_loop
 from prisma_mgmt.masks import strip
@@ -76,9 +77,7 @@ def tell(owner: object, hook: Callable[..., object] | None, *arguments: object) 
 
     async def call() -> None:
         try:
-            result = hook(*arguments)
-            if isinstance(result, Awaitable):
-                await result
+            await called(hook, *arguments)
         except Exception as error:  # a hook is user code, and may raise anything
             # without a traceback: it would show frames of user code that hold the tokens
             name = getattr(hook, "__qualname__", type(hook).__name__)  # its repr may show what it was made with

@@ -568,6 +568,39 @@ def test_closing_a_manager_binds_no_session_that_nobody_has_used_yet(backend: st
     )
 
 
+@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_closing_a_manager_waits_for_the_refreshes_of_all_sessions_of_a_user(backend: str, which: int) -> None:
+    """Threads that run no event loop, as FastAPI's for plain functions, have asked for them."""
+    oauth = Rotating()
+    manager, sessions = manager_of(oauth), list[OAuthSession]()
+    barrier = threading.Barrier(3)
+
+    def thread() -> None:
+        sessions.append(manager["ada"])
+        barrier.wait(20)
+
+    in_threads(3, thread)
+    assert len({id(one) for one in sessions}) == 3
+    old = str(oauth.storage.current and oauth.storage.current.access_token)
+
+    async def program() -> None:
+        for session in sessions:
+            assert await session.access_token() == old
+        oauth.gate = Gate()
+        async with anyio.create_task_group() as group:
+            group.start_soon(sessions[which].renew, old)
+            await oauth.gate.arrived.wait()
+            group.cancel_scope.cancel()
+        async with anyio.create_task_group() as group:
+            group.start_soon(manager.aclose)
+            await anyio.wait_all_tasks_blocked()
+            oauth.gate.release()
+        assert len(oauth.storage.writes) == 1
+
+    anyio.run(program, backend=backend)
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_error_of_a_second_event_loop_shows_no_secret(backend: str) -> None:
     session = session_at("https://auth.example", MemoryTokenStorage())

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from prisma_mgmt import AuthError
 from prisma_mgmt.auth.storage import locks
-from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_PAUSE, LONGEST_WAIT, LeaseLock, pauses, until
+from prisma_mgmt.auth.storage.locks import LEASE, LONGEST_PAUSE, LONGEST_WAIT, LeaseLock, until
 from prisma_mgmt.auth.storage.rooms import holding, place, room
 from tests.kit.rig import Gate
 
@@ -216,10 +216,23 @@ def test_a_lease_ends_while_the_login_server_still_forgives() -> None:
     assert LEASE + LONGEST_PAUSE <= 8.0 < LONGEST_WAIT
 
 
-def test_whoever_waits_looks_less_and_less_often() -> None:
-    in_step = [pause for pause, _ in zip(pauses(lambda: 1.0), range(7), strict=False)]
+async def test_whoever_waits_looks_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def pauses(jitter: float, most: int) -> list[float]:
+        slept = list[float]()
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+
+        async def attempt() -> bool | None:
+            return True if len(slept) == most else None
+
+        monkeypatch.setattr(anyio, "sleep", sleep)
+        await until(attempt, "a place", 60.0, lambda: jitter)
+        return slept
+
+    in_step = await pauses(1.0, 7)
     assert in_step == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
-    assert [pause for pause, _ in zip(pauses(lambda: 0.0), range(2), strict=False)] == [0.025, 0.05]
+    assert await pauses(0.0, 2) == [0.025, 0.05]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -188,10 +188,10 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def test_what_was_stored_before_there_was_a_cipher_is_told_so(path: Path) -> None:
+async def test_what_was_stored_before_there_was_a_cipher_can_be_sealed(path: Path) -> None:
     await FileTokenStorage(path).set_tokens(TOKENS)
     sealed = FileTokenStorage(path, cipher=CIPHER)
-    with pytest.raises(AuthError, match="holds no tokens: it is not sealed, as before there was a cipher"):
+    with pytest.raises(AuthError, match="holds no tokens: it is not sealed"):
         await sealed.get_tokens()
     found = await FileTokenStorage(path).get_tokens()
     assert found

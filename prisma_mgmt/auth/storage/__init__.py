@@ -22,12 +22,7 @@ __all__ = [
     "TokenStorage",
 ]
 
-_LATER = {
-    "file": ["FileTokenStorage"],
-    "keyring": ["KeyringTokenStorage"],
-    "postgres": ["PostgresTokenStorage"],
-    "redis": ["RedisTokenStorage"],
-}
+_LATER = {kind.lower(): [f"{kind}TokenStorage"] for kind in ("File", "Keyring", "Postgres", "Redis")}
 
 
 if not TYPE_CHECKING:  # or type checkers would take every name

@@ -7,9 +7,9 @@ import stat
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 
+from prisma_mgmt.auth.ledger import mark
 from prisma_mgmt.auth.storage.arguments import checked_path
 from prisma_mgmt.auth.storage.form import Cipher, Form
 from prisma_mgmt.auth.storage.local import LocalStorage
@@ -99,15 +99,15 @@ class FileTokenStorage(LocalStorage):
     def _staged(self, current: Tokens) -> Tokens | None:
         """The pair that is staged to replace `current`, if it is whole."""
         with suppress(AuthError, OSError):
-            text, mark = self._text_at(self._staging), _mark(current)
-            return self._form.read(text.removeprefix(mark)) if text and text.startswith(mark) else None
+            text, first = self._text_at(self._staging), f"{mark(current).hex()}\n"
+            return self._form.read(text.removeprefix(first)) if text and text.startswith(first) else None
         return None
 
     def _stage(self, tokens: Tokens, current: Tokens) -> bool:
         """Leave `tokens` beside the file, to count for as long as that holds `current`; False if it cannot be done."""
         text = self._form.write(tokens)
         try:
-            self._create(self._staging, Secret(_mark(current) + text))
+            self._create(self._staging, Secret(f"{mark(current).hex()}\n{text}"))
         except (AuthError, OSError) as error:  # the write that follows will say it
             if not isinstance(error, FileExistsError):  # a dead writer's, which the write that follows settles
                 with suppress(OSError):
@@ -117,19 +117,14 @@ class FileTokenStorage(LocalStorage):
 
     def _text_at(self, path: Path) -> Secret | None:
         try:
-            descriptor = os.open(path, os.O_RDONLY | _SAFELY)
+            with bare, open(path, "rb", opener=lambda path, flags: os.open(path, flags | _SAFELY)) as file:
+                self._refuse(os.fstat(file.fileno()))
+                return self._form.decoded(file.read(_LARGEST))
         except FileNotFoundError:
             return None
         except OSError:
-            self._refuse_link()
+            self._refuse_other()
             raise
-        with bare:
-            try:
-                self._refuse(os.fstat(descriptor))
-                with os.fdopen(descriptor, "rb", closefd=False) as file:
-                    return self._form.decoded(file.read(_LARGEST))
-            finally:
-                os.close(descriptor)
 
     def _refuse(self, found: os.stat_result) -> None:
         if not stat.S_ISREG(found.st_mode):
@@ -142,7 +137,10 @@ class FileTokenStorage(LocalStorage):
         """Returns True if every user can read a file, or write it, and it matters: what is sealed nobody can read."""
         return _POSIX and self._form.cipher is None and bool(found.st_mode & stat.S_IRWXO)
 
-    def _refuse_link(self) -> None:
+    def _refuse_other(self) -> None:
+        """AuthError for what cannot even be opened as a file."""
+        if self.path.is_dir():
+            raise AuthError(f"{self.path} is no regular file")
         if self.path.is_symlink():
             raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
 
@@ -151,7 +149,7 @@ class FileTokenStorage(LocalStorage):
 
         It stays as it is if it does not hold the text `only` by then: a Node program may have written it in place.
         """
-        self._refuse_link()
+        self._refuse_other()
         self._writing.unlink(missing_ok=True)  # a dead writer's
         try:
             self._create(self._writing, self._form.write(tokens), sync=True)
@@ -169,7 +167,7 @@ class FileTokenStorage(LocalStorage):
         return super()._write(tokens, only)
 
     def _delete(self) -> None:
-        self._refuse_link()
+        self._refuse_other()
         with self._replaceable():
             for path in (self.path, self._staging, self._writing):  # the first takes what is staged its effect
                 path.unlink(missing_ok=True)
@@ -200,20 +198,13 @@ class FileTokenStorage(LocalStorage):
             os.close(descriptor)
 
 
-def _mark(tokens: Tokens) -> Secret:
-    """The first line of what is staged to replace `tokens`."""
-    pair = Secret(f"{tokens.access_token}\0{tokens.refresh_token}")
-    return Secret(sha256(pair.encode(errors="surrogatepass")).hexdigest() + "\n")
-
-
-def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callable[[float], None] = time.sleep) -> None:
+def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callable[[float], None] = time.sleep) -> Path:
     """Give a file the name of another, which Windows refuses for as long as somebody reads that."""
     for _ in range(times - 1):
         with suppress(PermissionError):
-            source.replace(target)
-            return
+            return source.replace(target)
         pause(0.05)
-    source.replace(target)
+    return source.replace(target)
 
 
 def _sync_folder(folder: Path) -> None:

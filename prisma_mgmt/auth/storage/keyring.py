@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from hashlib import sha256
-from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +27,6 @@ T = TypeVar("T")
 
 _PART, _MOST = 1200, 1000  # characters, of which Windows takes 2,560 bytes in UTF-16 at most; and parts
 _PART_NAME = re.compile(r".* part [ab][0-9]+", re.DOTALL)
-_READINGS = 3  # while another process writes
 
 
 @frozen
@@ -39,9 +37,9 @@ class _Manifest:
     parts: int = field(validator=[instance_of(int), le(_MOST)])
     sha256: str
 
-    @classmethod
-    def of(cls, text: str, slot: str) -> "_Manifest":
-        return cls(slot, -(-len(text) // _PART), sha256(text.encode()).hexdigest())
+
+def _manifest_of(text: str, slot: str) -> _Manifest:
+    return _Manifest(slot, -(-len(text) // _PART), sha256(text.encode()).hexdigest())
 
 
 def _parts(key: str, slot: str, first: int, last: int) -> list[str]:
@@ -97,7 +95,7 @@ class KeyringTokenStorage(LocalStorage):
     def _explained(self, function: Callable[[], T]) -> T:
         """Run a function on the keyring; AuthError if there is none."""
         try:
-            keyring = import_module("keyring")
+            import keyring.errors
         except ImportError:
             raise ImportError("KeyringTokenStorage needs keyring: install prisma-mgmt[keyring]") from None
         try:
@@ -116,13 +114,13 @@ class KeyringTokenStorage(LocalStorage):
             raise AuthError(f"the keyring {plain} keeps plain text: {told}")
 
     def _read(self) -> Tokens | None:
-        for _ in range(_READINGS):
+        for _ in range(3):  # while another process writes
             manifest = self._manifest()
             if manifest is None:
                 return None
             names = _parts(self._key, manifest.slot, 1, manifest.parts)
             text = Secret("".join(self._get(name) or "" for name in names))
-            if _Manifest.of(text, manifest.slot) == manifest:
+            if _manifest_of(text, manifest.slot) == manifest:
                 return self._form.read(text)
         raise self._form.empty("a part is missing or was changed")
 
@@ -130,7 +128,7 @@ class KeyringTokenStorage(LocalStorage):
         text, slot = self._form.write(tokens), "a"
         with suppress(AuthError):  # what lists no parts is there to be replaced
             slot = "b" if (before := self._manifest()) and before.slot == "a" else "a"
-        manifest = _Manifest.of(text, slot)
+        manifest = _manifest_of(text, slot)
         for number, name in enumerate(_parts(self._key, slot, 1, manifest.parts)):
             self._set(name, text[number * _PART : (number + 1) * _PART])
         self._set(self._key, json.dumps(asdict(manifest)))
@@ -171,9 +169,8 @@ class KeyringTokenStorage(LocalStorage):
 
 def _plain(backend: Any) -> str | None:
     """The name of a backend that keeps plain text, or of one in a chain or a wrapper that would write to it."""
-    for kind in type(backend).__mro__:
-        if "plaintext" in kind.__name__.lower():
-            return f"{type(backend).__module__}.{type(backend).__name__}"
+    if any("plaintext" in kind.__name__.lower() for kind in type(backend).__mro__):
+        return f"{type(backend).__module__}.{type(backend).__name__}"
     chained = getattr(backend, "backends", None)
     inner: list[Any] = [*(chained if isinstance(chained, Iterable) else ()), getattr(backend, "_keyring", None)]
     return next(filter(None, (_plain(one) for one in inner if hasattr(one, "set_password"))), None)

@@ -2,19 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from prisma_mgmt.auth.storage.form import Form
-from prisma_mgmt.auth.storage.locks import WRITING, held_file
-from prisma_mgmt.auth.storage.threads import Alone
+from prisma_mgmt.auth.storage.locks import WRITING, until
+from prisma_mgmt.auth.storage.threads import Alone, T
 from prisma_mgmt.auth.tokens import Tokens, same
 from prisma_mgmt.checks import checked_seconds
-
-T = TypeVar("T")
 
 
 class LocalStorage(ABC):
@@ -45,7 +42,15 @@ class LocalStorage(ABC):
     @asynccontextmanager
     async def refresh_lock(self) -> AsyncGenerator[None]:
         """Held by one process of the user's at a time; the kernel releases it when its process dies."""
-        async with held_file(await self._run(lambda: self._lock("refresh")), self._form.place, self._patience):
+        lock = await self._run(lambda: self._lock("refresh"))
+
+        async def attempt() -> AbstractContextManager[object] | None:
+            with suppress(Timeout):
+                # at once and not in a thread, whose lock a cancelled caller would leave held
+                return lock.acquire(timeout=0)
+            return None
+
+        with await until(attempt, self._form.place, self._patience):
             yield
 
     async def _run(self, function: Callable[[], T]) -> T:

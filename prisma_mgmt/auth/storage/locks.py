@@ -1,15 +1,14 @@
-"""Locks between processes: waits for a lock and keeps it. A lease on a server is extended; a file stays locked."""
+"""Locks between processes: waits for one of any kind, and keeps one that is a lease on a server."""
 
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import anyio
 from attrs import Factory, define, field
-from filelock import FileLock, Timeout
 
 from prisma_mgmt.auth.storage.rooms import holding
 from prisma_mgmt.auth.work import Work, timed, uncut
@@ -24,35 +23,23 @@ LONGEST_WAIT = 25.0  # seconds: longer than a refresh, and than a lock outlives 
 # Seconds. If a process dies just after it has sent a refresh token, another sends it again when the lease is over. With
 # the longest pause between two looks, that is within the ten in which the login server forgives it.
 LEASE, LONGEST_PAUSE = 7.0, 1.0
-_FIRST_PAUSE = 0.05
 WRITING = 5.0  # seconds to wait for another process to finish its write of a file, or of a keyring
-_BEATS = 7  # times in a lease that it is extended
-
-
-def pauses(jitter: Callable[[], float]) -> Iterator[float]:
-    """The seconds between two looks at a lock: ever more, up to a second. `jitter` gives numbers from 0 to 1."""
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause * (1 + jitter()) / 2  # so that processes get out of step
-        pause = min(pause * 2, LONGEST_PAUSE)
 
 
 async def until(
     attempt: Callable[[], Awaitable[T | None]], place: str, patience: float, jitter: Callable[[], float] = random.random
 ) -> T:
-    """What `attempt` gives, asked again and again while it gives nothing.
+    """What `attempt` gives, asked again and again while it gives nothing, after ever longer pauses.
 
-    Raises AuthError if another process has held the lock for `patience` seconds.
+    `jitter` gives numbers from 0 to 1. Raises AuthError if another process has held the lock for `patience` seconds.
     """
+    pause = 0.05
     with anyio.move_on_after(patience):
-        for pause in pauses(jitter):
-            if (held := await attempt()) is not None:
-                return held
-            await anyio.sleep(pause)
+        while (held := await attempt()) is None:
+            await anyio.sleep(pause * (1 + jitter()) / 2)  # so that processes get out of step
+            pause = min(pause * 2, LONGEST_PAUSE)
+        return held
     raise AuthError(f"another process has held the refresh lock of {place} for {patience:g} s")
-
-
-# Locks that a server keeps
 
 
 @define(eq=False)
@@ -147,7 +134,7 @@ class LeaseLock:
         """Extend the lease for as long as its holder has it."""
         holding.set(holder)
         while True:
-            with anyio.move_on_after(self.seconds / _BEATS):
+            with anyio.move_on_after(self.seconds / 7):
                 await holder.done.wait()
                 return
             asked = anyio.current_time()
@@ -155,30 +142,12 @@ class LeaseLock:
                 with timed(), anyio.fail_after(self.seconds / 2) as scope:
                     kept = await uncut(lambda: self.extend(holder.owner), scope)
             except Exception as error:  # of any client: the next turn may fare better, and else the lease ends
-                self._warn(holder, "could not be extended (%s)", type(error).__name__)
+                if not holder.done.is_set():
+                    kind = type(error).__name__
+                    logger.warning("the refresh lock of %s could not be extended (%s)", self.place, kind)
                 continue
             holder.ends = asked + self.seconds if kept else 0.0
             if not kept:  # what its holder stores is stored only in place of what it has read
-                self._warn(holder, "was lost")
+                if not holder.done.is_set():
+                    logger.warning("the refresh lock of %s was lost", self.place)
                 return
-
-    def _warn(self, holder: _Holder, problem: str, *arguments: object) -> None:
-        if not holder.done.is_set():
-            logger.warning(f"the refresh lock of %s {problem}", self.place, *arguments)  # noqa: G004  # a text of ours
-
-
-# Locks that the kernel keeps
-
-
-@asynccontextmanager
-async def held_file(lock: FileLock, place: str, patience: float) -> AsyncGenerator[None]:
-    """Hold a lock file, which the kernel releases when its process dies."""
-
-    async def attempt() -> AbstractContextManager[object] | None:
-        with suppress(Timeout):
-            # at once and not in a thread, whose lock a cancelled caller would leave held
-            return lock.acquire(timeout=0)
-        return None
-
-    with await until(attempt, place, patience):
-        yield

@@ -86,8 +86,7 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
             schema = f"CREATE SCHEMA IF NOT EXISTS {_quoted(named)};" if named and none else ""
             await connection.execute(  # one text is one transaction
                 "SELECT pg_advisory_xact_lock(7737);"  # two at once would clash
-                f"{schema}"
-                f"CREATE TABLE IF NOT EXISTS {self._table} ({columns});"
+                f"{schema}CREATE TABLE IF NOT EXISTS {self._table} ({columns});"
                 f"CREATE TABLE IF NOT EXISTS {self._locks} ({lock_columns})"
             )
 
@@ -190,10 +189,9 @@ def _tables(table: str, schema: str | None) -> tuple[str, str]:
     if not _TABLE.fullmatch(table) or any(len(part) + len(_LOCKS) > _LONGEST_NAME for part in table.split(".")):
         raise ValueError("table must be a plain name of at most 57 characters, or such a name after schema and dot")
     own, _, name = table.rpartition(".")
-    where = own or schema
-    before = f"{_quoted(where)}." if where else ""
-    return f'{before}"{name}"', f'{before}"{name}{_LOCKS}"'
+    return _quoted(own or schema, name), _quoted(own or schema, f"{name}{_LOCKS}")
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""').replace("\0", "") + '"'
+def _quoted(*names: str | None) -> str:
+    """Quote a name and those before it, of which some may be None."""
+    return ".".join('"' + name.replace('"', '""').replace("\0", "") + '"' for name in names if name)

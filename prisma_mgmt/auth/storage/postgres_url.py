@@ -89,10 +89,8 @@ def _size(limit: str | None) -> int:
 
 def checked_pool(pool: Any) -> Any:
     """`pool`, an asyncpg.Pool or of its methods; TypeError, with what is wanted, for anything else."""
-    missing = [
-        name for name in ("acquire", "release", "execute", "fetchval") if not callable(getattr(pool, name, None))
-    ]
-    if missing or isinstance(pool, type):
+    methods = [getattr(pool, name, None) for name in ("acquire", "release", "execute", "fetchval")]
+    if not all(map(callable, methods)) or isinstance(pool, type):
         kind = pool if isinstance(pool, type) else type(pool)
         raise TypeError(f"pool_or_dsn {_WANTED}, not {kind.__module__}.{kind.__qualname__}")
     return pool

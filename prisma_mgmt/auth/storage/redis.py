@@ -18,11 +18,10 @@ from prisma_mgmt.auth.storage.served import ServedStorage
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError
-from prisma_mgmt.masks import Secret, bare, masked
+from prisma_mgmt.masks import Secret, bare, below, masked
 
 _AT_ONCE = 10  # calls on a client: its pool raises an error for the first connection too many
 _LONGEST = 10**15  # milliseconds: Redis refuses what is much longer
-_SLOTS = 16_384
 _LOCK_OF = ":refresh-lock:{"
 _QUOTE = re.compile(r"[\s,;:]*\b(with args|args beginning with|Command:|b['\"]).*", re.DOTALL)
 
@@ -82,9 +81,6 @@ class RedisTokenStorage(ServedStorage):
         """Held by one process at a time, and by nobody soon after its process died."""
         return self._lock.held()
 
-    async def _run(self, script: str, key: str, *arguments: Any) -> Any:
-        return await self._call("eval", script, 1, key, *arguments)
-
     async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         with bare:  # the frames of a client hold what it sends as plain bytes
             async with place("redis", self._size):
@@ -106,12 +102,11 @@ class RedisTokenStorage(ServedStorage):
         return None if found is None else self._form.decoded(found)
 
     async def _replaced(self, seen: Secret, text: Secret | None) -> bool:
-        if text is None:
-            return bool(await self._run(_DELETE_IF, self._key, seen))
-        return bool(await self._run(_SET_IF, self._key, seen, text, *chain(*self._expiry.items())))
+        values = [] if text is None else [text, *chain(*self._expiry.items())]
+        return bool(await self._call("eval", _SET_IF if values else _DELETE_IF, 1, self._key, seen, *values))
 
     def _asked(self, script: str, name: str, lease: float) -> Callable[[str], Awaitable[Any]]:
-        return lambda owner: self._run(script, name, owner, round(lease * 1000))
+        return lambda owner: self._call("eval", script, 1, name, owner, round(lease * 1000))
 
 
 @lru_cache(maxsize=10_000)  # a key of odd braces takes many tries
@@ -128,21 +123,20 @@ def lock_name(key: str) -> str:
 def _slot(key: str) -> int:
     """The slot of a key, which is that of what first stands between braces in it, if anything does."""
     tag = re.match(r"[^{]*\{([^}]+)\}", key)
-    return crc_hqx((tag[1] if tag else key).encode(), 0) % _SLOTS  # the CRC that clusters use
+    return crc_hqx((tag[1] if tag else key).encode(), 0) % 16_384  # the CRC that clusters use, and their slots
 
 
-def _unquote(error: BaseException | None, handled: BaseException | None, depth: int = 8) -> None:
-    """Take out of an error, and of those that it drags along up to `handled`, what they quote of a command.
+def _unquote(error: BaseException, handled: BaseException | None) -> None:
+    """Take out of an error, and of those that it drags along but for `handled`, what they quote of a command.
 
     That may be tokens, or a password. Redis quotes the beginning of a command that it does not know, as a Sentinel does
     not know SET.
     """
-    if error is not None and error is not handled and depth:
-        if isinstance(error, UnicodeEncodeError):  # of a client with an encoding of its own; it holds the whole text
-            error.object, error.args = error.object[:0], error.args[-1:]
-        error.args = tuple(_QUOTE.sub("", one) if isinstance(one, str) else one for one in error.args)
-        _unquote(error.__cause__, handled, depth - 1)
-        _unquote(error.__context__, handled, depth - 1)
+    others = below(handled) if handled else []
+    for one in (each for each in below(error) if each not in others):
+        if isinstance(one, UnicodeEncodeError):  # of a client with an encoding of its own; it holds the whole text
+            one.object, one.args = one.object[:0], one.args[-1:]
+        one.args = tuple(_QUOTE.sub("", text) if isinstance(text, str) else text for text in one.args)
 
 
 def _checked_client(redis: Any) -> Any:

@@ -12,8 +12,6 @@ from prisma_mgmt.errors import AuthError
 
 holding: ContextVar[object] = ContextVar("holding", default=None)  # the lock that the running code holds, or asks for
 
-_ELSEWHERE = re.compile("different (event )?loop|loop is closed")  # as asyncio says of what another loop has made
-
 _rooms: RunVar[dict[tuple[Hashable, int], anyio.Semaphore]] = RunVar("prisma_mgmt.auth.rooms")
 
 
@@ -29,7 +27,8 @@ async def place(of: Hashable, size: int) -> AsyncGenerator[None]:
     except Exception as error:  # of any client
         if "no running event loop" in str(error):  # as asyncio says in trio's
             told = "the clients of Redis and PostgreSQL are for asyncio, and for no other event loop"
-        elif _ELSEWHERE.search(f"{error} {error.__context__}"):  # asyncpg says of its own what follows from that
+        # as asyncio says of what another loop has made; asyncpg says of its own what follows from that
+        elif re.search("different (event )?loop|loop is closed", f"{error} {error.__context__}"):
             told = "the client or the pool of a token storage belongs to another event loop: make one in each"
         elif re.match("pool is (clos|not init)", str(error)):  # as asyncpg says
             told = "the pool of a token storage is not open: await it first, and close sessions and managers before it"

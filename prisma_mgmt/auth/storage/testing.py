@@ -44,9 +44,8 @@ async def check_storage(
         found = [name for name in _SHARED if hasattr(storage, name)]
         if found:
             _expect(len(found) == len(_SHARED), f"a storage that processes share has {', '.join(_SHARED)}")
-            await _check_clearing(storage, other)
-            await _check_swapping(storage, other)
-            await _check_lock(storage, other)
+            for check in (_check_clearing, _check_swapping, _check_swapping_at_once, _check_lock):
+                await check(storage, other)
             await _check_lock_survives(storage, other, patience / 6)
             await _check_lock_lasts(storage, other, refresh)
         await storage.clear_tokens()
@@ -94,7 +93,6 @@ async def _check_swapping(storage: Any, other: Any) -> None:
     await storage.clear_tokens()
     _expect(not await swap(_OTHER, _ONE), "set_tokens_if_current() brings nothing back after clear_tokens()")
     _expect(await storage.get_tokens() is None, "set_tokens_if_current() stores nothing that is not current")
-    await _check_swapping_at_once(storage, other)
 
 
 async def _check_swapping_at_once(storage: Any, other: Any) -> None:

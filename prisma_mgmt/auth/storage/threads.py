@@ -24,12 +24,11 @@ class Alone:
     """
 
     def __init__(self) -> None:
-        self._busy, self._process = threading.Lock(), os.getpid()
+        self._locks: dict[int, threading.Lock] = {}  # by process: a fork has none of its parent's threads
 
     async def run(self, function: Callable[[], T]) -> T:
-        if self._process != os.getpid():  # the child of a fork has none of its parent's threads
-            self._busy, self._process = threading.Lock(), os.getpid()
-        while not self._busy.acquire(blocking=False):  # noqa: ASYNC110  # whoever has it may be in another event loop
+        busy = self._locks.setdefault(os.getpid(), threading.Lock())
+        while not busy.acquire(blocking=False):  # noqa: ASYNC110  # whoever has it may be in another event loop
             await anyio.sleep(_PAUSE)
         done, token, result = anyio.Event(), current_token(), Future[T]()
 
@@ -39,14 +38,14 @@ class Alone:
             except BaseException as error:  # whatever it is, whoever waits is to have it
                 result.set_exception(error)
             finally:
-                self._busy.release()
+                busy.release()
                 with suppress(RuntimeError):  # the event loop is over, and with it whoever waited
                     from_thread.run_sync(done.set, token=token)
 
         try:
             threading.Thread(target=work, name="prisma-mgmt storage", daemon=True).start()
         except RuntimeError:  # the machine has no thread left
-            self._busy.release()
+            busy.release()
             raise
         await done.wait()
         return result.result()

@@ -160,11 +160,16 @@ def ledger_of(
     `keep` is where those live on that have something unsaved, or have spent a pair that a storage may still give.
     """
     with _guard:
-        while keep and now - (oldest := next(iter(keep))).used > _LAG:  # nobody needs it any longer
-            del keep[oldest]
-            if oldest.unsaved is not None:
-                oldest.used, keep[oldest] = now, None
+        _sweep(keep, now)  # a function, so that no name here holds one that is let go of
         return ledgers.setdefault(user, Ledger(keep=keep))
+
+
+def _sweep(keep: OrderedDict[Ledger, None], now: float) -> None:
+    """Let go of the ledgers that nobody needs any longer, the oldest first."""
+    while keep and now - (oldest := next(iter(keep))).used > _LAG:
+        del keep[oldest]
+        if oldest.unsaved is not None:
+            oldest.used, keep[oldest] = now, None
 
 
 def _renew_guard() -> None:

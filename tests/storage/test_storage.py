@@ -131,7 +131,7 @@ class HoldsForAMoment(SwapsCarefully):
 
     @asynccontextmanager
     async def refresh_lock(self) -> AsyncIterator[None]:
-        until, mine = anyio.current_time() + 0.2, False
+        until, mine = anyio.current_time() + 0.7, False
         while not mine and anyio.current_time() < until:
             with anyio.move_on_after(0.01):
                 await self.semaphore.acquire()
@@ -141,6 +141,32 @@ class HoldsForAMoment(SwapsCarefully):
         finally:
             if mine:
                 self.semaphore.release()
+
+
+class GivesUpFirst(HoldsForEver):
+    """Whoever waits gives up once, and then has it: its lock has ended by itself meanwhile."""
+
+    gave_up = False
+
+    @asynccontextmanager
+    async def refresh_lock(self) -> AsyncIterator[None]:
+        with anyio.move_on_after(0.4) as soon:
+            await self.semaphore.acquire()
+        if soon.cancelled_caught and not self.gave_up:
+            self.gave_up = True
+            raise TimeoutError
+        try:
+            yield
+        finally:
+            if not soon.cancelled_caught:
+                self.semaphore.release()
+
+
+class SaysNone(SwapsCarefully):
+    """Gives what a database driver gives: None if there was no row."""
+
+    async def clear_tokens_if_current(self, tokens: Tokens) -> Any:
+        return await super().clear_tokens_if_current(tokens) or None
 
 
 class SwapsUnderItsLock(HoldsForEver):
@@ -165,14 +191,16 @@ class SwapsUnderItsLock(HoldsForEver):
         (SwapsInTwoSteps, "of several set_tokens_if_current() at once one is True"),
         (SwapsCarefully, "one at a time"),
         (HoldsForEver, "free again"),
-        (HoldsForAMoment, "for as long as its holder needs it, such as 0.5 s"),
+        (HoldsForAMoment, "for as long as its holder needs it, such as 1 s"),
+        (GivesUpFirst, "for as long as its holder needs it, such as 1 s"),
+        (SaysNone, "clear_tokens_if_current() is False where nothing is"),
         (SwapsUnderItsLock, "every call comes to an end"),
     ],
 )
 async def test_the_kit_names_the_broken_rule(kind: Callable[[], TokenStorage], rule: str) -> None:
     broken = kind()
     with pytest.raises(AssertionError) as caught:
-        await check_storage(lambda: broken, patience=3.0, refresh=0.5)
+        await check_storage(lambda: broken, patience=3.0, refresh=1.0)
     assert rule in str(caught.value)
 
 

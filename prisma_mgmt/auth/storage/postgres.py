@@ -161,8 +161,7 @@ class PostgresTokenStorage(ServedStorage, Unpickled):
                 connection = await self._pool.acquire(timeout=self._free)
             except TimeoutError as error:
                 told = f"the pool of a token storage had no connection free within {self._free:g} s"
-                why = "its server does not answer, or others keep them: give the storage a URL"
-                raise AuthError(f"{told}: {why}, or a pool that nothing else uses") from error
+                raise AuthError(f"{told} (others have them, or it is silent): give the storage a URL") from error
             try:
                 yield connection
             finally:

@@ -42,10 +42,12 @@ async def used(address: Address) -> AsyncGenerator[_Open]:
         mine.users -= 1
         if not mine.users:
             del here[address]
-            with anyio.move_on_after(_CLOSING, shield=True), suppress(Exception):  # what they were for is done
-                for _, one in mine.idle:
-                    await one.close()
-            _end(mine.idle)
+            try:
+                with anyio.move_on_after(_CLOSING, shield=True), suppress(Exception):  # what they were for is done
+                    for _, one in mine.idle:
+                        await one.close()
+            finally:
+                _end(mine.idle)
 
 
 @asynccontextmanager

@@ -48,7 +48,7 @@ class SessionAuth(httpx.Auth):
 
 
 class _Sending:
-    """A request on its way. httpcore tells it of each step: the request may wait long for a connection."""
+    """Follows a request on its way: httpcore tells it of each step, since it may wait long for a connection."""
 
     def __init__(self, session: Credentials, request: httpx.Request) -> None:
         self._session, self._request = session, request

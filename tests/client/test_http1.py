@@ -5,7 +5,7 @@ import gc
 import select
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -567,25 +567,28 @@ def test_the_address_that_answers_wins_and_no_other_socket_is_left() -> None:
             won.close()
 
 
+async def dial_and_cancel(loop: Resolving, steps: int, begun: Callable[[], Awaitable[object]] | None = None) -> None:
+    """Cancel a dial so many steps after it has `begun`, if it is still under way, and let go of what it got."""
+    dialling = asyncio.ensure_future(dial(loop, "x", 80))
+    if begun is not None:
+        await begun()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if dialling.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await dialling
+    else:
+        dialling.result().close()
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("steps", range(12))
 def test_a_dial_that_is_cancelled_at_any_step_leaves_no_socket(steps: int) -> None:
     with listening() as server:
         loop = Resolving([server.getsockname(), server.getsockname()])
-
-        async def cancelled() -> None:
-            dialling = asyncio.ensure_future(dial(loop, "x", 80))
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            if dialling.cancel():
-                with pytest.raises(asyncio.CancelledError):
-                    await dialling
-            else:
-                dialling.result().close()
-            for _ in range(5):
-                await asyncio.sleep(0)
-
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(cancelled())
+            runner.run(dial_and_cancel(loop, steps))
         assert [one.fileno() for one in loop.sockets if one.fileno() != -1] == []
 
 
@@ -595,17 +598,7 @@ def test_a_dial_that_is_cancelled_while_one_address_wins_and_another_loses_knows
         loop = Resolving([("127.0.0.1", 1), server.getsockname()])
 
         async def cancelled() -> None:
-            dialling = asyncio.ensure_future(dial(loop, "x", 80))
-            await loop.tried[1].wait()
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            if dialling.cancel():
-                with pytest.raises(asyncio.CancelledError):
-                    await dialling
-            else:
-                dialling.result().close()
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await dial_and_cancel(loop, steps, loop.tried[1].wait)
             assert [one.fileno() for one in loop.sockets if one.fileno() != -1] == []
 
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -8,8 +8,8 @@ import anyio
 from attrs import define
 
 from prisma_mgmt import ManagementClient, RetryPolicy
-from prisma_mgmt.auth import OAuthSession
-from tests.kit.login import CountingStorage, Prisma, session_at
+from prisma_mgmt.auth import OAuthSession, Tokens
+from tests.kit.login import CountingStorage, Prisma, oauth_at, session_at
 from tests.kit.rig import Gate, Server, serve
 
 
@@ -38,6 +38,12 @@ async def started(prisma: Prisma, **options: Any) -> AsyncGenerator[World, None]
             session = session_at(server.url, storage, **options)
             async with session, ManagementClient(session, base_url=server.url, retry=RetryPolicy(attempts=1)) as client:
                 yield World(prisma, server, storage, session, client)
+
+
+async def log_in(world: World, session: OAuthSession) -> Tokens:
+    """Log in anew through a session, which may be another one than the world's own."""
+    login = oauth_at(world.server.url).login_url()
+    return await session.handle_callback(f"/callback?code=abc&state={login.state}", login)
 
 
 async def together(count: int, call: Callable[[], Awaitable[Any]]) -> list[Any]:

@@ -17,14 +17,9 @@ from prisma_mgmt.auth.vault import Patience
 from tests.conftest import FakeClock
 from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
 from tests.kit.rig import Gate
-from tests.kit.world import World, started, together
+from tests.kit.world import World, log_in, started, together
 
 pytestmark = pytest.mark.anyio
-
-
-async def log_in(world: World, session: OAuthSession) -> Tokens:
-    login = oauth_at(world.server.url).login_url()
-    return await session.handle_callback(f"/callback?code=abc&state={login.state}", login)
 
 
 @pytest.mark.parametrize("kind", [CountingStorage, SharedStorage])

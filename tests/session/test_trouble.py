@@ -20,14 +20,9 @@ from tests.conftest import FakeClock
 from tests.kit.login import CountingStorage, Prisma, SharedStorage, oauth_at, session_at
 from tests.kit.rig import Gate, Reply, serve, until
 from tests.kit.tls import certificate
-from tests.kit.world import World, during_a_refresh, rounds, started, together
+from tests.kit.world import World, during_a_refresh, log_in, rounds, started, together
 
 pytestmark = pytest.mark.anyio
-
-
-async def log_in(world: World, session: OAuthSession) -> Tokens:
-    login = oauth_at(world.server.url).login_url()
-    return await session.handle_callback(f"/callback?code=abc&state={login.state}", login)
 
 
 # S2: a 401 for ever

@@ -122,12 +122,8 @@ class HoldsForEver(SwapsCarefully):
         self.semaphore.release()
 
 
-class HoldsForAMoment(SwapsCarefully):
+class HoldsForAMoment(HoldsForEver):
     """Its lock ends by itself, as a lease does that nobody extends."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.semaphore = anyio.Semaphore(1)
 
     @asynccontextmanager
     async def refresh_lock(self) -> AsyncIterator[None]:

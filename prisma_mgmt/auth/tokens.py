@@ -74,7 +74,8 @@ class Tokens:
     def from_json(cls, form: object) -> "Tokens":
         """Tokens from their stored form, as json.loads gives it.
 
-        Raises ValueError, without a value in its text, if it holds none. What is optional and of another kind than ours counts as unknown: somebody else may have written it.
+        What is optional and of another kind than ours counts as unknown: somebody else may have written it. Raises
+        ValueError, without a value in its text, for anything else that holds no tokens.
         """
         with bare:
             if not isinstance(form, Mapping):

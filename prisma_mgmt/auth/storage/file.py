@@ -20,7 +20,6 @@ from prisma_mgmt.masks import Secret, bare
 
 _POSIX = os.name == "posix"
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
-_SAFELY: int = _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
 _LARGEST = 4_000_000  # bytes
 _READINGS, _PAUSE = 4, 0.005  # how often a file is read again, and after how many seconds
 _REPLACINGS = 1 if _POSIX else 20  # Windows refuses to replace a file that somebody is just reading
@@ -116,15 +115,11 @@ class FileTokenStorage(LocalStorage):
         return True
 
     def _text_at(self, path: Path) -> Secret | None:
-        try:
-            with bare, open(path, "rb", opener=lambda path, flags: os.open(path, flags | _SAFELY)) as file:
-                self._refuse(os.fstat(file.fileno()))
-                return self._form.decoded(file.read(_LARGEST))
-        except FileNotFoundError:
-            return None
-        except OSError:
-            self._refuse_other()
-            raise
+        self._refuse_other()
+        with suppress(FileNotFoundError), bare, open(path, "rb", opener=_open_safely) as file:
+            self._refuse(os.fstat(file.fileno()))
+            return self._form.decoded(file.read(_LARGEST))
+        return None
 
     def _refuse(self, found: os.stat_result) -> None:
         if not stat.S_ISREG(found.st_mode):
@@ -149,17 +144,15 @@ class FileTokenStorage(LocalStorage):
 
         It stays as it is if it does not hold the text `only` by then: a Node program may have written it in place.
         """
-        self._refuse_other()
-        self._writing.unlink(missing_ok=True)  # a dead writer's
-        try:
-            self._create(self._writing, self._form.write(tokens), sync=True)
-            if only is None or self._text_at(self.path) == only:
-                with self._replaceable():
+        with self._changing():
+            self._writing.unlink(missing_ok=True)  # a dead writer's
+            try:
+                self._create(self._writing, self._form.write(tokens), sync=True)
+                if only is None or self._text_at(self.path) == only:
                     replace(self._writing, self.path)
-        finally:
-            self._writing.unlink(missing_ok=True)
-        self._staging.unlink(missing_ok=True)
-        _sync_folder(self.path.parent)
+            finally:
+                self._writing.unlink(missing_ok=True)
+            self._staging.unlink(missing_ok=True)
 
     def _write(self, tokens: Tokens | None, only: Tokens | None = None) -> bool:
         if tokens is None and not self.path.parent.is_dir():  # which a lock file would make
@@ -167,20 +160,21 @@ class FileTokenStorage(LocalStorage):
         return super()._write(tokens, only)
 
     def _delete(self) -> None:
-        self._refuse_other()
-        with self._replaceable():
+        with self._changing():
             for path in (self.path, self._staging, self._writing):  # the first takes what is staged its effect
                 path.unlink(missing_ok=True)
-        _sync_folder(self.path.parent)
 
     @contextmanager
-    def _replaceable(self) -> Generator[None]:
+    def _changing(self) -> Generator[None]:
+        """What is done to the file in this outlives a power failure; AuthError for what cannot be replaced."""
+        self._refuse_other()
         try:
             yield
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
             raise AuthError(f"{self.path} is mounted by itself: mount the folder that it is in") from error
+        _sync_folder(self.path.parent)
 
     def _create(self, path: Path, text: Secret, *, sync: bool = False) -> None:
         """Make a new file of `text`; AuthError, with nothing of it written, if every user could read it."""
@@ -205,6 +199,11 @@ def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callabl
             return source.replace(target)
         pause(0.05)
     return source.replace(target)
+
+
+def _open_safely(path: str, flags: int) -> int:
+    """Follow no link, and wait for no writer, as a pipe would."""
+    return os.open(path, flags | _NO_LINK | getattr(os, "O_NONBLOCK", 0))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -519,6 +519,10 @@ async def test_what_is_no_file_is_refused(path: Path) -> None:
     os.mkfifo(pipe := path.with_name("pipe"), 0o600)
     with pytest.raises(AuthError, match="no regular file"):
         await FileTokenStorage(pipe).get_tokens()
+    for call in (lambda: FileTokenStorage(pipe).set_tokens(TOKENS), FileTokenStorage(pipe).clear_tokens):
+        with pytest.raises(AuthError, match="no regular file"):
+            await call()
+    assert pipe.is_fifo()
 
 
 async def test_reading_writes_nothing(tmp_path: Path, path: Path) -> None:

@@ -117,27 +117,22 @@ class FileTokenStorage(LocalStorage):
     def _text_at(self, path: Path) -> Secret | None:
         self._refuse_other()
         with suppress(FileNotFoundError), bare, open(path, "rb", opener=_open_safely) as file:
-            self._refuse(os.fstat(file.fileno()))
+            if self._is_open(os.fstat(file.fileno())):
+                told = "if its file system keeps no modes give the storage a cipher, or a path elsewhere"
+                raise AuthError(f"{self.path} is open to every user of this machine: chmod 600 it, or {told}")
             return self._form.decoded(file.read(_LARGEST))
         return None
-
-    def _refuse(self, found: os.stat_result) -> None:
-        if not stat.S_ISREG(found.st_mode):
-            raise AuthError(f"{self.path} is no regular file")
-        if self._is_open(found):
-            told = "chmod 600 it, or if its file system keeps no modes give the storage a cipher, or a path elsewhere"
-            raise AuthError(f"{self.path} is open to every user of this machine: {told}")
 
     def _is_open(self, found: os.stat_result) -> bool:
         """Returns True if every user can read a file, or write it, and it matters: what is sealed nobody can read."""
         return _POSIX and self._form.cipher is None and bool(found.st_mode & stat.S_IRWXO)
 
     def _refuse_other(self) -> None:
-        """AuthError for what cannot even be opened as a file."""
-        if self.path.is_dir():
-            raise AuthError(f"{self.path} is no regular file")
+        """AuthError for what stands there and is no file."""
         if self.path.is_symlink():
             raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
+        if self.path.exists() and not self.path.is_file():
+            raise AuthError(f"{self.path} is no regular file")
 
     def _put(self, tokens: Tokens, only: Secret | None = None) -> None:
         """Write the file for whoever writes alone: it is the old one or the new one, whole, at every moment.

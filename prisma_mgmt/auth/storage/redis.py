@@ -3,9 +3,8 @@
 import re
 import sys
 from binascii import crc_hqx
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import isawaitable
 from itertools import chain, count
 from typing import Any
@@ -68,7 +67,7 @@ class RedisTokenStorage(ServedStorage):
         options = getattr(redis, "connection_kwargs", {})  # of a cluster, for each of its nodes
         most = getattr(pool, "max_connections", options.get("max_connections"))
         self._room = id(pool), share(most, _AT_ONCE)
-        calls = (self._asked(script, lock_name(key), lease) for script in (_LOCK, _EXTEND_IF, _DELETE_IF))
+        calls = (partial(self._ask_for_lock, script, lease) for script in (_LOCK, _EXTEND_IF, _DELETE_IF))
         self._lock = LeaseLock(self._form.place, lease, patience, lambda: turn(*self._room), *calls)
         self._expiry = {} if ttl is None else {"px": min(round(1000 * checked_seconds(ttl, "ttl", least=1)), _LONGEST)}
 
@@ -106,8 +105,8 @@ class RedisTokenStorage(ServedStorage):
         values = [] if text is None else [text, *chain(*self._expiry.items())]
         return bool(await self._call("eval", _SET_IF if values else _DELETE_IF, 1, self._key, seen, *values))
 
-    def _asked(self, script: str, name: str, lease: float) -> Callable[[str], Awaitable[Any]]:
-        return lambda owner: self._call("eval", script, 1, name, owner, round(lease * 1000))
+    async def _ask_for_lock(self, script: str, lease: float, owner: str) -> Any:
+        return await self._call("eval", script, 1, lock_name(self._key), owner, round(lease * 1000))
 
 
 @lru_cache(maxsize=10_000)  # a key of odd braces takes many tries

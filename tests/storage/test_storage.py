@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -75,6 +76,11 @@ class KeepsAccessOnly(MemoryTokenStorage):
         self._tokens = Tokens(tokens.workspace_id, tokens.access_token)
 
 
+class DropsExtra(MemoryTokenStorage):
+    async def set_tokens(self, tokens: Tokens) -> None:
+        self._tokens = evolve(tokens, extra={})
+
+
 class NeverForgets(MemoryTokenStorage):
     async def clear_tokens(self) -> None:
         pass
@@ -99,6 +105,11 @@ class SwapsCarefully(ClearsCarefully):
         if found:
             self._tokens = tokens
         return found
+
+
+class SwapsWithoutExtra(SwapsCarefully):
+    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
+        return await super().set_tokens_if_current(evolve(tokens, extra={}), current)
 
 
 class SwapsInTwoSteps(ClearsCarefully):
@@ -180,10 +191,12 @@ class SwapsUnderItsLock(HoldsForEver):
     ("kind", "rule"),
     [
         (KeepsAccessOnly, "every field"),
+        (DropsExtra, "get_tokens() gives every field that set_tokens() was given, and all that is in their `extra`"),
         (NeverForgets, "clear_tokens() forgets"),
         (Broken, "False where nothing is"),
         (LacksOne, "has refresh_lock, set_tokens_if_current, clear_tokens_if_current"),
         (ClearsCarefully, "set_tokens_if_current() is False where nothing is"),
+        (SwapsWithoutExtra, "set_tokens_if_current() stores the new tokens, and all that is in their `extra`"),
         (SwapsInTwoSteps, "of several set_tokens_if_current() at once one is True"),
         (SwapsCarefully, "one at a time"),
         (HoldsForEver, "free again"),
@@ -518,6 +531,10 @@ async def test_what_is_no_file_is_refused(path: Path) -> None:
     os.mkfifo(pipe := path.with_name("pipe"), 0o600)
     with pytest.raises(AuthError, match="no regular file"):
         await FileTokenStorage(pipe).get_tokens()
+    for call in (lambda: FileTokenStorage(pipe).set_tokens(TOKENS), FileTokenStorage(pipe).clear_tokens):
+        with pytest.raises(AuthError, match="no regular file"):
+            await call()
+    assert pipe.is_fifo()
 
 
 async def test_reading_writes_nothing(tmp_path: Path, path: Path) -> None:
@@ -742,6 +759,30 @@ async def test_a_child_forked_while_a_file_is_read_can_read_it(path: Path) -> No
         status = await anyio.to_thread.run_sync(os.waitpid, child, 0)
         cipher.held.set()
     assert os.waitstatus_to_exitcode(status[1]) == 0
+
+
+FORKING = """
+import asyncio, os, signal, sys
+from prisma_mgmt.auth.storage import FileTokenStorage
+
+async def main():
+    async with FileTokenStorage(sys.argv[1]).refresh_lock():
+        if os.fork() == 0:
+            os.read(0, 1)  # until the test ends
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+async def test_a_worker_forked_under_a_lock_does_not_keep_it_when_its_parent_dies(path: Path) -> None:
+    command = [sys.executable, "-c", FORKING, str(path)]
+    async with await anyio.open_process(command, stdin=subprocess.PIPE, stderr=None) as process:
+        assert await process.wait() == -signal.SIGKILL
+        async with FileTokenStorage(path, patience=5.0).refresh_lock():  # the worker lives until `process` is closed
+            pass
 
 
 async def test_windows_may_refuse_a_replacement_for_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

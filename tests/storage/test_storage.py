@@ -76,11 +76,6 @@ class KeepsAccessOnly(MemoryTokenStorage):
         self._tokens = Tokens(tokens.workspace_id, tokens.access_token)
 
 
-class DropsExtra(MemoryTokenStorage):
-    async def set_tokens(self, tokens: Tokens) -> None:
-        self._tokens = evolve(tokens, extra={})
-
-
 class NeverForgets(MemoryTokenStorage):
     async def clear_tokens(self) -> None:
         pass
@@ -105,11 +100,6 @@ class SwapsCarefully(ClearsCarefully):
         if found:
             self._tokens = tokens
         return found
-
-
-class SwapsWithoutExtra(SwapsCarefully):
-    async def set_tokens_if_current(self, tokens: Tokens, current: Tokens) -> bool:
-        return await super().set_tokens_if_current(evolve(tokens, extra={}), current)
 
 
 class SwapsInTwoSteps(ClearsCarefully):
@@ -191,12 +181,10 @@ class SwapsUnderItsLock(HoldsForEver):
     ("kind", "rule"),
     [
         (KeepsAccessOnly, "every field"),
-        (DropsExtra, "get_tokens() gives every field that set_tokens() was given, and all that is in their `extra`"),
         (NeverForgets, "clear_tokens() forgets"),
         (Broken, "False where nothing is"),
         (LacksOne, "has refresh_lock, set_tokens_if_current, clear_tokens_if_current"),
         (ClearsCarefully, "set_tokens_if_current() is False where nothing is"),
-        (SwapsWithoutExtra, "set_tokens_if_current() stores the new tokens, and all that is in their `extra`"),
         (SwapsInTwoSteps, "of several set_tokens_if_current() at once one is True"),
         (SwapsCarefully, "one at a time"),
         (HoldsForEver, "free again"),

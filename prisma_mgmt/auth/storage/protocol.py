@@ -18,7 +18,7 @@ class TokenStorage(Protocol):
         ...
 
     async def set_tokens(self, tokens: Tokens) -> None:
-        """Keep `tokens` in place of any others, with what other programs keep beside them: `extra`, which is JSON."""
+        """Keep `tokens` in place of any others."""
         ...
 
     async def clear_tokens(self) -> None:

@@ -17,7 +17,7 @@ from uuid import UUID
 import attrs
 
 from prisma_mgmt.core import codec
-from prisma_mgmt.core.kinds import JSON, UNSET, Array, cached, fields, json_key
+from prisma_mgmt.core.kinds import JSON, UNSET, cached, fields, json_key
 from prisma_mgmt.masks import Secret, SecretBytes
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class _Plain:
             raise ValueError("the body is nested too deeply, or holds itself") from None
 
     def _container(self, value: Any, at: tuple[str | int, ...]) -> JSON:
-        if isinstance(value, list | tuple | Array):
+        if isinstance(value, list | tuple):
             array: list[JSON] = []
             for one in cast("Iterable[Any]", value):
                 if one is UNSET:

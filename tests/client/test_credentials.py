@@ -13,6 +13,7 @@ import pytest
 from prisma_mgmt import (
     AuthenticationError,
     AuthError,
+    BadRequestError,
     LoginRequiredError,
     ManagementClient,
     PrismaError,
@@ -230,6 +231,16 @@ async def test_an_error_that_quotes_the_token_does_not_show_it(quoted: Any) -> N
         await client.with_options(auth="canary-token").connections.get("con_1")
     assert "***" in str(caught.value)
     assert leaks(caught.value) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("token", ["t", "test", "token"])
+async def test_a_token_that_is_a_short_word_changes_no_word_of_an_error(token: str) -> None:
+    said = {"error": {"code": "token-expired", "message": "the latest token is not set", "details": {"token": "t"}}}
+    client, _ = scripted(answer(400, said), auth=token)
+    with pytest.raises(BadRequestError, match="400 token-expired: the latest token is not set") as caught:
+        await client.connections.get("con_1")
+    assert (caught.value.code, caught.value.details, caught.value.body) == ("token-expired", {"token": "t"}, said)
 
 
 @pytest.mark.anyio

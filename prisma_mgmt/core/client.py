@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property, partial
-from inspect import getattr_static
+from inspect import getattr_static, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
@@ -367,6 +367,8 @@ def _auth(auth: Auth | str | Credentials) -> Auth:
     tracked = None
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
         checked_methods(auth, "auth", "accepted", "outdated", "drain")
+        if any(iscoroutinefunction(getattr(auth, name)) for name in ("accepted", "outdated")):
+            raise TypeError("accepted and outdated of auth must be plain functions: nothing waits for them")
         tracked = auth if isinstance(auth, TrackedCredentials) else None
     # A bound method is equal to itself only, unlike what users may write, and keeps its object.
     who = auth if isinstance(auth, ServiceToken) else auth.access_token

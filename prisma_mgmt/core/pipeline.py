@@ -7,6 +7,7 @@ NetworkError that there was none, so that only what nobody here can mend is rais
 from collections.abc import Hashable
 from copy import copy
 from functools import partial
+from inspect import isawaitable
 
 from attrs import define, field
 
@@ -108,7 +109,10 @@ class Pipeline:
         """Send with a token. If it is refused, or known to be outdated, send with another one, if there is another."""
         token, tracked = None, call.options.auth.tracked
         if call.wants_token:
-            token = await call.options.auth.credentials.access_token()
+            given = call.options.auth.credentials.access_token()
+            if not isawaitable(given):
+                raise TypeError(f"access_token() of the credentials must be async; it gave a {type(given).__name__}")
+            token = await given
             if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
                 checked_token(token, "the token of the credentials")
         asks, taken_back = True, 0

@@ -100,6 +100,18 @@ class Broken(Renewing):
 
 
 @pytest.mark.anyio
+async def test_credentials_that_answer_at_once_are_told_to_be_async() -> None:
+    class AtOnce(Renewing):
+        def access_token(self) -> str:  # type: ignore[override]  # which is the point
+            return "token"
+
+    client, script = scripted(answer(), auth=AtOnce())
+    with pytest.raises(TypeError, match=r"access_token\(\) of the credentials must be async; it gave a str"):
+        await client.connections.get("con_1")
+    assert script.requests == []
+
+
+@pytest.mark.anyio
 async def test_credentials_that_fail_cost_no_place() -> None:
     gate = Gate()
 

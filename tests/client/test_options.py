@@ -67,6 +67,15 @@ OPTIONS: list[tuple[str, Any, type[Exception], str]] = [
     ("max_connections", 0, ValueError, "at least 1"),
     ("allow_http", "false", TypeError, "True or False, not str"),
 ]
+
+
+class Late(Renewing):
+    """Credentials whose answer would come too late."""
+
+    async def outdated(self, token: str) -> bool:  # type: ignore[override]  # which is the point
+        return False
+
+
 SHARED: list[tuple[str, Any, type[Exception], str]] = [
     ("retry", 3, TypeError, "retry must be a RetryPolicy.*not int"),
     ("retry", None, TypeError, "retry must be a RetryPolicy"),
@@ -83,6 +92,7 @@ SHARED: list[tuple[str, Any, type[Exception], str]] = [
     ("auth", Renewing, TypeError, "auth.* methods access_token, renew, not the class Renewing"),
     ("auth", EVERYBODY, TypeError, r"one user, such as sessions\[user\]"),
     ("auth", Half("token"), TypeError, "auth must be an object with the methods accepted, outdated, drain"),
+    ("auth", Late("token"), TypeError, "accepted and outdated of auth must be plain functions"),
     ("on_event", 5, TypeError, "on_event"),
     ("on_event", Awaited(), TypeError, "on_event must be a plain function"),
 ]

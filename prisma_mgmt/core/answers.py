@@ -143,11 +143,9 @@ def _problem(body: JSON) -> dict[str, Any]:
 
 def _details(status: int, problem: dict[str, Any]) -> Any:
     """What the API gives as details; of a conflict also what stands beside its message, such as `existingAppId`."""
-    given = next((problem[name] for name in _DETAILS if problem.get(name) is not None), None)
-    if status != 409 or given is not None:
-        return given
-    known = ("code", "message", "hint", "details")
-    return {key: value for key, value in problem.items() if key not in known} or None
+    given = next((problem[name] for name in _DETAILS if problem.get(name)), None)
+    beside = {key: value for key, value in problem.items() if key not in ("code", "message", "hint", "details")}
+    return given or (beside if status == 409 else None) or None
 
 
 def _described(answer: Answer, body: JSON) -> str:

@@ -5,7 +5,7 @@ The iterators are classes, not async generators: an abandoned one leaves nothing
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeAlias, TypeVar, get_args
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,7 +15,6 @@ from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.codec import Mismatch, decode, is_long, parse, structure
 from prisma_mgmt.core.kinds import JSON
-from prisma_mgmt.core.model import list_schema
 
 T = TypeVar("T", covariant=True)
 
@@ -66,7 +65,12 @@ class Page(tuple[T, ...], Generic[T]):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         """What pydantic asks of a type: to others a page is the list of its items."""
-        return list_schema(cls, source, handler)
+        from pydantic_core import core_schema as shapes
+
+        items = handler.generate_schema(list[get_args(source) or (Any,)])  # type: ignore[misc]  # made from a tuple
+        written = shapes.plain_serializer_function_ser_schema(list, return_schema=items)
+        read = shapes.no_info_after_validator_function(cls, items)
+        return shapes.union_schema([shapes.is_instance_schema(cls), read], serialization=written)
 
     def __aiter__(self) -> NoReturn:
         raise TypeError(

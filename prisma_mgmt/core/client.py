@@ -111,6 +111,7 @@ class BaseClient:
         ssl_context: the certificates to trust, instead of those that SSL_CERT_FILE names or certifi has.
         on_event: called with each event of a call (see prisma_mgmt.observe), in its task: it should return at once.
         transport, http_client: an httpx transport or AsyncClient of yours to send with instead; it is not closed here.
+            The headers, hooks and proxies of a client count; its auth, cookies, params, timeout and base_url do not.
             Without one, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count as they do for httpx.
 
         Raises TypeError or ValueError for wrong arguments.

@@ -22,7 +22,7 @@ from prisma_mgmt.errors import (
 from prisma_mgmt.waits import retry_after
 
 T = TypeVar("T")
-_JSON_TYPE = r"(?i)[\w.+-]+/([\w.-]+\+)?json\b"  # compiled when it is needed
+_JSON_TYPE = r"(?i)[\w.+-]+/([\w.-]+\+)?json(?![\w.+-])"  # compiled when it is needed; not that of lines of JSON
 _FIRST_WORDS = 100  # characters of an error that is text
 _LOOKED_AT = 4_000  # characters of it in which they are looked for: what is longer may take long
 _MESSAGES = ("message", "errorDescription", "error_description", "detail", "errors", "issues", "title")

@@ -402,6 +402,10 @@ async def test_request_gives_json_text_and_bytes() -> None:
         (b"a,b", "text/csv; charset=nonsense", "a,b"),
         (b"\x00\xff", "application/octet-stream", b"\x00\xff"),
         (b'{"a": 1}\n{"a": 2}\n', "application/x-ndjson", b'{"a": 1}\n{"a": 2}\n'),
+        (b"1\n2\n", "application/json-lines", b"1\n2\n"),
+        (b"\x1e1\n", "application/json-seq", b"\x1e1\n"),
+        (b"1", "application/json-patch+json", 1),
+        (b"1", "application/json, application/json", 1),
         (b"", "text/plain", None),
     ):
         client, _ = scripted(answer(200, content, content_type=kind))

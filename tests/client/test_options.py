@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager
 from datetime import datetime
+from enum import Enum
 from functools import cached_property
 from typing import Any
 
@@ -391,6 +392,20 @@ async def test_a_secret_that_is_no_string_is_refused_by_its_name_and_not_sent_as
         with pytest.raises(TypeError, match=f"^{name} must be a string, not {type(wrong).__name__}$"):
             await call
     assert script.tokens == []
+
+
+async def test_a_member_of_an_enumeration_is_sent_as_its_value() -> None:
+    class Given(str, Enum):  # noqa: UP042  # which prints its name
+        TOKEN = "the-token"
+        NAME = "X-Team"
+        TEAM = "blue"
+
+    client, script = scripted(answer(), auth=Given.TOKEN, headers={Given.NAME: Given.TEAM})
+    await client.connections.get(Given.TEAM)
+    await client.with_options(headers={"Authorization": Given.TOKEN}).connections.get("con_1")
+    first, second = script.requests
+    assert (first.url.path, first.headers["x-team"]) == ("/v1/connections/blue", "blue")
+    assert (first.headers["authorization"], second.headers["authorization"]) == ("Bearer the-token", "the-token")
 
 
 async def test_request_gives_json_text_and_bytes() -> None:

@@ -25,7 +25,7 @@ def checked_kind(value: Any, kind: Any, name: str, wanted: str) -> Any:
 
 def secret(value: str, name: str = "a secret") -> Secret:
     """`value`, masked; TypeError, naming it, for what is no string, such as the None of an empty column."""
-    return Secret(checked_kind(value, str, name, "a string"))
+    return Secret(str.__str__(checked_kind(value, str, name, "a string")))  # of an Enum its value, not its name
 
 
 def checked_token(token: str, name: str) -> Secret:

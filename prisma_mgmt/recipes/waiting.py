@@ -6,7 +6,7 @@ from typing import TypeAlias, TypeVar
 
 import anyio
 
-from prisma_mgmt.checks import checked_seconds
+from prisma_mgmt.checks import checked_kind, checked_seconds
 from prisma_mgmt.errors import PrismaError
 from prisma_mgmt.management import ManagementClient
 from prisma_mgmt.management.builds import BuildDetail
@@ -38,6 +38,7 @@ async def wait_until(
 
     Raises TimeoutError, naming the last state; PrismaError if `failed` says so; and what `fetch` raises.
     """
+    checked_kind(fetch, Callable, "fetch", "a function, such as `lambda: prisma.databases.get(id)`")
     _check_plain("done", done)
     _check_plain("failed", failed or _is())
     return await _poll("it", fetch, done, failed or _is(), timeout, interval, on_change)

@@ -1,6 +1,6 @@
 """A call before it is sent, and the answer to it."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import define, field
@@ -14,18 +14,6 @@ from prisma_mgmt.masks import SecretBytes
 
 E = TypeVar("E", bound=PrismaError)
 F = TypeVar("F", NetworkError, RequestTimeoutError, DecodeError)
-
-
-class Upgrade(Protocol):
-    """What asks for another protocol after the answer."""
-
-    def headers(self) -> Mapping[str, str]:
-        """The headers that ask, new ones for every request."""
-        ...
-
-    def messages(self, answer: "Answer") -> "Body":
-        """What comes over the other protocol. Raises DecodeError if the server did not switch."""
-        ...
 
 
 @define(eq=False)
@@ -42,7 +30,7 @@ class Call:
     token_from: str = ""  # what an error says of it
     who: Hashable = field(default=None, repr=False)  # whose calls a 429 to this one holds back
     opens: bool = False  # the body of its answer stays open
-    upgrade: Upgrade | None = None
+    upgrade: Callable[[], Mapping[str, str]] | None = None  # makes the headers that ask for another protocol, each time
     sent: int = 0  # how often
     renewed: bool = False  # after a 401
     acted: bool = False  # an earlier try may have reached the server's storage

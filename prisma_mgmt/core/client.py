@@ -2,11 +2,11 @@
 
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property, partial
 from inspect import getattr_static
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 from weakref import WeakValueDictionary
 
 import anyio
@@ -15,14 +15,13 @@ from attrs import evolve, field, frozen
 from prisma_mgmt._version import __version__
 from prisma_mgmt.checks import TOKEN, checked_count, checked_headers, checked_methods, checked_origin, checked_seconds
 from prisma_mgmt.core.answers import read_any
-from prisma_mgmt.core.call import Answer, Call, Upgrade
+from prisma_mgmt.core.call import Call
 from prisma_mgmt.core.clock import Clock
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
 from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.core.kinds import UNSET, Unset
 from prisma_mgmt.core.limits import Limits
-from prisma_mgmt.core.logs import LogStream
 from prisma_mgmt.core.options import Auth, Options, Told
 from prisma_mgmt.core.paths import fill, query_string
 from prisma_mgmt.core.pipeline import Pipeline
@@ -37,18 +36,14 @@ from prisma_mgmt.masks import bare
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.events import Hook
-    from prisma_mgmt.core.live import Handshake
 else:  # events are imported only if somebody observes, and yet the annotations can be evaluated
     Hook: TypeAlias = Callable[[Any], object]
 
-R = TypeVar("R")
-T = TypeVar("T")
 Headers: TypeAlias = Mapping[str, str]
 Query: TypeAlias = Mapping[str, Any]
 AuthArgument: TypeAlias = str | Credentials | None
 
 _DEFAULT_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"prisma_mgmt/{__version__}"}
-_LOG_HEADERS = {"Accept": "application/x-ndjson", "Accept-Encoding": "identity"}  # what is packed may come late
 _DEFAULT_RETRY = RetryPolicy()
 _LONGEST_URL = 65_536  # characters; httpx takes no more
 
@@ -132,9 +127,7 @@ class BaseClient:
             )
             self.base_url = self._options.base_url
             engine = engine_for(transport, http_client, ssl_context, idle=limits.idle)
-            self._pipeline = Pipeline(Pool(engine, clock, limits, places=max_connections), clock)
-            # The unread answer to a call; resources build on this.
-            self.exchange: Callable[[Call], Awaitable[Answer]] = self._pipeline.send
+            self.pipeline: Pipeline = Pipeline(Pool(engine, clock, limits, places=max_connections), clock)
             self._tracked: WeakValueDictionary[int, TrackedCredentials] = WeakValueDictionary()  # of views
 
     def _changed(self, options: Options, **given: Any) -> Options:
@@ -217,7 +210,7 @@ class BaseClient:
             if not isinstance(method, str) or not TOKEN.fullmatch(method):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
                 raise ValueError(f"{method!r} is no HTTP method")
             call = self.call(method.upper(), fill(path, path_params), body, query=query, headers=headers)
-            answer = await self.exchange(call)
+            answer = await self.pipeline.send(call)
             return Response(answer.status, answer.headers, read_any(answer))
 
     def record(self) -> AbstractContextManager[list[Answered]]:
@@ -225,7 +218,7 @@ class BaseClient:
 
         Each has `status`, `headers`, `request_id` and `attempts`. Calls of views count too.
         """
-        return recording(self._pipeline)
+        return recording(self.pipeline)
 
     def call(
         self,
@@ -237,7 +230,7 @@ class BaseClient:
         headers: Headers | None = None,
         token: bool = True,
         opens: bool = False,
-        upgrade: Upgrade | None = None,
+        upgrade: Callable[[], Headers] | None = None,
     ) -> Call:
         """What is to be sent to a path that is already filled. Raises ValueError or TypeError for what cannot be."""
         options = self._options
@@ -254,18 +247,6 @@ class BaseClient:
         content = None if body is UNSET else dump(body)
         return Call(options, method, path, text, own, content, wanted, source, who, opens, upgrade)
 
-    def log_stream(
-        self, record: type[R], terminal: type[T], path: str, query: Query, *, live: bool | None
-    ) -> LogStream[R, T]:
-        """A log route whose path is already filled; over a WebSocket if it is to come `live`."""
-        handshake = _handshake()(self._pipeline.pool.limits) if live else None
-
-        def call_of(query: Query) -> Call:
-            return self.call("GET", path, query=query, headers=_LOG_HEADERS, opens=True, upgrade=handshake)
-
-        followed = bool(live or query.get("follow"))
-        return LogStream(self._pipeline, call_of, query, record, terminal, followed=followed)
-
     async def aclose(self) -> None:
         """Close the connections, once a renewal under way has come to its end.
 
@@ -280,13 +261,13 @@ class BaseClient:
                 failures.append(error)
 
         try:
-            if not closed(self._pipeline.pool.loop.served):
+            if not closed(self.pipeline.pool.loop.served):
                 async with anyio.create_task_group() as group:
                     for tracked in self._drained():
                         group.start_soon(drain, tracked)
         finally:
             if not self._is_view:
-                await self._pipeline.pool.aclose()
+                await self.pipeline.pool.aclose()
         if failures:
             raise failures[0]
 
@@ -371,14 +352,6 @@ def _auth(auth: Auth | str | Credentials) -> Auth:
     # A bound method is equal to itself only, unlike what users may write, and keeps its object.
     who = auth if isinstance(auth, ServiceToken) else auth.access_token
     return Auth(auth, f"given by {type(auth).__name__}", tracked=tracked, who=who)
-
-
-def _handshake() -> "type[Handshake]":
-    try:
-        from prisma_mgmt.core.live import Handshake
-    except ImportError:
-        raise ImportError("follow=True needs websockets: install prisma-mgmt[live]") from None
-    return Handshake
 
 
 def _observer(on_event: Hook | None) -> Told | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsInde
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import astuple, define, field
+from attrs import astuple, define, evolve, field
 
 from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
@@ -111,6 +111,7 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
     return Page(found, pagination.next_cursor, pagination.has_more, extras)
 
 
+@define(eq=False, repr=False)
 class Pager(Generic[T]):
     """A list in pages: await it for the first page, `async for` over it for every item of every page.
 
@@ -119,13 +120,11 @@ class Pager(Generic[T]):
     whole has one page.
     """
 
-    __slots__ = ("_fetch", "_start", "_walks", "_what")
-
-    def __init__(self, fetch: Fetch[T], start: str | None = None, *, walks: bool = True, what: str = "a list") -> None:
-        self._fetch = fetch
-        self._start = start
-        self._walks = walks
-        self._what = what
+    _fetch: Fetch[T]
+    _start: str | None = None
+    _walks: bool = field(default=True, kw_only=True)
+    _what: str = field(default="a list", kw_only=True)
+    _group: TaskGroup | None = field(default=None, kw_only=True)  # where pages are fetched ahead
 
     def __await__(self) -> Generator[Any, Any, Page[T]]:
         return self._first_page().__await__()
@@ -145,7 +144,7 @@ class Pager(Generic[T]):
 
     def pages(self) -> AsyncIterator[Page[T]]:
         """Walk the pages."""
-        return _Walk(self._fetch, self._start, self._walks)
+        return _Walk(self._fetch, self._start, self._walks, self._group)
 
     def __aiter__(self) -> AsyncIterator[T]:
         return _Items(self.pages())
@@ -173,15 +172,13 @@ class Pager(Generic[T]):
         """
         failure: BaseException | None = None
         async with anyio.create_task_group() as group:
-            ahead = _Ahead(self._fetch, group)
             try:
-                yield Pager(ahead, self._start, walks=self._walks, what=self._what)
+                yield evolve(self, group=group)
             except anyio.get_cancelled_exc_class():
                 raise
             except BaseException as error:  # the group would wrap it
                 failure = error
             finally:
-                ahead.group = None
                 group.cancel_scope.cancel()
         if failure is not None:
             raise failure
@@ -189,14 +186,22 @@ class Pager(Generic[T]):
 
 @define(eq=False)
 class _Coming(Generic[T]):
-    """The next page, fetched in the background. One walk takes it."""
+    """A page that is fetched in a task of its own."""
 
     cursor: str
     came: Fetched[T] | Exception | None = None
     done: "anyio.Event" = field(factory=lambda: anyio.Event())  # whose module takes a while to import
 
+    async def fetch(self, fetch: Fetch[T]) -> None:
+        try:
+            self.came = await fetch(self.cursor)
+        except Exception as error:
+            self.came = error
+        finally:
+            self.done.set()
+
     async def taken(self) -> Fetched[T] | None:
-        """What came; None if another walk has taken it, or if fetching it was cancelled. Raises the error that came."""
+        """What came, once; None if fetching it was cancelled. Raises the error that came."""
         await self.done.wait()
         came, self.came = self.came, None
         if isinstance(came, Exception):
@@ -205,42 +210,17 @@ class _Coming(Generic[T]):
 
 
 @define(eq=False)
-class _Ahead(Generic[T]):
-    """Fetches a page, and in a task of its own the one after it."""
+class _Walk(AsyncIterator[Page[T]]):
+    """From page to page. If it has a `group`, the next page is fetched there in the meantime."""
 
     _fetch: Fetch[T]
-    group: TaskGroup | None
+    _cursor: str | None
+    _walks: bool
+    _group: TaskGroup | None
+    _seen: set[str | None] = field(factory=set)
+    _last: Fetched[T] | None = None
     _coming: _Coming[T] | None = None
-
-    async def __call__(self, cursor: str | None) -> Fetched[T]:
-        coming = self._coming
-        fetched = await coming.taken() if coming is not None and coming.cursor == cursor else None
-        fetched = fetched or await self._fetch(cursor)
-        page = fetched[0]
-        if page.has_more and page.next_cursor and self.group is not None:
-            self._coming = _Coming(page.next_cursor)
-            self.group.start_soon(self._come, self._coming)
-        return fetched
-
-    async def _come(self, coming: _Coming[T]) -> None:
-        try:
-            coming.came = await self._fetch(coming.cursor)
-        except Exception as error:
-            coming.came = error
-        finally:
-            coming.done.set()
-
-
-class _Walk(AsyncIterator[Page[T]]):
-    """From page to page."""
-
-    def __init__(self, fetch: Fetch[T], start: str | None, walks: bool) -> None:
-        self._fetch = fetch
-        self._cursor = start
-        self._walks = walks
-        self._seen = {start}
-        self._last: Fetched[T] | None = None
-        self._busy = False
+    _busy: bool = False
 
     async def __anext__(self) -> Page[T]:
         if self._busy:
@@ -250,20 +230,30 @@ class _Walk(AsyncIterator[Page[T]]):
             self._last = None  # so that a walk whose request failed asks for the same page again
         self._busy = True
         try:
-            page, _ = self._last = await self._fetch(self._cursor)
+            page, _ = self._last = await self._next()
         finally:
             self._busy = False
         return page
+
+    async def _next(self) -> Fetched[T]:
+        """The page at the cursor, after which the one after it is begun with."""
+        fetched = None if self._coming is None else await self._coming.taken()
+        fetched = fetched or await self._fetch(self._cursor)
+        page, _ = fetched
+        if self._group and not self._group.cancel_scope.cancel_called and page.has_more and page.next_cursor:
+            self._coming = _Coming(page.next_cursor)
+            self._group.start_soon(self._coming.fetch, self._fetch)
+        return fetched
 
     def _advance(self, page: Page[T], answer: Answer) -> None:
         """Move to the page after this one."""
         if not (page.has_more and self._walks):
             raise StopAsyncIteration
+        self._seen.add(self._cursor)
         self._cursor = page.next_cursor
         if not self._cursor or self._cursor in self._seen:
             told = "gives a cursor that it gave before" if self._cursor else "says that it goes on, but gives no cursor"
             raise decode_error(Mismatch(f"the list {told}"), answer, "pagination.nextCursor")
-        self._seen.add(self._cursor)
 
 
 class _Items(AsyncIterator[T]):

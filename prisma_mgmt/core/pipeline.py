@@ -143,7 +143,7 @@ class Pipeline:
         are asked when the place is there, and again when a connection is made, but only if `asks` is true.
         """
         options, tracked = call.options, call.options.auth.tracked
-        headers = call.headers if call.upgrade is None else {**(call.headers or {}), **call.upgrade.headers()}
+        headers = call.headers if call.upgrade is None else {**(call.headers or {}), **call.upgrade()}
         request = options.request(call.method, call.path + call.query, token, headers, call.body)
         if tracked is not None and token is not None and asks:
             request.outdated = partial(tracked.outdated, token)

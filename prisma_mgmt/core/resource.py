@@ -8,7 +8,7 @@ from prisma_mgmt.checks import secret
 from prisma_mgmt.core.answers import read, read_json
 from prisma_mgmt.core.client import Bound, Headers, Query
 from prisma_mgmt.core.kinds import JSON, UNSET, Unset
-from prisma_mgmt.core.logs import LogStream
+from prisma_mgmt.core.logs import LogStream, handshake
 from prisma_mgmt.core.model import Model
 from prisma_mgmt.core.paging import Fetched, Page, Pager, read_page
 from prisma_mgmt.core.paths import choice, path, quoted, route
@@ -65,7 +65,7 @@ class Resource(Bound):
         async def fetch(cursor: str | None) -> Fetched[M]:
             with masks.bare:
                 sent = {**(query or {}), "cursor": cursor}
-                answer = await self._client.exchange(self._client.call("GET", path, query=sent, **how))
+                answer = await self._client.pipeline.send(self._client.call("GET", path, query=sent, **how))
                 return read_page(answer, model, bare), answer
 
         what = f"{getattr(model, '__name__', model)}, GET {route(path)}"
@@ -77,7 +77,7 @@ class Resource(Bound):
         self, record: type[M], terminal: type[T], path: str, query: Query | None = None, *, live: bool | None = None
     ) -> LogStream[M, T]:
         """A log, line by line; over a WebSocket if it is to come `live`."""
-        return self._client.log_stream(record, terminal, path, query or {}, live=live)
+        return LogStream(self._client, path, query or {}, record, terminal, handshake(self._client) if live else None)
 
     def _get(
         self, model: type[M], path: str, query: Query | None = None, *, bare: bool = False, **how: Unpack[How]
@@ -104,7 +104,7 @@ class Resource(Bound):
     ) -> M:
         """The answer to any method, in its envelope `{"data": …}` unless `bare`."""
         with masks.bare:
-            return read(await self._client.exchange(self._client.call(method, path, body, **how)), model, bare)
+            return read(await self._client.pipeline.send(self._client.call(method, path, body, **how)), model, bare)
 
     async def _delete(
         self, path: str, query: Query | None = None, *, missing_ok: bool = False, **how: Unpack[How]
@@ -120,7 +120,7 @@ class Resource(Bound):
     async def _send(self, method: str, path: str, body: Any = UNSET, **how: Unpack[HowTo]) -> None:
         """Send to a route that answers without a body."""
         with masks.bare:
-            answer = await self._client.exchange(self._client.call(method, path, body, **how))
+            answer = await self._client.pipeline.send(self._client.call(method, path, body, **how))
             read_json(answer)  # an HTML page is no success
 
     def __repr__(self) -> str:

@@ -291,7 +291,7 @@ async def test_a_proxys_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(NetworkError) as caught:
             await client.connections.get("con_1")
         assert leaks(caught.value) == []
-        assert "canary" not in repr(client._pipeline)
+        assert "canary" not in repr(client.pipeline)
 
 
 async def test_https_goes_through_a_tunnel(localhost: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:

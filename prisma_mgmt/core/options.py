@@ -1,6 +1,7 @@
 """What a client or a view is set to, and the Request (URL, Host, token) that is made of it and a call."""
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
+from functools import lru_cache, partial
 from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import define, field, frozen
@@ -51,37 +52,31 @@ class Options:
     observer: Told | None
     origin: Origin = field(init=False, repr=False)
     prefix: str = field(init=False, repr=False)  # of every path
-    _token: str | None = field(default=None, init=False, repr=False)
-    _ready: dict[bool, Fields] = field(factory=dict, init=False, repr=False)
+    _usual: Callable[[str | None, bool], Fields] = field(init=False, repr=False)  # the view's own, made once a token
 
     def __attrs_post_init__(self) -> None:
         self.origin = Origin.of(self.base_url)
         self.prefix = "/".join(["", *self.base_url.split("/")[3:]])
+        self._usual = lru_cache(maxsize=2)(partial(_fields, self.headers, self.origin))
 
     def request(
         self, method: str, path: str, token: str | None, headers: Mapping[str, str] | None, body: SecretBytes | None
     ) -> Request:
         """The request to a path, which ends with the query. Raises TypeError or ValueError for what is no token.
 
-        Its headers are those of the view, unless the call has `headers` of its own. Those of the view are made once for
-        each token.
+        Its headers are those of the view, unless the call has `headers` of its own.
         """
         has_body = body is not None
-        if headers is not None:
-            fields = self._made(headers, token, has_body)
-        else:
-            if token is not self._token and token != self._token:
-                self._ready, self._token = {}, token
-            if has_body not in self._ready:
-                self._ready[has_body] = self._made(self.headers, token, has_body)
-            fields = self._ready[has_body]
+        fields = self._usual(token, has_body) if headers is None else _fields(headers, self.origin, token, has_body)
         return Request(method, self.origin, self.prefix + path, fields, body)
 
-    def _made(self, headers: Mapping[str, str], token: str | None, has_body: bool) -> Fields:
-        sent = dict(headers)
-        sent.setdefault("Host", self.origin.netloc)
-        if token is not None:
-            sent["Authorization"] = Secret(f"Bearer {checked_token(token, 'the token of the credentials')}")
-        if has_body:
-            sent.setdefault("Content-Type", "application/json")
-        return Fields(sent.items())
+
+def _fields(headers: Mapping[str, str], origin: Origin, token: str | None, has_body: bool) -> Fields:
+    """The headers that are sent to `origin`."""
+    sent = dict(headers)
+    sent.setdefault("Host", origin.netloc)
+    if token is not None:
+        sent["Authorization"] = Secret(f"Bearer {checked_token(token, 'the token of the credentials')}")
+    if has_body:
+        sent.setdefault("Content-Type", "application/json")
+    return Fields(sent.items())

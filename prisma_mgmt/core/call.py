@@ -7,7 +7,7 @@ from attrs import define, field
 
 from prisma_mgmt.core.connection import Network, Readable
 from prisma_mgmt.core.headers import request_id
-from prisma_mgmt.core.options import About, Options
+from prisma_mgmt.core.options import Options
 from prisma_mgmt.core.paths import route
 from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, RequestTimeoutError
 from prisma_mgmt.masks import SecretBytes
@@ -42,7 +42,7 @@ class Call:
         return self.options.base_url + self.path + self.query
 
     @property
-    def about(self) -> About:
+    def about(self) -> tuple[str, str, str, int]:
         """What those who observe are told."""
         return self.method, route(self.path), self.options.base_url, self.sent
 

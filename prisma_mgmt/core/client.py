@@ -1,19 +1,17 @@
 """BaseClient: its arguments, with_options(), default headers (User-Agent), request(), and how it closes."""
 
-import os
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from functools import cached_property, partial
+from functools import cached_property
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 from weakref import WeakValueDictionary
 
 import anyio
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from prisma_mgmt._version import __version__
-from prisma_mgmt.checks import TOKEN, checked_count, checked_headers, checked_methods, checked_origin, checked_seconds
+from prisma_mgmt.checks import TOKEN, checked_count, checked_origin
 from prisma_mgmt.core.answers import read_any
 from prisma_mgmt.core.call import Call
 from prisma_mgmt.core.clock import Clock
@@ -22,15 +20,15 @@ from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_f
 from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.core.kinds import UNSET, Unset
 from prisma_mgmt.core.limits import Limits
-from prisma_mgmt.core.options import Auth, Options, Told
+from prisma_mgmt.core.options import DEFAULT_RETRY, Options, checked_headers
 from prisma_mgmt.core.paths import fill, query_string
 from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.core.pool import Pool
 from prisma_mgmt.core.record import Answered, recording
-from prisma_mgmt.core.retry import RetryPolicy, checked_retry
-from prisma_mgmt.credentials import Credentials, ServiceToken, TrackedCredentials
-from prisma_mgmt.environment import API_URL, SERVICE_TOKEN, variable
-from prisma_mgmt.errors import AuthError, LoginRequiredError
+from prisma_mgmt.core.retry import RetryPolicy
+from prisma_mgmt.core.sources import NOBODY, from_environment
+from prisma_mgmt.credentials import Credentials, TrackedCredentials
+from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.loops import closed
 from prisma_mgmt.masks import bare
 
@@ -43,8 +41,6 @@ Headers: TypeAlias = Mapping[str, str]
 Query: TypeAlias = Mapping[str, Any]
 AuthArgument: TypeAlias = str | Credentials | None
 
-_DEFAULT_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"prisma_mgmt/{__version__}"}
-_DEFAULT_RETRY = RetryPolicy()
 _LONGEST_URL = 65_536  # characters; httpx takes no more
 
 
@@ -84,7 +80,7 @@ class BaseClient:
         base_url: str | None = None,
         headers: Headers | None = None,
         timeout: float | None = 30.0,
-        retry: RetryPolicy = _DEFAULT_RETRY,
+        retry: RetryPolicy = DEFAULT_RETRY,
         max_connections: int = 100,
         ssl_context: ssl.SSLContext | None = None,
         transport: TransportArgument = None,
@@ -115,14 +111,12 @@ class BaseClient:
                 raise TypeError(f"allow_http must be True or False, not {type(allow_http).__name__}")
             checked_count(max_connections, "max_connections")
             clock, limits = _clock or Clock(), _limits or Limits()
-            self._allow_http = allow_http
-            self._options = self._changed(
-                _BLANK,
-                base_url=self._usual_url() if base_url is None else base_url,
+            self._options = Options(BaseClient.base_url, allow_http=allow_http).changed(
+                auth=from_environment() if auth is None else auth,
+                base_url=self._usual_url(allow_http) if base_url is None else base_url,
                 headers=headers,
                 timeout=timeout,
                 retry=retry,
-                auth=_from_environment() if auth is None else auth,
                 observer=on_event,
             )
             self.base_url = self._options.base_url
@@ -130,29 +124,11 @@ class BaseClient:
             self.pipeline: Pipeline = Pipeline(Pool(engine, clock, limits, places=max_connections), clock)
             self._tracked: WeakValueDictionary[int, TrackedCredentials] = WeakValueDictionary()  # of views
 
-    def _changed(self, options: Options, **given: Any) -> Options:
-        """`options` with what is given in their place, unless it is UNSET; headers are added to those that are there.
-
-        Raises TypeError or ValueError for a wrong one.
-        """
-        checks: dict[str, Callable[[Any], Any]] = {
-            "auth": _auth,
-            "base_url": partial(checked_origin, name="base_url", allow_http=self._allow_http),
-            "headers": _checked_headers,
-            "observer": _observer,
-            "retry": checked_retry,
-            "timeout": _checked_timeout,
-        }
-        changes = {name: checks[name](value) for name, value in given.items() if value is not UNSET}
-        if "headers" in changes:
-            changes["headers"] = {**options.headers, **changes["headers"]}
-        return evolve(options, **changes)
-
-    def _usual_url(self) -> str:
+    def _usual_url(self, allow_http: bool) -> str:
         """Where the API is if nobody says otherwise; the environment's URL is the Management API's."""
         own = type(self).base_url
         named = variable(API_URL) if own == BaseClient.base_url else None
-        return checked_origin(named, API_URL, allow_http=self._allow_http) if named else own
+        return checked_origin(named, API_URL, allow_http=allow_http) if named else own
 
     def with_options(
         self,
@@ -174,9 +150,8 @@ class BaseClient:
             for name, value in _attributes(self).items():
                 mine = isinstance(value, Bound) and value._client is self  # pyright: ignore[reportPrivateUsage]  # of this file
                 object.__setattr__(view, name, type(value)(view) if mine else value)
-            view._options = self._changed(
-                self._options,
-                auth=_NOBODY if auth is None else auth,
+            view._options = self._options.changed(
+                auth=NOBODY if auth is None else auth,
                 base_url=base_url,
                 headers=headers,
                 timeout=timeout,
@@ -237,7 +212,7 @@ class BaseClient:
         text = query_string(query) if query else ""
         if len(options.base_url) + len(path) + len(text) > _LONGEST_URL:
             raise ValueError(f"a URL of more than {_LONGEST_URL:,} characters: an id or the query is too long")
-        own = {**options.headers, **_checked_headers(headers)} if headers else None
+        own = {**options.headers, **checked_headers(headers)} if headers else None
         if not token:
             own = {name: value for name, value in (own or options.headers).items() if name != "Authorization"}
         given = (own or options.headers).get("Authorization")
@@ -303,73 +278,3 @@ def _attributes(client: BaseClient) -> dict[str, Any]:
     found: dict[str, Any] = state[0] | state[1] if state.__class__ is tuple else state  # the second are those in slots
     derived = {name for name in found if isinstance(getattr_static(type(client), name, None), cached_property)}
     return {name: value for name, value in found.items() if name not in derived}
-
-
-class _Lacking:
-    """The credentials of those who have none: each call that wants a token gets an error of its own."""
-
-    def __init__(self, kind: type[AuthError], told: str) -> None:
-        self._kind = kind
-        self._told = told
-
-    async def access_token(self) -> NoReturn:
-        raise self._kind(self._told)
-
-    async def renew(self, rejected: str) -> None:
-        """There is none, and there was none."""
-
-
-_NOBODY = Auth(_Lacking(LoginRequiredError, "no token: this view was made with auth=None"), "nobody's")
-_BLANK = Options(BaseClient.base_url, _DEFAULT_HEADERS, None, _DEFAULT_RETRY, _NOBODY, None)
-
-
-def _from_environment() -> Auth:
-    """The service token of the environment, read now; an error of the first call that wants it if there is none."""
-    source = f"{SERVICE_TOKEN} of the environment"
-    try:
-        found = ServiceToken(os.environ[SERVICE_TOKEN], SERVICE_TOKEN)
-    except KeyError:
-        told = f"no token: pass auth= to the client, or set {SERVICE_TOKEN}"
-        return Auth(_Lacking(LoginRequiredError, told), source)
-    except ValueError as error:
-        return Auth(_Lacking(AuthError, str(error)), source)
-    return Auth(found, source, who=found)
-
-
-def _auth(auth: Auth | str | Credentials) -> Auth:
-    if isinstance(auth, Auth):
-        return auth
-    if isinstance(auth, str):
-        given = ServiceToken(auth)
-        return Auth(given, "given as auth=", who=given)
-    if type(auth).__name__ == "SessionManager":  # which this layer does not know
-        raise TypeError("auth must be the session of one user, such as sessions[user], not a SessionManager")
-    checked_methods(auth, "auth, unless it is a token,", "access_token", "renew")
-    tracked = None
-    if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
-        checked_methods(auth, "auth", "accepted", "outdated", "drain")
-        tracked = auth if isinstance(auth, TrackedCredentials) else None
-    # A bound method is equal to itself only, unlike what users may write, and keeps its object.
-    who = auth if isinstance(auth, ServiceToken) else auth.access_token
-    return Auth(auth, f"given by {type(auth).__name__}", tracked=tracked, who=who)
-
-
-def _observer(on_event: Hook | None) -> Told | None:
-    if on_event is None:
-        return None
-    from prisma_mgmt.core.events import Observer
-
-    return Observer(on_event)
-
-
-def _checked_headers(headers: Headers | None) -> dict[str, str]:
-    checked = checked_headers(headers)
-    if checked.get("Accept-Encoding", "gzip").lower() not in ("gzip", "identity"):
-        raise ValueError("Accept-Encoding must be gzip or identity: nothing else is unpacked")
-    return checked
-
-
-def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and not checked_seconds(timeout, "timeout") > 0:
-        raise ValueError(f"timeout must be a positive number of seconds or None, not {timeout!r}")
-    return timeout

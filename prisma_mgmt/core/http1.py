@@ -53,11 +53,11 @@ class Http1(asyncio.Protocol):
     # What the pool calls
 
     @classmethod
-    async def connect(cls, origin: Origin, trusted: ssl.SSLContext | None) -> "Http1":
-        """A new connection, sealed if there are `trusted` certificates. Raises httpx.ConnectError."""
+    async def connect(cls, origin: Origin, trusted: ssl.SSLContext) -> "Http1":
+        """A new connection, for https sealed by the certificates that are `trusted`. Raises httpx.ConnectError."""
         loop = asyncio.get_running_loop()
         sealed: dict[str, Any] = {}
-        if trusted is not None:
+        if origin.scheme == "https":
             trusted.set_alpn_protocols(["http/1.1"])  # as httpx does; whoever shares the context may speak HTTP/2
             sealed = {"ssl": trusted, "server_hostname": origin.host.removesuffix(".")}
         try:

@@ -29,6 +29,7 @@ class Call:
     wants_token: bool = True  # false if it needs none, or if the caller gave a header Authorization
     token_from: str = ""  # what an error says of it
     who: Hashable = field(default=None, repr=False)  # whose calls a 429 to this one holds back
+    bare: bool = False  # its answer has no envelope
     opens: bool = False  # the body of its answer stays open
     upgrade: Callable[[], Mapping[str, str]] | None = None  # makes the headers that ask for another protocol, each time
     sent: int = 0  # how often
@@ -71,6 +72,7 @@ class Answer:
     content: bytes = field(repr=False)  # may hold a secret
     open: OpenBody | None = None
     call: Call | None = None
+    bare: bool = False  # it has no envelope `{"data": …}`
     engine: str = ""  # what carried it
 
     @property

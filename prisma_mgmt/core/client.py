@@ -204,6 +204,7 @@ class BaseClient:
         query: Query | None = None,
         headers: Headers | None = None,
         token: bool = True,
+        bare: bool = False,
         opens: bool = False,
         upgrade: Callable[[], Headers] | None = None,
     ) -> Call:
@@ -220,7 +221,7 @@ class BaseClient:
         if not wanted:
             source, who = "" if given is None else "given as the header Authorization", given
         content = None if body is UNSET else dump(body)
-        return Call(options, method, path, text, own, content, wanted, source, who, opens, upgrade)
+        return Call(options, method, path, text, own, content, wanted, source, who, bare, opens, upgrade)
 
     async def aclose(self) -> None:
         """Close the connections, once a renewal under way has come to its end.

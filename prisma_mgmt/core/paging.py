@@ -85,8 +85,8 @@ class _Pagination:
     next_cursor: str | None
 
 
-def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
-    """A page of `model`s in its envelope, `{"data": […], "pagination": …}`, unless `bare`; DecodeError if it is none.
+def read_page(answer: Answer, model: type[T]) -> Page[T]:
+    """A page of `model`s, in its envelope `{"data": […], "pagination": …}` or bare; DecodeError if it is none.
 
     Without pagination it is the only page. What stands beside items and pagination is kept as extras.
     """
@@ -97,9 +97,9 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
         beside.update(payload)
         return found
 
-    at = "" if bare else "data"
+    at = "" if answer.bare else "data"
     try:
-        found = decode(answer.content, list[model], None if bare else unwrapping)  # type: ignore[valid-type]  # a type that is given
+        found = decode(answer.content, list[model], None if answer.bare else unwrapping)  # type: ignore[valid-type]  # a type that is given
         at = "pagination"
         said = beside.get("pagination")
         pagination = _Pagination(False, None) if said is None else structure(said, _Pagination)

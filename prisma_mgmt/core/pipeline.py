@@ -166,7 +166,7 @@ class Pipeline:
                 raise
             if isinstance(outcome, NetworkError):
                 return call.named(outcome)
-            outcome.call = call
+            outcome.call, outcome.bare = call, call.bare
             if token is not None and outcome.status >= 400:  # a gateway may quote it, and the error quotes the answer
                 outcome.content = outcome.content.replace(token.encode(), b"***")
             if tracked is not None and token is not None and knew_the_token(outcome.status):

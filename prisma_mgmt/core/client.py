@@ -158,7 +158,7 @@ class BaseClient:
                 retry=retry,
                 observer=on_event,
             )
-            view.base_url = view._options.base_url
+            object.__setattr__(view, "base_url", view._options.base_url)
             view._is_view = True
             if view._options.auth.tracked is not None:
                 with suppress(TypeError):  # those that take no weak reference drain when their own view closes
@@ -259,7 +259,12 @@ class BaseClient:
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
-    if not TYPE_CHECKING:  # or a type checker would not say that `with` is wrong
+    if not TYPE_CHECKING:  # or a type checker would not say that `with` is wrong, or that there is no such attribute
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "base_url" and name in vars(self):  # which would change nothing but what is shown
+                raise AttributeError("base_url cannot be set: with_options(base_url=…) gives a view with another one")
+            super().__setattr__(name, value)
 
         def __enter__(self) -> NoReturn:
             raise TypeError(f"write `async with` in place of `with`: a {type(self).__name__} is closed asynchronously")

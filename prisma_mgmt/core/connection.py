@@ -87,11 +87,7 @@ class Reply(Readable, Protocol):
     headers: Mapping[str, str]  # by names in any case; those that came more than once are joined by commas
     content: bytes | None  # the whole body as it came, if it came together with the head and nobody has read it
     done: bool  # nothing of the body is still to come
-
-    @property
-    def network(self) -> Network | None:
-        """What to talk over after a 101."""
-        ...
+    network: Network | None  # what to talk over after a 101
 
     async def aclose(self) -> None:
         """Let go of what is left of the body, without waiting for it.

@@ -34,14 +34,11 @@ class Reply:
             if "content-encoding" in response.headers:  # it is unpacked by now
                 self.headers = httpx.Headers({**response.headers, "content-encoding": "identity"})
         self.done: bool = self.content is not None
+        stream = response.extensions.get("network_stream")
+        self.network: Network | None = None if stream is None else _Upgraded(stream)
         self._cut = False  # a read failed, or was cancelled
         self._response = response
         self._parts: AsyncIterator[bytes] | None = None
-
-    @property
-    def network(self) -> Network | None:
-        stream = self._response.extensions.get("network_stream")
-        return None if stream is None else _Upgraded(stream)
 
     async def read(self) -> bytes:
         if self.done:

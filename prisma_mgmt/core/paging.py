@@ -122,8 +122,8 @@ class Pager(Generic[T]):
 
     _fetch: Fetch[T]
     _start: str | None = None
-    _walks: bool = field(default=True, kw_only=True)
-    _what: str = field(default="a list", kw_only=True)
+    _walks: bool = field(default=True, kw_only=True, alias="walks")
+    _what: str = field(default="a list", kw_only=True, alias="what")
     _group: TaskGroup | None = field(default=None, kw_only=True)  # where pages are fetched ahead
 
     def __await__(self) -> Generator[Any, Any, Page[T]]:

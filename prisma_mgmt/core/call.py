@@ -5,10 +5,11 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import define, field
 
-from prisma_mgmt.core.connection import Network, Readable
+from prisma_mgmt.core.connection import Readable
 from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.core.options import Options
 from prisma_mgmt.core.paths import route
+from prisma_mgmt.core.pool import Place
 from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, RequestTimeoutError
 from prisma_mgmt.masks import SecretBytes
 
@@ -59,10 +60,6 @@ class Body(Readable, Protocol):
     async def aclose(self) -> None: ...
 
 
-class OpenBody(Body, Network, Protocol):
-    """The body of an answer; after a 101 it is the bare connection, and only then something can be written."""
-
-
 @define(eq=False)
 class Answer:
     """What came back, before anybody has read it."""
@@ -70,7 +67,7 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)  # may hold a secret
-    open: OpenBody | None = None
+    open: Place | None = field(default=None, repr=False)  # its body is still to come, and read there
     call: Call | None = None
     bare: bool = False  # it has no envelope `{"data": …}`
     engine: str = ""  # what carried it

@@ -209,18 +209,18 @@ class _Coming(Generic[T]):
         return came
 
 
-@define(eq=False)
 class _Walk(AsyncIterator[Page[T]]):
-    """From page to page. If it has a `group`, the next page is fetched there in the meantime."""
+    """From page to page. If there is a `group`, the next page is fetched there in the meantime."""
 
-    _fetch: Fetch[T]
-    _cursor: str | None
-    _walks: bool
-    _group: TaskGroup | None
-    _seen: set[str | None] = field(factory=set)
-    _last: Fetched[T] | None = None
-    _coming: _Coming[T] | None = None
-    _busy: bool = False
+    def __init__(self, fetch: Fetch[T], start: str | None, walks: bool, group: TaskGroup | None) -> None:
+        self._fetch = fetch
+        self._cursor = start
+        self._walks = walks
+        self._group = group
+        self._seen = {start}
+        self._last: Fetched[T] | None = None
+        self._coming: _Coming[T] | None = None
+        self._busy = False
 
     async def __anext__(self) -> Page[T]:
         if self._busy:
@@ -249,11 +249,11 @@ class _Walk(AsyncIterator[Page[T]]):
         """Move to the page after this one."""
         if not (page.has_more and self._walks):
             raise StopAsyncIteration
-        self._seen.add(self._cursor)
         self._cursor = page.next_cursor
         if not self._cursor or self._cursor in self._seen:
             told = "gives a cursor that it gave before" if self._cursor else "says that it goes on, but gives no cursor"
             raise decode_error(Mismatch(f"the list {told}"), answer, "pagination.nextCursor")
+        self._seen.add(self._cursor)
 
 
 class _Items(AsyncIterator[T]):

@@ -14,13 +14,12 @@ answer: no connection can tell.
 
 import asyncio
 import ssl
-from collections.abc import Mapping
 from select import POLLIN, poll  # not there on Windows, which therefore sends over httpx
 from typing import Any, cast
 
 from attrs import define, field
 
-from prisma_mgmt.core.connection import BODIED, Network, Origin, Request
+from prisma_mgmt.core.connection import BODIED, Origin, Reply, Request
 from prisma_mgmt.core.dialing import dial
 from prisma_mgmt.core.incoming import Incoming, NoAnswer
 from prisma_mgmt.masks import SecretBytes
@@ -90,7 +89,7 @@ class Http1(asyncio.Protocol):
             self._sent = True
         while answer.headers is None:
             await self._wait()
-        reply = _Reply(self, answer.status, answer.headers)
+        reply = _Reply(answer.status, answer.headers, connection=self)
         if answer.ended:
             reply.content, reply.done = self._rest(), True
         return reply
@@ -197,38 +196,30 @@ class Http1(asyncio.Protocol):
 
 
 @define(eq=False)
-class _Reply:
+class _Reply(Reply):
     """An answer whose head has come."""
 
-    _connection: Http1
-    status: int
-    headers: Mapping[str, str]
-    content: bytes | None = field(default=None, repr=False)
-    done: bool = False
-    network: Network | None = None
+    connection: Http1 = field(kw_only=True)
 
-    async def read(self) -> bytes:
-        if self.done:  # the connection may be busy with another answer
-            part, self.content = self.content or b"", b""
-            return part
-        part = await self._connection.read()
-        self.done = not self._connection.busy
+    async def come(self) -> bytes:
+        part = await self.connection.read()
+        self.done = not self.connection.busy
         return part
 
     async def aclose(self) -> None:
         """Let go of what is left of it: if that is more than its end, the connection goes with it."""
-        answer = self._connection.answer
+        answer = self.connection.answer
         if not self.done and answer.ended and not answer.unread:
             await self.read()
         if not self.done:
             self.done = True
-            self._connection.abort()
+            self.connection.abort()
 
     def __del__(self) -> None:
         """Close the connection of an answer that is dropped before its end: the event loop would keep the socket."""
-        loop = self._connection.loop
+        loop = self.connection.loop
         if not (self.done or loop.is_closed()):
-            loop.call_soon_threadsafe(self._connection.abort)  # a collector runs in any thread
+            loop.call_soon_threadsafe(self.connection.abort)  # a collector runs in any thread
 
 
 def _written(request: Request) -> list[memoryview]:

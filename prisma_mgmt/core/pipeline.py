@@ -16,7 +16,7 @@ from prisma_mgmt.core.call import Answer, Call, Outcome
 from prisma_mgmt.core.clock import Clock
 from prisma_mgmt.core.connection import OutdatedError
 from prisma_mgmt.core.exchange import exchange
-from prisma_mgmt.core.pool import Pool
+from prisma_mgmt.core.pool import Place, Pool
 from prisma_mgmt.core.record import record_answer, records
 from prisma_mgmt.core.retry import FULL, Budget, may_have_acted
 from prisma_mgmt.credentials import knew_the_token
@@ -147,7 +147,7 @@ class Pipeline:
         request = options.request(call.method, call.path + call.query, token, headers, call.body)
         if tracked is not None and token is not None and asks:
             request.outdated = partial(tracked.outdated, token)
-        async with self.pool.place(request) as place:
+        async with Place(self.pool, request) as place:
             if call.failure is not None and self.clock.monotonic() >= call.until:
                 raise call.failure
             request.check()

@@ -22,7 +22,7 @@ from prisma_mgmt.loops import LoopGuard, closed
 
 @define(eq=False)
 class Place:
-    """One place in the pool, from `async with pool.place(request)` to its end, and the connection that is used in it.
+    """One place in the pool, from `async with Place(pool, request)` to its end, and the connection that is used in it.
 
     Entering waits for it, and raises RuntimeError in an event loop other than the pool's. The place is given back when
     the block is left. The connection goes back to the pool, if it would go on, or is closed. But if the block is left
@@ -148,10 +148,6 @@ class Pool:
     slots: anyio.Semaphore | None = None  # made in the event loop that it serves
     idle: list[tuple[float, Origin, Connection]] = field(factory=list)  # since when; the last used comes last
     closed: bool = False
-
-    def place(self, request: Request) -> Place:
-        """A place for a request; `async with` waits for it."""
-        return Place(self, request)
 
     async def aclose(self) -> None:
         """Close every connection, those in use when their calls end; a transport of the user's stays open.

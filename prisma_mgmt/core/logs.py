@@ -10,7 +10,7 @@ from attrs import define, field
 from prisma_mgmt.core.answers import decode_error
 from prisma_mgmt.core.call import Answer, Body, Call
 from prisma_mgmt.core.client import BaseClient, Query
-from prisma_mgmt.core.codec import Mismatch, NoJSON, parse, structure, structure_record
+from prisma_mgmt.core.codec import Mismatch, NoJSON, parse, structure_record
 from prisma_mgmt.core.limits import Limits
 from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, RequestTimeoutError, StreamError
 from prisma_mgmt.masks import bare
@@ -192,10 +192,7 @@ class LogStream(Generic[R, T]):
     def _structured(self, line: bytes, segment: Segment) -> Any:
         """The record in a line; DecodeError if there is none, or NetworkError if the line has no end."""
         try:
-            value = parse(line)
-            if value.__class__ is dict and value.get("type") == "terminal":
-                return structure(value, self._terminal)
-            return structure_record(value, self._record)
+            return structure_record(parse(line), self._record, self._terminal)
         except Mismatch as misfit:
             cut = segment.ended and isinstance(misfit, NoJSON) and line.startswith(b"{")  # else it is no record at all
             raise segment.cut() if cut else decode_error(misfit, segment.answer) from None

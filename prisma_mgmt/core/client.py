@@ -1,4 +1,4 @@
-"""BaseClient: its arguments, with_options(), default headers (User-Agent), request(), and how it closes."""
+"""BaseClient: its arguments, with_options(), request(), the Call that is made of what is asked, and how it closes."""
 
 import ssl
 from collections.abc import Callable, Mapping

@@ -227,7 +227,7 @@ def handshake(client: BaseClient) -> Handshake:
     try:
         from prisma_mgmt.core.live import Handshake
     except ImportError:
-        raise ImportError("follow=True needs websockets: install prisma-mgmt[live]") from None
+        raise ImportError("following a log needs websockets: install prisma-mgmt[live]") from None
     return Handshake(client.pipeline.pool.limits)
 
 

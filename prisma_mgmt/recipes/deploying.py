@@ -37,7 +37,7 @@ async def deploy(
     interval: float = 1.0,
     on_change: OnChange = None,
 ) -> Deployment:
-    """Deploy an archive: create, upload, start, wait, promote, stop the old one; the running deployment comes back.
+    """Deploy an archive, and return the running deployment: create, upload, start, wait, promote, stop the old one.
 
     archive: the code as the API takes it, as bytes or as a file's path.
     port: what the program listens on for HTTP.

@@ -103,3 +103,8 @@ def test_dates_are_dates_and_secrets_are_there() -> None:
     made = structure(factories.connection_with_secrets(), models("management")["ConnectionWithSecrets"])
     assert isinstance(made.created_at, datetime)
     assert isinstance(made.endpoints.direct.connection_string, Secret)
+
+
+def test_a_database_is_ready_unless_a_test_says_otherwise() -> None:
+    assert factories.database()["status"] == "ready"
+    assert factories.created_database()["status"] == "ready"

@@ -85,21 +85,6 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or bool(getattr(address_of(host), "is_loopback", False))
 
 
-def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """The headers under their usual names, their values masked; TypeError or ValueError for what cannot be sent."""
-    checked: dict[str, str] = {}
-    for name, value in checked_mapping(headers, "headers").items():
-        if not isinstance(name, str) or not TOKEN.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
-            raise ValueError(f"{name!r} is no header name")
-        value = Secret(secret(value, f"the value of the header {name}").strip())
-        if name.lower() in ("content-length", "transfer-encoding"):
-            raise ValueError(f"the header {name} comes with the body, and cannot be given")
-        if not re.fullmatch(r"[\t\x20-\x7e]*", value):
-            raise ValueError(f"the header {name} holds characters that no header can carry")
-        checked[name.title()] = value
-    return checked
-
-
 def checked_seconds(value: Any, name: str, *, least: float = 0.0) -> float:
     """`value`, a number of seconds of at least `least`; TypeError or ValueError, naming `name`, for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -9,6 +9,7 @@ import ssl
 from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from anyio import CapacityLimiter, to_thread
@@ -16,6 +17,9 @@ from anyio.lowlevel import RunVar
 
 from prisma_mgmt.checks import address_of
 from prisma_mgmt.errors import NetworkError
+
+if TYPE_CHECKING:
+    import httpx
 
 SERVICE_TOKEN = "PRISMA_SERVICE_TOKEN"  # noqa: S105  # its name, not a token
 API_URL = "PRISMA_MANAGEMENT_API_URL"
@@ -89,6 +93,24 @@ def _spares(entry: str, scheme: str, host: str, port: int | None) -> bool:
     if address is not None:
         return address_of(bare) == address
     return host.endswith(f".{bare}") or (host == bare and not name.startswith("."))
+
+
+async def way_to(url: str, trusted: ssl.SSLContext | None = None) -> "tuple[httpx.Proxy | None, ssl.SSLContext]":
+    """The proxy on the way to `url`, if there is one, and the certificates: those `trusted`, else the environment's.
+
+    They are none if nothing on the way is sealed, for httpx wants some for plain http too. Raises NetworkError, naming
+    the variable.
+    """
+    address = proxy_for(url)
+    sealed_proxy = address is not None and address.lower().startswith("https:")
+    if not (sealed_proxy or url.lower().startswith("https:")):
+        trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusted = trusted or await ssl_context()
+    if address is None:
+        return None, trusted
+    import httpx
+
+    return httpx.Proxy(address, ssl_context=trusted if sealed_proxy else None), trusted
 
 
 async def ssl_context() -> ssl.SSLContext:

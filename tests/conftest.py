@@ -5,10 +5,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from attrs import define, field
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.kit.login import Prisma
     from tests.kit.world import World
+
+settings.register_profile("without a clock", parent=settings(), deadline=None)  # other work may slow a machine down
+settings.load_profile("without a clock")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -16,7 +16,7 @@ from attrs import frozen
 from prisma_mgmt._version import __version__
 from prisma_mgmt.auth.tokens import loads
 from prisma_mgmt.checks import checked_kind
-from prisma_mgmt.environment import proxy_for, ssl_context
+from prisma_mgmt.environment import way_to
 from prisma_mgmt.errors import AuthError, NetworkError, RequestTimeoutError
 from prisma_mgmt.faults import network_error, unquote
 from prisma_mgmt.masks import SecretBytes, masked
@@ -121,16 +121,9 @@ class Sender:
         if self._transport is not None:
             trail.note()  # nobody knows what a transport of the user's does
             return await trail.read(await self._transport.handle_async_request(request))
-        address = proxy_for(str(request.url))
-        proxy = httpx.Proxy(address) if address else None
-        if "https" in (request.url.scheme, proxy and proxy.url.scheme):
-            context = self._ssl or await ssl_context()
-        else:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # of no certificates, since there is no TLS
-        if proxy is not None and proxy.url.scheme == "https":
-            proxy.ssl_context = context
+        proxy, trusted = await way_to(str(request.url), self._ssl)
         try:
-            async with httpx.AsyncHTTPTransport(verify=context, proxy=proxy, trust_env=False) as transport:
+            async with httpx.AsyncHTTPTransport(verify=trusted, proxy=proxy, trust_env=False) as transport:
                 return await trail.read(await transport.handle_async_request(request))
         finally:
             await trail.close()

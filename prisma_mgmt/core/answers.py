@@ -41,12 +41,12 @@ _ERRORS: dict[int, type[APIError]] = {
 }
 
 
-def read(answer: Answer, model: type[T], bare: bool = False) -> T:
-    """The body as a `model`, out of its envelope `{"data": …}` unless `bare`; DecodeError if it does not fit."""
+def read(answer: Answer, model: type[T]) -> T:
+    """The body as a `model`, out of its envelope if it has one; DecodeError if it does not fit."""
     try:
-        return decode(answer.content, model, None if bare else unwrapped)
+        return decode(answer.content, model, None if answer.bare else unwrapped)
     except Mismatch as misfit:
-        raise decode_error(misfit, answer, "" if bare else "data") from None
+        raise decode_error(misfit, answer, "" if answer.bare else "data") from None
 
 
 def read_json(answer: Answer) -> JSON:

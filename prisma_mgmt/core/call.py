@@ -1,31 +1,20 @@
 """A call before it is sent, and the answer to it."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import define, field
 
-from prisma_mgmt.core.connection import Network, Readable
+from prisma_mgmt.core.connection import Readable
 from prisma_mgmt.core.headers import request_id
-from prisma_mgmt.core.options import About, Options
+from prisma_mgmt.core.options import Options
 from prisma_mgmt.core.paths import route
+from prisma_mgmt.core.pool import Place
 from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, RequestTimeoutError
 from prisma_mgmt.masks import SecretBytes
 
 E = TypeVar("E", bound=PrismaError)
 F = TypeVar("F", NetworkError, RequestTimeoutError, DecodeError)
-
-
-class Upgrade(Protocol):
-    """What asks for another protocol after the answer."""
-
-    def headers(self) -> Mapping[str, str]:
-        """The headers that ask, new ones for every request."""
-        ...
-
-    def messages(self, answer: "Answer") -> "Body":
-        """What comes over the other protocol. Raises DecodeError if the server did not switch."""
-        ...
 
 
 @define(eq=False)
@@ -41,8 +30,9 @@ class Call:
     wants_token: bool = True  # false if it needs none, or if the caller gave a header Authorization
     token_from: str = ""  # what an error says of it
     who: Hashable = field(default=None, repr=False)  # whose calls a 429 to this one holds back
+    bare: bool = False  # its answer has no envelope
     opens: bool = False  # the body of its answer stays open
-    upgrade: Upgrade | None = None
+    upgrade: Callable[[], Mapping[str, str]] | None = None  # makes the headers that ask for another protocol, each time
     sent: int = 0  # how often
     renewed: bool = False  # after a 401
     acted: bool = False  # an earlier try may have reached the server's storage
@@ -54,7 +44,7 @@ class Call:
         return self.options.base_url + self.path + self.query
 
     @property
-    def about(self) -> About:
+    def about(self) -> tuple[str, str, str, int]:
         """What those who observe are told."""
         return self.method, route(self.path), self.options.base_url, self.sent
 
@@ -70,10 +60,6 @@ class Body(Readable, Protocol):
     async def aclose(self) -> None: ...
 
 
-class OpenBody(Body, Network, Protocol):
-    """The body of an answer; after a 101 it is the bare connection, and only then something can be written."""
-
-
 @define(eq=False)
 class Answer:
     """What came back, before anybody has read it."""
@@ -81,8 +67,9 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)  # may hold a secret
-    open: OpenBody | None = None
+    open: Place | None = field(default=None, repr=False)  # its body is still to come, and read there
     call: Call | None = None
+    bare: bool = False  # it has no envelope `{"data": …}`
     engine: str = ""  # what carried it
 
     @property

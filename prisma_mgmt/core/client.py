@@ -1,55 +1,46 @@
-"""BaseClient: its arguments, with_options(), default headers (User-Agent), request(), and how it closes."""
+"""BaseClient: its arguments, with_options(), request(), the Call that is made of what is asked, and how it closes."""
 
-import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from functools import cached_property, partial
-from inspect import getattr_static, iscoroutinefunction
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
+from functools import cached_property
+from inspect import getattr_static
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 from weakref import WeakValueDictionary
 
 import anyio
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from prisma_mgmt._version import __version__
-from prisma_mgmt.checks import TOKEN, checked_count, checked_headers, checked_methods, checked_origin, checked_seconds
+from prisma_mgmt.checks import TOKEN, checked_count, checked_origin
 from prisma_mgmt.core.answers import read_any
-from prisma_mgmt.core.call import Answer, Call, Upgrade
+from prisma_mgmt.core.call import Call
 from prisma_mgmt.core.clock import Clock
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.engines import ClientArgument, TransportArgument, engine_for
 from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.core.kinds import UNSET, Unset
 from prisma_mgmt.core.limits import Limits
-from prisma_mgmt.core.logs import LogStream
-from prisma_mgmt.core.options import Auth, Options, Told
+from prisma_mgmt.core.options import DEFAULT_RETRY, Options, checked_headers
 from prisma_mgmt.core.paths import fill, query_string
 from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.core.pool import Pool
 from prisma_mgmt.core.record import Answered, recording
-from prisma_mgmt.core.retry import RetryPolicy, checked_retry
-from prisma_mgmt.credentials import Credentials, ServiceToken, TrackedCredentials
-from prisma_mgmt.environment import API_URL, SERVICE_TOKEN, variable
-from prisma_mgmt.errors import AuthError, LoginRequiredError
+from prisma_mgmt.core.retry import RetryPolicy
+from prisma_mgmt.core.sources import NOBODY, from_environment
+from prisma_mgmt.credentials import Credentials, TrackedCredentials
+from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.loops import closed
 from prisma_mgmt.masks import bare
 
 if TYPE_CHECKING:
     from prisma_mgmt.core.events import Hook
-    from prisma_mgmt.core.live import Handshake
 else:  # events are imported only if somebody observes, and yet the annotations can be evaluated
     Hook: TypeAlias = Callable[[Any], object]
 
-R = TypeVar("R")
-T = TypeVar("T")
 Headers: TypeAlias = Mapping[str, str]
 Query: TypeAlias = Mapping[str, Any]
 AuthArgument: TypeAlias = str | Credentials | None
 
-_DEFAULT_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"prisma_mgmt/{__version__}"}
-_LOG_HEADERS = {"Accept": "application/x-ndjson", "Accept-Encoding": "identity"}  # what is packed may come late
-_DEFAULT_RETRY = RetryPolicy()
 _LONGEST_URL = 65_536  # characters; httpx takes no more
 
 
@@ -89,7 +80,7 @@ class BaseClient:
         base_url: str | None = None,
         headers: Headers | None = None,
         timeout: float | None = 30.0,
-        retry: RetryPolicy = _DEFAULT_RETRY,
+        retry: RetryPolicy = DEFAULT_RETRY,
         max_connections: int = 100,
         ssl_context: ssl.SSLContext | None = None,
         transport: TransportArgument = None,
@@ -121,46 +112,24 @@ class BaseClient:
                 raise TypeError(f"allow_http must be True or False, not {type(allow_http).__name__}")
             checked_count(max_connections, "max_connections")
             clock, limits = _clock or Clock(), _limits or Limits()
-            self._allow_http = allow_http
-            self._options = self._changed(
-                _BLANK,
-                base_url=self._usual_url() if base_url is None else base_url,
+            self._options = Options(BaseClient.base_url, allow_http=allow_http).changed(
+                auth=from_environment() if auth is None else auth,
+                base_url=self._usual_url(allow_http) if base_url is None else base_url,
                 headers=headers,
                 timeout=timeout,
                 retry=retry,
-                auth=_from_environment() if auth is None else auth,
                 observer=on_event,
             )
             self.base_url = self._options.base_url
             engine = engine_for(transport, http_client, ssl_context, idle=limits.idle)
-            self._pipeline = Pipeline(Pool(engine, clock, limits, places=max_connections), clock)
-            # The unread answer to a call; resources build on this.
-            self.exchange: Callable[[Call], Awaitable[Answer]] = self._pipeline.send
+            self.pipeline: Pipeline = Pipeline(Pool(engine, clock, limits, places=max_connections), clock)
             self._tracked: WeakValueDictionary[int, TrackedCredentials] = WeakValueDictionary()  # of views
 
-    def _changed(self, options: Options, **given: Any) -> Options:
-        """`options` with what is given in their place, unless it is UNSET; headers are added to those that are there.
-
-        Raises TypeError or ValueError for a wrong one.
-        """
-        checks: dict[str, Callable[[Any], Any]] = {
-            "auth": _auth,
-            "base_url": partial(checked_origin, name="base_url", allow_http=self._allow_http),
-            "headers": _checked_headers,
-            "observer": _observer,
-            "retry": checked_retry,
-            "timeout": _checked_timeout,
-        }
-        changes = {name: checks[name](value) for name, value in given.items() if value is not UNSET}
-        if "headers" in changes:
-            changes["headers"] = {**options.headers, **changes["headers"]}
-        return evolve(options, **changes)
-
-    def _usual_url(self) -> str:
+    def _usual_url(self, allow_http: bool) -> str:
         """Where the API is if nobody says otherwise; the environment's URL is the Management API's."""
         own = type(self).base_url
         named = variable(API_URL) if own == BaseClient.base_url else None
-        return checked_origin(named, API_URL, allow_http=self._allow_http) if named else own
+        return checked_origin(named, API_URL, allow_http=allow_http) if named else own
 
     def with_options(
         self,
@@ -182,16 +151,15 @@ class BaseClient:
             for name, value in _attributes(self).items():
                 mine = isinstance(value, Bound) and value._client is self  # pyright: ignore[reportPrivateUsage]  # of this file
                 object.__setattr__(view, name, type(value)(view) if mine else value)
-            view._options = self._changed(
-                self._options,
-                auth=_NOBODY if auth is None else auth,
+            view._options = self._options.changed(
+                auth=NOBODY if auth is None else auth,
                 base_url=base_url,
                 headers=headers,
                 timeout=timeout,
                 retry=retry,
                 observer=on_event,
             )
-            view.base_url = view._options.base_url
+            object.__setattr__(view, "base_url", view._options.base_url)
             view._is_view = True
             if view._options.auth.tracked is not None:
                 with suppress(TypeError):  # those that take no weak reference drain when their own view closes
@@ -218,7 +186,7 @@ class BaseClient:
             if not isinstance(method, str) or not TOKEN.fullmatch(method):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
                 raise ValueError(f"{method!r} is no HTTP method")
             call = self.call(method.upper(), fill(path, path_params), body, query=query, headers=headers)
-            answer = await self.exchange(call)
+            answer = await self.pipeline.send(call)
             return Response(answer.status, answer.headers, read_any(answer))
 
     def record(self) -> AbstractContextManager[list[Answered]]:
@@ -226,7 +194,7 @@ class BaseClient:
 
         Each has `status`, `headers`, `request_id` and `attempts`. Calls of views count too.
         """
-        return recording(self._pipeline)
+        return recording(self.pipeline)
 
     def call(
         self,
@@ -237,15 +205,16 @@ class BaseClient:
         query: Query | None = None,
         headers: Headers | None = None,
         token: bool = True,
+        bare: bool = False,
         opens: bool = False,
-        upgrade: Upgrade | None = None,
+        upgrade: Callable[[], Headers] | None = None,
     ) -> Call:
         """What is to be sent to a path that is already filled. Raises ValueError or TypeError for what cannot be."""
         options = self._options
         text = query_string(query) if query else ""
         if len(options.base_url) + len(path) + len(text) > _LONGEST_URL:
             raise ValueError(f"a URL of more than {_LONGEST_URL:,} characters: an id or the query is too long")
-        own = {**options.headers, **_checked_headers(headers)} if headers else None
+        own = {**options.headers, **checked_headers(headers)} if headers else None
         if not token:
             own = {name: value for name, value in (own or options.headers).items() if name != "Authorization"}
         given = (own or options.headers).get("Authorization")
@@ -253,19 +222,7 @@ class BaseClient:
         if not wanted:
             source, who = "" if given is None else "given as the header Authorization", given
         content = None if body is UNSET else dump(body)
-        return Call(options, method, path, text, own, content, wanted, source, who, opens, upgrade)
-
-    def log_stream(
-        self, record: type[R], terminal: type[T], path: str, query: Query, *, live: bool | None
-    ) -> LogStream[R, T]:
-        """A log route whose path is already filled; over a WebSocket if it is to come `live`."""
-        handshake = _handshake()(self._pipeline.pool.limits) if live else None
-
-        def call_of(query: Query) -> Call:
-            return self.call("GET", path, query=query, headers=_LOG_HEADERS, opens=True, upgrade=handshake)
-
-        followed = bool(live or query.get("follow"))
-        return LogStream(self._pipeline, call_of, query, record, terminal, followed=followed)
+        return Call(options, method, path, text, own, content, wanted, source, who, bare, opens, upgrade)
 
     async def aclose(self) -> None:
         """Close the connections, once a renewal under way has come to its end.
@@ -281,13 +238,13 @@ class BaseClient:
                 failures.append(error)
 
         try:
-            if not closed(self._pipeline.pool.loop.served):
+            if not closed(self.pipeline.pool.loop.served):
                 async with anyio.create_task_group() as group:
                     for tracked in self._drained():
                         group.start_soon(drain, tracked)
         finally:
             if not self._is_view:
-                await self._pipeline.pool.aclose()
+                await self.pipeline.pool.aclose()
         if failures:
             raise failures[0]
 
@@ -303,7 +260,12 @@ class BaseClient:
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
-    if not TYPE_CHECKING:  # or a type checker would not say that `with` is wrong
+    if not TYPE_CHECKING:  # or a type checker would not say that `with` is wrong, or that there is no such attribute
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "base_url" and name in vars(self):  # which would change nothing but what is shown
+                raise AttributeError("base_url cannot be set: with_options(base_url=…) gives a view with another one")
+            super().__setattr__(name, value)
 
         def __enter__(self) -> NoReturn:
             raise TypeError(f"write `async with` in place of `with`: a {type(self).__name__} is closed asynchronously")
@@ -323,83 +285,3 @@ def _attributes(client: BaseClient) -> dict[str, Any]:
     found: dict[str, Any] = state[0] | state[1] if state.__class__ is tuple else state  # the second are those in slots
     derived = {name for name in found if isinstance(getattr_static(type(client), name, None), cached_property)}
     return {name: value for name, value in found.items() if name not in derived}
-
-
-class _Lacking:
-    """The credentials of those who have none: each call that wants a token gets an error of its own."""
-
-    def __init__(self, kind: type[AuthError], told: str) -> None:
-        self._kind = kind
-        self._told = told
-
-    async def access_token(self) -> NoReturn:
-        raise self._kind(self._told)
-
-    async def renew(self, rejected: str) -> None:
-        """There is none, and there was none."""
-
-
-_NOBODY = Auth(_Lacking(LoginRequiredError, "no token: this view was made with auth=None"), "nobody's")
-_BLANK = Options(BaseClient.base_url, _DEFAULT_HEADERS, None, _DEFAULT_RETRY, _NOBODY, None)
-
-
-def _from_environment() -> Auth:
-    """The service token of the environment, read now; an error of the first call that wants it if there is none."""
-    source = f"{SERVICE_TOKEN} of the environment"
-    try:
-        found = ServiceToken(os.environ[SERVICE_TOKEN], SERVICE_TOKEN)
-    except KeyError:
-        told = f"no token: pass auth= to the client, or set {SERVICE_TOKEN}"
-        return Auth(_Lacking(LoginRequiredError, told), source)
-    except ValueError as error:
-        return Auth(_Lacking(AuthError, str(error)), source)
-    return Auth(found, source, who=found)
-
-
-def _auth(auth: Auth | str | Credentials) -> Auth:
-    if isinstance(auth, Auth):
-        return auth
-    if isinstance(auth, str):
-        given = ServiceToken(auth)
-        return Auth(given, "given as auth=", who=given)
-    if type(auth).__name__ == "SessionManager":  # which this layer does not know
-        raise TypeError("auth must be the session of one user, such as sessions[user], not a SessionManager")
-    checked_methods(auth, "auth, unless it is a token,", "access_token", "renew")
-    tracked = None
-    if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
-        checked_methods(auth, "auth", "accepted", "outdated", "drain")
-        if any(iscoroutinefunction(getattr(auth, name)) for name in ("accepted", "outdated")):
-            raise TypeError("accepted and outdated of auth must be plain functions: nothing waits for them")
-        tracked = auth if isinstance(auth, TrackedCredentials) else None
-    # A bound method is equal to itself only, unlike what users may write, and keeps its object.
-    who = auth if isinstance(auth, ServiceToken) else auth.access_token
-    return Auth(auth, f"given by {type(auth).__name__}", tracked=tracked, who=who)
-
-
-def _handshake() -> "type[Handshake]":
-    try:
-        from prisma_mgmt.core.live import Handshake
-    except ImportError:
-        raise ImportError("following a log needs websockets: install prisma-mgmt[live]") from None
-    return Handshake
-
-
-def _observer(on_event: Hook | None) -> Told | None:
-    if on_event is None:
-        return None
-    from prisma_mgmt.core.events import Observer
-
-    return Observer(on_event)
-
-
-def _checked_headers(headers: Headers | None) -> dict[str, str]:
-    checked = checked_headers(headers)
-    if checked.get("Accept-Encoding", "gzip").lower() not in ("gzip", "identity"):
-        raise ValueError("Accept-Encoding must be gzip or identity: nothing else is unpacked")
-    return checked
-
-
-def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and not checked_seconds(timeout, "timeout") > 0:
-        raise ValueError(f"timeout must be a positive number of seconds or None, not {timeout!r}")
-    return timeout

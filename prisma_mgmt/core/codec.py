@@ -122,12 +122,11 @@ def structure(value: JSON, model: type[T]) -> T:
     return cast("T", hook_of(model)(value))
 
 
-def structure_record(value: JSON, model: type[T]) -> T | dict[str, JSON]:
-    """`value` as a `model`; one whose `type` is another's, which this version does not know, stays a dict."""
-    tag = next(one.default for one in fields(model) if one.name == "type")
-    if value.__class__ is dict and value.get("type", tag) != tag:
-        return cast("dict[str, JSON]", value)
-    return structure(value, model)
+def structure_record(value: JSON, usual: type[T], other: type[T]) -> T | dict[str, JSON]:
+    """`value` as the model that its `type` says; as the `usual` one if it has no type, a dict if that is unknown."""
+    if value.__class__ is dict and "type" not in value:
+        return structure(value, usual)
+    return cast("T | dict[str, JSON]", hook_of(usual | other)(value))
 
 
 _CALLED = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}

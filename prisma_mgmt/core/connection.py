@@ -80,25 +80,32 @@ class Network(Readable, Protocol):
     async def write(self, data: bytes) -> None: ...
 
 
-class Reply(Readable, Protocol):
+@define(eq=False)
+class Reply:
     """An answer whose head has come. What is read is its body as it came, still packed if it was."""
 
     status: int
     headers: Mapping[str, str]  # by names in any case; those that came more than once are joined by commas
-    content: bytes | None  # the whole body as it came, if it came together with the head and nobody has read it
-    done: bool  # nothing of the body is still to come
+    content: bytes | None = field(default=None, repr=False)  # the whole body, if it came with the head and is not read
+    done: bool = False  # nothing of the body is still to come
+    network: Network | None = None  # what to talk over after a 101
 
-    @property
-    def network(self) -> Network | None:
-        """What to talk over after a 101."""
-        ...
+    async def read(self) -> bytes:
+        """The next piece, b"" at the end, and each time after it."""
+        if self.done:  # the connection may be busy with another answer
+            part, self.content = self.content or b"", b""
+            return part
+        return await self.come()
+
+    async def come(self) -> bytes:
+        """What comes next; `done` says if that was the end."""
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         """Let go of what is left of the body, without waiting for it.
 
         If nothing is left but its end, which nobody has read yet, the connection may be reusable afterwards.
         """
-        ...
 
 
 class Connection(Protocol):

@@ -2,13 +2,12 @@
 
 import ssl
 import sys
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import define, field
 
 from prisma_mgmt.core.connection import Connection, Engine, Origin
-from prisma_mgmt.environment import proxy_for, ssl_context
+from prisma_mgmt.environment import way_to
 from prisma_mgmt.loops import running_loop
 
 if TYPE_CHECKING:  # asyncio, httpx and each way of sending are imported when they are needed: that takes long
@@ -29,26 +28,21 @@ class OwnEngine:
 
     _certificates: ssl.SSLContext | None
     _idle: float | None
-    _proxies: dict[Origin, str | None] = field(factory=dict, init=False, repr=False)  # with their passwords
+    # By origin; the URL of a proxy may hold a password.
+    _ways: "dict[Origin, tuple[httpx.Proxy | None, ssl.SSLContext]]" = field(factory=dict, init=False, repr=False)
 
     async def connect(self, origin: Origin, *, upgrade: bool) -> Connection:
-        if origin not in self._proxies:
-            self._proxies[origin] = proxy_for(origin.url)
-        proxy = self._proxies[origin]
-        proxy_is_sealed = proxy is not None and proxy.lower().startswith("https:")
-        trusted = None
-        if origin.scheme == "https" or proxy_is_sealed:
-            trusted = self._certificates or await ssl_context()
+        if origin not in self._ways:
+            self._ways[origin] = await way_to(origin.url, self._certificates)
+        proxy, trusted = self._ways[origin]
         if proxy is None and not upgrade and (http1 := _http1()) is not None:
             return await http1.connect(origin, trusted)
         import httpx
 
         from prisma_mgmt.core.over_httpx import OwnConnection
 
-        via = None if proxy is None else httpx.Proxy(proxy, ssl_context=trusted if proxy_is_sealed else None)
-        verify = trusted or _trusting_nobody()
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._idle)
-        return OwnConnection(httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=via))
+        return OwnConnection(httpx.AsyncHTTPTransport(verify=trusted, limits=limits, proxy=proxy))
 
 
 def _http1() -> "type[Http1] | None":
@@ -75,12 +69,6 @@ def _http1() -> "type[Http1] | None":
     except ImportError:
         return None
     return Http1
-
-
-@cache
-def _trusting_nobody() -> ssl.SSLContext:
-    """For plain http, which httpx wants certificates for too: these cost no reading."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def engine_for(transport: Any, http_client: Any, certificates: Any, *, idle: float | None) -> Engine:

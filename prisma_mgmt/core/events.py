@@ -6,16 +6,15 @@ Events hold no secret, body or query, and no id that was filled in. This is impo
 import logging
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.clock import Clock
-from prisma_mgmt.core.options import About
 from prisma_mgmt.errors import APIError, PrismaError
 
 T = TypeVar("T")
+About: TypeAlias = tuple[str, str, str, int]  # a call's method, route and base URL, and how often it was sent
 logger: logging.Logger = logging.getLogger("prisma_mgmt")
 
 
@@ -104,16 +103,16 @@ class Observer:
         self._tell(RequestSent(*about))
         began = clock.monotonic()
         try:
-            outcome = await send()
+            outcome: Any = await send()
         except BaseException as error:
             self._tell(RequestFailed(*about, clock.monotonic() - began, type(error).__name__))
             raise
         duration = clock.monotonic() - began
-        if isinstance(outcome, Answer):
-            self._tell(AnswerReceived(*about, duration, outcome.status, outcome.request_id, outcome.engine))
-        else:
+        if isinstance(outcome, PrismaError):
             self._tell(RequestFailed(*about, duration, type(outcome).__name__))
-        return outcome
+        else:
+            self._tell(AnswerReceived(*about, duration, outcome.status, outcome.request_id, outcome.engine))
+        return outcome  # type: ignore[no-any-return]  # what `send` gave
 
     def retrying(self, about: About, delay: float, error: PrismaError) -> None:
         status = error.status if isinstance(error, APIError) else None

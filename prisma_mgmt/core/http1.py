@@ -14,13 +14,12 @@ answer: no connection can tell.
 
 import asyncio
 import ssl
-from collections.abc import Mapping
 from select import POLLIN, poll  # not there on Windows, which therefore sends over httpx
 from typing import Any, cast
 
 from attrs import define, field
 
-from prisma_mgmt.core.connection import BODIED, Network, Origin, Request
+from prisma_mgmt.core.connection import BODIED, Origin, Reply, Request
 from prisma_mgmt.core.dialing import dial
 from prisma_mgmt.core.incoming import Incoming, NoAnswer
 from prisma_mgmt.masks import SecretBytes
@@ -37,8 +36,8 @@ class Http1(asyncio.Protocol):
     made = True
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._answer = Incoming()
+        self.loop = loop
+        self.answer = Incoming()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # connection_made comes before anything else
         self._readable = poll()
         self._gone = asyncio.Event()  # set once the connection is
@@ -53,11 +52,11 @@ class Http1(asyncio.Protocol):
     # What the pool calls
 
     @classmethod
-    async def connect(cls, origin: Origin, trusted: ssl.SSLContext | None) -> "Http1":
-        """A new connection, sealed if there are `trusted` certificates. Raises httpx.ConnectError."""
+    async def connect(cls, origin: Origin, trusted: ssl.SSLContext) -> "Http1":
+        """A new connection, for https sealed by the certificates that are `trusted`. Raises httpx.ConnectError."""
         loop = asyncio.get_running_loop()
         sealed: dict[str, Any] = {}
-        if trusted is not None:
+        if origin.scheme == "https":
             trusted.set_alpn_protocols(["http/1.1"])  # as httpx does; whoever shares the context may speak HTTP/2
             sealed = {"ssl": trusted, "server_hostname": origin.host.removesuffix(".")}
         try:
@@ -74,7 +73,7 @@ class Http1(asyncio.Protocol):
 
     async def send(self, request: Request) -> "_Reply":
         """Send, and wait for the head of the answer. Raises httpx.ReadError or RemoteProtocolError."""
-        answer = self._answer
+        answer = self.answer
         answer.bodiless = request.method == "HEAD"
         self.busy, self.idle, self._sent = True, False, False
         for number, piece in enumerate(_written(request)):
@@ -90,14 +89,14 @@ class Http1(asyncio.Protocol):
             self._sent = True
         while answer.headers is None:
             await self._wait()
-        reply = _Reply(self, answer.status, answer.headers)
+        reply = _Reply(answer.status, answer.headers, connection=self)
         if answer.ended:
             reply.content, reply.done = self._rest(), True
         return reply
 
     async def read(self) -> bytes:
         """The next piece of the body as it came, b"" at its end. Raises httpx.ReadError or RemoteProtocolError."""
-        answer = self._answer
+        answer = self.answer
         while not answer.unread and not answer.ended:
             await self._wait()
         if self._paused:
@@ -107,7 +106,7 @@ class Http1(asyncio.Protocol):
 
     def _rest(self) -> bytes:
         """What is left of an answer that has ended; the connection is idle after it, or closed."""
-        answer = self._answer
+        answer = self.answer
         rest = answer.take()
         self.busy, self.idle = False, answer.lives_on and self._sent
         if self.idle:
@@ -120,18 +119,6 @@ class Http1(asyncio.Protocol):
         """Close at once, whatever is under way."""
         self.idle = False
         self._transport.abort()
-
-    async def let_go(self) -> None:
-        """Let go of what is left of an answer: if that is more than its end, the connection goes with it."""
-        if self._answer.ended and not self._answer.unread:
-            await self.read()
-        if self.busy:
-            self.abort()
-
-    def dropped(self) -> None:
-        """Close, for an answer was dropped before its end, and the event loop would keep the socket."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.abort)  # a collector runs in any thread
 
     async def aclose(self) -> None:
         """Close at once, and wait until the event loop has let go of the socket.
@@ -150,7 +137,7 @@ class Http1(asyncio.Protocol):
         """Wait until something has come. Raises what has gone wrong: all that came before it was read."""
         if self._fault is not None:
             raise self._fault
-        self._waiter = self._loop.create_future()
+        self._waiter = self.loop.create_future()
         try:
             await self._waiter
         finally:
@@ -162,9 +149,9 @@ class Http1(asyncio.Protocol):
 
     def _fail(self, fault: Exception) -> None:
         """End the connection, with an error for whoever waits."""
-        if self._fault is None and not self._answer.ended:
+        if self._fault is None and not self.answer.ended:
             self._fault = fault
-        self._answer.lives_on = False
+        self.answer.lives_on = False
         self.abort()
         self._wake()
 
@@ -175,7 +162,7 @@ class Http1(asyncio.Protocol):
         self._readable.register(transport.get_extra_info("socket").fileno(), POLLIN)
 
     def data_received(self, data: bytes) -> None:
-        answer = self._answer
+        answer = self.answer
         if not self.busy:
             self._fail(_fault("RemoteProtocolError", "the server said something that it was not asked"))
             return
@@ -209,32 +196,30 @@ class Http1(asyncio.Protocol):
 
 
 @define(eq=False)
-class _Reply:
+class _Reply(Reply):
     """An answer whose head has come."""
 
-    _connection: Http1
-    status: int
-    headers: Mapping[str, str]
-    content: bytes | None = field(default=None, repr=False)
-    done: bool = False
-    network: Network | None = None
+    connection: Http1 = field(kw_only=True)
 
-    async def read(self) -> bytes:
-        if self.done:  # the connection may be busy with another answer
-            part, self.content = self.content or b"", b""
-            return part
-        part = await self._connection.read()
-        self.done = not self._connection.busy
+    async def come(self) -> bytes:
+        part = await self.connection.read()
+        self.done = not self.connection.busy
         return part
 
     async def aclose(self) -> None:
+        """Let go of what is left of it: if that is more than its end, the connection goes with it."""
+        answer = self.connection.answer
+        if not self.done and answer.ended and not answer.unread:
+            await self.read()
         if not self.done:
             self.done = True
-            await self._connection.let_go()
+            self.connection.abort()
 
     def __del__(self) -> None:
-        if not self.done:
-            self._connection.dropped()
+        """Close the connection of an answer that is dropped before its end: the event loop would keep the socket."""
+        loop = self.connection.loop
+        if not (self.done or loop.is_closed()):
+            loop.call_soon_threadsafe(self.connection.abort)  # a collector runs in any thread
 
 
 def _written(request: Request) -> list[memoryview]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from prisma_mgmt.core.resource import Resource
 
@@ -20,12 +20,7 @@ class resource(cached_property[R], Generic[R]):  # noqa: N801  # it is written a
         self._find = find
         self.__doc__ = find.__doc__
 
-    @overload  # type: ignore[override]  # on the class it gives the class of the resource, not itself
-    def __get__(self, client: None, owner: type[Any] | None = None) -> type[R]: ...
+    if not TYPE_CHECKING:  # type checkers see what a client has
 
-    @overload
-    def __get__(self, client: Any, owner: type[Any] | None = None) -> R: ...
-
-    def __get__(self, client: Any, owner: type[Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
-        made: Any = super().__get__
-        return self._find(client) if client is None else made(client, owner)
+        def __get__(self, client: Any, owner: type[Any] | None = None) -> Any:
+            return self._find(client) if client is None else super().__get__(client, owner)

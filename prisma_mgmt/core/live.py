@@ -12,8 +12,9 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 from websockets.utils import accept_key, generate_key
 
-from prisma_mgmt.core.call import Answer, OpenBody
+from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.limits import Limits
+from prisma_mgmt.core.pool import Place
 from prisma_mgmt.errors import DecodeError, NetworkError
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
@@ -74,7 +75,7 @@ class Unframed:
 class Messages:
     """The body of a live log."""
 
-    def __init__(self, answer: Answer, connection: OpenBody, limits: Limits) -> None:
+    def __init__(self, answer: Answer, connection: Place, limits: Limits) -> None:
         self._answer = answer
         self._connection = connection
         self._limits = limits

@@ -2,24 +2,28 @@
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import anyio
 from attrs import define, field
 
 from prisma_mgmt.core.answers import decode_error
 from prisma_mgmt.core.call import Answer, Body, Call
-from prisma_mgmt.core.codec import Mismatch, NoJSON, parse, structure, structure_record
+from prisma_mgmt.core.client import BaseClient, Query
+from prisma_mgmt.core.codec import Mismatch, NoJSON, parse, structure_record
 from prisma_mgmt.core.limits import Limits
-from prisma_mgmt.core.pipeline import Pipeline
 from prisma_mgmt.errors import DecodeError, NetworkError, PrismaError, RequestTimeoutError, StreamError
 from prisma_mgmt.masks import bare
 
+if TYPE_CHECKING:
+    from prisma_mgmt.core.live import Handshake
+else:  # it needs an extra, and yet the annotations can be evaluated
+    Handshake = Any
+
 R = TypeVar("R")
 T = TypeVar("T")
-Query: TypeAlias = Mapping[str, Any]
 
+_HEADERS = {"Accept": "application/x-ndjson", "Accept-Encoding": "identity"}  # what is packed may come late
 _START: Query = {"tail": None, "from_start": None}  # where to begin; if there is a cursor, it says so
 
 
@@ -94,12 +98,12 @@ class LogStream(Generic[R, T]):
     is a dict. Raises StreamError for a log that ends with an error record.
     """
 
-    _pipeline: Pipeline
-    _call_of: Callable[[Query], Call]
+    _client: BaseClient
+    _path: str
     _query: Query
     _record: type[R]
     _terminal: type[T]
-    _followed: bool = field(alias="followed")
+    _handshake: Handshake | None  # of the WebSocket that it comes over
     terminal: T | None = field(default=None, init=False)
     cursor: str | None = field(default=None, init=False)
     _segment: Segment | None = field(default=None, init=False)
@@ -123,7 +127,7 @@ class LogStream(Generic[R, T]):
         cuts = 0  # in a row
         while self.terminal is None:
             segment = self._segment = self._segment or await self._open()
-            began = self._pipeline.clock.monotonic()
+            began = self._client.pipeline.clock.monotonic()
             try:
                 found = self._structured(await segment.line(), segment)
             except NetworkError as error:
@@ -141,27 +145,31 @@ class LogStream(Generic[R, T]):
                 cuts = await self._at_the_end(segment, found, cuts, began)
                 continue
             if cuts:
-                self._pipeline.budget.give()
+                self._client.pipeline.budget.give()
             self.cursor = _cursor(found) or self.cursor
             self._resumable = self.cursor is not None
             return found  # type: ignore[no-any-return]  # a record: the only other thing that _structured gives
         raise StopAsyncIteration
 
     async def _open(self) -> Segment:
-        call = self._call_of({**self._query, **_START, "cursor": self.cursor} if self.cursor else self._query)
-        answer = await self._pipeline.send(call)
+        client, handshake = self._client, self._handshake
+        query = {**self._query, **_START, "cursor": self.cursor} if self.cursor else self._query
+        upgrade = None if handshake is None else handshake.headers
+        call = client.call("GET", self._path, query=query, headers=_HEADERS, opens=True, upgrade=upgrade)
+        answer = await client.pipeline.send(call)
         assert answer.open is not None  # the call asked for it
         try:
-            body = answer.open if call.upgrade is None else call.upgrade.messages(answer)
+            body = answer.open if handshake is None else handshake.messages(answer)
         except BaseException:
             await answer.open.aclose()
             raise
-        return Segment(call, answer, body, self._pipeline.pool.limits)
+        return Segment(call, answer, body, client.pipeline.pool.limits)
 
     async def _at_the_end(self, segment: Segment, end: Any, cuts: int, began: float) -> int:
         """Wait until a followed log may be taken up after a terminal record; 0 if that record is the end."""
         cursor = end.cursor or self.cursor
-        if self._followed and end.retryable and cursor:
+        followed = self._handshake is not None or self._query.get("follow")
+        if followed and end.retryable and cursor:
             self.cursor = cursor
             over = segment.call.named(NetworkError("this segment of the log is over"))
             if cuts := await self._again(segment.call, over, cuts, began):
@@ -174,20 +182,17 @@ class LogStream(Generic[R, T]):
 
     async def _again(self, call: Call, error: NetworkError, cuts: int, began: float) -> int:
         """Wait until the log may be taken up again; the cuts in a row, this one among them, or 0 for no more."""
-        now = self._pipeline.clock.monotonic()
-        if cuts and now - began > self._pipeline.pool.limits.segment:
-            self._pipeline.budget.give()
+        now = self._client.pipeline.clock.monotonic()
+        if cuts and now - began > self._client.pipeline.pool.limits.segment:
+            self._client.pipeline.budget.give()
             cuts = 0
         call.until = now + call.options.retry.deadline
-        return cuts + 1 if await self._pipeline.pause(call, error, cuts + 1) else 0
+        return cuts + 1 if await self._client.pipeline.pause(call, error, cuts + 1) else 0
 
     def _structured(self, line: bytes, segment: Segment) -> Any:
         """The record in a line; DecodeError if there is none, or NetworkError if the line has no end."""
         try:
-            value = parse(line)
-            if value.__class__ is dict and value.get("type") == "terminal":
-                return structure(value, self._terminal)
-            return structure_record(value, self._record)
+            return structure_record(parse(line), self._record, self._terminal)
         except Mismatch as misfit:
             cut = segment.ended and isinstance(misfit, NoJSON) and line.startswith(b"{")  # else it is no record at all
             raise segment.cut() if cut else decode_error(misfit, segment.answer) from None
@@ -215,6 +220,15 @@ class LogStream(Generic[R, T]):
         if self._segment is not None:  # no call waits for it; its socket is closed with it
             told = "a log was left open: use it as `async with`, or call aclose()"
             warnings.warn(told, ResourceWarning, stacklevel=2)
+
+
+def handshake(client: BaseClient) -> Handshake:
+    """What a log that comes over a WebSocket needs. Raises ImportError if it is not there."""
+    try:
+        from prisma_mgmt.core.live import Handshake
+    except ImportError:
+        raise ImportError("following a log needs websockets: install prisma-mgmt[live]") from None
+    return Handshake(client.pipeline.pool.limits)
 
 
 def _cursor(record: Any) -> str | None:

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias, cast
 import anyio
 import httpcore
 import httpx
+from attrs import define, field
 
-from prisma_mgmt.core.connection import BODIED, Connection, Network, Origin, Request
+from prisma_mgmt.core.connection import BODIED, Connection, Origin, Reply, Request
 from prisma_mgmt.faults import unquote
 
 _PARTS = "_uri_reference"  # what httpx.URL keeps of a URL
@@ -22,39 +23,23 @@ _Trace: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 _PLAIN = re.compile(r"/[0-9A-Za-z_/-]*")  # a path that httpx leaves as it is
 
 
-class Reply:
+@define(eq=False)
+class _Reply(Reply):
     """An answer of httpx's."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        self.status: int = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self.content: bytes | None = None
-        if response.is_closed:  # it is from memory, or a hook has read it, or has not and raised
-            self.content = response.content if hasattr(response, "_content") else b""
-            if "content-encoding" in response.headers:  # it is unpacked by now
-                self.headers = httpx.Headers({**response.headers, "content-encoding": "identity"})
-        self.done: bool = self.content is not None
-        self._cut = False  # a read failed, or was cancelled
-        self._response = response
-        self._parts: AsyncIterator[bytes] | None = None
+    response: httpx.Response = field(kw_only=True)
+    _cut: bool = False  # a read failed, or was cancelled
+    _parts: AsyncIterator[bytes] | None = None
 
-    @property
-    def network(self) -> Network | None:
-        stream = self._response.extensions.get("network_stream")
-        return None if stream is None else _Upgraded(stream)
-
-    async def read(self) -> bytes:
-        if self.done:
-            part, self.content = self.content or b"", b""
-            return part
+    async def come(self) -> bytes:
         if self._parts is None:
-            self._parts = aiter(cast("httpx.AsyncByteStream", self._response.stream))
+            self._parts = aiter(cast("httpx.AsyncByteStream", self.response.stream))
         self._cut = True
         async for part in self._parts:
             if part:
                 self._cut = False
                 return part
-        await self._response.aclose()
+        await self.response.aclose()
         self.done, self._cut = True, False
         return b""
 
@@ -75,8 +60,19 @@ class Reply:
                         break
                 else:
                     ended = True
-        await self._response.aclose()
+        await self.response.aclose()
         self.done = self.done or (ended and not self._cut)
+
+
+def _reply(response: httpx.Response) -> _Reply:
+    headers, content = response.headers, None
+    if response.is_closed:  # it is from memory, or a hook has read it, or has not and raised
+        content = response.content if hasattr(response, "_content") else b""
+        if "content-encoding" in headers:  # it is unpacked by now
+            headers = httpx.Headers({**headers, "content-encoding": "identity"})
+    stream = response.extensions.get("network_stream")
+    network = None if stream is None else _Upgraded(stream)
+    return _Reply(response.status_code, headers, content, content is not None, network, response=response)
 
 
 class _Upgraded:
@@ -179,7 +175,7 @@ class OwnConnection:
 
     async def send(self, request: Request) -> Reply:
         self._reply = None
-        self._reply = Reply(await self._transport.handle_async_request(_request(request, own=self)))
+        self._reply = _reply(await self._transport.handle_async_request(_request(request, own=self)))
         return self._reply
 
     @property
@@ -234,7 +230,7 @@ class TheirTransport:
         return self
 
     async def send(self, request: Request) -> Reply:
-        return Reply(await self._transport.handle_async_request(_request(request)))
+        return _reply(await self._transport.handle_async_request(_request(request)))
 
     async def aclose(self) -> None:
         """Leave the user's transport as it is."""
@@ -254,6 +250,6 @@ class TheirClient(TheirTransport):
         made = _request(request, headers)
         made.extensions["timeout"] = {}  # or the client's own would cut in before ours
         try:
-            return Reply(await self._client.send(made, stream=True, auth=None, follow_redirects=False))
+            return _reply(await self._client.send(made, stream=True, auth=None, follow_redirects=False))
         except httpx.HTTPStatusError as error:  # of a hook that calls `raise_for_status`, as httpx's documents show it
-            return Reply(error.response)
+            return _reply(error.response)

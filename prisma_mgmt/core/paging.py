@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeAl
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define, field
+from attrs import define, evolve, field
 
 from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
@@ -92,8 +92,8 @@ class _Pagination:
     next_cursor: str | None
 
 
-def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
-    """A page of `model`s in its envelope, `{"data": […], "pagination": …}`, unless `bare`; DecodeError if it is none.
+def read_page(answer: Answer, model: type[T]) -> Page[T]:
+    """A page of `model`s, in its envelope `{"data": […], "pagination": …}` or bare; DecodeError if it is none.
 
     Without pagination it is the only page. What stands beside items and pagination is kept as extras.
     """
@@ -104,9 +104,9 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
         beside.update(payload)
         return found
 
-    at = "" if bare else "data"
+    at = "" if answer.bare else "data"
     try:
-        found = decode(answer.content, list[model], None if bare else unwrapping)  # type: ignore[valid-type]  # a type that is given
+        found = decode(answer.content, list[model], None if answer.bare else unwrapping)  # type: ignore[valid-type]  # a type that is given
         at = "pagination"
         said = beside.get("pagination")
         pagination = _Pagination(False, None) if said is None else structure(said, _Pagination)
@@ -118,6 +118,7 @@ def read_page(answer: Answer, model: type[T], bare: bool = False) -> Page[T]:
     return Page(found, pagination.next_cursor, pagination.has_more, extras)
 
 
+@define(eq=False, repr=False)
 class Pager(Generic[T]):
     """A list in pages: await it for the first page, `async for` over it for every item of every page.
 
@@ -126,13 +127,11 @@ class Pager(Generic[T]):
     whole has one page.
     """
 
-    __slots__ = ("_fetch", "_start", "_walks", "_what")
-
-    def __init__(self, fetch: Fetch[T], start: str | None = None, *, walks: bool = True, what: str = "a list") -> None:
-        self._fetch = fetch
-        self._start = start
-        self._walks = walks
-        self._what = what
+    _fetch: Fetch[T]
+    _start: str | None = None
+    _walks: bool = field(default=True, kw_only=True, alias="walks")
+    _what: str = field(default="a list", kw_only=True, alias="what")
+    _group: TaskGroup | None = field(default=None, kw_only=True)  # where pages are fetched ahead
 
     def __await__(self) -> Generator[Any, Any, Page[T]]:
         return self._first_page().__await__()
@@ -152,7 +151,7 @@ class Pager(Generic[T]):
 
     def pages(self) -> AsyncIterator[Page[T]]:
         """Walk the pages."""
-        return _Walk(self._fetch, self._start, self._walks)
+        return _Walk(self._fetch, self._start, self._walks, self._group)
 
     def __aiter__(self) -> AsyncIterator[T]:
         return _Items(self.pages())
@@ -180,15 +179,13 @@ class Pager(Generic[T]):
         """
         failure: BaseException | None = None
         async with anyio.create_task_group() as group:
-            ahead = _Ahead(self._fetch, group)
             try:
-                yield Pager(ahead, self._start, walks=self._walks, what=self._what)
+                yield evolve(self, group=group)
             except anyio.get_cancelled_exc_class():
                 raise
             except BaseException as error:  # the group would wrap it
                 failure = error
             finally:
-                ahead.group = None
                 group.cancel_scope.cancel()
         if failure is not None:
             raise failure
@@ -196,14 +193,22 @@ class Pager(Generic[T]):
 
 @define(eq=False)
 class _Coming(Generic[T]):
-    """The next page, fetched in the background. One walk takes it."""
+    """A page that is fetched in a task of its own."""
 
     cursor: str
     came: Fetched[T] | Exception | None = None
     done: "anyio.Event" = field(factory=lambda: anyio.Event())  # whose module takes a while to import
 
+    async def fetch(self, fetch: Fetch[T]) -> None:
+        try:
+            self.came = await fetch(self.cursor)
+        except Exception as error:
+            self.came = error
+        finally:
+            self.done.set()
+
     async def taken(self) -> Fetched[T] | None:
-        """What came; None if another walk has taken it, or if fetching it was cancelled. Raises the error that came."""
+        """What came, once; None if fetching it was cancelled. Raises the error that came."""
         await self.done.wait()
         came, self.came = self.came, None
         if isinstance(came, Exception):
@@ -211,42 +216,17 @@ class _Coming(Generic[T]):
         return came
 
 
-@define(eq=False)
-class _Ahead(Generic[T]):
-    """Fetches a page, and in a task of its own the one after it."""
-
-    _fetch: Fetch[T]
-    group: TaskGroup | None
-    _coming: _Coming[T] | None = None
-
-    async def __call__(self, cursor: str | None) -> Fetched[T]:
-        coming = self._coming
-        fetched = await coming.taken() if coming is not None and coming.cursor == cursor else None
-        fetched = fetched or await self._fetch(cursor)
-        page = fetched[0]
-        if page.has_more and page.next_cursor and self.group is not None:
-            self._coming = _Coming(page.next_cursor)
-            self.group.start_soon(self._come, self._coming)
-        return fetched
-
-    async def _come(self, coming: _Coming[T]) -> None:
-        try:
-            coming.came = await self._fetch(coming.cursor)
-        except Exception as error:
-            coming.came = error
-        finally:
-            coming.done.set()
-
-
 class _Walk(AsyncIterator[Page[T]]):
-    """From page to page."""
+    """From page to page. If there is a `group`, the next page is fetched there in the meantime."""
 
-    def __init__(self, fetch: Fetch[T], start: str | None, walks: bool) -> None:
+    def __init__(self, fetch: Fetch[T], start: str | None, walks: bool, group: TaskGroup | None) -> None:
         self._fetch = fetch
         self._cursor = start
         self._walks = walks
+        self._group = group
         self._seen = {start}
         self._last: Fetched[T] | None = None
+        self._coming: _Coming[T] | None = None
         self._busy = False
 
     async def __anext__(self) -> Page[T]:
@@ -257,10 +237,20 @@ class _Walk(AsyncIterator[Page[T]]):
             self._last = None  # so that a walk whose request failed asks for the same page again
         self._busy = True
         try:
-            page, _ = self._last = await self._fetch(self._cursor)
+            page, _ = self._last = await self._next()
         finally:
             self._busy = False
         return page
+
+    async def _next(self) -> Fetched[T]:
+        """The page at the cursor, after which the one after it is begun with."""
+        fetched = None if self._coming is None else await self._coming.taken()
+        fetched = fetched or await self._fetch(self._cursor)
+        page, _ = fetched
+        if self._group and not self._group.cancel_scope.cancel_called and page.has_more and page.next_cursor:
+            self._coming = _Coming(page.next_cursor)
+            self._group.start_soon(self._coming.fetch, self._fetch)
+        return fetched
 
     def _advance(self, page: Page[T], answer: Answer) -> None:
         """Move to the page after this one."""

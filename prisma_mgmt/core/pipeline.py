@@ -17,7 +17,7 @@ from prisma_mgmt.core.call import Answer, Call, Outcome
 from prisma_mgmt.core.clock import Clock
 from prisma_mgmt.core.connection import OutdatedError
 from prisma_mgmt.core.exchange import exchange
-from prisma_mgmt.core.pool import Pool
+from prisma_mgmt.core.pool import Place, Pool
 from prisma_mgmt.core.record import record_answer, records
 from prisma_mgmt.core.retry import FULL, Budget, may_have_acted
 from prisma_mgmt.credentials import knew_the_token
@@ -148,11 +148,11 @@ class Pipeline:
         are asked when the place is there, and again when a connection is made, but only if `asks` is true.
         """
         options, tracked = call.options, call.options.auth.tracked
-        headers = call.headers if call.upgrade is None else {**(call.headers or {}), **call.upgrade.headers()}
+        headers = call.headers if call.upgrade is None else {**(call.headers or {}), **call.upgrade()}
         request = options.request(call.method, call.path + call.query, token, headers, call.body)
         if tracked is not None and token is not None and asks:
             request.outdated = partial(tracked.outdated, token)
-        async with self.pool.place(request) as place:
+        async with Place(self.pool, request) as place:
             if call.failure is not None and self.clock.monotonic() >= call.until:
                 raise call.failure
             request.check()
@@ -171,7 +171,7 @@ class Pipeline:
                 raise
             if isinstance(outcome, NetworkError):
                 return call.named(outcome)
-            outcome.call = call
+            outcome.call, outcome.bare = call, call.bare
             # A gateway may quote the token, and the error quotes the answer.
             if token is not None and outcome.status >= 400 and len(token) >= _SECRET:
                 outcome.content = outcome.content.replace(token.encode(), b"***")

@@ -12,19 +12,22 @@ import anyio
 from attrs import define, field
 
 from prisma_mgmt.core.clock import Clock
-from prisma_mgmt.core.connection import Connection, Engine, Origin, Reply, Request
+from prisma_mgmt.core.connection import Connection, Engine, Origin, Readable, Reply, Request
+from prisma_mgmt.core.headers import request_id
 from prisma_mgmt.core.limits import Limits
+from prisma_mgmt.errors import NetworkError
+from prisma_mgmt.faults import network_error
 from prisma_mgmt.loops import LoopGuard, closed
 
 
 @define(eq=False)
 class Place:
-    """One place in the pool, from `async with pool.place(request)` to its end, and the connection that is used in it.
+    """One place in the pool, from `async with Place(pool, request)` to its end, and the connection that is used in it.
 
     Entering waits for it, and raises RuntimeError in an event loop other than the pool's. The place is given back when
     the block is left. The connection goes back to the pool, if it would go on, or is closed. But if the block is left
-    normally while the body of a log is `open`, the connection stays with that, until it calls `give_back`. So however
-    many logs are open, no other call waits for them.
+    normally and there is a `body`, that of a log, the connection stays with whoever reads that, until they call
+    `aclose`. So however many logs are open, no other call waits for them.
     """
 
     pool: "Pool"
@@ -33,7 +36,7 @@ class Place:
     late: bool = False  # the connection has waited too long for its next call
     broken: bool = False  # something went wrong: nobody is asked again over this connection
     reply: Reply | None = None
-    open: bool = False  # the body of the reply is read later, and keeps the connection
+    body: Readable | None = None  # of the reply, or what comes after a 101: it is read later, and keeps the connection
 
     async def __aenter__(self) -> "Place":
         pool = self.pool
@@ -56,8 +59,8 @@ class Place:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if error is not None or not self.open:
-                await self.give_back()
+            if error is not None or self.body is None:
+                await self.aclose()
         finally:
             assert self.pool.slots is not None  # it was acquired
             self.pool.slots.release()
@@ -76,7 +79,38 @@ class Place:
         self.connection = await pool.engine.connect(request.origin, upgrade=request.fields.upgrade)
         return self.connection
 
-    async def give_back(self) -> None:
+    async def read(self) -> bytes:
+        """What comes next of the `body`, b"" at the end. Raises NetworkError."""
+        assert self.body is not None  # it is open
+        try:
+            return await self.body.read()
+        except Exception as error:  # not all that goes wrong below has a name
+            failed = self.fault(error)
+        raise failed  # out here, so that what went wrong is not its context
+
+    async def write(self, data: bytes) -> None:
+        """Send after a 101. Raises what the socket raises."""
+        assert self.reply is not None  # it has come
+        assert self.reply.network is not None  # it is the body
+        await self.reply.network.write(data)
+
+    def fault(self, error: Exception) -> NetworkError:
+        """What an error of sending or reading amounts to; it says of what answer. Raises one not of the network."""
+        self.broken = True
+        request, connection, reply = self.request, self.connection, self.reply
+        found = error if isinstance(error, NetworkError) else None
+        if found is None:
+            ours = connection is None or connection.ours
+            found = network_error(error, method=request.method, url=request.url, ours=ours)
+        if found is None:
+            raise error
+        if reply is None:
+            found.unsent = found.unsent or connection is None or not connection.made
+        else:
+            found.status, found.request_id = reply.status, request_id(reply.headers)
+        return found
+
+    async def aclose(self) -> None:
         """Let go of the answer, and leave the connection to the next call or close it; once is enough.
 
         One that is left may take the room of one that calls to other origins left, or that has waited too long. To
@@ -114,10 +148,6 @@ class Pool:
     slots: anyio.Semaphore | None = None  # made in the event loop that it serves
     idle: list[tuple[float, Origin, Connection]] = field(factory=list)  # since when; the last used comes last
     closed: bool = False
-
-    def place(self, request: Request) -> Place:
-        """A place for a request; `async with` waits for it."""
-        return Place(self, request)
 
     async def aclose(self) -> None:
         """Close every connection, those in use when their calls end; a transport of the user's stays open.

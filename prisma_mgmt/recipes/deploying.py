@@ -9,7 +9,7 @@ import httpx
 from anyio import CapacityLimiter, to_thread
 
 from prisma_mgmt.core.resource import UNSET, LogStream
-from prisma_mgmt.environment import proxy_for, ssl_context
+from prisma_mgmt.environment import way_to
 from prisma_mgmt.errors import PrismaError
 from prisma_mgmt.faults import network_error
 from prisma_mgmt.management import ManagementClient
@@ -95,9 +95,9 @@ async def _upload(url: str, content: bytes) -> None:
     place = urlsplit(url)
     host = f"{place.scheme}://{place.netloc}"
     with bare:
-        proxy, verify = proxy_for(url), await ssl_context() if place.scheme == "https" else False
+        proxy, trusted = await way_to(url)
         try:
-            async with httpx.AsyncClient(proxy=proxy, verify=verify, trust_env=False, timeout=_PATIENCE) as http:
+            async with httpx.AsyncClient(proxy=proxy, verify=trusted, trust_env=False, timeout=_PATIENCE) as http:
                 answer = await http.put(url, content=content)
         except httpx.HTTPError as error:
             failed = network_error(error, method="PUT", url=host)

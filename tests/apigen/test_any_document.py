@@ -74,7 +74,7 @@ def documents(draw: st.DrawFn) -> Any:
     return made
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(documents(), min_size=1, max_size=2), NAMES)
 def test_any_document_after_any_other(releases: list[Any], table: Any) -> None:
     old: Any = {}

@@ -13,7 +13,7 @@ from attrs import frozen
 from prisma_mgmt import APIError, DecodeError, ManagementClient, RetryPolicy
 from prisma_mgmt.core import codec
 from prisma_mgmt.core.codec import Mismatch, structure_record
-from prisma_mgmt.management.builds import BuildLogRecord
+from prisma_mgmt.management.builds import BuildLogRecord, BuildLogTerminal
 from tests.kit.script import CONNECTION, answer, scripted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("library")]
@@ -312,17 +312,17 @@ RECORD = {"type": "log", "text": "t", "level": "info", "source": "build", "curso
 
 def test_a_log_record_of_a_type_that_nobody_knows_yet_stays_a_dict() -> None:
     metric = {"type": "metric", "value": 1, "cursor": "c2"}
-    assert structure_record(metric, BuildLogRecord) == metric
-    assert structure_record(RECORD, BuildLogRecord) == BuildLogRecord(
+    assert structure_record(metric, BuildLogRecord, BuildLogTerminal) == metric
+    assert structure_record(RECORD, BuildLogRecord, BuildLogTerminal) == BuildLogRecord(
         text="t", level="info", source="build", cursor="c1"
     )
     untyped = {key: value for key, value in RECORD.items() if key != "type"}
-    assert structure_record(untyped, BuildLogRecord) == BuildLogRecord(
+    assert structure_record(untyped, BuildLogRecord, BuildLogTerminal) == BuildLogRecord(
         text="t", level="info", source="build", cursor="c1"
     )
     for bad in ({**RECORD, "text": 1}, [], None):
         with pytest.raises(Mismatch):
-            structure_record(bad, BuildLogRecord)
+            structure_record(bad, BuildLogRecord, BuildLogTerminal)
 
 
 async def test_a_log_goes_on_past_a_record_of_an_unknown_type() -> None:

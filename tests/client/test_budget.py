@@ -50,7 +50,7 @@ async def test_a_burst_of_calls_that_fail_once_is_answered() -> None:
 
 async def test_successes_give_retries_back(clock: FakeClock) -> None:
     client, script = scripted(answer(), clock=clock)
-    budget = client._pipeline.budget
+    budget = client.pipeline.budget
     budget.left = 0.5
     for _ in range(3):
         await client.connections.get("con_1")
@@ -67,11 +67,11 @@ async def test_successes_give_retries_back(clock: FakeClock) -> None:
 async def test_a_full_budget_stays_full(clock: FakeClock) -> None:
     client, _ = scripted(answer(), clock=clock)
     await client.connections.get("con_1")
-    assert client._pipeline.budget.left == 100
+    assert client.pipeline.budget.left == 100
 
 
 async def test_waiting_for_a_rate_limit_costs_no_retry(clock: FakeClock) -> None:
     client, script = scripted(answer(429, retry_after="1"), answer(), clock=clock)
-    client._pipeline.budget.left = 0
+    client.pipeline.budget.left = 0
     await client.connections.get("con_1")
     assert len(script.requests) == 2

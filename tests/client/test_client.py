@@ -183,7 +183,7 @@ async def test_a_view_changes_what_it_was_told_to_and_nothing_else() -> None:
     assert script.tokens == ["b", "b", "a"]
     assert str(script.requests[0].url) == "https://other.example/base/v1/connections/con_1"
     assert [request.headers.get("x-b") for request in script.requests] == ["2", "2", None]
-    assert view._pipeline is client._pipeline
+    assert view.pipeline is client.pipeline
     assert view.connections is view.connections
     assert view.connections is not client.connections
 

@@ -360,7 +360,7 @@ async def test_a_log_that_is_a_bomb_comes_in_pieces() -> None:
     async with hostile(deed) as server, ManagementClient("token", base_url=server.url) as client:
         with pytest.raises(DecodeError, match="a line of the log is longer than"):
             await anext(client.builds.logs("bld_1"))
-        stream = (await client._pipeline.send(client.call("GET", "/v1/x", opens=True))).open
+        stream = (await client.pipeline.send(client.call("GET", "/v1/x", opens=True))).open
         assert stream is not None
         sizes = [len(await stream.read()) for _ in range(5)]
         assert 0 < max(sizes) < 5_000_000

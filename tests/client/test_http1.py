@@ -4,6 +4,7 @@ import asyncio
 import gc
 import select
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -28,6 +29,7 @@ from tests.kit.script import CONNECTION
 
 pytestmark = pytest.mark.anyio
 OK = b"HTTP/1.1 200 OK\r\n"
+NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @pytest.fixture
@@ -175,7 +177,7 @@ async def test_an_answer_is_the_same_in_any_pieces(kind: str, wire: Wire) -> Non
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_changed_answer_is_an_error_or_what_another_parser_makes_of_it(data: st.DataObject) -> None:
     answer = bytearray(data.draw(st.sampled_from([one for one, *_ in ANSWERS.values()])))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -500,7 +502,7 @@ async def test_a_server_that_is_not_there() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(httpx.ConnectError, match="Errno"):
-        await Http1.connect(Origin.of(f"http://127.0.0.1:{port}"), None)
+        await Http1.connect(Origin.of(f"http://127.0.0.1:{port}"), NOBODY)
 
 
 async def test_two_calls_over_a_real_socket() -> None:
@@ -512,7 +514,7 @@ async def test_two_calls_over_a_real_socket() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        connection = await Http1.connect(Origin.of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), None)
+        connection = await Http1.connect(Origin.of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), NOBODY)
         for _ in range(2):
             with anyio.fail_after(5):
                 assert (await whole(connection, request()))[2] == b"hello"

@@ -223,7 +223,7 @@ async def test_a_record_starts_the_count_anew(clock: FakeClock) -> None:
     segments = [Segment(record(str(n)), cut(f"c{n}")) for n in range(8)]
     async with following(clock, *segments, Segment(end())) as (client, _):
         assert await texts(follow(client)) == list("01234567")
-        assert client._pipeline.budget.left > 98
+        assert client.pipeline.budget.left > 98
     assert clock.slept == [0.5] * 8
 
 
@@ -234,7 +234,7 @@ async def test_a_deployment_that_says_nothing_for_hours_is_followed_on(clock: Fa
     segments = [Segment(cut(f"c{n}"), later=ten_minutes) for n in range(120)]
     async with following(clock, *segments, Segment(record("a"), end())) as (client, _):
         assert await texts(follow(client)) == ["a"]
-        assert client._pipeline.budget.left == 100
+        assert client.pipeline.budget.left == 100
     assert clock.slept == [0.5] * 120
 
 

@@ -204,6 +204,18 @@ async def test_a_view_keeps_a_subclass_whole() -> None:
     await view.connections.get("con_1")
 
 
+async def test_where_a_client_calls_is_not_changed_by_its_attribute() -> None:
+    client = Mine("a", transport=Script(answer()))
+    for one in (client, client.with_options(timeout=1), client.with_options(base_url="https://other.example")):
+        at = one.base_url
+        with pytest.raises(AttributeError, match=r"with_options\(base_url=") as caught:
+            one.base_url = "https://elsewhere.example"
+        assert "elsewhere" not in str(caught.value)
+        assert one.base_url == at
+        one.team = "b"
+        assert one.team == "b"
+
+
 class Shop(Resource):
     """A resource of a user's, who keeps it as an attribute."""
 

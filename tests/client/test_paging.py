@@ -227,8 +227,8 @@ async def test_a_list_that_comes_whole_is_one_page(body: bytes, bare: bool) -> N
 
     async def fetch(cursor: str | None) -> Any:
         asked.append(cursor)
-        found = Answer(200, {}, body)
-        return read_page(found, str, bare), found
+        found = Answer(200, {}, body, bare=bare)
+        return read_page(found, str), found
 
     pager: Pager[str] = Pager(fetch)
     assert await pager == Page(("a", "b"))
@@ -251,8 +251,8 @@ async def test_a_list_that_comes_whole_is_one_page(body: bytes, bare: bool) -> N
 )
 async def test_a_whole_list_that_does_not_fit(body: bytes, bare: bool, path: str) -> None:
     async def fetch(cursor: str | None) -> Any:
-        found = Answer(200, {"x-request-id": "req_1"}, body)
-        return read_page(found, str, bare), found
+        found = Answer(200, {"x-request-id": "req_1"}, body, bare=bare)
+        return read_page(found, str), found
 
     with pytest.raises(DecodeError) as caught:
         await Pager(fetch)

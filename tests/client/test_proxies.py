@@ -20,7 +20,7 @@ from anyio.streams.tls import TLSStream
 from attrs import define, field
 
 from prisma_mgmt import ManagementClient, NetworkError, RequestTimeoutError, RetryPolicy
-from prisma_mgmt.environment import proxy_for, ssl_context
+from prisma_mgmt.environment import proxy_for, ssl_context, way_to
 from tests.kit.canaries import leaks, logged
 from tests.kit.rig import Gate, Reply, Request, serve, until
 from tests.kit.script import CONNECTION, answer
@@ -291,7 +291,7 @@ async def test_a_proxys_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(NetworkError) as caught:
             await client.connections.get("con_1")
         assert leaks(caught.value) == []
-        assert "canary" not in repr(client._pipeline)
+        assert "canary" not in repr(client.pipeline)
 
 
 async def test_https_goes_through_a_tunnel(localhost: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -582,3 +582,25 @@ async def test_records_that_are_none(localhost: Certificate, answer: tuple[bytes
             assert caught.value.status == (200 if told else None)
             assert leaks(caught.value) == []
         assert (await client.request("POST", "/v1/x")).body is True
+
+
+async def test_the_certificates_of_a_way_count_for_a_proxy_that_is_sealed_and_none_are_read_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine, trusted = ssl.create_default_context(), await ssl_context()
+    monkeypatch.setenv("HTTPS_PROXY", "https://user:canary@p.example:8443")
+    proxy, context = await way_to("https://api.prisma.io")
+    assert proxy is not None
+    assert (proxy.ssl_context, context) == (trusted, trusted)
+    assert "canary" not in repr(proxy)
+    proxy, context = await way_to("https://api.prisma.io", mine)
+    assert proxy is not None
+    assert (proxy.ssl_context, context) == (mine, mine)
+    monkeypatch.setenv("HTTPS_PROXY", "http://p.example:8080")
+    proxy, context = await way_to("https://api.prisma.io", mine)
+    assert proxy is not None
+    assert (proxy.ssl_context, context) == (None, mine)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    proxy, context = await way_to("http://127.0.0.1:1")
+    assert proxy is None
+    assert context.get_ca_certs() == []

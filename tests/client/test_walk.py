@@ -128,4 +128,4 @@ async def test_a_call_over_a_connection_of_our_own_comes_to_no_file_more_than_tw
     async with answering() as url:
         seen = await walk(ManagementClient("token", base_url=url))
     assert "core/http1.py send" in seen.entered
-    assert_short(seen, 56)
+    assert_short(seen, 55)

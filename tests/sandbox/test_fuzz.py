@@ -159,7 +159,6 @@ def test_no_request_breaks_an_operation(fuzzed: Fuzzed, operation: Operation) ->
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         database=None,
         derandomize="SANDBOX_SOAK" not in os.environ,
         phases=[Phase.generate],

@@ -1,7 +1,6 @@
 """RedisTokenStorage: tokens under a key of Redis."""
 
 import re
-import sys
 from binascii import crc_hqx
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache, partial
@@ -84,13 +83,12 @@ class RedisTokenStorage(ServedStorage):
     async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         with bare:  # the frames of a client hold what it sends as plain bytes
             async with place(*self._room):
-                handled = sys.exception()  # by the application, while it calls a storage
                 try:
                     answer = getattr(self._redis, name)(*arguments, **options)
                     if isawaitable(answer):
                         return await answer
                 except BaseException as error:
-                    _unquote(error, handled)
+                    _unquote(error)
                     raise
                 raise AuthError(f"redis must be an asyncio client; {name}() of this one gives nothing to wait for")
 
@@ -126,14 +124,13 @@ def _slot(key: str) -> int:
     return crc_hqx((tag[1] if tag else key).encode(), 0) % 16_384  # the CRC that clusters use, and their slots
 
 
-def _unquote(error: BaseException, handled: BaseException | None) -> None:
-    """Take out of an error, and of those that it drags along but for `handled`, what they quote of a command.
+def _unquote(error: BaseException) -> None:
+    """Take out of an error, and of those that it drags along, what they quote of a command.
 
     That may be tokens, or a password. Redis quotes the beginning of a command that it does not know, as a Sentinel does
     not know SET.
     """
-    others = below(handled) if handled else []
-    for one in (each for each in below(error) if each not in others):
+    for one in below(error):
         if isinstance(one, UnicodeEncodeError):  # of a client with an encoding of its own; it holds the whole text
             one.object, one.args = one.object[:0], one.args[-1:]
         one.args = tuple(_QUOTE.sub("", text) if isinstance(text, str) else text for text in one.args)

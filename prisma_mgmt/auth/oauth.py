@@ -84,7 +84,7 @@ class OAuthClient(Closing):
         self._new_secret = new_secret
         self._client_secret = client_secret
         sender = Sender(timeout=timeout, transport=transport, ssl_context=ssl_context)
-        self._endpoint = TokenEndpoint(f"{self._base}/token", sender, now=now)
+        self._endpoint = TokenEndpoint(f"{self._base}/token", sender, now)
         self._exchanged: OrderedDict[bytes, list[bool]] = OrderedDict()  # by hashes of states, oldest first
 
     @classmethod

@@ -180,8 +180,7 @@ class LoginApp:
                 await self._begin(self._sessions[session_id], url, login)
         except PrismaError as error:
             return await self._failed(error, request, login)
-        if (before := self.session(request.cookies)) is not None:
-            await self._forget(before)  # no browser has its cookie any more
+        await self._forget(self.session(request.cookies))  # no browser has its cookie any more
         value = self._box.seal_json([session_id, self._oauth.now()], self._purpose)
         mine = cookie(self._name, value, self._max_age, secure=self._secure)
         done = self._expired(self._sealer.cookie_name(login))
@@ -208,13 +207,14 @@ class LoginApp:
         site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", self._origin)
         if not (origin == self._origin if site is None else site == "same-origin"):  # as far as the browser tells
             return _page(403, "Not from here", "Another site asked to log you out. You are still logged in.")
-        if (session := self.session(request.cookies)) is not None:
-            await self._forget(session)
+        await self._forget(self.session(request.cookies))
         return _Answer(303, to=self._after_logout, cookies=[self._expired(self._name)])
 
-    async def _forget(self, session: OAuthSession) -> None:
+    async def _forget(self, session: OAuthSession | None) -> None:
+        """End a session, if there is one."""
         try:
-            await session.logout()
+            if session is not None:
+                await session.logout()
         except (AuthError, NetworkError) as error:  # the browser is logged out all the same
             logger.error("the tokens of a login could not be cleared (%s)", type(error.__cause__ or error).__name__)  # noqa: TRY400  # a traceback shows frames that hold tokens
 

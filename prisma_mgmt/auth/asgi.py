@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from prisma_mgmt.auth.arguments import called, checked_functions, checked_text
 from prisma_mgmt.auth.cookies import Cookie, cookie, header, is_secure, sent
+from prisma_mgmt.auth.httpx_auth import origin_of
 from prisma_mgmt.auth.manager import SessionManager
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
 from prisma_mgmt.auth.pages import HEADERS, page
@@ -107,7 +108,7 @@ class LoginApp:
         if not TOKEN.fullmatch(cookie):
             raise ValueError(f"cookie must be the name of a cookie, not {cookie!r}")
         self._base = _base_of(oauth.redirect_uri)
-        self._origin = _origin(self._base)
+        self._origin = origin_of(self._base)
         self._asked: dict[str, Any] = {"scope": scope, "extra_params": extra_params}
         oauth.login_url(**self._asked)  # or the first visitor would find out what is wrong with it
         self._oauth, self._sessions = oauth, sessions
@@ -286,13 +287,6 @@ def _base_of(redirect_uri: str) -> str:
     if here.scheme == "http" and is_secure(base) and not (here.hostname or "").endswith(".localhost"):
         raise ValueError("redirect_uri must be https, or http to this machine: no browser keeps a login otherwise")
     return base
-
-
-def _origin(url: str) -> str:
-    """The origin of a URL, as browsers write it: in small letters, without the port that goes without saying."""
-    parts = urlsplit(url.lower())
-    port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
-    return f"{parts.scheme}://{parts.netloc.removesuffix(port)}"
 
 
 def _cookies_of(request: object) -> Mapping[str, object]:

@@ -184,13 +184,10 @@ class OAuthClient(Closing):
             self._exchanged.popitem(last=False)
         try:
             return await self._endpoint.post(self._form(form), again=False, on_sent=lambda: sent.append(True))
-        except NetworkError as error:
-            if error.unsent:
-                sent.clear()
-            raise
-        finally:
-            if not sent:
+        except BaseException as error:
+            if not sent or (isinstance(error, NetworkError) and error.unsent):
                 self._exchanged.pop(mark, None)  # nothing reached the server, so the code is still good
+            raise
 
     async def refresh(self, tokens: Tokens) -> Tokens:
         """New tokens for old (RFC 6749 §6), keeping what the answer leaves out; a lost answer is asked for again.

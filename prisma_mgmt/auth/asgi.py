@@ -184,8 +184,7 @@ class LoginApp:
         await self._forget(self.session(request.cookies))  # no browser has its cookie any more
         value = self._box.seal_json([session_id, self._oauth.now()], self._purpose)
         mine = cookie(self._name, value, self._max_age, secure=self._secure)
-        done = self._expired(self._sealer.cookie_name(login))
-        return _Answer(303, to=login.return_to or self._after_login, cookies=[done, mine])
+        return _Answer(303, to=login.return_to or self._after_login, cookies=[self._ended(login), mine])
 
     async def _begin(self, session: OAuthSession, url: str, login: LoginRequest) -> None:
         """Log in, and tell the application; a login that fails halfway leaves no tokens behind."""
@@ -223,7 +222,7 @@ class LoginApp:
 
     async def _failed(self, error: PrismaError, request: _Request, login: LoginRequest | None) -> _Answer:
         unsent = isinstance(error, NetworkError) and error.unsent  # so that the callback is as good as before
-        cookies = [] if login is None or unsent else [self._expired(self._sealer.cookie_name(login))]
+        cookies = [] if login is None or unsent else [self._ended(login)]
         to = await called(self._on_error, error)
         if isinstance(to, str) and to:
             return _Answer(303, to=to, cookies=cookies)
@@ -248,6 +247,10 @@ class LoginApp:
             return session is not None and await session.tokens() is not None
         except (AuthError, NetworkError):  # of the storage: nobody knows
             return False
+
+    def _ended(self, login: LoginRequest) -> Cookie:
+        """What deletes the cookie of a login that is over."""
+        return self._expired(self._sealer.cookie_name(login))
 
     def _expired(self, name: str) -> Cookie:
         return cookie(name, "", 0, secure=self._secure)

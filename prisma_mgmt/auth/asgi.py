@@ -154,9 +154,9 @@ class LoginApp:
                 asking = page("Log out?", "Your login here will be forgotten.", button="Log out")
                 return _Answer(405, asking, headers={"Allow": "POST"})
             case "login" | "callback", _:
-                return _page(405, "Not like this", "Follow a link to this page.", headers={"Allow": "GET"})
+                return _Answer(405, page("Not like this", "Follow a link to this page."), headers={"Allow": "GET"})
             case _:
-                return _page(404, "Nothing here", "There is no page at this address.")
+                return _Answer(404, page("Nothing here", "There is no page at this address."))
 
     def _login(self, request: _Request) -> _Answer:
         """Send the browser to the login server, with at most three logins pending in it.
@@ -206,7 +206,7 @@ class LoginApp:
     async def _logout(self, request: _Request) -> _Answer:
         site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", self._origin)
         if not (origin == self._origin if site is None else site == "same-origin"):  # as far as the browser tells
-            return _page(403, "Not from here", "Another site asked to log you out. You are still logged in.")
+            return _Answer(403, page("Not from here", "Another site asked to log you out. You are still logged in."))
         await self._forget(self.session(request.cookies))
         return _Answer(303, to=self._after_logout, cookies=[self._expired(self._name)])
 
@@ -231,10 +231,10 @@ class LoginApp:
         if over and await self._is_logged_in(request):  # another process may have finished it just now
             links = {"Go on": return_to or self._after_login, "Log in again": self._login_at(next=return_to)}
             text = "This login is over: it was finished before, or it has expired. You are still logged in."
-            return _page(400, "You are logged in already", text, links, cookies=cookies)
+            return _Answer(400, page("You are logged in already", text, links), cookies=cookies)
         status, title, text = _words(error, over, urlsplit(self._base).netloc)
         logger.log(logging.ERROR if status >= 500 else logging.INFO, "a login failed: %s", error)
-        return _page(status, title, text, {"Log in": self._login_at(next=return_to)}, cookies=cookies)
+        return _Answer(status, page(title, text, {"Log in": self._login_at(next=return_to)}), cookies=cookies)
 
     def _login_at(self, **query: str | None) -> str:
         """Where browsers find the login, under the name that it comes back to."""
@@ -263,10 +263,6 @@ def _aliases(host: str) -> list[str]:
     """
     parts = re.fullmatch(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", host)
     return [one + (parts[2] or "") for one in _LOOPBACK if one != parts[1]] if parts else []
-
-
-def _page(status: int, title: str, text: str, links: dict[str, str] | None = None, **more: Any) -> _Answer:
-    return _Answer(status, page(title, text, links), **more)
 
 
 def _words(error: PrismaError, over: bool, host: str) -> tuple[int, str, str]:

@@ -25,7 +25,7 @@ def checked_kind(value: Any, kind: Any, name: str, wanted: str) -> Any:
 
 def secret(value: str, name: str = "a secret") -> Secret:
     """`value`, masked; TypeError, naming it, for what is no string, such as the None of an empty column."""
-    return Secret(checked_kind(value, str, name, "a string"))
+    return Secret(str.__str__(checked_kind(value, str, name, "a string")))  # of an Enum its value, not its name
 
 
 def checked_token(token: str, name: str) -> Secret:
@@ -126,8 +126,7 @@ def checked_mapping(value: Any, name: str) -> Mapping[str, Any]:
 
 
 def checked_methods(value: Any, name: str, *methods: str) -> None:
-    """TypeError, naming `name` and what is missing, unless `value` is an object with these methods."""
-    missing = [method for method in methods if not callable(getattr(value, method, None))]
-    if missing or isinstance(value, type):
+    """TypeError, naming `name` and the methods, unless `value` is an object that has them all."""
+    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in methods):
         given = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
         raise TypeError(f"{name} must be an object with the methods {', '.join(methods)}, not {given}")

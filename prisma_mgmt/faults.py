@@ -1,7 +1,6 @@
 """How an error of httpx, of ssl or of a library below them becomes a NetworkError."""
 
 import re
-from typing import Any
 
 from prisma_mgmt.errors import NetworkError, PrismaError, RequestTimeoutError
 from prisma_mgmt.masks import below
@@ -28,7 +27,10 @@ def network_error(error: Exception, *, method: str, url: str, ours: bool = True)
     message = f"{type(error).__name__}: {_told(error)}".removesuffix(": ")
     unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError)
     failed = kind(message, method=method, url=url, unsent=unsent)
-    failed.__cause__ = _clean(error, httpx.Request(method, url))
+    error.args = (_text(error),)
+    error.request = httpx.Request(method, url)  # in the place of its own, secrets and all
+    error.__cause__ = error.__context__ = None
+    failed.__cause__ = error.with_traceback(None)
     return failed
 
 
@@ -51,11 +53,3 @@ def unquote(error: BaseException) -> None:
     for one in below(error):
         if (text := _text(one)) != str(one):
             one.args = (text,)
-
-
-def _clean(error: Any, request: object) -> Any:
-    """`error` to be a cause: without the frames below us and its own request, secrets and all."""
-    error.args = (_text(error),)
-    error.request = request
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)

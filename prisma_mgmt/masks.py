@@ -1,5 +1,6 @@
 """Secret and SecretBytes, which do not show themselves, and `bare`, which takes our frames out of tracebacks."""
 
+from traceback import walk_stack
 from types import TracebackType
 from typing import Any, cast
 
@@ -96,30 +97,40 @@ bare: _Bare = _Bare()
 def strip(error: BaseException) -> None:
     """Take our frames out of an error's traceback, and out of those of all that it drags along."""
     for one in below(error):
-        one.__traceback__ = _foreign(one.__traceback__)
+        rebuilt: TracebackType | None = None
+        for entry in reversed(_foreign(one)):
+            rebuilt = TracebackType(rebuilt, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+        one.__traceback__ = rebuilt
 
 
 def below(error: BaseException) -> list[Any]:
-    """An error and all that it drags along, each once: its causes, its contexts, and the members of groups."""
+    """An error and all that it drags along, each once: its causes, its contexts, and the members of groups.
+
+    What a caller was handling when it called us is not among them: that is the caller's, and so is all below it.
+    """
     found: list[Any] = [error]
     seen = {id(None): None, id(error): error}
     for one in found:  # which grows
         inner = cast("Any", one).exceptions if isinstance(one, BaseExceptionGroup) else ()
-        others = (*inner, one.__cause__, one.__context__)
-        seen |= (new := {id(other): other for other in others if id(other) not in seen})
+        others: tuple[Any, ...] = (*inner, one.__cause__, one.__context__)
+        seen |= (new := {id(other): other for other in others if id(other) not in seen and not _handled(other)})
         found += new.values()
     return found
 
 
-def _foreign(traceback: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that is neither ours nor below us."""
-    kept: list[TracebackType] = []
-    while traceback is not None:
-        module = traceback.tb_frame.f_globals.get("__name__") or ""
-        if module.partition(".")[0] not in _INSIDE:
-            kept.append(traceback)
-        traceback = traceback.tb_next
-    rebuilt: TracebackType | None = None
-    for one in reversed(kept):
-        rebuilt = TracebackType(rebuilt, one.tb_frame, one.tb_lasti, one.tb_lineno)
-    return rebuilt
+def _handled(error: BaseException) -> bool:
+    """Return True if a caller of ours handles an error: it has come to a frame of theirs, which still runs."""
+    reached = {entry.tb_frame for entry in _foreign(error)}
+    # walk_stack(None) leaves out the nearest frames, which are ours
+    return bool(reached) and any(frame in reached for frame, _ in walk_stack(None))
+
+
+def _foreign(error: BaseException) -> list[TracebackType]:
+    """The part of an error's traceback that is neither ours nor below us."""
+    found: list[TracebackType] = []
+    entry = error.__traceback__
+    while entry is not None:
+        if str(entry.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _INSIDE:
+            found.append(entry)
+        entry = entry.tb_next
+    return found

@@ -18,12 +18,14 @@ class Held:
     read_at: when that was, on the monotonic clock.
     renew_at: from when a token is renewed ahead of a call, in Unix seconds.
     switched: True if the access token is for another workspace than the one that the user chose.
+    away: True if the storage could not be read again since.
     """
 
     tokens: Tokens | None = None
     read_at: float = -math.inf
     renew_at: float = math.inf
     switched: bool = False
+    away: bool = False
 
     @property
     def expires_at(self) -> float | None:
@@ -36,7 +38,7 @@ class Held:
         One that cannot be sent is renewed at once.
         """
         if same(tokens, self.tokens) and (tokens is None or tokens.expires_at in (None, self.expires_at)):
-            return evolve(self, read_at=read_at)
+            return evolve(self, read_at=read_at, away=False)
         renew_at = math.inf
         if tokens is not None and not sendable(tokens.access_token):
             renew_at = -math.inf  # the API will never have a 401 for it

@@ -13,12 +13,13 @@ from weakref import WeakValueDictionary
 import anyio
 from attrs import define, field, frozen
 
+from prisma_mgmt.auth.held import Held
 from prisma_mgmt.auth.tokens import Tokens
 from prisma_mgmt.loops import closed, running_loop
 
 K = TypeVar("K")
 
-_LAG = 60.0  # seconds for which a storage may give what was replaced
+_LAG = 60.0  # seconds for which a storage may give what was replaced, and for which what was seen is remembered
 _SPENT = 100  # pairs that are remembered as replaced
 _POLL = 0.01  # seconds between two looks at what another event loop holds
 _LEASE = 60.0  # seconds after which an event loop that holds something is taken for dead; a refresh takes less
@@ -66,7 +67,8 @@ class Ledger:
         those that the API has accepted.
     refreshes: when the latest refreshes were, accepted or not.
     keep: where a ledger is kept that others need though no session does: see ledger_of().
-    used: when something was last to be stored, on the monotonic clock.
+    used: when something was last read or to be stored, on the monotonic clock.
+    seen: what a session last held, and the latest write that this takes into account; the next session begins with it.
     written: stands for the latest write from here, so that each event loop can tell if it knows of it.
     revoked: the latest write of a logout that asks the server to forget the login.
     """
@@ -79,6 +81,7 @@ class Ledger:
     refreshes: tuple[float, ...] = ()
     keep: OrderedDict["Ledger", None] | None = field(default=None, repr=False)
     used: float = 0.0
+    seen: tuple[Held, object] = (Held(), None)
     written: object = None
     revoked: object = field(factory=object)
     _claims: dict[bytes, "_Claim"] = field(factory=dict, init=False)
@@ -96,12 +99,21 @@ class Ledger:
         before = unsaved.before | {mark(stored), *self.spent}
         self.unsaved = Unsaved(before, wanted, unsaved.blind if blind is None else blind)
         self.ours = self.latest = wanted
-        self.used, self.written = time.monotonic(), object()
+        self.written = object()
+        self._stay()
+        return self.unsaved
+
+    def see(self, held: Held, written: object) -> None:
+        """Note what a session holds from now on: see `seen`."""
+        self.seen = held, written
+        self._stay()
+
+    def _stay(self) -> None:
+        self.used = time.monotonic()
         if self.keep is not None:
             with _guard:
                 self.keep[self] = None
                 self.keep.move_to_end(self)
-        return self.unsaved
 
     def spend(self, *pairs: Tokens | None, keep: Tokens | None) -> None:
         """Note pairs that `keep` replaces."""
@@ -157,7 +169,8 @@ def ledger_of(
 ) -> Ledger:
     """The one ledger of a user among `ledgers`, which is new if nobody needs the one before.
 
-    `keep` is where those live on that have something unsaved, or have spent a pair that a storage may still give.
+    `keep` is where those live on that have something unsaved, or have spent a pair that a storage may still give, or
+    know what sessions have seen that are gone: many applications ask for a session with each request.
     """
     with _guard:
         _sweep(keep, now)  # a function, so that no name here holds one that is let go of

@@ -65,7 +65,8 @@ async def log_in_with_browser(
     timeout: seconds for the user to log in.
     open_browser: opens the login URL, in a thread that the program does not wait for; None leaves it to the user.
     show: is given the login URL, a function or a coroutine function; by default it is written to standard error.
-    paste: waits for the URL that the browser ended at, if the browser is on another machine.
+    paste: waits for the URL that the browser ended at, if the browser is on another machine; it is called again for any
+        other text.
 
     Raises ValueError for another redirect_uri, OSError if its port is taken, CallbackError if the user said no,
     and AuthError if nobody logged in in time.

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import anyio
+from attrs import evolve
 
 from prisma_mgmt.auth.arguments import checked_functions, checked_text
 from prisma_mgmt.auth.closing import Closing
@@ -93,10 +94,8 @@ class OAuthSession(Closing):
         self._leeway = checked_seconds(leeway, "leeway")
         self._snapshot_ttl = checked_seconds(snapshot_ttl, "snapshot_ttl")
         self.loop: LoopGuard = LoopGuard("session")
-        self._held = Held()
-        self._written: object = None  # the write by this process that is known here
+        self._held, self._written = self._vault.ledger.seen  # and the latest write by this process that is known here
         self._reading: Work[None] | None = None
-        self._away = False  # the storage, since it was last read
         self._flight: Flight | None = None  # the latest refresh
 
     # What clients call
@@ -108,14 +107,15 @@ class OAuthSession(Closing):
         """
         self.loop.check()
         while True:
-            if not self._serves(self._snapshot_ttl):
+            first = self._reading is None and self._vault.ledger.unsaved  # what a session before could not store
+            if first or not self._serves(self._snapshot_ttl):
                 await self._look()
             held = self._held
             if held.tokens is None:
                 raise LoginRequiredError("nobody is logged in: there are no stored tokens")
             refuse_switched(held.switched)
             now = self._oauth.now()
-            if not held.due(now) or (self._away and good(held.tokens, now)):  # a refresh would wait for the storage
+            if not held.due(now) or (held.away and good(held.tokens, now)):  # a refresh would wait for the storage
                 return held.tokens.access_token
             token = await self._ahead(held.tokens)
             if token is not None:
@@ -264,7 +264,7 @@ class OAuthSession(Closing):
 
     async def _look(self) -> None:
         """Hold what is stored, or if that takes long a good token that was read lately."""
-        longest = self._patience.call / 10 if self._away else self._patience.call
+        longest = self._patience.call / 10 if self._held.away else self._patience.call
         with anyio.move_on_after(longest if self._serves_on() else math.inf) as soon:
             await self._read()
         if soon.cancelled_caught and not self._serves_on():
@@ -286,18 +286,21 @@ class OAuthSession(Closing):
         except AuthError as error:
             if not self._serves_on():
                 raise
-            if not self._away:
+            if not self._held.away:
                 report("the tokens could not be read; those that were read before are used", error)
-            self._away = True
+            self._keep(evolve(self._held, away=True))
             return
-        self._away = False
         if self._held is before:  # or the read began before what counts now
             self._hold(tokens, written)
 
     def _hold(self, tokens: Tokens | None, written: object) -> None:
         """Use `tokens` from now on; `written` is the latest write by this process that they take into account."""
         now, self._written = self._oauth.now(), written
-        self._held = self._held.replaced(tokens, read_at=self._monotonic(), now=now, leeway=self._leeway)
+        self._keep(self._held.replaced(tokens, read_at=self._monotonic(), now=now, leeway=self._leeway))
+
+    def _keep(self, held: Held) -> None:
+        self._held = held
+        self._vault.ledger.see(held, self._written)
 
     def _switch(self, tokens: Tokens | None, *, revoke: bool = False) -> None:
         """Use the tokens of a login, or none after a logout, from now on."""
@@ -355,7 +358,7 @@ class OAuthSession(Closing):
                 raise
             if same(tokens, self._held.tokens):  # or another process has stored since, or logged out
                 pause = self._renewal.paused(tokens) or _COOL_DOWN
-                self._held = self._held.postponed(self._oauth.now() + pause)
+                self._keep(self._held.postponed(self._oauth.now() + pause))
             return None
         if found is None:
             return None

@@ -56,7 +56,10 @@ class Tokens:
         self.__attrs_init__(workspace_id, access_token, refresh_token, expires_at, scope, dict(extra or {}))  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]  # attrs makes it
 
     def to_json(self) -> dict[str, Any]:
-        """The stored form: the keys that Node programs use, two of our own, and `extra`; None is left out."""
+        """The stored form, a dict for json.dumps: the keys that Node programs use, two of our own, and `extra`.
+
+        What is None is left out.
+        """
         form = {
             "workspaceId": self.workspace_id,
             "accessToken": self.access_token,
@@ -69,13 +72,14 @@ class Tokens:
 
     @classmethod
     def from_json(cls, form: object) -> "Tokens":
-        """Tokens from their stored form; ValueError, without a value in its text, if it holds none.
+        """Tokens from their stored form, as json.loads gives it.
 
-        What is optional and of another kind than ours counts as unknown: somebody else may have written it.
+        What is optional and of another kind than ours counts as unknown: somebody else may have written it. Raises
+        ValueError, without a value in its text, for anything else that holds no tokens.
         """
         with bare:
             if not isinstance(form, Mapping):
-                raise ValueError("stored tokens must be a JSON object")
+                raise ValueError(f"stored tokens must be a parsed JSON object, not {type(form).__name__}")
             values = cast("Mapping[str, Any]", form)
             version = str(values.get("version"))
             if version.isdecimal() and version.lstrip("0") != "1":

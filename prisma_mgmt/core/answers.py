@@ -22,7 +22,7 @@ from prisma_mgmt.errors import (
 from prisma_mgmt.waits import retry_after
 
 T = TypeVar("T")
-_JSON_TYPE = r"(?i)[\w.+-]+/([\w.-]+\+)?json\b"  # compiled when it is needed
+_JSON_TYPE = r"(?i)[\w.+-]+/([\w.-]+\+)?json(?![\w.+-])"  # compiled when it is needed; not that of lines of JSON
 _FIRST_WORDS = 100  # characters of an error that is text
 _LOOKED_AT = 4_000  # characters of it in which they are looked for: what is longer may take long
 _MESSAGES = ("message", "errorDescription", "error_description", "detail", "errors", "issues", "title")
@@ -143,11 +143,9 @@ def _problem(body: JSON) -> dict[str, Any]:
 
 def _details(status: int, problem: dict[str, Any]) -> Any:
     """What the API gives as details; of a conflict also what stands beside its message, such as `existingAppId`."""
-    given = next((problem[name] for name in _DETAILS if problem.get(name) is not None), None)
-    if status != 409 or given is not None:
-        return given
-    known = ("code", "message", "hint", "details")
-    return {key: value for key, value in problem.items() if key not in known} or None
+    given = next((problem[name] for name in _DETAILS if problem.get(name)), None)
+    beside = {key: value for key, value in problem.items() if key not in ("code", "message", "hint", "details")}
+    return given or (beside if status == 409 else None) or None
 
 
 def _described(answer: Answer, body: JSON) -> str:

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property, partial
-from inspect import getattr_static
+from inspect import getattr_static, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
@@ -111,6 +111,7 @@ class BaseClient:
         ssl_context: the certificates to trust, instead of those that SSL_CERT_FILE names or certifi has.
         on_event: called with each event of a call (see prisma_mgmt.observe), in its task: it should return at once.
         transport, http_client: an httpx transport or AsyncClient of yours to send with instead; it is not closed here.
+            The headers, hooks and proxies of a client count; its auth, cookies, params, timeout and base_url do not.
             Without one, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count as they do for httpx.
 
         Raises TypeError or ValueError for wrong arguments.
@@ -367,6 +368,8 @@ def _auth(auth: Auth | str | Credentials) -> Auth:
     tracked = None
     if any(hasattr(auth, name) for name in ("accepted", "outdated", "drain")):
         checked_methods(auth, "auth", "accepted", "outdated", "drain")
+        if any(iscoroutinefunction(getattr(auth, name)) for name in ("accepted", "outdated")):
+            raise TypeError("accepted and outdated of auth must be plain functions: nothing waits for them")
         tracked = auth if isinstance(auth, TrackedCredentials) else None
     # A bound method is equal to itself only, unlike what users may write, and keeps its object.
     who = auth if isinstance(auth, ServiceToken) else auth.access_token
@@ -377,7 +380,7 @@ def _handshake() -> "type[Handshake]":
     try:
         from prisma_mgmt.core.live import Handshake
     except ImportError:
-        raise ImportError("follow=True needs websockets: install prisma-mgmt[live]") from None
+        raise ImportError("following a log needs websockets: install prisma-mgmt[live]") from None
     return Handshake
 
 

@@ -106,7 +106,7 @@ def _check_depth(data: bytes) -> None:
         return
     bare = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", data, flags=re.DOTALL)
     steps = (1 if one in b"[{" else -1 for one in re.findall(rb"[\[\]{}]", bare))
-    if max(accumulate(steps)) > _DEEPEST:
+    if max(accumulate(steps), default=0) > _DEEPEST:
         raise ValueError("nested too deeply")
 
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from uuid import UUID
 
 import attrs
 
 from prisma_mgmt.core import codec
-from prisma_mgmt.core.kinds import JSON, UNSET, Array, cached, fields, json_key
+from prisma_mgmt.core.kinds import JSON, UNSET, cached, fields, json_key
 from prisma_mgmt.masks import Secret, SecretBytes
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ else:  # it is imported by the first who needs it, and yet the annotations can b
     BaseConverter = Any
 
 MASK = "**********"
+Nulls: TypeAlias = Literal["all", "required", "none"]  # fields that are written as null if they are None
+_NULL: dict[Nulls, tuple[bool, ...]] = {"all": (True, False), "required": (False,), "none": ()}  # if they are optional
 _AS_IT_IS: frozenset[type] = frozenset({type(None), bool, int, str})  # JSON has them; a subclass may be a Secret
 _DEEPEST = 250  # levels; orjson writes few more, and a body that holds itself has no end
 
@@ -43,12 +45,12 @@ def dump(value: Any) -> SecretBytes:
         raise
 
 
-def plain(value: Any, *, secrets: bool, at: str = "") -> JSON:
-    """`value` as it is in JSON, every field of its models included but those UNSET; masked unless `secrets`.
+def plain(value: Any, *, secrets: bool, at: str = "", nulls: Nulls = "all") -> JSON:
+    """`value` as it is in JSON, masked unless `secrets`. What is UNSET is left out, and None as far as `nulls` says.
 
     Raises what `dump` raises; `at` is the name of the value there.
     """
-    return _Plain(secrets=secrets, whole=True).of(value, (at,) if at else ())
+    return _Plain(secrets=secrets, nulls=nulls).of(value, (at,) if at else ())
 
 
 @cache
@@ -92,11 +94,11 @@ def written(plain: JSON) -> bytes:
 class _Plain:
     """Makes values plain; `at` is where one stands, a step for each level."""
 
-    __slots__ = ("_secrets", "_whole")
+    __slots__ = ("_null", "_secrets")
 
-    def __init__(self, *, secrets: bool = True, whole: bool = False) -> None:
+    def __init__(self, *, secrets: bool = True, nulls: Nulls = "required") -> None:
         self._secrets = secrets
-        self._whole = whole
+        self._null = _NULL[nulls]
 
     def of(self, value: Any, at: tuple[str | int, ...]) -> JSON:
         if value.__class__ in _AS_IT_IS:
@@ -117,7 +119,7 @@ class _Plain:
             raise ValueError("the body is nested too deeply, or holds itself") from None
 
     def _container(self, value: Any, at: tuple[str | int, ...]) -> JSON:
-        if isinstance(value, list | tuple | Array):
+        if isinstance(value, list | tuple):
             array: list[JSON] = []
             for one in cast("Iterable[Any]", value):
                 if one is UNSET:
@@ -143,8 +145,8 @@ class _Plain:
         keys = _keys(value.__class__)
         if keys is None:
             return None
-        sent = [(key, getattr(value, name), omitted) for name, key, omitted in keys]
-        return [(key, one) for key, one, omitted in sent if self._whole or not omitted or one is not None]
+        sent = [(key, getattr(value, name), optional) for name, key, optional in keys]
+        return [(key, one) for key, one, optional in sent if one is not None or optional in self._null]
 
     def _scalar(self, value: Any, at: tuple[str | int, ...]) -> JSON:
         try:

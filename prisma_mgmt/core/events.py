@@ -54,7 +54,11 @@ class AnswerReceived(Event):
 
 @frozen
 class RequestFailed(Event):
-    """No whole answer came within `duration` seconds; `error` is the name of the exception, cancellation included."""
+    """No whole answer came within `duration` seconds; `error` is the name of the exception, cancellation included.
+
+    "OutdatedError" means that nothing was sent, because the token was replaced while the call waited for a connection.
+    The call goes on with the new token.
+    """
 
     duration: float
     error: str

@@ -17,12 +17,6 @@ def cached(function: F) -> F:
     return cast("F", cache(function))
 
 
-class Array:
-    """What is an array in JSON, beside lists and tuples."""
-
-    __slots__ = ()
-
-
 class Unset(Enum):
     """The type of UNSET, which says that a value is left out; None is sent as null."""
 

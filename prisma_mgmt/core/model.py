@@ -83,9 +83,12 @@ class Model:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
-        """What pydantic asks of a type: `from_dict` reads it, `to_dict` writes it, and its schema has their keys."""
+        """What pydantic asks of a type: `from_dict` reads it, and its schema has the keys of `to_dict`.
+
+        It is written as `to_dict` does, without what pydantic is told to exclude.
+        """
         from pydantic import WithJsonSchema
-        from pydantic_core import PydanticCustomError
+        from pydantic_core import PydanticCustomError, to_jsonable_python
         from pydantic_core import core_schema as shapes
 
         secret = Annotated[str, WithJsonSchema({"type": "string", "format": "password"})]
@@ -102,6 +105,10 @@ class Model:
                 told = str(error)
             raise PydanticCustomError("prisma_model", "{told}", {"told": told})
 
+        def written(value: Any, asked: Any) -> JSON:
+            whole = plain(value, secrets=False, nulls="none" if asked.exclude_none else "all")
+            return to_jsonable_python(whole, include=asked.include, exclude=asked.exclude)
+
         shape = shapes.typed_dict_schema(
             {
                 json_key(one): shapes.typed_dict_field(
@@ -115,7 +122,7 @@ class Model:
             held,
             shapes.no_info_wrap_validator_function(validated, shape),
             ref=f"{cls.__module__}.{cls.__qualname__}:{id(cls)}",
-            serialization=shapes.plain_serializer_function_ser_schema(cls.to_dict),
+            serialization=shapes.plain_serializer_function_ser_schema(written, info_arg=True),
         )
 
 
@@ -129,16 +136,6 @@ def written_by(function: Callable[[Any], JSON]) -> Any:
 
     as_plain = core_schema.plain_serializer_function_ser_schema(function)
     return SchemaSerializer(core_schema.any_schema(serialization=as_plain))
-
-
-def list_schema(kind: Any, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
-    """The schema of a generic `kind`, made of a list and written as one; `source` is what it is in an annotation."""
-    from pydantic_core import core_schema as shapes
-
-    items = handler.generate_schema(list[get_args(source) or (Any,)])  # type: ignore[misc]  # made from a tuple
-    written = shapes.plain_serializer_function_ser_schema(list, return_schema=items)
-    read = shapes.no_info_after_validator_function(kind, items)
-    return shapes.union_schema([shapes.is_instance_schema(kind), read], serialization=written)
 
 
 class _Held(str):

@@ -3,67 +3,74 @@
 The iterators are classes, not async generators: an abandoned one leaves nothing for the event loop to close.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeAlias, TypeVar, get_args
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import astuple, define, field
+from attrs import define, field
 
 from prisma_mgmt.core.answers import decode_error, unwrapped
 from prisma_mgmt.core.call import Answer
 from prisma_mgmt.core.codec import Mismatch, decode, is_long, parse, structure
-from prisma_mgmt.core.kinds import JSON, Array
-from prisma_mgmt.core.model import list_schema, written_by
+from prisma_mgmt.core.kinds import JSON
 
 T = TypeVar("T", covariant=True)
 
 
-@define(eq=False)
-class Page(Array, Sequence[T], Generic[T]):
-    """One page of a list, and a sequence of its items: it has a length, can be indexed, and is false if it is empty.
+class Page(tuple[T, ...], Generic[T]):
+    """One page of a list, and a tuple of its items: it has a length, can be indexed, and is false if it is empty.
 
     `next_cursor` is where the page after it begins, if `has_more`. `extras` holds what the answer carries beside its
     items, by its JSON name (`meta`, `hint`). A page is equal to one like it, and to a list or a tuple of its items.
     """
 
-    items: tuple[T, ...] = field(converter=tuple)
-    next_cursor: str | None = None
-    has_more: bool = False
-    extras: dict[str, Any] = field(factory=dict)
+    next_cursor: str | None
+    has_more: bool
+    extras: dict[str, Any]
 
-    def __len__(self) -> int:
-        return len(self.items)
+    def __new__(
+        cls,
+        items: Iterable[T],
+        next_cursor: str | None = None,
+        has_more: bool = False,
+        extras: dict[str, Any] | None = None,
+    ) -> Self:
+        page = super().__new__(cls, items)
+        page.next_cursor, page.has_more, page.extras = next_cursor, has_more, extras or {}
+        return page
 
-    def __iter__(self) -> Iterator[T]:
-        return iter(self.items)
-
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> T: ...
-    @overload
-    def __getitem__(self, index: "slice[Any, Any, Any]") -> tuple[T, ...]: ...
-    def __getitem__(self, index: Any) -> Any:
-        items: Any = self.items
-        return items[index]
+    @property
+    def items(self) -> tuple[T, ...]:
+        """The items, without the rest."""
+        return tuple(self)
 
     def __eq__(self, other: object) -> bool:
         them: Any = other
-        if isinstance(other, Page):
-            return astuple(self, recurse=False) == astuple(them, recurse=False)
-        return self.items == tuple(them) if isinstance(other, list | tuple) else NotImplemented
+        if isinstance(other, Page) and self._beside != them._beside:
+            return False
+        return super().__eq__(tuple(them)) if isinstance(other, list | tuple) else NotImplemented
 
+    __ne__ = object.__ne__  # the opposite of this, and not a tuple's own
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as a list has none
 
     @property
-    def __pydantic_serializer__(self) -> Any:
-        """What pydantic asks a value for if no type says what it is: it is written as a list."""
-        return written_by(list)
+    def _beside(self) -> tuple[Any, ...]:
+        return self.next_cursor, self.has_more, self.extras
+
+    def __repr__(self) -> str:
+        return "Page(items={!r}, next_cursor={!r}, has_more={!r}, extras={!r})".format(self.items, *self._beside)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         """What pydantic asks of a type: to others a page is the list of its items."""
-        return list_schema(cls, source, handler)
+        from pydantic_core import core_schema as shapes
+
+        items = handler.generate_schema(list[get_args(source) or (Any,)])  # type: ignore[misc]  # made from a tuple
+        written = shapes.plain_serializer_function_ser_schema(list, return_schema=items)
+        read = shapes.no_info_after_validator_function(cls, items)
+        return shapes.union_schema([shapes.is_instance_schema(cls), read], serialization=written)
 
     def __aiter__(self) -> NoReturn:
         raise TypeError(

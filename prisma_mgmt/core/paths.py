@@ -56,7 +56,7 @@ def route(path: str) -> str:
 def _segment(value: str, template: str = "the path") -> str:
     if value.__class__ is not str:
         if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
-            raise TypeError(f"an id must be a string, not {type(value).__name__} (in {template})")
+            raise TypeError(f"an id must be a string, such as project.id, not {type(value).__name__} (in {template})")
         value = str.__str__(value)  # of an Enum's member its value, not its name
     if _PLAIN.fullmatch(value):  # as ids are
         return value

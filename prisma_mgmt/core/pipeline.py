@@ -7,6 +7,7 @@ NetworkError that there was none, so that only what nobody here can mend is rais
 from collections.abc import Hashable
 from copy import copy
 from functools import partial
+from inspect import isawaitable
 
 from attrs import define, field
 
@@ -23,6 +24,7 @@ from prisma_mgmt.credentials import knew_the_token
 from prisma_mgmt.errors import APIError, AuthError, NetworkError, PrismaError, RateLimitError
 
 _RENEWALS = 10  # of tokens that are outdated before they are sent, one right after the other; a route may cost several
+_SECRET = 8  # characters, from which on a token is one; the "token" of a test stands in other words, too
 _LIVED = 1.0  # seconds: a token that is outdated later than that was good, and its call has waited for its place
 
 
@@ -107,7 +109,10 @@ class Pipeline:
         """Send with a token. If it is refused, or known to be outdated, send with another one, if there is another."""
         token, tracked = None, call.options.auth.tracked
         if call.wants_token:
-            token = await call.options.auth.credentials.access_token()
+            given = call.options.auth.credentials.access_token()
+            if not isawaitable(given):
+                raise TypeError(f"access_token() of the credentials must be async; it gave a {type(given).__name__}")
+            token = await given
             if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
                 checked_token(token, "the token of the credentials")
         asks, taken_back = True, 0
@@ -167,7 +172,8 @@ class Pipeline:
             if isinstance(outcome, NetworkError):
                 return call.named(outcome)
             outcome.call = call
-            if token is not None and outcome.status >= 400:  # a gateway may quote it, and the error quotes the answer
+            # A gateway may quote the token, and the error quotes the answer.
+            if token is not None and outcome.status >= 400 and len(token) >= _SECRET:
                 outcome.content = outcome.content.replace(token.encode(), b"***")
             if tracked is not None and token is not None and knew_the_token(outcome.status):
                 tracked.accepted(token)

@@ -1,10 +1,12 @@
 """What makes a whole answer of an example and what a test wants otherwise."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, TypeAlias, TypeGuard
 
 from attrs import field, frozen
+
+from prisma_mgmt.core.encoding import plain
+from prisma_mgmt.core.kinds import UNSET
 
 JSONObject: TypeAlias = dict[str, Any]
 
@@ -13,7 +15,8 @@ JSONObject: TypeAlias = dict[str, Any]
 class Factory:
     """Makes the JSON of one model. A test sets the fields that it is about, by their Python names.
 
-    Calling it raises TypeError for a field that the model does not have.
+    A value may be JSON, whatever a model holds there (a date, another model), or another factory; with UNSET the field
+    is missing. Calling it raises TypeError for a field that the model does not have, and for what JSON does not have.
     """
 
     model: str
@@ -26,26 +29,31 @@ class Factory:
             key = self._words.get(word) or _camel(word)
             if key not in self._whole:
                 raise TypeError(f"{self.model} has no field {word!r}")
-            made[key] = value
+            if value is UNSET:
+                made.pop(key, None)
+            else:
+                made[key] = _made(value, f"{self.model}.{key}")
         return made
 
 
 def answer(data: Any, **beside: Any) -> JSONObject:
-    """`data` in its envelope."""
-    return {"data": data, **beside}
+    """`data` in its envelope. It may be a model or a factory, too."""
+    return {"data": _made(data, "data"), **beside}
 
 
 def page(*items: Any, next_cursor: str | None = None, **beside: Any) -> JSONObject:
-    """A page of a list; one that goes on, if there is a `next_cursor`."""
+    """A page of a list; one that goes on, if there is a `next_cursor`. Items may be models or factories, too."""
+    if any(isinstance(item, list) for item in items):
+        raise TypeError("page() takes the items one by one: write page(*items)")
     pagination = {"nextCursor": next_cursor, "hasMore": next_cursor is not None}
-    return {"data": [*items], "pagination": pagination, **beside}
+    return {"data": [_made(item, "data") for item in items], "pagination": pagination, **beside}
 
 
-def _made(value: Any) -> Any:
-    """A fresh value, so that no test changes another's."""
+def _made(value: Any, at: str = "") -> Any:
+    """A fresh value as JSON has it, so that no test changes another's; `at` is its name."""
     if isinstance(value, Factory):
         return value()
-    return [_made(one) for one in value] if _is_list(value) else deepcopy(value)
+    return [_made(one, at) for one in value] if _is_list(value) else plain(value, secrets=True, at=at)
 
 
 def _is_list(value: Any) -> TypeGuard[list[Any]]:

@@ -78,7 +78,7 @@ class Deployment(Model):
     created_at: datetime
     # None if null or missing:
     preview_domain: str | None = None  # answers while the deployment runs
-    env_vars: dict[str, str] | None = None  # by name; the values are redacted
+    env_vars: dict[str, Secret] | None = None  # by name; the values are redacted
     port_mapping: PortMapping | None = None
 
 

@@ -20,7 +20,7 @@ class ExchangesCallbacks(Protocol[L, T_co]):
 async def claim(
     prisma: ManagementClient, project: Named, oauth: ExchangesCallbacks[L, T], callback_url: str, login: L
 ) -> T:
-    """Transfer a project to the workspace that a user has just logged in to; the user's tokens come back.
+    """Transfer a project to the workspace that a user has just logged in to, and return the user's tokens.
 
     prisma: a client of the workspace that the project is in.
     oauth, callback_url, login: the user's login, as for `OAuthClient.exchange_callback`.

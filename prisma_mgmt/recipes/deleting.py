@@ -15,10 +15,12 @@ async def delete_project(
 ) -> None:
     """Delete a project with the services that run in it; nothing happens if it is gone already.
 
-    Deployments are stopped first, which takes a moment: what stands in the way is tried again for `timeout` seconds,
-    then the API's own ConflictError or BadRequestError is raised, which names it.
+    If a service cannot be deleted, its deployments are stopped and deleted first, which takes a moment. What stands in
+    the way is tried again for `timeout` seconds, then the API's own ConflictError or BadRequestError is raised, which
+    names it.
 
-    POST /v1/deployments/{deploymentId}/stop, DELETE /v1/services/{serviceId}, DELETE /v1/projects/{id}
+    POST /v1/deployments/{deploymentId}/stop, DELETE /v1/deployments/{deploymentId}, DELETE /v1/services/{serviceId},
+    DELETE /v1/projects/{id}
     """
     project_id = id_of(project, "project")
     until = anyio.current_time() + checked_seconds(timeout, "timeout")
@@ -38,9 +40,11 @@ async def _delete_service(prisma: ManagementClient, service_id: str) -> None:
     try:
         await prisma.services.delete(service_id, missing_ok=True)
     except ConflictError:
-        async for deployment in prisma.services.list_deployments(service_id):
+        for deployment in await prisma.services.list_deployments(service_id).all():
             await stop_deployment(prisma, deployment.id)
-        raise  # it can be deleted when they have stopped
+            with suppress(ConflictError):  # it is still stopping
+                await prisma.deployments.delete(deployment.id, missing_ok=True)
+        raise  # it can be deleted when they have stopped, or at the latest when they are gone
 
 
 async def stop_deployment(prisma: ManagementClient, deployment_id: str) -> None:

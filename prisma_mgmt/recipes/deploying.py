@@ -1,6 +1,7 @@
 """From an archive to a service that runs it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,9 +21,8 @@ from prisma_mgmt.recipes.naming import Named, id_of
 from prisma_mgmt.recipes.waiting import OnChange, check_waiting, wait_until_running
 
 _PATIENCE = 60.0  # seconds for which an upload may stand still
-_LOOK_BACK = (
-    20  # older deployments to stop: no answer tells which of them is in service, nor does a list tell which run
-)
+# Older deployments to stop: no answer tells which of them is in service, nor does a list tell which run.
+_LOOK_BACK = 20
 
 
 async def deploy(
@@ -37,7 +37,7 @@ async def deploy(
     interval: float = 1.0,
     on_change: OnChange = None,
 ) -> Deployment:
-    """Deploy an archive: create, upload, start, wait, promote, stop the old one; the running deployment comes back.
+    """Deploy an archive, and return the running deployment: create, upload, start, wait, promote, stop the old one.
 
     archive: the code as the API takes it, as bytes or as a file's path.
     port: what the program listens on for HTTP.
@@ -54,7 +54,7 @@ async def deploy(
     check_waiting(timeout, interval, on_change)  # before there is anything to wait for
     if not isinstance(archive, bytes | str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not check types
         raise TypeError(f"archive must be bytes or a path, not {type(archive).__name__}")
-    tell = on_change or _nobody
+    tell: Callable[[str], object] = on_change or (lambda _: None)
     service_id = id_of(service, "service")
     content = archive if isinstance(archive, bytes) else await _read(archive)
     older = await prisma.services.list_deployments(service_id, limit=_LOOK_BACK)
@@ -88,10 +88,6 @@ def follow_log(prisma: ManagementClient, deployment: Named) -> LogStream[Deploym
 
 async def _read(archive: str | os.PathLike[str]) -> bytes:
     return await to_thread.run_sync(lambda: Path(archive).expanduser().read_bytes(), limiter=CapacityLimiter(1))
-
-
-def _nobody(_: str) -> None:
-    return None
 
 
 async def _upload(url: str, content: bytes) -> None:

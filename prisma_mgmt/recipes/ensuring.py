@@ -15,6 +15,7 @@ from prisma_mgmt.management.shared import DatabaseRegion, RegionId
 from prisma_mgmt.recipes.naming import Named, id_of
 
 T = TypeVar("T")
+P = TypeVar("P", Service, Database)
 
 
 async def ensure_project(
@@ -32,22 +33,16 @@ async def ensure_project(
     GET /v1/projects, POST /v1/projects
     """
 
-    async def find() -> Project | None:
-        found = prisma.projects.list(logical_id=logical_id)
-        return await _first(found, lambda one: _is_it(one, name, logical_id, workspace_id))
+    def fits(one: Project) -> bool:
+        is_it = one.name == name if logical_id is None else one.logical_id == logical_id
+        return is_it and workspace_id in (None, one.workspace.id)
 
     async def make() -> Project:
         options = {"logical_id": logical_id or UNSET, "workspace_id": workspace_id or UNSET}
         made = await prisma.projects.create(name=name, region=region, create_database=False, **options)
         return await prisma.projects.get(made.id)
 
-    return await _ensured(find, make)
-
-
-def _is_it(project: Project, name: str, logical_id: str | None, workspace_id: str | None) -> bool:
-    if workspace_id is not None and project.workspace.id != workspace_id:
-        return False
-    return project.logical_id == logical_id if logical_id is not None else project.name == name
+    return await _ensured(lambda: _first(prisma.projects.list(logical_id=logical_id), fits), make)
 
 
 async def ensure_branch(prisma: ManagementClient, project: Named, git_name: str) -> Branch:
@@ -65,13 +60,13 @@ async def ensure_branch(prisma: ManagementClient, project: Named, git_name: str)
 async def ensure_service(
     prisma: ManagementClient, project: Named, name: str, *, region: RegionId | Unset = UNSET
 ) -> Service:
-    """The service of a project with that name; it is made if there is none.
+    """The service of that name on a project's default branch, or on none; it is made on that branch if there is none.
 
-    GET /v1/services, POST /v1/services
+    GET /v1/services, GET /v1/projects/{projectId}/branches, POST /v1/services
     """
     project_id = id_of(project, "project")
     return await _ensured(
-        lambda: _first(prisma.services.list(project_id=project_id), lambda one: one.name == name),
+        lambda: _on_default(prisma, project_id, prisma.services.list(project_id=project_id), name),
         lambda: prisma.services.create(display_name=name, project_id=project_id, region_id=region),
     )
 
@@ -79,15 +74,15 @@ async def ensure_service(
 async def ensure_database(
     prisma: ManagementClient, project: Named, name: str, *, region: DatabaseRegion | Unset = UNSET
 ) -> Database:
-    """The database of a project with that name; it is made if there is none, and may not be ready yet.
+    """The database of that name on a project's default branch, or on none; it is made there if there is none.
 
-    Only one that has just been made holds its secrets: see `database_url`.
+    It may not be ready yet. Only one that has just been made holds its secrets: see `database_url`.
 
-    GET /v1/databases, POST /v1/databases
+    GET /v1/databases, GET /v1/projects/{projectId}/branches, POST /v1/databases
     """
     project_id = id_of(project, "project")
     return await _ensured(
-        lambda: _first(prisma.databases.list(project_id=project_id), lambda one: one.name == name),
+        lambda: _on_default(prisma, project_id, prisma.databases.list(project_id=project_id), name),
         lambda: prisma.databases.create(project_id=project_id, name=name, region=region),
     )
 
@@ -135,6 +130,12 @@ async def _ensured(find: Callable[[], Awaitable[T | None]], make: Callable[[], A
         if found is None:
             raise
         return found
+
+
+async def _on_default(prisma: ManagementClient, project_id: str, things: AsyncIterable[P], name: str) -> P | None:
+    """What has that name where the API puts what names no branch; what is older than branches are is on none."""
+    usual = {None, *[one.id async for one in prisma.branches.list(project_id) if one.is_default]}
+    return await _first(things, lambda one: one.name == name and one.branch_id in usual)
 
 
 async def _first(things: AsyncIterable[T], fits: Callable[[T], bool]) -> T | None:

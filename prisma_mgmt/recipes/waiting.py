@@ -6,7 +6,7 @@ from typing import TypeAlias, TypeVar
 
 import anyio
 
-from prisma_mgmt.checks import checked_seconds
+from prisma_mgmt.checks import checked_kind, checked_seconds
 from prisma_mgmt.errors import PrismaError
 from prisma_mgmt.management import ManagementClient
 from prisma_mgmt.management.builds import BuildDetail
@@ -28,7 +28,7 @@ async def wait_until(
     interval: float = 1.0,
     on_change: OnChange = None,
 ) -> T:
-    """Fetch a thing again and again until it is done; the thing comes back.
+    """Fetch a thing again and again until it is done, and return it.
 
     fetch: gives the thing as it is now, such as `lambda: prisma.databases.get(id)`.
     done, failed: judge it.
@@ -38,6 +38,7 @@ async def wait_until(
 
     Raises TimeoutError, naming the last state; PrismaError if `failed` says so; and what `fetch` raises.
     """
+    checked_kind(fetch, Callable, "fetch", "a function, such as `lambda: prisma.databases.get(id)`")
     _check_plain("done", done)
     _check_plain("failed", failed or _is())
     return await _poll("it", fetch, done, failed or _is(), timeout, interval, on_change)
@@ -94,7 +95,7 @@ async def wait_until_ready(
     interval: float = 1.0,
     on_change: OnChange = None,
 ) -> Database:
-    """Wait until a database is ready, after it was made or restored; it comes back.
+    """Wait until a database that was made or restored is ready, and return it.
 
     Raises TimeoutError, and PrismaError for a database whose state is `failure`.
 
@@ -115,7 +116,7 @@ async def wait_until_running(
     interval: float = 1.0,
     on_change: OnChange = None,
 ) -> Deployment:
-    """Wait until a deployment that was started is running; it comes back.
+    """Wait until a deployment that was started is running, and return it.
 
     Raises TimeoutError, and PrismaError for a deployment that has stopped or failed.
 
@@ -136,7 +137,7 @@ async def wait_until_finished(
     interval: float = 2.0,
     on_change: OnChange = None,
 ) -> BuildDetail:
-    """Wait until a build has succeeded; it comes back.
+    """Wait until a build has succeeded, and return it.
 
     Raises TimeoutError, and PrismaError for a build that has failed or was cancelled.
 
@@ -155,7 +156,7 @@ async def wait_until_active(
     interval: float = 5.0,
     on_change: OnChange = None,
 ) -> CustomDomain:
-    """Wait until a custom domain leads to its service, with its certificate; it comes back.
+    """Wait until a custom domain leads to its service, with its certificate, and return it.
 
     Its DNS records have to be set first: they are its `dns_records`. Raises TimeoutError, and PrismaError for a domain
     that has failed or is being removed.

@@ -84,7 +84,7 @@ class Sandbox:
         check(callable(clock), "clock is a function", clock)
         self.client_secret: str = secrets.token_urlsafe(24)
         uris = texts(redirect_uris, "redirect_uris")
-        check(all(urlsplit(one).scheme for one in uris), "redirect_uris are URIs with a scheme", uris)
+        check(not (odd := [it for it in uris if not urlsplit(it).scheme]), "redirect_uris are URIs with a scheme", odd)
         web = Client(self.confidential_client_id, "Sandbox web app", uris, self.client_secret)
         clients = {self.client_id: Client(self.client_id, "Sandbox app", uris), web.id: web}
         self._users = {new_id("usr"): (name, new_id("wksp")) for name in texts(users, "users")}

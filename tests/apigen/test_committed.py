@@ -119,6 +119,7 @@ def test_secrets_of_the_three_apis_are_masked() -> None:
         "value",
         "lease_id",
         "upload_url",
+        "env_vars",
     }
     assert found == wanted
 

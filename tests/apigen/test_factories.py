@@ -2,13 +2,13 @@
 
 import importlib
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import attrs
 import pytest
 
-from prisma_mgmt import factories
+from prisma_mgmt import UNSET, factories
 from prisma_mgmt.core.codec import structure
 from prisma_mgmt.core.resource import Model, Secret
 from prisma_mgmt.factories import Factory
@@ -103,3 +103,43 @@ def test_dates_are_dates_and_secrets_are_there() -> None:
     made = structure(factories.connection_with_secrets(), models("management")["ConnectionWithSecrets"])
     assert isinstance(made.created_at, datetime)
     assert isinstance(made.endpoints.direct.connection_string, Secret)
+
+
+def test_a_database_is_ready_unless_a_test_says_otherwise() -> None:
+    assert factories.database()["status"] == "ready"
+    assert factories.created_database()["status"] == "ready"
+
+
+@pytest.mark.parametrize(("api", "factory"), FOUND)
+def test_what_a_model_holds_may_be_given_to_its_factory(api: str, factory: Factory) -> None:
+    model = models(MODULES[api])[factory.model]
+    made = factory()
+    whole = model.from_dict(made)
+    for one in attrs.fields(model):
+        given = factory(**{one.name: getattr(whole, one.name)})
+        if key_of(one) in made:
+            assert model.from_dict(json.loads(json.dumps(given))) == whole, one.name
+
+
+def test_models_and_other_factories_may_stand_in_an_answer() -> None:
+    project = models("management")["Project"].from_dict(factories.project(name="shop"))
+    held = factories.database(project=factories.resource_ref, connections=[factories.connection, factories.connection])
+    assert held["project"] == factories.resource_ref()
+    assert [one["id"] for one in held["connections"]] == ["connection_1", "connection_1"]
+    for given in (factories.answer(project), factories.page(project, factories.project)):
+        assert json.dumps(given)
+    assert factories.page(project, factories.project)["data"][1] == factories.project()
+    assert factories.answer(factories.project(created_at=datetime(2026, 1, 2, tzinfo=UTC)))["data"]["createdAt"] == (
+        "2026-01-02T00:00:00+00:00"
+    )
+
+
+def test_what_is_unset_is_left_out_and_what_is_no_json_is_told() -> None:
+    assert "logicalId" not in factories.project(logical_id=UNSET)
+    with pytest.raises(TypeError, match=r"JSON has nothing for a value of type object, at Project\.name"):
+        factories.project(name=object())
+
+
+def test_a_list_for_a_page_says_what_to_write() -> None:
+    with pytest.raises(TypeError, match=r"page\(\*items\)"):
+        factories.page([factories.project()])

@@ -238,6 +238,16 @@ async def test_where_a_database_came_from(source: Any) -> None:
     assert type(found).__name__ == "EmptySource" if known else found == source
 
 
+async def test_variables_of_a_deployment_that_are_not_redacted_are_masked() -> None:
+    """The description says that they are redacted, and answers of May 2026 held them as they were."""
+    given = {"id": "d", "type": "deployment", "url": "u", "serviceId": "app_1", "foundryVersionId": "cv_1"}
+    given |= {"status": "stopped", "previewDomain": None, "createdAt": NOON, "portMapping": {"http": 8080}}
+    client, _ = scripted(answer(200, {"data": {**given, "envVars": {"DATABASE_URL": "canary"}}}))
+    found = await client.deployments.get("d")
+    assert "canary" not in repr(found) + found.to_json()
+    assert found.env_vars == {"DATABASE_URL": "canary"}
+
+
 async def test_a_state_that_nobody_knows_yet() -> None:
     assert (await get_database({"data": {**DATABASE, "status": "hibernating"}})).status == "hibernating"
 

@@ -479,6 +479,12 @@ def test_how_deep_a_document_may_be(levels: int) -> None:
     assert parse(b'["' + b"[" * levels + b'"]')
 
 
+@pytest.mark.parametrize("text", ["[" * 2000, '{"' * 2000])
+def test_brackets_in_a_text_are_no_levels(text: str) -> None:
+    for document in (text, [text], {"a": text}):
+        assert parse(json.dumps(document).encode()) == document
+
+
 def test_other_shapes_at_the_top() -> None:
     assert structure([1, 2], list[int]) == [1, 2]
     assert structure({"a": {"name": "x"}}, dict[str, Part]) == {"a": Part("x")}

@@ -13,6 +13,7 @@ import pytest
 from prisma_mgmt import (
     AuthenticationError,
     AuthError,
+    BadRequestError,
     LoginRequiredError,
     ManagementClient,
     PrismaError,
@@ -96,6 +97,18 @@ class Broken(Renewing):
         if "outdated" in self.which:
             raise LookupError("a fault of the user's")
         return not token
+
+
+@pytest.mark.anyio
+async def test_credentials_that_answer_at_once_are_told_to_be_async() -> None:
+    class AtOnce(Renewing):
+        def access_token(self) -> str:  # type: ignore[override]  # which is the point
+            return "token"
+
+    client, script = scripted(answer(), auth=AtOnce())
+    with pytest.raises(TypeError, match=r"access_token\(\) of the credentials must be async; it gave a str"):
+        await client.connections.get("con_1")
+    assert script.requests == []
 
 
 @pytest.mark.anyio
@@ -230,6 +243,16 @@ async def test_an_error_that_quotes_the_token_does_not_show_it(quoted: Any) -> N
         await client.with_options(auth="canary-token").connections.get("con_1")
     assert "***" in str(caught.value)
     assert leaks(caught.value) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("token", ["t", "test", "token"])
+async def test_a_token_that_is_a_short_word_changes_no_word_of_an_error(token: str) -> None:
+    said = {"error": {"code": "token-expired", "message": "the latest token is not set", "details": {"token": "t"}}}
+    client, _ = scripted(answer(400, said), auth=token)
+    with pytest.raises(BadRequestError, match="400 token-expired: the latest token is not set") as caught:
+        await client.connections.get("con_1")
+    assert (caught.value.code, caught.value.details, caught.value.body) == ("token-expired", {"token": "t"}, said)
 
 
 @pytest.mark.anyio

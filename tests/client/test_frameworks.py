@@ -45,6 +45,14 @@ def in_fastapi() -> Any:
     async def untyped():  # type: ignore[no-untyped-def]  # which is the point
         return [shop()]
 
+    @made.get("/untyped/page")
+    async def untyped_page():  # type: ignore[no-untyped-def]  # which is the point
+        return {"page": Page([shop()], "c1", True)}
+
+    @made.get("/few", response_model_include={"id"})
+    async def few() -> Shop:
+        return shop()
+
     @made.get("/sequence")
     async def sequence() -> Sequence[Shop]:
         return Page([shop()])
@@ -102,6 +110,8 @@ async def test_a_handler_of_fastapi_gives_models_whatever_its_type_says() -> Non
         assert (await http.get("/anything")).json() == {"one": MASKED, "page": [MASKED]}
         assert (await http.get("/typed")).json() == [MASKED]
         assert (await http.get("/untyped")).json() == (await http.get("/sequence")).json() == [MASKED]
+        assert (await http.get("/untyped/page")).json() == {"page": [MASKED]}
+        assert (await http.get("/few")).json() == {"id": MASKED["id"]}
 
 
 async def test_a_handler_takes_a_model(app: Any) -> None:

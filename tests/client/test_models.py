@@ -201,6 +201,17 @@ def test_pydantic_takes_models_as_they_are_or_as_dicts() -> None:
     assert json.loads(adapter.dump_json([one])) == adapter.dump_python([one]) == [MASKED]
 
 
+def test_pydantic_leaves_out_what_it_is_told_to() -> None:
+    adapter, many = pydantic.TypeAdapter(Shop), pydantic.TypeAdapter(list[Shop])
+    assert adapter.dump_python(shop(), include={"id": True, "region": True}) == {"id": "s", "region": MASKED["region"]}
+    assert json.loads(adapter.dump_json(shop(), exclude={"region", "labels"})) == {
+        key: value for key, value in MASKED.items() if key not in ("region", "labels")
+    }
+    assert many.dump_python([shop()], include={"__all__": {"id"}}) == [{"id": "s"}]
+    assert adapter.dump_python(shop(), exclude_none=True) == {k: v for k, v in MASKED.items() if v is not None}
+    assert None in MASKED.values()
+
+
 def test_pydantic_says_what_does_not_fit_and_not_what_was_given() -> None:
     with pytest.raises(pydantic.ValidationError, match=r"regions\[0\].id: missing") as caught:
         pydantic.TypeAdapter(Shop).validate_python({**WHOLE, "regions": [{"k": "canary"}]})

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager
 from datetime import datetime
+from enum import Enum
 from functools import cached_property
 from typing import Any
 
@@ -67,6 +68,15 @@ OPTIONS: list[tuple[str, Any, type[Exception], str]] = [
     ("max_connections", 0, ValueError, "at least 1"),
     ("allow_http", "false", TypeError, "True or False, not str"),
 ]
+
+
+class Late(Renewing):
+    """Credentials whose answer would come too late."""
+
+    async def outdated(self, token: str) -> bool:  # type: ignore[override]  # which is the point
+        return False
+
+
 SHARED: list[tuple[str, Any, type[Exception], str]] = [
     ("retry", 3, TypeError, "retry must be a RetryPolicy.*not int"),
     ("retry", None, TypeError, "retry must be a RetryPolicy"),
@@ -83,6 +93,7 @@ SHARED: list[tuple[str, Any, type[Exception], str]] = [
     ("auth", Renewing, TypeError, "auth.* methods access_token, renew, not the class Renewing"),
     ("auth", EVERYBODY, TypeError, r"one user, such as sessions\[user\]"),
     ("auth", Half("token"), TypeError, "auth must be an object with the methods accepted, outdated, drain"),
+    ("auth", Late("token"), TypeError, "accepted and outdated of auth must be plain functions"),
     ("on_event", 5, TypeError, "on_event"),
     ("on_event", Awaited(), TypeError, "on_event must be a plain function"),
 ]
@@ -383,6 +394,20 @@ async def test_a_secret_that_is_no_string_is_refused_by_its_name_and_not_sent_as
     assert script.tokens == []
 
 
+async def test_a_member_of_an_enumeration_is_sent_as_its_value() -> None:
+    class Given(str, Enum):  # noqa: UP042  # which prints its name
+        TOKEN = "the-token"
+        NAME = "X-Team"
+        TEAM = "blue"
+
+    client, script = scripted(answer(), auth=Given.TOKEN, headers={Given.NAME: Given.TEAM})
+    await client.connections.get(Given.TEAM)
+    await client.with_options(headers={"Authorization": Given.TOKEN}).connections.get("con_1")
+    first, second = script.requests
+    assert (first.url.path, first.headers["x-team"]) == ("/v1/connections/blue", "blue")
+    assert (first.headers["authorization"], second.headers["authorization"]) == ("Bearer the-token", "the-token")
+
+
 async def test_request_gives_json_text_and_bytes() -> None:
     for content, kind, body in (
         (b'{"a": 1}', "application/json; charset=utf-8", {"a": 1}),
@@ -392,6 +417,10 @@ async def test_request_gives_json_text_and_bytes() -> None:
         (b"a,b", "text/csv; charset=nonsense", "a,b"),
         (b"\x00\xff", "application/octet-stream", b"\x00\xff"),
         (b'{"a": 1}\n{"a": 2}\n', "application/x-ndjson", b'{"a": 1}\n{"a": 2}\n'),
+        (b"1\n2\n", "application/json-lines", b"1\n2\n"),
+        (b"\x1e1\n", "application/json-seq", b"\x1e1\n"),
+        (b"1", "application/json-patch+json", 1),
+        (b"1", "application/json, application/json", 1),
         (b"", "text/plain", None),
     ):
         client, _ = scripted(answer(200, content, content_type=kind))

@@ -95,6 +95,7 @@ async def test_a_page_is_equal_to_one_like_it_and_to_its_items() -> None:
     client, _ = scripted(page("a", cursor="c1"), page("a", cursor="c1"), page("a", cursor="c2"), page("a", meta=1))
     one, same, *others = [await client.connections.list() for _ in range(4)]
     assert one == same
+    assert (one != same) is False
     assert one not in others
     assert others[0] != others[1]
     assert one == [one[0]] == list(others[0])

@@ -313,6 +313,7 @@ async def test_what_a_server_says_forges_no_line_of_a_log() -> None:
     [
         {"error": {"code": "exists", "message": "m", "existingAppId": "app_1", "logicalId": "x"}},
         {"error": {"code": "exists", "message": "m", "details": None, "existingAppId": "app_1", "logicalId": "x"}},
+        {"error": {"code": "exists", "message": "m", "details": {}, "existingAppId": "app_1", "logicalId": "x"}},
         {"error": {"code": "exists", "message": "m", "logicalId": "x"}, "existingAppId": "app_1"},
         {"error": "exists", "existingAppId": "app_1", "logicalId": "x"},
     ],

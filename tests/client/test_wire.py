@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prisma_mgmt import UNSET, ManagementClient
+from prisma_mgmt import UNSET, ManagementClient, factories
 from prisma_mgmt.core.encoding import dump
 from prisma_mgmt.core.paths import fill, path, query_string, quoted
+from prisma_mgmt.management.models import Project
 from prisma_mgmt.masks import Secret
 from prisma_mgmt.waits import retry_after
 from tests.kit.rig import Reply, Request, serve
@@ -60,6 +61,12 @@ def test_a_refused_id_is_told_with_its_path() -> None:
 def test_ids_of_another_type(value: Any) -> None:
     with pytest.raises(TypeError, match="must be a string"):
         path("/v1/{}", value)
+
+
+def test_a_thing_in_place_of_its_id() -> None:
+    project: Any = Project.from_dict(factories.project())
+    with pytest.raises(TypeError, match=r"an id must be a string, such as project\.id, not Project"):
+        path("/v1/{}", project)
 
 
 @pytest.mark.parametrize("value", ["a/b", "../../x", "a?b", "a#b", "a%2fb", "%2e%2e", "a b", "ü", "a;b", "a\\b", "@x"])

@@ -53,6 +53,11 @@ def blocks(page: Path) -> list[Block]:
     return made
 
 
+def is_a_file(block: Block) -> bool:
+    """If a block is kept in a file, since it names one or has a test in it."""
+    return bool(_FILE.match(block.text) or _TEST.search(block.text))
+
+
 def run_page(page: Path) -> None:
     scope: dict[str, Any] = {"__name__": "__main__", "__file__": str(page)}
     with _sandbox_in_the_environment(), _folder(), _shell() as in_the_shell, asyncio.Runner() as runner:

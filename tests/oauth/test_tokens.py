@@ -87,6 +87,7 @@ GOOD = {"workspaceId": "w", "accessToken": "canary", "refreshToken": "canary"}
         (None, "JSON object"),
         ([], "JSON object"),
         ("canary", "JSON object"),
+        ("{}", "must be a parsed JSON object, not str"),
         ({}, "workspaceId"),
         ({**GOOD, "workspaceId": ""}, "workspaceId"),
         ({**GOOD, "workspaceId": 7}, "workspaceId"),

@@ -46,6 +46,21 @@ class Saying(httpx.AsyncBaseTransport):
         return httpx.Response(answer.status_code, json=body)
 
 
+@define(eq=False)
+class Empty(httpx.AsyncBaseTransport):
+    """Deletes a service only if no deployment is left, not even a stopped one, as the API was seen to do."""
+
+    below: httpx.AsyncHTTPTransport = field(factory=lambda: httpx.AsyncHTTPTransport(limits=_NOTHING_KEPT))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE" and request.url.path.startswith("/v1/services/"):
+            left = httpx.Request("GET", f"{request.url}/deployments", headers=request.headers)
+            answer = await self.below.handle_async_request(left)
+            if json.loads(await answer.aread())["data"]:
+                return httpx.Response(409, json={"error": {"code": "client-error", "message": "deployments exist"}})
+        return await self.below.handle_async_request(request)
+
+
 @pytest.fixture
 async def client(sandbox: Sandbox, anyio_backend: str) -> AsyncIterator[ManagementClient]:
     async with sandbox.client() as client:

@@ -13,7 +13,7 @@ from prisma_mgmt.management.services import Service
 from prisma_mgmt.masks import Secret
 from prisma_mgmt.recipes import delete_project, deploy, ensure_service, follow_log, preview_database
 from prisma_mgmt.sandbox import Sandbox
-from tests.recipes.conftest import Saying
+from tests.recipes.conftest import Empty, Saying
 
 pytestmark = pytest.mark.anyio
 
@@ -173,6 +173,24 @@ async def test_a_project_is_deleted_with_what_runs_in_it_and_once_more(
     with pytest.raises(NotFoundError):
         await client.projects.get(project.id)
     await delete_project(client, project.id)
+
+
+async def test_a_project_is_deleted_where_stopped_deployments_have_to_be_deleted_first(
+    client: ManagementClient,
+    project: CreatedProject,
+    service: Service,
+    sandbox: Sandbox,
+    on_change: Callable[[str], None],
+) -> None:
+    await deploy(client, service, b"one", interval=SOON, on_change=on_change)
+    await deploy(client, service, b"two", interval=SOON, on_change=on_change)
+    async with anyio.create_task_group() as group, sandbox.client(transport=Empty()) as strict:
+        group.start_soon(_time_passes, sandbox)
+        with anyio.fail_after(20):
+            await delete_project(strict, project, timeout=5, interval=SOON)
+        group.cancel_scope.cancel()
+    with pytest.raises(NotFoundError):
+        await client.projects.get(project.id)
 
 
 async def _time_passes(sandbox: Sandbox) -> None:

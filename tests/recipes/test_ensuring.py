@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from prisma_mgmt import ConflictError, ManagementClient
+from prisma_mgmt import ConflictError, ManagementClient, NotFoundError
 from prisma_mgmt.management.projects import CreatedProject
 from prisma_mgmt.recipes import ensure_branch, ensure_database, ensure_project, ensure_service, ensure_variable
 from prisma_mgmt.sandbox import Sandbox
@@ -33,6 +33,23 @@ async def test_a_second_run_finds_what_the_first_has_made(
     assert (await ENSURE[kind](client, project)).id == made.id
     posts = [it for it in sandbox.requests if it.method == "POST"]
     assert len(posts) == 2, "the project of the test, and this one thing"
+
+
+@pytest.mark.parametrize("ensure", [ensure_service, ensure_database])
+async def test_what_stands_on_a_preview_branch_is_not_taken_for_that_of_the_default_one(
+    client: ManagementClient, project: CreatedProject, ensure: Any
+) -> None:
+    await ensure_branch(client, project, "main")
+    preview = await ensure_branch(client, project, "preview")
+    assert not preview.is_default
+    if ensure is ensure_service:
+        other: Any = await client.services.create(display_name="web", project_id=project.id, branch_id=preview.id)
+    else:
+        other = await client.databases.create(name="web", project_id=project.id, branch_id=preview.id)
+    made = await ensure(client, project, "web")
+    assert (made.name, made.branch_id) != ("web", preview.id)
+    assert made.id != other.id
+    assert (await ensure(client, project, "web")).id == made.id
 
 
 @pytest.mark.parametrize("kind", ["projects by logical id", "branches", "services", "environment-variables"])
@@ -71,9 +88,8 @@ async def test_a_project_of_that_name_in_another_workspace_is_not_taken(client: 
     assert (await ensure_project(client, "other name", logical_id="one")).id == here.id, "the logical id decides"
     assert (await ensure_project(client, "shop", workspace_id=here.workspace.id)).id == here.id
     assert (await ensure_project(client, "shop", logical_id="two")).id != here.id
-    from prisma_mgmt.recipes.ensuring import _is_it
-
-    assert not _is_it(here, "shop", None, "wksp_of_somebody_else")
+    with pytest.raises(NotFoundError, match="wksp_of_somebody_else"):  # where it would be made
+        await ensure_project(client, "shop", workspace_id="wksp_of_somebody_else")
 
 
 async def test_a_variable_gets_the_value_of_the_last_run(client: ManagementClient, project: CreatedProject) -> None:

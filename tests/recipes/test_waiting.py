@@ -236,3 +236,10 @@ async def test_an_async_function_is_refused_where_a_plain_one_is_called(name: st
 async def test_a_thing_without_an_id_is_told_by_its_name(client: ManagementClient) -> None:
     with pytest.raises(TypeError, match="database must be an id or a model that has one, not int"):
         await wait_until_ready(client, 7)  # type: ignore[arg-type]  # what the test is about
+
+
+async def test_a_call_in_place_of_a_function_that_calls_says_what_to_write(client: ManagementClient) -> None:
+    called = client.databases.get("db_1")
+    with pytest.raises(TypeError, match=r"fetch must be a function, such as `lambda: prisma\.databases\.get\(id\)`"):
+        await wait_until(called, lambda _: True)  # type: ignore[arg-type]  # which is the point
+    called.close()  # type: ignore[attr-defined]  # a coroutine

@@ -152,6 +152,13 @@ def test_options_that_cannot_be_right_are_errors(options: dict[str, Any]) -> Non
         Sandbox(**options)
 
 
+def test_a_redirect_uri_that_is_wrong_is_named_alone() -> None:
+    run = subprocess.run(
+        [*COMMAND, "--redirect-uri", "app.example", "--", "true"], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (1, "redirect_uris are URIs with a scheme, not ['app.example']\n")
+
+
 NAMES = """
 api_url postgres_url data_platform_url auth_url client_id confidential_client_id client_secret service_token
 workspace_id approval_id client postgres_client data_platform_client oauth_client session requests counts

@@ -2,7 +2,8 @@
 
 Every sequence of actions is run against a login server whose answers the checker releases, and a storage that it can
 switch off; the shared one is also written by another process. Or the user has a second session, as in another event
-loop of the process, and the login server may refuse a pair. At every return and when all is quiet these must hold:
+loop of the process, and the login server may refuse a pair. Or besides, each action has a session of its own, as the
+requests of an application have, and they come within a second. At every return and when all is quiet these must hold:
 
 older     no call gets a token of an older login once a later login, or a logout, has returned or raised
 last      the last of login and logout counts when all is quiet, in the session and in the storage
@@ -29,7 +30,7 @@ from prisma_mgmt.auth.vault import Patience
 OWN = ("renew ahead", "renew on 401", "answer", "failure", "login", "logout", "down", "up")
 SHARED = (*OWN, "login elsewhere", "logout elsewhere", "rotation elsewhere")
 LOOPS = (*OWN, "refusal", "renew in another loop", "login in another loop", "logout in another loop")
-ALPHABETS = {"own": OWN, "shared": SHARED, "loops": LOOPS}
+ALPHABETS = {"own": OWN, "shared": SHARED, "loops": LOOPS, "requests": LOOPS}
 _EXPIRY = 1e9  # of every token, in Unix seconds
 _EARLY, _NEAR = _EXPIRY - 1e5, _EXPIRY - 30.0
 _ROUNDS = 25  # of the event loop, in which whatever can happen has happened
@@ -158,6 +159,8 @@ class Run:
     storage: Storage
     server: Server
     group: TaskGroup
+    anew: bool = False  # True if each action has a session of its own
+    ledger: Ledger = field(factory=Ledger)
     session: OAuthSession = field(init=False)
     other: OAuthSession = field(init=False)  # of another event loop
     monotonic: float = 0.0
@@ -168,20 +171,21 @@ class Run:
     broken: set[str] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
-        ledger, patient = Ledger(), Patience(call=60)
-        self.session, self.other = (
-            OAuthSession(
-                self.server,  # type: ignore[arg-type]  # it does what an OAuthClient does
-                self.storage,
-                monotonic=lambda: self.monotonic,
-                patience=patient,
-                ledger=ledger,
-            )
-            for _ in range(2)
+        self.session, self.other = self.new_session(), self.new_session()
+
+    def new_session(self) -> OAuthSession:
+        return OAuthSession(
+            self.server,  # type: ignore[arg-type]  # it does what an OAuthClient does
+            self.storage,
+            monotonic=lambda: self.monotonic,
+            patience=Patience(call=60),
+            ledger=self.ledger,
         )
 
     async def act(self, action: str) -> None:
-        self.monotonic += 40
+        self.monotonic += 0.2 if self.anew else 40
+        if self.anew and not self.under_way:  # else somebody holds the one before
+            self.session = self.new_session()
         await getattr(self, action.replace(" ", "_"))()
         await self.rounds()
         self.server.time = _EARLY
@@ -353,7 +357,7 @@ async def run(actions: tuple[str, ...], *, kind: str) -> set[str]:
     server = Server()
     storage = (SharedStorage if kind == "shared" else Storage)(server.login())
     async with anyio.create_task_group() as group:
-        one = Run(storage, server, group)
+        one = Run(storage, server, group, anew=kind == "requests")
         await one.session.tokens()
         impossible = False
         for action in actions:

@@ -1,16 +1,20 @@
 """S9 and S10: what comes in another event loop while a refresh or a read is under way, and a storage that is away.
 
-Two sessions with one ledger stand for the sessions that two event loops have of one user.
+Two sessions with one ledger stand for the sessions that two event loops have of one user. And what one request has
+seen, the next one knows, though each asks for a session of its own.
 """
 
+import gc
 import logging
+import weakref
 from typing import Any
 
 import anyio
 import pytest
+from attrs import frozen
 
 from prisma_mgmt import AuthError, LoginRequiredError
-from prisma_mgmt.auth import OAuthSession, Tokens
+from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
 from prisma_mgmt.auth.ledger import Ledger
 from prisma_mgmt.auth.tokens import same
 from prisma_mgmt.auth.vault import Patience
@@ -207,3 +211,96 @@ async def test_with_a_snapshot_of_zero_seconds_nothing_serves_on(world: World) -
     world.storage.unreadable = True
     with pytest.raises(AuthError, match="the token storage failed"):
         await session.access_token()
+
+
+# Requests that ask for a session each
+
+
+@frozen
+class Requests:
+    """An application that asks its manager for the session at each request, and holds none in between."""
+
+    manager: SessionManager[str]
+
+    @property
+    def session(self) -> OAuthSession:
+        gc.collect()  # on PyPy too, nothing of the request before is left
+        return self.manager["ada"]
+
+
+def requests(world: World, clock: FakeClock, **options: Any) -> Requests:
+    oauth = oauth_at(world.server.url, now=clock.now)
+    return Requests(SessionManager(oauth, lambda _: world.storage, monotonic=clock.monotonic, **options))
+
+
+async def test_requests_that_ask_for_a_session_each_read_the_storage_once_a_second(clock: FakeClock) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        app = requests(world, clock)
+        gone = weakref.ref(app.session)
+        for seconds, reads in ((0.0, 1), (0.9, 1), (0.2, 2), (0.9, 2)):
+            clock.time += seconds
+            assert await app.session.access_token()
+            assert world.storage.reads == reads
+        assert gone() is None
+        await world.storage.clear_tokens()  # in another process
+        clock.time += 1.0
+        with pytest.raises(LoginRequiredError):
+            await app.session.access_token()
+
+
+async def test_requests_that_ask_for_a_session_each_are_served_while_the_storage_is_away(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    async with started(Prisma(), clock=clock) as world:
+        app = requests(world, clock)
+        token = await app.session.access_token()
+        world.storage.unreadable = True
+        for _ in range(3):
+            clock.time += 9
+            assert await app.session.access_token() == token
+        assert caplog.text.count("the tokens could not be read; those that were read before are used") == 1
+        clock.time += 9
+        with pytest.raises(AuthError, match="the token storage failed"):
+            await app.session.access_token()
+
+
+async def test_requests_that_ask_for_a_session_each_renew_a_token_a_minute_before_its_end(clock: FakeClock) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        await world.storage.set_tokens(world.prisma.tokens(expires_at=clock.time + 3600))
+        app = requests(world, clock)
+        token = await app.session.access_token()
+        for _ in range(117):
+            clock.time += 30
+            assert await app.session.access_token() == token
+        clock.time += 30
+        assert await app.session.access_token() != token
+
+
+async def test_a_request_is_a_chance_to_store_what_the_one_before_could_not(clock: FakeClock) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        app = requests(world, clock)
+        world.storage.failures = 1
+        newer = await app.session.renew(await app.session.access_token())
+        assert world.storage.current is not None
+        assert world.storage.current.access_token != newer
+        assert await app.session.access_token() == newer
+        assert world.storage.current.access_token == newer
+
+
+async def test_a_session_that_begins_during_a_login_elsewhere_gives_the_new_token_after_it(world: World) -> None:
+    ledger = Ledger()
+    mine, other = (session_at(world.server.url, world.storage, ledger=ledger) for _ in range(2))
+    assert await mine.access_token()
+    world.storage.writing = held = Gate()
+    newer: list[Tokens] = []
+
+    async def log_in_elsewhere() -> None:
+        newer.append(await log_in(world, other))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(log_in_elsewhere)
+        await held.arrived.wait()
+        begun = session_at(world.server.url, world.storage, ledger=ledger)
+        held.release()
+    assert await begun.access_token() == newer[0].access_token

@@ -650,6 +650,17 @@ async def test_a_logout_by_a_new_session_ends_what_a_storage_that_lags_does_not_
     assert storage.current is None
 
 
+async def test_a_logout_in_another_event_loop_ends_what_a_storage_that_lags_does_not_give_yet(world: World) -> None:
+    storage, ledger = LaggingShared(world.storage.current), Ledger()
+    mine, other = (session_at(world.server.url, storage, ledger=ledger, snapshot_ttl=0) for _ in range(2))
+    await mine.renew(await mine.access_token())
+    newer, storage.lags = storage.current, True
+    await other.logout()
+    storage.before = newer  # it lags less by now, and gives what was logged out
+    for session in (mine, other):
+        assert await session.tokens() is None
+
+
 @pytest.mark.parametrize("elsewhere", ["rotated", "logged out"])
 async def test_what_a_storage_goes_back_to_is_what_it_was_last_seen_to_hold(world: World, elsewhere: str) -> None:
     before = world.storage.current

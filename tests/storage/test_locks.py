@@ -1,6 +1,7 @@
 """What keeps a lease alive, whatever becomes of the server; on both event loops."""
 
 from contextlib import nullcontext
+from weakref import ref
 
 import anyio
 import pytest
@@ -202,6 +203,24 @@ async def test_waiting_has_an_end_that_names_the_place() -> None:
 async def test_a_room_is_the_same_for_all_who_ask_in_one_event_loop() -> None:
     assert room("redis", 3) is room("redis", 3)
     assert room("redis", 3) is not room("redis", 4)
+
+
+async def test_a_room_is_kept_by_those_who_are_in_it_or_wait_for_it_and_by_nobody_else() -> None:
+    gate = Gate()
+
+    async def enter() -> None:
+        async with room("redis", 1):
+            await gate()
+
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(enter)
+        await anyio.wait_all_tasks_blocked()
+        kept = ref(room("redis", 1))
+        assert kept() is room("redis", 1)
+        assert room("redis", 1).statistics().tasks_waiting == 1
+        gate.release()
+    assert kept() is None
 
 
 def test_another_event_loop_has_rooms_of_its_own() -> None:

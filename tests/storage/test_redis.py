@@ -199,6 +199,13 @@ class Wrapped:
     async def eval(self, script: str, keys: int, *arguments: Any) -> None: ...
 
 
+class Silent(Wrapped):
+    """A client of a server that accepts connections and says nothing."""
+
+    async def get(self, name: str) -> None:
+        await anyio.sleep_forever()
+
+
 @pytest.mark.parametrize("good", [redis.asyncio.Redis(), Wrapped()])
 async def test_an_asyncio_client_is_accepted(good: Any) -> None:
     RedisTokenStorage(good, key="ada")
@@ -345,4 +352,25 @@ async def test_many_users_share_a_client_whatever_its_pool_has(redis_process: Pr
         async with anyio.create_task_group() as group:
             for number in range(120):
                 group.start_soon(use, one, number)
+        await pool.disconnect()
+
+
+async def test_users_of_one_server_do_not_wait_for_another_that_is_silent(redis_process: Process) -> None:
+    silent = RedisTokenStorage(Silent(), key="ada")
+    async with client(redis_process) as one, anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(silent.get_tokens)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(5):
+            await use(one, 1)
+        group.cancel_scope.cancel()
+
+
+async def test_many_users_with_clients_of_their_own_share_what_their_pool_has(redis_process: Process) -> None:
+    pool = redis.asyncio.ConnectionPool(port=redis_process.port, max_connections=4)
+    async with redis.asyncio.Redis(connection_pool=pool) as one:
+        await one.flushall()
+        async with anyio.create_task_group() as group:
+            for number in range(60):
+                group.start_soon(use, redis.asyncio.Redis(connection_pool=pool), number)
         await pool.disconnect()

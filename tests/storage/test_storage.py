@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -518,6 +519,10 @@ async def test_what_is_no_file_is_refused(path: Path) -> None:
     os.mkfifo(pipe := path.with_name("pipe"), 0o600)
     with pytest.raises(AuthError, match="no regular file"):
         await FileTokenStorage(pipe).get_tokens()
+    for call in (lambda: FileTokenStorage(pipe).set_tokens(TOKENS), FileTokenStorage(pipe).clear_tokens):
+        with pytest.raises(AuthError, match="no regular file"):
+            await call()
+    assert pipe.is_fifo()
 
 
 async def test_reading_writes_nothing(tmp_path: Path, path: Path) -> None:
@@ -742,6 +747,30 @@ async def test_a_child_forked_while_a_file_is_read_can_read_it(path: Path) -> No
         status = await anyio.to_thread.run_sync(os.waitpid, child, 0)
         cipher.held.set()
     assert os.waitstatus_to_exitcode(status[1]) == 0
+
+
+FORKING = """
+import asyncio, os, signal, sys
+from prisma_mgmt.auth.storage import FileTokenStorage
+
+async def main():
+    async with FileTokenStorage(sys.argv[1]).refresh_lock():
+        if os.fork() == 0:
+            os.read(0, 1)  # until the test ends
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+async def test_a_worker_forked_under_a_lock_does_not_keep_it_when_its_parent_dies(path: Path) -> None:
+    command = [sys.executable, "-c", FORKING, str(path)]
+    async with await anyio.open_process(command, stdin=subprocess.PIPE, stderr=None) as process:
+        assert await process.wait() == -signal.SIGKILL
+        async with FileTokenStorage(path, patience=5.0).refresh_lock():  # the worker lives until `process` is closed
+            pass
 
 
 async def test_windows_may_refuse_a_replacement_for_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

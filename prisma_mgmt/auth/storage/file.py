@@ -20,7 +20,6 @@ from prisma_mgmt.masks import Secret, bare
 
 _POSIX = os.name == "posix"
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
-_SAFELY: int = _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
 _LARGEST = 4_000_000  # bytes
 _READINGS, _PAUSE = 4, 0.005  # how often a file is read again, and after how many seconds
 _REPLACINGS = 1 if _POSIX else 20  # Windows refuses to replace a file that somebody is just reading
@@ -116,50 +115,39 @@ class FileTokenStorage(LocalStorage):
         return True
 
     def _text_at(self, path: Path) -> Secret | None:
-        try:
-            with bare, open(path, "rb", opener=lambda path, flags: os.open(path, flags | _SAFELY)) as file:
-                self._refuse(os.fstat(file.fileno()))
-                return self._form.decoded(file.read(_LARGEST))
-        except FileNotFoundError:
-            return None
-        except OSError:
-            self._refuse_other()
-            raise
-
-    def _refuse(self, found: os.stat_result) -> None:
-        if not stat.S_ISREG(found.st_mode):
-            raise AuthError(f"{self.path} is no regular file")
-        if self._is_open(found):
-            told = "chmod 600 it, or if its file system keeps no modes give the storage a cipher, or a path elsewhere"
-            raise AuthError(f"{self.path} is open to every user of this machine: {told}")
+        self._refuse_other()
+        with suppress(FileNotFoundError), bare, open(path, "rb", opener=_open_safely) as file:
+            if self._is_open(os.fstat(file.fileno())):
+                told = "if its file system keeps no modes give the storage a cipher, or a path elsewhere"
+                raise AuthError(f"{self.path} is open to every user of this machine: chmod 600 it, or {told}")
+            return self._form.decoded(file.read(_LARGEST))
+        return None
 
     def _is_open(self, found: os.stat_result) -> bool:
         """Returns True if every user can read a file, or write it, and it matters: what is sealed nobody can read."""
         return _POSIX and self._form.cipher is None and bool(found.st_mode & stat.S_IRWXO)
 
     def _refuse_other(self) -> None:
-        """AuthError for what cannot even be opened as a file."""
-        if self.path.is_dir():
-            raise AuthError(f"{self.path} is no regular file")
+        """AuthError for what stands there and is no file."""
         if self.path.is_symlink():
             raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
+        if self.path.exists() and not self.path.is_file():
+            raise AuthError(f"{self.path} is no regular file")
 
     def _put(self, tokens: Tokens, only: Secret | None = None) -> None:
         """Write the file for whoever writes alone: it is the old one or the new one, whole, at every moment.
 
         It stays as it is if it does not hold the text `only` by then: a Node program may have written it in place.
         """
-        self._refuse_other()
-        self._writing.unlink(missing_ok=True)  # a dead writer's
-        try:
-            self._create(self._writing, self._form.write(tokens), sync=True)
-            if only is None or self._text_at(self.path) == only:
-                with self._replaceable():
+        with self._changing():
+            self._writing.unlink(missing_ok=True)  # a dead writer's
+            try:
+                self._create(self._writing, self._form.write(tokens), sync=True)
+                if only is None or self._text_at(self.path) == only:
                     replace(self._writing, self.path)
-        finally:
-            self._writing.unlink(missing_ok=True)
-        self._staging.unlink(missing_ok=True)
-        _sync_folder(self.path.parent)
+            finally:
+                self._writing.unlink(missing_ok=True)
+            self._staging.unlink(missing_ok=True)
 
     def _write(self, tokens: Tokens | None, only: Tokens | None = None) -> bool:
         if tokens is None and not self.path.parent.is_dir():  # which a lock file would make
@@ -167,20 +155,21 @@ class FileTokenStorage(LocalStorage):
         return super()._write(tokens, only)
 
     def _delete(self) -> None:
-        self._refuse_other()
-        with self._replaceable():
+        with self._changing():
             for path in (self.path, self._staging, self._writing):  # the first takes what is staged its effect
                 path.unlink(missing_ok=True)
-        _sync_folder(self.path.parent)
 
     @contextmanager
-    def _replaceable(self) -> Generator[None]:
+    def _changing(self) -> Generator[None]:
+        """What is done to the file in this outlives a power failure; AuthError for what cannot be replaced."""
+        self._refuse_other()
         try:
             yield
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
             raise AuthError(f"{self.path} is mounted by itself: mount the folder that it is in") from error
+        _sync_folder(self.path.parent)
 
     def _create(self, path: Path, text: Secret, *, sync: bool = False) -> None:
         """Make a new file of `text`; AuthError, with nothing of it written, if every user could read it."""
@@ -205,6 +194,11 @@ def replace(source: Path, target: Path, times: int = _REPLACINGS, pause: Callabl
             return source.replace(target)
         pause(0.05)
     return source.replace(target)
+
+
+def _open_safely(path: str, flags: int) -> int:
+    """Follow no link, and wait for no writer, as a pipe would."""
+    return os.open(path, flags | _NO_LINK | getattr(os, "O_NONBLOCK", 0))
 
 
 def _sync_folder(folder: Path) -> None:

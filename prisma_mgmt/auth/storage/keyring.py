@@ -81,7 +81,7 @@ class KeyringTokenStorage(LocalStorage):
             checked_methods(backend, "backend", "get_password", "set_password", "delete_password")
             if isinstance(backend, ModuleType):  # which could write to any
                 raise TypeError("backend must be a keyring, such as keyring.get_keyring() gives, not a module")
-            self._refuse_plain_text()
+            self._refuse_plain_text(backend)
         folder = checked_path(_cache() if lock_folder is None else lock_folder, "lock_folder")
         if not folder.is_absolute():  # or processes in two folders would not keep each other out
             raise ValueError("lock_folder must be an absolute path, the same for every process")
@@ -100,18 +100,17 @@ class KeyringTokenStorage(LocalStorage):
             raise ImportError("KeyringTokenStorage needs keyring: install prisma-mgmt[keyring]") from None
         try:
             if self._backend is None:
-                self._backend = keyring.get_keyring()
-                self._refuse_plain_text()
+                self._backend = self._refuse_plain_text(keyring.get_keyring())
             with bare:  # the frames of a keyring hold what it keeps as plain bytes
                 return function()
         except keyring.errors.NoKeyringError as error:
             raise AuthError("this machine has no keyring: set one up, or use FileTokenStorage") from error
 
-    def _refuse_plain_text(self) -> None:
-        if not self._plain_text and (plain := _plain(self._backend)):
-            self._backend = None
+    def _refuse_plain_text(self, backend: Any) -> Any:
+        if not self._plain_text and (plain := _plain(backend)):
             told = "set up another, or give the storage a cipher or allow_plain_text=True"
             raise AuthError(f"the keyring {plain} keeps plain text: {told}")
+        return backend
 
     def _read(self) -> Tokens | None:
         for _ in range(3):  # while another process writes

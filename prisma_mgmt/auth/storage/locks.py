@@ -73,7 +73,6 @@ class LeaseLock:
     take: Callable[[str], Awaitable[Any]]
     extend: Callable[[str], Awaitable[Any]]
     release: Callable[[str], Awaitable[Any]]
-    jitter: Callable[[], float] = field(default=random.random, kw_only=True)
 
     @asynccontextmanager
     async def held(self) -> AsyncGenerator[None]:
@@ -127,7 +126,7 @@ class LeaseLock:
                         return asked + self.seconds
             return None
 
-        holder.ends = await until(attempt, self.place, self.patience, self.jitter)
+        holder.ends = await until(attempt, self.place, self.patience)
         Work(holder.done, lambda: self._keep(holder))
 
     async def _keep(self, holder: _Holder) -> None:
@@ -137,17 +136,19 @@ class LeaseLock:
             with anyio.move_on_after(self.seconds / 7):
                 await holder.done.wait()
                 return
-            asked = anyio.current_time()
+            asked, failure = anyio.current_time(), ""
             try:
                 with timed(), anyio.fail_after(self.seconds / 2) as scope:
                     kept = await uncut(lambda: self.extend(holder.owner), scope)
             except Exception as error:  # of any client: the next turn may fare better, and else the lease ends
-                if not holder.done.is_set():
-                    kind = type(error).__name__
-                    logger.warning("the refresh lock of %s could not be extended (%s)", self.place, kind)
-                continue
-            holder.ends = asked + self.seconds if kept else 0.0
-            if not kept:  # what its holder stores is stored only in place of what it has read
-                if not holder.done.is_set():
-                    logger.warning("the refresh lock of %s was lost", self.place)
+                kept, failure = False, type(error).__name__
+            if holder.done.is_set():  # it was released meanwhile
+                return
+            if failure:
+                logger.warning("the refresh lock of %s could not be extended (%s)", self.place, failure)
+            elif kept:
+                holder.ends = asked + self.seconds
+            else:  # what its holder stores is stored only in place of what it has read
+                holder.ends = 0.0
+                logger.warning("the refresh lock of %s was lost", self.place)
                 return

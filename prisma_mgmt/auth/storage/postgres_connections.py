@@ -47,17 +47,21 @@ async def used(address: Address) -> AsyncGenerator[_Open]:
                     for _, one in mine.idle:
                         await one.close()
             finally:
-                _end(mine.idle)
+                for _, one in mine.idle:
+                    one.terminate()  # which does nothing to one that is closed
 
 
 @asynccontextmanager
 async def connected(address: Address, *, idle: float = _IDLE) -> AsyncGenerator[Any]:
     """A connection to `address` for one statement: none that has been idle for longer than so many seconds."""
     async with used(address) as mine, place(address, address.size):
-        since = anyio.current_time() - idle  # what lies between here and the server may forget it later
-        old, mine.idle = mine.idle, [one for one in mine.idle if one[0] > since and not one[1].is_closed()]
-        _end([one for one in old if one not in mine.idle])
-        connection = mine.idle.pop()[1] if mine.idle else await _connect(address)
+        while mine.idle:
+            since, connection = mine.idle.pop()
+            if anyio.current_time() < since + idle and not connection.is_closed():
+                break
+            connection.terminate()  # what lies between here and the server may have forgotten it
+        else:
+            connection = await _connect(address)
         try:
             yield connection
         except BaseException:
@@ -68,11 +72,6 @@ async def connected(address: Address, *, idle: float = _IDLE) -> AsyncGenerator[
                 connection.terminate()
             raise
         mine.idle.append((anyio.current_time(), connection))
-
-
-def _end(connections: list[tuple[float, Any]]) -> None:
-    for _, one in connections:
-        one.terminate()  # which does nothing to one that is closed
 
 
 async def _connect(address: Address) -> Any:

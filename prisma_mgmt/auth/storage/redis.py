@@ -3,9 +3,8 @@
 import re
 import sys
 from binascii import crc_hqx
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import isawaitable
 from itertools import chain, count
 from typing import Any
@@ -38,10 +37,10 @@ class RedisTokenStorage(ServedStorage):
     """Keeps tokens under a key of a Redis server, for all processes that use it.
 
     redis: a `redis.asyncio.Redis`, or a client of the same methods such as valkey's; closing it is the caller's. Give
-        every storage in an event loop the same one: at most ten calls are made on it at once, or half of what its pool
-        has. A `RedisCluster` must not read from replicas. A server that evicts keys when its memory is full, as some do
-        that are set up as caches, may forget logins, and locks that are held: its `maxmemory-policy` should be
-        `noeviction`.
+        every storage in an event loop the same one, or clients that share a pool: at most ten calls are made at once on
+        a pool, or half as many as it has connections. A `RedisCluster` must not read from replicas. A server that
+        evicts keys when its memory is full, as some do that are set up as caches, may forget logins, and locks that are
+        held: its `maxmemory-policy` should be `noeviction`.
     key: names the user's tokens; a second key that begins with it, for the lock, is in the same slot of a cluster.
     ttl: seconds after the last write in which tokens that nobody renews are forgotten; None keeps them.
     lease: seconds after which the lock of a process is free again, if the process has died or its event loop has stood
@@ -64,11 +63,12 @@ class RedisTokenStorage(ServedStorage):
         if _LOCK_OF in key:
             raise ValueError("key must not be the name of another key's lock")
         self._form = Form(f"redis:{key}", cipher)
+        pool = getattr(redis, "connection_pool", redis)  # which several clients may have in common
         options = getattr(redis, "connection_kwargs", {})  # of a cluster, for each of its nodes
-        pool = getattr(redis, "connection_pool", None)
-        self._size = share(getattr(pool, "max_connections", options.get("max_connections")), _AT_ONCE)
-        calls = (self._asked(script, lock_name(key), lease) for script in (_LOCK, _EXTEND_IF, _DELETE_IF))
-        self._lock = LeaseLock(self._form.place, lease, patience, lambda: turn("redis", self._size), *calls)
+        most = getattr(pool, "max_connections", options.get("max_connections"))
+        self._room = id(pool), share(most, _AT_ONCE)
+        calls = (partial(self._ask_for_lock, script, lease) for script in (_LOCK, _EXTEND_IF, _DELETE_IF))
+        self._lock = LeaseLock(self._form.place, lease, patience, lambda: turn(*self._room), *calls)
         self._expiry = {} if ttl is None else {"px": min(round(1000 * checked_seconds(ttl, "ttl", least=1)), _LONGEST)}
 
     async def set_tokens(self, tokens: Tokens) -> None:
@@ -83,7 +83,7 @@ class RedisTokenStorage(ServedStorage):
 
     async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         with bare:  # the frames of a client hold what it sends as plain bytes
-            async with place("redis", self._size):
+            async with place(*self._room):
                 handled = sys.exception()  # by the application, while it calls a storage
                 try:
                     answer = getattr(self._redis, name)(*arguments, **options)
@@ -105,8 +105,8 @@ class RedisTokenStorage(ServedStorage):
         values = [] if text is None else [text, *chain(*self._expiry.items())]
         return bool(await self._call("eval", _SET_IF if values else _DELETE_IF, 1, self._key, seen, *values))
 
-    def _asked(self, script: str, name: str, lease: float) -> Callable[[str], Awaitable[Any]]:
-        return lambda owner: self._call("eval", script, 1, name, owner, round(lease * 1000))
+    async def _ask_for_lock(self, script: str, lease: float, owner: str) -> Any:
+        return await self._call("eval", script, 1, lock_name(self._key), owner, round(lease * 1000))
 
 
 @lru_cache(maxsize=10_000)  # a key of odd braces takes many tries

@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator, Hashable
 from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
+from weakref import WeakValueDictionary
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -12,7 +13,7 @@ from prisma_mgmt.errors import AuthError
 
 holding: ContextVar[object] = ContextVar("holding", default=None)  # the lock that the running code holds, or asks for
 
-_rooms: RunVar[dict[tuple[Hashable, int], anyio.Semaphore]] = RunVar("prisma_mgmt.auth.rooms")
+_rooms: RunVar[WeakValueDictionary[tuple[Hashable, int], anyio.Semaphore]] = RunVar("prisma_mgmt.auth.rooms")
 
 
 @asynccontextmanager
@@ -43,8 +44,11 @@ def turn(of: Hashable, size: int) -> anyio.Semaphore:
 
 
 def room(of: Hashable, size: int) -> anyio.Semaphore:
-    """Room for `size` calls at once in this event loop, the same for all who ask for the same."""
-    rooms = _rooms.get(dict[tuple[Hashable, int], anyio.Semaphore]())
+    """Room for `size` calls at once in this event loop, the same for all who ask for the same.
+
+    It is kept by those who are in it or wait for it. So `of` may be the id of what these use, such as a client.
+    """
+    rooms = _rooms.get(WeakValueDictionary[tuple[Hashable, int], anyio.Semaphore]())
     _rooms.set(rooms)
     return rooms.setdefault((of, size), anyio.Semaphore(size))
 

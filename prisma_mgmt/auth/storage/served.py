@@ -45,6 +45,5 @@ class ServedStorage(ABC):
         return seen is not None and same(self._form.read(seen), current) and await self._replaced(seen, text)
 
     async def _read(self) -> Secret | None:
-        self._seen = None
         self._seen = await self._text()
         return self._seen

@@ -16,7 +16,7 @@ from prisma_mgmt.auth.endpoint import bearer
 from prisma_mgmt.auth.renewal import Trouble
 from prisma_mgmt.auth.sending import Sender, TransportArgument
 from prisma_mgmt.auth.work import Work, ended
-from prisma_mgmt.checks import checked_count, checked_kind, checked_origin
+from prisma_mgmt.checks import checked_count, checked_kind, checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.errors import AuthError, NetworkError
 from prisma_mgmt.loops import LoopGuard
@@ -63,6 +63,7 @@ class GitHubActionsCredentials(Unpickled):
         if lifetime is not None and checked_count(lifetime, "lifetime") > 3600:
             raise ValueError(f"lifetime must be at most 3600 seconds, not {lifetime!r}")
         checked_kind(now, Callable, "now", "a function")
+        timeout = checked_seconds(timeout, "timeout", least=0.001)
         self._sender = Sender(timeout=timeout, transport=transport, ssl_context=ssl_context)
         self._lifetime, self._allow_http = lifetime, allow_http
         checked_kind(monotonic, Callable, "monotonic", "a function")

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from prisma_mgmt._version import __version__
 from prisma_mgmt.auth.tokens import loads
-from prisma_mgmt.checks import checked_kind, checked_seconds
+from prisma_mgmt.checks import checked_kind
 from prisma_mgmt.environment import proxy_for, ssl_context
 from prisma_mgmt.errors import AuthError, NetworkError, RequestTimeoutError
 from prisma_mgmt.faults import network_error, unquote
@@ -69,7 +69,7 @@ class Sender:
     ) -> None:
         checked_kind(transport, httpx.AsyncBaseTransport | None, "transport", "an httpx.AsyncBaseTransport")
         checked_kind(ssl_context, ssl.SSLContext | None, "ssl_context", "an ssl.SSLContext")
-        self.timeout: float = checked_seconds(timeout, "timeout", least=0.001)
+        self.timeout = timeout
         self._transport = transport
         self._ssl = ssl_context
 

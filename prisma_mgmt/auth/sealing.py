@@ -155,13 +155,13 @@ class LoginSealer:
         With one more set afterwards, a browser holds three. Another application's cookies are left alone. A browser
         deletes one whose name begins with `__Host-` only if it is told to with `secure=True`.
         """
-        ages: list[tuple[float, str]] = []
+        now, ages = self._now(), list[tuple[float, str]]()
         with bare:
             for name, text in checked_kind(cookies, Mapping, "cookies", _COOKIES).items():
                 with suppress(ValueError):
                     login, sealed_at = self._opened(text)
                     if name == self.cookie_name(login):
-                        ages.append((self._now() - sealed_at, name))
+                        ages.append((now - sealed_at, name))
         return [name for place, (age, name) in enumerate(sorted(ages)) if place >= keep or age > self.ttl]
 
     def seal(self, login: LoginRequest, return_to: str | None = None) -> str:

@@ -312,6 +312,21 @@ def test_the_newest_three_logins_are_kept(clock: FakeClock) -> None:
     assert set(sealer.surplus(cookies)) == set(names[-3:])
 
 
+def test_the_newest_logins_are_kept_though_time_passes_while_they_are_looked_at(clock: FakeClock) -> None:
+    oauth, sealer = OAuthClient("client", "https://app.example/callback"), LoginSealer([KEY], now=clock.now)
+    cookies = {}
+    for _ in range(3):
+        cookie = sealer.cookie(oauth.login_url())
+        cookies[cookie["key"]] = cookie["value"]
+        clock.time += 0.001
+
+    def later() -> float:
+        clock.time += 1
+        return clock.time
+
+    assert LoginSealer([KEY], now=later).surplus(cookies) == list(cookies)[:1]
+
+
 @pytest.mark.parametrize(
     ("call", "problem"),
     [

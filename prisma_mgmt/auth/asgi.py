@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from prisma_mgmt.auth.arguments import called, checked_functions, checked_text
 from prisma_mgmt.auth.cookies import Cookie, cookie, header, is_secure, sent
+from prisma_mgmt.auth.httpx_auth import origin_of
 from prisma_mgmt.auth.manager import SessionManager
 from prisma_mgmt.auth.oauth import DEFAULT_SCOPE, OAuthClient
 from prisma_mgmt.auth.pages import HEADERS, page
@@ -107,7 +108,7 @@ class LoginApp:
         if not TOKEN.fullmatch(cookie):
             raise ValueError(f"cookie must be the name of a cookie, not {cookie!r}")
         self._base = _base_of(oauth.redirect_uri)
-        self._origin = _origin(self._base)
+        self._origin = origin_of(self._base)
         self._asked: dict[str, Any] = {"scope": scope, "extra_params": extra_params}
         oauth.login_url(**self._asked)  # or the first visitor would find out what is wrong with it
         self._oauth, self._sessions = oauth, sessions
@@ -153,9 +154,9 @@ class LoginApp:
                 asking = page("Log out?", "Your login here will be forgotten.", button="Log out")
                 return _Answer(405, asking, headers={"Allow": "POST"})
             case "login" | "callback", _:
-                return _page(405, "Not like this", "Follow a link to this page.", headers={"Allow": "GET"})
+                return _Answer(405, page("Not like this", "Follow a link to this page."), headers={"Allow": "GET"})
             case _:
-                return _page(404, "Nothing here", "There is no page at this address.")
+                return _Answer(404, page("Nothing here", "There is no page at this address."))
 
     def _login(self, request: _Request) -> _Answer:
         """Send the browser to the login server, with at most three logins pending in it.
@@ -180,12 +181,10 @@ class LoginApp:
                 await self._begin(self._sessions[session_id], url, login)
         except PrismaError as error:
             return await self._failed(error, request, login)
-        if (before := self.session(request.cookies)) is not None:
-            await self._forget(before)  # no browser has its cookie any more
+        await self._forget(self.session(request.cookies))  # no browser has its cookie any more
         value = self._box.seal_json([session_id, self._oauth.now()], self._purpose)
         mine = cookie(self._name, value, self._max_age, secure=self._secure)
-        done = self._expired(self._sealer.cookie_name(login))
-        return _Answer(303, to=login.return_to or self._after_login, cookies=[done, mine])
+        return _Answer(303, to=login.return_to or self._after_login, cookies=[self._ended(login), mine])
 
     async def _begin(self, session: OAuthSession, url: str, login: LoginRequest) -> None:
         """Log in, and tell the application; a login that fails halfway leaves no tokens behind."""
@@ -207,14 +206,15 @@ class LoginApp:
     async def _logout(self, request: _Request) -> _Answer:
         site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", self._origin)
         if not (origin == self._origin if site is None else site == "same-origin"):  # as far as the browser tells
-            return _page(403, "Not from here", "Another site asked to log you out. You are still logged in.")
-        if (session := self.session(request.cookies)) is not None:
-            await self._forget(session)
+            return _Answer(403, page("Not from here", "Another site asked to log you out. You are still logged in."))
+        await self._forget(self.session(request.cookies))
         return _Answer(303, to=self._after_logout, cookies=[self._expired(self._name)])
 
-    async def _forget(self, session: OAuthSession) -> None:
+    async def _forget(self, session: OAuthSession | None) -> None:
+        """End a session, if there is one."""
         try:
-            await session.logout()
+            if session is not None:
+                await session.logout()
         except (AuthError, NetworkError) as error:  # the browser is logged out all the same
             logger.error("the tokens of a login could not be cleared (%s)", type(error.__cause__ or error).__name__)  # noqa: TRY400  # a traceback shows frames that hold tokens
 
@@ -222,7 +222,7 @@ class LoginApp:
 
     async def _failed(self, error: PrismaError, request: _Request, login: LoginRequest | None) -> _Answer:
         unsent = isinstance(error, NetworkError) and error.unsent  # so that the callback is as good as before
-        cookies = [] if login is None or unsent else [self._expired(self._sealer.cookie_name(login))]
+        cookies = [] if login is None or unsent else [self._ended(login)]
         to = await called(self._on_error, error)
         if isinstance(to, str) and to:
             return _Answer(303, to=to, cookies=cookies)
@@ -231,10 +231,10 @@ class LoginApp:
         if over and await self._is_logged_in(request):  # another process may have finished it just now
             links = {"Go on": return_to or self._after_login, "Log in again": self._login_at(next=return_to)}
             text = "This login is over: it was finished before, or it has expired. You are still logged in."
-            return _page(400, "You are logged in already", text, links, cookies=cookies)
+            return _Answer(400, page("You are logged in already", text, links), cookies=cookies)
         status, title, text = _words(error, over, urlsplit(self._base).netloc)
         logger.log(logging.ERROR if status >= 500 else logging.INFO, "a login failed: %s", error)
-        return _page(status, title, text, {"Log in": self._login_at(next=return_to)}, cookies=cookies)
+        return _Answer(status, page(title, text, {"Log in": self._login_at(next=return_to)}), cookies=cookies)
 
     def _login_at(self, **query: str | None) -> str:
         """Where browsers find the login, under the name that it comes back to."""
@@ -248,6 +248,10 @@ class LoginApp:
         except (AuthError, NetworkError):  # of the storage: nobody knows
             return False
 
+    def _ended(self, login: LoginRequest) -> Cookie:
+        """What deletes the cookie of a login that is over."""
+        return self._expired(self._sealer.cookie_name(login))
+
     def _expired(self, name: str) -> Cookie:
         return cookie(name, "", 0, secure=self._secure)
 
@@ -259,10 +263,6 @@ def _aliases(host: str) -> list[str]:
     """
     parts = re.fullmatch(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", host)
     return [one + (parts[2] or "") for one in _LOOPBACK if one != parts[1]] if parts else []
-
-
-def _page(status: int, title: str, text: str, links: dict[str, str] | None = None, **more: Any) -> _Answer:
-    return _Answer(status, page(title, text, links), **more)
 
 
 def _words(error: PrismaError, over: bool, host: str) -> tuple[int, str, str]:
@@ -286,13 +286,6 @@ def _base_of(redirect_uri: str) -> str:
     if here.scheme == "http" and is_secure(base) and not (here.hostname or "").endswith(".localhost"):
         raise ValueError("redirect_uri must be https, or http to this machine: no browser keeps a login otherwise")
     return base
-
-
-def _origin(url: str) -> str:
-    """The origin of a URL, as browsers write it: in small letters, without the port that goes without saying."""
-    parts = urlsplit(url.lower())
-    port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
-    return f"{parts.scheme}://{parts.netloc.removesuffix(port)}"
 
 
 def _cookies_of(request: object) -> Mapping[str, object]:

@@ -35,12 +35,10 @@ def read_callback(callback_url: str, expected_state: str | None, issuer: str) ->
 
 def is_state(callback_url: str, expected_state: str) -> bool:
     """Return True if every state in a callback is the expected one; to compare takes as long for any other."""
-    try:
+    with suppress(CallbackError):
         states = [value for name, value in _pairs(callback_url) if name == "state"]
-    except CallbackError:
-        return False
-    matching = [hmac.compare_digest(_bytes(state), _bytes(expected_state)) for state in states or [Secret("")]]
-    return all(matching)
+        return all(hmac.compare_digest(_bytes(state), _bytes(expected_state)) for state in states or [Secret("")])
+    return False
 
 
 def parameters(callback_url: str) -> dict[str, Secret]:

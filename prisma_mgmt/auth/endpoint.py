@@ -1,6 +1,5 @@
 """The token endpoint (RFC 6749 §3.2): post a form, believe only a well-formed grant."""
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -48,7 +47,7 @@ class TokenEndpoint:
 
     url: str
     sender: Sender = field(repr=False)
-    now: Callable[[], float] = field(default=time.time, kw_only=True)
+    now: Callable[[], float]
 
     async def post(self, form: Mapping[str, str], *, again: bool, on_sent: Callable[[], object] | None = None) -> Grant:
         """What was granted; with `again`, a lost answer is asked for once more.

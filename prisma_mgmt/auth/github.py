@@ -5,16 +5,17 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from prisma_mgmt.auth.closing import Unpickled
 from prisma_mgmt.auth.endpoint import bearer
+from prisma_mgmt.auth.renewal import Trouble
 from prisma_mgmt.auth.sending import Sender, TransportArgument
-from prisma_mgmt.auth.work import Work
+from prisma_mgmt.auth.work import Work, ended
 from prisma_mgmt.checks import checked_count, checked_kind, checked_origin, checked_seconds
 from prisma_mgmt.environment import API_URL, variable
 from prisma_mgmt.errors import AuthError, NetworkError
@@ -22,7 +23,6 @@ from prisma_mgmt.loops import LoopGuard
 from prisma_mgmt.masks import Secret, bare
 
 _LEEWAY = 60.0  # seconds before its expiry from which a token is renewed, but a tenth of its lifetime at most
-_PAUSE = 5.0  # seconds for which a token that is still good serves on after a renewal that failed
 _FRUITLESS = 10.0  # seconds in which a token that a renewal has just brought is not renewed again
 
 
@@ -42,7 +42,8 @@ class GitHubActionsCredentials(Unpickled):
     lifetime: seconds that each token is asked for, 3600 at most; None leaves it to the API.
     timeout: seconds for each of the two answers.
 
-    If a renewal ahead of expiry fails, the token serves on for as long as it is good.
+    If a renewal ahead of expiry fails, the token serves on for as long as it is good. After a failure nobody is asked
+    again before Retry-After is over, or else 1, 2, 4 … 30 seconds; calls meanwhile fail at once with the same error.
     """
 
     def __init__(
@@ -68,7 +69,8 @@ class GitHubActionsCredentials(Unpickled):
         checked_kind(monotonic, Callable, "monotonic", "a function")
         self._now, self._monotonic = now, monotonic
         self._minted: _Minted | None = None
-        self._minting: Work[_Minted] | None = None
+        self._minting: Work[_Minted] | None = None  # the latest
+        self._trouble: Trouble | None = None  # in which that has ended
         self._fruitless_until = -math.inf
         self._loop = LoopGuard("GitHubActionsCredentials")
 
@@ -77,15 +79,13 @@ class GitHubActionsCredentials(Unpickled):
         with bare:
             self._loop.check()
             minted = self._minted
-            if minted and self._now() < minted.renew_at:
-                return minted.token
             try:
-                return await self._another()
+                if minted is None or self._now() >= minted.renew_at:
+                    return await self._another()
             except (AuthError, NetworkError):
                 if minted is None or self._now() >= minted.good_until:
                     raise
-                self._minted = evolve(minted, renew_at=self._now() + _PAUSE)
-                return minted.token
+            return minted.token
 
     async def renew(self, rejected: str) -> str | None:
         """A token other than `rejected`, None if it has just been renewed; see access_token()."""
@@ -101,20 +101,29 @@ class GitHubActionsCredentials(Unpickled):
             return token if token != rejected else None
 
     async def _another(self) -> Secret:
-        """A new token; callers at the same time share it, or what went wrong."""
-        if self._minting is None or not self._minting.under_way:
-            self._minting = Work(self, self._mint, name="the exchange", passing=(ValueError,), lasting=False)
+        """A new token. Callers at the same time share it, or what went wrong, as do those of the pause after that."""
+        paused = self._trouble is not None and self._monotonic() < self._trouble.until
+        if self._minting is None or not (self._minting.under_way or paused):
+            self._minting = Work(self, partial(self._mint, *self._asked()), name="the exchange", lasting=False)
         return (await self._minting.wait()).token
 
-    async def _mint(self) -> _Minted:
-        url, headers = self._asked()
+    async def _mint(self, url: str, headers: dict[str, Secret]) -> _Minted:
+        try:
+            self._minted = await self._exchanged(url, headers)
+        except Exception as error:  # a transport of the user's may raise anything
+            failure = error if isinstance(error, AuthError | NetworkError) else ended("the exchange", error)
+            self._trouble = Trouble.after(failure, self._trouble, self._monotonic())
+            raise
+        self._trouble = None
+        return self._minted
+
+    async def _exchanged(self, url: str, headers: dict[str, Secret]) -> _Minted:
         shown = await self._granted("GET", url, "GitHub gave no OIDC token", headers=headers)
         wanted = {"token": bearer(shown["value"])} | ({"expiresInSeconds": self._lifetime} if self._lifetime else {})
         refusal = "the API gave no token for this repository's workflow: is the repository linked?"
         minted = await self._granted("POST", f"{self._base}/v1/auth/github-actions/token", refusal, json=wanted)
         now, left = self._now(), self._left(minted.get("expiresAt"))
-        self._minted = _Minted(bearer(minted["value"]), now + left - min(_LEEWAY, left / 10), now + left)
-        return self._minted
+        return _Minted(bearer(minted["value"]), now + left - min(_LEEWAY, left / 10), now + left)
 
     async def _granted(self, method: str, url: str, refusal: str, **options: Any) -> dict[str, Any]:
         """What an answer holds, itself or under `data`; AuthError, saying `refusal`, if there is no `value` in it."""
@@ -129,18 +138,14 @@ class GitHubActionsCredentials(Unpickled):
         """Where GitHub gives a token, and the headers of whoever asks there."""
         url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), Secret(variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN") or "")
         if not url or not token:
-            raise AuthError(
-                "there is no ACTIONS_ID_TOKEN_REQUEST_URL: this is not a GitHub Actions workflow, "
-                "or it lacks `permissions: id-token: write`"
-            )
-        checked_origin(url.partition("?")[0], "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)
-        asking = f"{url}{'&' if urlsplit(url).query else '?'}audience=prisma-cloud"
-        return asking, {"Authorization": Secret(f"Bearer {bearer(token)}")}
+            raise AuthError("this is not a workflow of GitHub Actions, or it lacks `permissions: id-token: write`")
+        base, _, query = url.partition("?")
+        checked_origin(base, "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)
+        return f"{base}?{query}&audience=prisma-cloud", {"Authorization": Secret(f"Bearer {bearer(token)}")}
 
     def _left(self, expires_at: object) -> float:
         """How long a token lives. What was asked for counts if the API does not say, or if it is over by this clock."""
         left = 0.0
         with suppress(ValueError):
-            date = datetime.fromisoformat(str(expires_at))
-            left = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - self._now()
+            left = datetime.fromisoformat(str(expires_at)).timestamp() - self._now()
         return left if left > 0 else self._lifetime or 1800

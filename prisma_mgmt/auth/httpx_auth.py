@@ -22,16 +22,16 @@ class SessionAuth(httpx.Auth):
     def __init__(self, session: Credentials, *, origin: str | None = None) -> None:
         if origin is None:
             origin = variable(API_URL) or "https://api.prisma.io"
-        self._origin = _origin(httpx.URL(checked_origin(origin, "origin")))
+        self._origin = origin_of(checked_origin(origin, "origin"))
         self._session = session
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        if (origin := _origin(request.url)) != self._origin:
+        if (origin := origin_of(request.url)) != self._origin:
             raise ValueError(f"the session's token goes to {self._origin} only, not to {origin}: see origin=")
         sending = _Sending(self._session, request)
         await sending.authorize(None)
         response = yield request
-        if _origin(response.request.url) != origin:  # after a redirect, with which httpx sends no token
+        if origin_of(response.request.url) != origin:  # after a redirect, with which httpx sends no token
             return
         if response.status_code == 401:
             await response.aread()  # gives the connection back before anybody waits for the refresh
@@ -79,6 +79,7 @@ class _Sending:
             await self._then(event, info)
 
 
-def _origin(url: httpx.URL) -> str:
-    """The origin of a URL in its normal form: no user, and no port that goes without saying."""
+def origin_of(url: httpx.URL | str) -> str:
+    """The origin of a URL as browsers write it: in small letters, no user, and no port that goes without saying."""
+    url = httpx.URL(url)
     return f"{url.scheme}://{url.netloc.decode()}"

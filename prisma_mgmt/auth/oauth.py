@@ -84,8 +84,8 @@ class OAuthClient(Closing):
         self._new_secret = new_secret
         self._client_secret = client_secret
         sender = Sender(timeout=timeout, transport=transport, ssl_context=ssl_context)
-        self._endpoint = TokenEndpoint(f"{self._base}/token", sender, now=now)
-        self._exchanged: OrderedDict[bytes, object] = OrderedDict()  # hashes of states, oldest first
+        self._endpoint = TokenEndpoint(f"{self._base}/token", sender, now)
+        self._exchanged: OrderedDict[bytes, list[bool]] = OrderedDict()  # by hashes of states, oldest first
 
     @classmethod
     def from_environment(cls, redirect_uri: str | None = None, **options: Any) -> Self:
@@ -176,26 +176,18 @@ class OAuthClient(Closing):
 
     async def _once(self, state: str, form: dict[str, str]) -> Grant:
         """What a callback's code is exchanged for; CallbackError for one that was exchanged before."""
-        mark, sent = self._mark(state), list[bool]()
-        try:
-            return await self._endpoint.post(self._form(form), again=False, on_sent=lambda: sent.append(True))
-        except NetworkError as error:
-            if error.unsent:
-                sent.clear()
-            raise
-        finally:
-            if not sent:
-                self._exchanged.pop(mark, None)  # nothing reached the server, so the code is still good
-
-    def _mark(self, state: str) -> bytes:
-        """Remember a callback as exchanged; CallbackError for one that was before."""
-        mark, mine = sha256(state.encode(errors="surrogatepass")).digest(), object()
-        if self._exchanged.setdefault(mark, mine) is not mine:  # two threads may ask at once
+        mark, sent = sha256(state.encode(errors="surrogatepass")).digest(), list[bool]()
+        if self._exchanged.setdefault(mark, sent) is not sent:  # two threads may ask at once
             # the login server would say so, too
             raise CallbackError("this callback was exchanged already; start a new login", error="invalid_grant")
         if len(self._exchanged) > _REMEMBERED:
             self._exchanged.popitem(last=False)
-        return mark
+        try:
+            return await self._endpoint.post(self._form(form), again=False, on_sent=lambda: sent.append(True))
+        except BaseException as error:
+            if not sent or (isinstance(error, NetworkError) and error.unsent):
+                self._exchanged.pop(mark, None)  # nothing reached the server, so the code is still good
+            raise
 
     async def refresh(self, tokens: Tokens) -> Tokens:
         """New tokens for old (RFC 6749 §6), keeping what the answer leaves out; a lost answer is asked for again.

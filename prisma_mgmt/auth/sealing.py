@@ -1,7 +1,6 @@
 """LoginSealer keeps a login in a cookie until its callback, or its end; TokenCipher seals tokens (AES-256-GCM)."""
 
 import json
-import math
 import os
 import re
 import time
@@ -101,7 +100,7 @@ class LoginSealer:
 
     `cookie(login)` gives the whole cookie, `open_for(cookies, callback_url)` the login that a callback belongs to: each
     login has a cookie of its own, so that several tabs do not overwrite each other. `surplus(cookies)` names those to
-    delete before another is set. `keys` are those of TokenCipher; `ttl` is in seconds.
+    delete before another is set. `keys` are those of TokenCipher; `ttl` is in seconds, at least one.
     """
 
     def __init__(
@@ -113,11 +112,9 @@ class LoginSealer:
         now: Callable[[], float] = time.time,
     ) -> None:
         keys = masked_keys(keys)
-        if not checked_seconds(ttl, "ttl") > 0:
-            raise ValueError(f"ttl must be more than 0 seconds, not {ttl!r}")
         checked_kind(client_id, str | None, "client_id", "text")
         checked_kind(now, Callable, "now", "a function")
-        self.ttl = ttl
+        self.ttl: float = checked_seconds(ttl, "ttl", least=1)
         self._box = Box(keys)
         self._purpose = f"prisma-mgmt login {client_id or ''}"
         self._now = now
@@ -138,7 +135,7 @@ class LoginSealer:
         It is for https only, unless the login comes back to this machine over http.
         """
         value = self.seal(login, return_to)
-        return cookie(self.cookie_name(login), value, math.ceil(self.ttl), secure=is_secure(login.redirect_uri))
+        return cookie(self.cookie_name(login), value, int(self.ttl), secure=is_secure(login.redirect_uri))
 
     def open_for(self, cookies: Mapping[str, str], callback_url: str) -> LoginRequest:
         """The login, of those in a browser's cookies, that a callback belongs to; CallbackError if there is none."""
@@ -158,13 +155,13 @@ class LoginSealer:
         With one more set afterwards, a browser holds three. Another application's cookies are left alone. A browser
         deletes one whose name begins with `__Host-` only if it is told to with `secure=True`.
         """
-        ages: list[tuple[float, str]] = []
+        now, ages = self._now(), list[tuple[float, str]]()
         with bare:
             for name, text in checked_kind(cookies, Mapping, "cookies", _COOKIES).items():
                 with suppress(ValueError):
                     login, sealed_at = self._opened(text)
                     if name == self.cookie_name(login):
-                        ages.append((self._now() - sealed_at, name))
+                        ages.append((now - sealed_at, name))
         return [name for place, (age, name) in enumerate(sorted(ages)) if place >= keep or age > self.ttl]
 
     def seal(self, login: LoginRequest, return_to: str | None = None) -> str:

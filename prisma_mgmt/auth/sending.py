@@ -1,7 +1,6 @@
 """Sends one request, to the login server or to GitHub, over a connection of its own, and gives its whole answer."""
 
 import json
-import re
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
@@ -180,11 +179,12 @@ class _Trail:
 
 def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
     """The body of an answer that was packed though nobody had asked for that; never more than a byte too much."""
-    packed = re.search("gzip|deflate", headers.get("content-encoding", ""), re.IGNORECASE)
-    if not packed or body.lstrip().startswith(b"{"):  # a proxy may have unpacked it, and kept the header
+    coding = headers.get("content-encoding", "").lower()
+    # a proxy may have unpacked it, and kept the header
+    if not ("gzip" in coding or "deflate" in coding) or body.lstrip().startswith(b"{"):
         return body[: LARGEST + 1]
     either, none = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS  # a head of gzip's or zlib's; some servers leave the latter out
-    for head in (either, none) if packed[0].lower() == "deflate" else (either,):
+    for head in (either, none) if "deflate" in coding else (either,):
         with suppress(zlib.error):
             return zlib.decompressobj(head).decompress(body, LARGEST + 1)
     raise httpx.DecodingError("the answer is packed, and cannot be unpacked")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from attrs import define, field
 
@@ -24,6 +25,7 @@ class World:
 
     clock: FakeClock
     server: Server | None = None
+    query: dict[str, str] = field(factory=lambda: {"api-version": "2"})
     github: Reply = field(factory=lambda: Reply(body={"count": 7, "value": "canary-proof"}))
     refusal: Reply | None = None
     gate: Gate = field(factory=lambda: Gate(open_=True))
@@ -33,7 +35,7 @@ class World:
     async def handle(self, request: Request) -> Reply:
         if request.path == "/github":
             assert request.token == "canary-request-token"
-            assert request.query == {"api-version": "2", "audience": "prisma-cloud"}
+            assert request.query == {**self.query, "audience": "prisma-cloud"}
             return self.github
         if request.path == "/v1/auth/github-actions/token":
             assert request.token is None, "the exchange needs no token, and is sent none"
@@ -138,7 +140,64 @@ async def test_all_who_ask_at_once_share_what_went_wrong(monkeypatch: pytest.Mon
         assert len({id(error) for error in failed}) == len(failed) == 20
         assert {error.retry_after for error in failed} == {60}
         world.refusal = None
+        clock.time += 59
+        with pytest.raises(AuthError, match=r"gave no token.*503") as caught:
+            await credentials.access_token()
+        assert caught.value not in failed, "each has an error of its own"
+        assert len(world.server.requests) == 2
+        clock.time += 1
         assert await credentials.access_token() == "canary-token-1"
+
+
+@pytest.mark.parametrize("failing", ["github", "the API"])
+async def test_who_fails_is_asked_again_after_a_pause_that_doubles(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock, failing: str
+) -> None:
+    async with workflow(monkeypatch, clock) as (world, credentials):
+        good, world.refusal = world.github, Reply(503)
+        each = 2
+        if failing == "github":
+            world.github, each = Reply(503), 1
+        assert world.server is not None
+        for times, pause in enumerate([1, 2, 4, 8, 16, 30, 30], start=1):
+            for passed in (0, pause - 0.5):
+                clock.time += passed
+                with pytest.raises(AuthError, match="503"):
+                    await credentials.access_token()
+                with pytest.raises(AuthError, match="503"):
+                    await credentials.renew("an older one")
+            assert len(world.server.requests) == times * each
+            clock.time += 0.5
+        world.github, world.refusal = good, None
+        assert await credentials.access_token() == "canary-token-1"
+        world.refusal = Reply(503)
+        for _ in range(5):
+            with pytest.raises(AuthError, match="503"):
+                await credentials.renew("canary-token-1")
+            assert await credentials.access_token() == "canary-token-1"
+        assert len(world.server.requests) == 7 * each + 4
+        clock.time, world.refusal = clock.time + 1, None
+        assert await credentials.renew("canary-token-1") == "canary-token-2"
+
+
+async def test_whatever_a_transport_of_the_callers_raises_is_followed_by_a_pause(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+) -> None:
+    asked: list[httpx.Request] = []
+
+    class Transport(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append(request)
+            raise KeyError("canary")
+
+    async with workflow(monkeypatch, clock, transport=Transport()) as (_, credentials):
+        for times in (1, 2):
+            for _ in range(3):
+                with pytest.raises(AuthError, match="the exchange ended with KeyError") as caught:
+                    await credentials.access_token()
+                assert isinstance(caught.value.__cause__, KeyError)
+            assert len(asked) == times
+            clock.time += 1
 
 
 async def test_a_token_that_is_still_good_serves_on_if_its_renewal_fails(
@@ -179,14 +238,24 @@ async def test_a_rejected_token_that_was_replaced_already_costs_nothing(
         assert world.minted == 2
 
 
+async def test_github_may_be_asked_at_a_url_without_a_query(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    async with workflow(monkeypatch, clock) as (world, credentials):
+        assert world.server is not None
+        world.query = {}
+        monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{world.server.url}/github")
+        assert await credentials.access_token() == "canary-token-1"
+
+
 @pytest.mark.parametrize("missing", ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
 async def test_outside_of_a_workflow_it_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, clock: FakeClock, missing: str
 ) -> None:
     async with workflow(monkeypatch, clock) as (_, credentials):
-        monkeypatch.setenv(missing, " ")
-        with pytest.raises(AuthError, match="id-token: write"):
-            await credentials.access_token()
+        with monkeypatch.context() as outside:
+            outside.setenv(missing, " ")
+            with pytest.raises(AuthError, match="id-token: write"):
+                await credentials.access_token()
+        assert await credentials.access_token() == "canary-token-1", "nobody failed, so there is no pause"
 
 
 async def test_githubs_token_goes_over_https_only(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
@@ -208,10 +277,12 @@ async def test_no_refusal_shows_a_secret(monkeypatch: pytest.MonkeyPatch, clock:
                 await credentials.access_token()
             assert leaks(caught.value) == []
             assert caught.value.retry_after == (7 if reply.status == 503 else None)
+            clock.time += 30  # no pause is longer unless it is asked for
         world.github = Reply(body={"value": "canary-\ud800"})  # UTF-8 cannot carry it to the API
         with pytest.raises(AuthError, match="no bearer token") as caught:
             await credentials.access_token()
         assert leaks(caught.value) == []
+        clock.time += 30
         world.github = Reply(body={"value": "canary-proof"})
         for reply in (
             Reply(401, {"error": {"message": "canary"}}),
@@ -221,10 +292,12 @@ async def test_no_refusal_shows_a_secret(monkeypatch: pytest.MonkeyPatch, clock:
             with pytest.raises(AuthError, match="is the repository linked") as caught:
                 await credentials.access_token()
             assert leaks(caught.value) == []
+            clock.time += 30
         world.refusal = Reply(201, {"data": {"value": "canary canary"}})
         with pytest.raises(AuthError, match="no bearer token") as caught:
             await credentials.access_token()
         assert leaks(caught.value) == []
+        clock.time += 30
     with pytest.raises(NetworkError) as unreachable:
         await credentials.access_token()
     assert leaks(unreachable.value) == []

@@ -572,6 +572,7 @@ ORIGINS = [
     ("https://App.Example/prisma", "https://app.example"),
     ("https://app.example:8443/prisma", "https://app.example:8443"),
     ("http://127.0.0.1:80/prisma", "http://127.0.0.1"),
+    ("https://bücher.example/prisma", "https://xn--bcher-kva.example"),
 ]
 
 

@@ -157,7 +157,7 @@ def test_a_cookie_is_good_for_ten_minutes(clock: FakeClock) -> None:
         sealer.open(cookie)
 
 
-@pytest.mark.parametrize("ttl", [0, -1, float("nan")])
+@pytest.mark.parametrize("ttl", [0, 0.5, -1, float("nan")])
 def test_a_ttl_that_is_none(ttl: float) -> None:
     with pytest.raises(ValueError, match="ttl"):
         LoginSealer([KEY], ttl=ttl)
@@ -310,6 +310,21 @@ def test_the_newest_three_logins_are_kept(clock: FakeClock) -> None:
     assert set(sealer.surplus(cookies)) == {names[-3]}
     clock.time += 2
     assert set(sealer.surplus(cookies)) == set(names[-3:])
+
+
+def test_the_newest_logins_are_kept_though_time_passes_while_they_are_looked_at(clock: FakeClock) -> None:
+    oauth, sealer = OAuthClient("client", "https://app.example/callback"), LoginSealer([KEY], now=clock.now)
+    cookies = {}
+    for _ in range(3):
+        cookie = sealer.cookie(oauth.login_url())
+        cookies[cookie["key"]] = cookie["value"]
+        clock.time += 0.001
+
+    def later() -> float:
+        clock.time += 1
+        return clock.time
+
+    assert LoginSealer([KEY], now=later).surplus(cookies) == list(cookies)[:1]
 
 
 @pytest.mark.parametrize(

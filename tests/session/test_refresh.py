@@ -228,7 +228,7 @@ async def test_a_login_server_that_is_slow_has_most_of_the_time_for_its_first_an
             raise NetworkError("no answer", method=method, url=url)
 
     with pytest.raises(NetworkError):
-        await TokenEndpoint("https://auth.example/token", Silent(timeout=9.0)).post({}, again=True)
+        await TokenEndpoint("https://auth.example/token", Silent(timeout=9.0), time.time).post({}, again=True)
     first, second = given
     assert first == 7.5, "under the ten seconds in which a reuse is forgiven, with time for that"
     assert first < second <= 9.0, "all that is left"
@@ -407,5 +407,5 @@ def test_no_answer_at_all_breaks_a_refresh(status: int, content: bytes) -> None:
 
 async def test_a_transport_of_ones_own_serves_without_a_connection() -> None:
     sender = Sender(timeout=1, transport=Fixed(200, json.dumps(GRANT).encode()))
-    endpoint = TokenEndpoint("https://auth.example/token", sender)
+    endpoint = TokenEndpoint("https://auth.example/token", sender, time.time)
     assert (await endpoint.post({"grant_type": "x"}, again=False)).access_token == "access"

@@ -5,8 +5,10 @@ from hashlib import sha256
 from html import escape
 
 _STYLE = """
-:root { color-scheme: light dark; --back: light-dark(#f4f5f7, #11151b); --card: light-dark(#fff, #1a2029);
-  --text: light-dark(#1c2430, #e8ecf1); --soft: light-dark(#5b6675, #9aa5b3); --line: light-dark(#dfe3e8, #2c3541) }
+:root { color-scheme: light dark; --back: #f4f5f7; --card: #fff; --text: #1c2430; --soft: #5b6675; --line: #dfe3e8 }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #11151b; --card: #1a2029; --text: #e8ecf1; --soft: #9aa5b3; --line: #2c3541 }
+}
 * { box-sizing: border-box }
 body { margin: 0; min-height: 100vh; min-height: 100dvh; display: grid; place-items: center; padding: 1rem;
   background: var(--back); color: var(--text); font: 1rem/1.55 system-ui, sans-serif }

@@ -5,7 +5,7 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
@@ -138,7 +138,10 @@ class GitHubActionsCredentials(Unpickled):
         """Where GitHub gives a token, and the headers of whoever asks there."""
         url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), Secret(variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN") or "")
         if not url or not token:
-            raise AuthError("this is not a workflow of GitHub Actions, or it lacks `permissions: id-token: write`")
+            raise AuthError(
+                "there is no ACTIONS_ID_TOKEN_REQUEST_URL, or no ACTIONS_ID_TOKEN_REQUEST_TOKEN: this is not a workflow of "
+                "GitHub Actions, or it lacks `permissions: id-token: write`"
+            )
         base, _, query = url.partition("?")
         checked_origin(base, "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)
         return f"{base}?{query}&audience=prisma-cloud", {"Authorization": Secret(f"Bearer {bearer(token)}")}
@@ -147,5 +150,6 @@ class GitHubActionsCredentials(Unpickled):
         """How long a token lives. What was asked for counts if the API does not say, or if it is over by this clock."""
         left = 0.0
         with suppress(ValueError):
-            left = datetime.fromisoformat(str(expires_at)).timestamp() - self._now()
+            date = datetime.fromisoformat(str(expires_at))
+            left = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - self._now()
         return left if left > 0 else self._lifetime or 1800

@@ -1,6 +1,7 @@
 """LoginSealer keeps a login in a cookie until its callback, or its end; TokenCipher seals tokens (AES-256-GCM)."""
 
 import json
+import math
 import os
 import re
 import time
@@ -135,7 +136,7 @@ class LoginSealer:
         It is for https only, unless the login comes back to this machine over http.
         """
         value = self.seal(login, return_to)
-        return cookie(self.cookie_name(login), value, int(self.ttl), secure=is_secure(login.redirect_uri))
+        return cookie(self.cookie_name(login), value, math.ceil(self.ttl), secure=is_secure(login.redirect_uri))
 
     def open_for(self, cookies: Mapping[str, str], callback_url: str) -> LoginRequest:
         """The login, of those in a browser's cookies, that a callback belongs to; CallbackError if there is none."""

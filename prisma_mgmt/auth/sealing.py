@@ -101,7 +101,7 @@ class LoginSealer:
 
     `cookie(login)` gives the whole cookie, `open_for(cookies, callback_url)` the login that a callback belongs to: each
     login has a cookie of its own, so that several tabs do not overwrite each other. `surplus(cookies)` names those to
-    delete before another is set. `keys` are those of TokenCipher; `ttl` is in seconds, at least one.
+    delete before another is set. `keys` are those of TokenCipher; `ttl` is in seconds.
     """
 
     def __init__(
@@ -113,9 +113,11 @@ class LoginSealer:
         now: Callable[[], float] = time.time,
     ) -> None:
         keys = masked_keys(keys)
+        if not checked_seconds(ttl, "ttl") > 0:
+            raise ValueError(f"ttl must be more than 0 seconds, not {ttl!r}")
         checked_kind(client_id, str | None, "client_id", "text")
         checked_kind(now, Callable, "now", "a function")
-        self.ttl: float = checked_seconds(ttl, "ttl", least=1)
+        self.ttl = ttl
         self._box = Box(keys)
         self._purpose = f"prisma-mgmt login {client_id or ''}"
         self._now = now

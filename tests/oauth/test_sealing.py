@@ -157,7 +157,7 @@ def test_a_cookie_is_good_for_ten_minutes(clock: FakeClock) -> None:
         sealer.open(cookie)
 
 
-@pytest.mark.parametrize("ttl", [0, 0.5, -1, float("nan")])
+@pytest.mark.parametrize("ttl", [0, -1, float("nan")])
 def test_a_ttl_that_is_none(ttl: float) -> None:
     with pytest.raises(ValueError, match="ttl"):
         LoginSealer([KEY], ttl=ttl)

@@ -1,5 +1,6 @@
 """GitHubActionsCredentials: a workflow's proof becomes a token, once for all who ask, and again before it expires."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ class World:
     query: dict[str, str] = field(factory=lambda: {"api-version": "2"})
     github: Reply = field(factory=lambda: Reply(body={"count": 7, "value": "canary-proof"}))
     refusal: Reply | None = None
+    zone: str = "Z"
     gate: Gate = field(factory=lambda: Gate(open_=True))
     minted: int = 0
     live: set[str] = field(factory=set)
@@ -52,7 +54,7 @@ class World:
         self.minted += 1
         self.live = {f"canary-token-{self.minted}"}
         lifetime = request.json.get("expiresInSeconds", 1800)
-        expires_at = datetime.fromtimestamp(self.clock.time + lifetime, UTC).isoformat().replace("+00:00", "Z")
+        expires_at = datetime.fromtimestamp(self.clock.time + lifetime, UTC).isoformat().replace("+00:00", self.zone)
         data = {"id": "x", "type": "serviceToken", "value": f"canary-token-{self.minted}", "expiresAt": expires_at}
         return Reply(201, {"data": {**data, "workspaceId": "wksp_1"}})
 
@@ -215,6 +217,22 @@ async def test_a_token_that_is_still_good_serves_on_if_its_renewal_fails(
         clock.time += 59
         with pytest.raises(AuthError, match="503"):
             await credentials.access_token()
+
+
+async def test_an_expiry_without_a_zone_is_meant_as_utc(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        async with workflow(monkeypatch, clock) as (world, credentials):
+            world.zone = ""
+            assert await credentials.access_token() == "canary-token-1"
+            clock.time += 1739
+            assert await credentials.access_token() == "canary-token-1"
+            clock.time += 1
+            assert await credentials.access_token() == "canary-token-2"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 async def test_a_clock_that_is_set_back_keeps_no_token_from_being_renewed(monkeypatch: pytest.MonkeyPatch) -> None:

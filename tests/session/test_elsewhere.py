@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from prisma_mgmt import AuthError, LoginRequiredError
 from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
@@ -304,3 +304,20 @@ async def test_a_session_that_begins_during_a_login_elsewhere_gives_the_new_toke
         begun = session_at(world.server.url, world.storage, ledger=ledger)
         held.release()
     assert await begun.access_token() == newer[0].access_token
+
+
+@pytest.mark.parametrize("requests_only", [True, False], ids=["a session each", "one session"])
+async def test_what_other_programs_keep_beside_the_tokens_is_as_new_as_the_read(
+    clock: FakeClock, requests_only: bool
+) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        app = requests(world, clock)
+        held = None if requests_only else app.session
+        before = await app.session.tokens()
+        assert before is not None
+        for theme in ("dark", "light"):
+            await world.storage.set_tokens(evolve(before, expires_at=None, extra={"theme": theme}))
+            found = await app.session.tokens()
+            assert found == before
+            assert found.extra == {"theme": theme}
+        assert held is None or held is app.session

@@ -53,8 +53,11 @@ class Held:
         return evolve(self, renew_at=until if self.expires_at is None else min(until, self.expires_at))
 
     def fresh(self, now: float, ttl: float) -> bool:
-        """Return True if the tokens may serve without another read of the storage; `now` is on the monotonic clock."""
-        return self.tokens is not None and now - self.read_at < ttl
+        """Return True if the tokens may serve without another read of the storage; `now` is on the monotonic clock.
+
+        What was read later than now was read by another clock: trio's begins anew in each event loop.
+        """
+        return self.tokens is not None and 0 <= now - self.read_at < ttl
 
     def due(self, now: float) -> bool:
         """Return True if the token is to be renewed before it is sent."""

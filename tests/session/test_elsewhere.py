@@ -321,3 +321,14 @@ async def test_what_other_programs_keep_beside_the_tokens_is_as_new_as_the_read(
             assert found == before
             assert found.extra == {"theme": theme}
         assert held is None or held is app.session
+
+
+async def test_a_clock_that_begins_anew_keeps_no_old_tokens_in_use(clock: FakeClock) -> None:
+    """As trio's does in each of its event loops."""
+    async with started(Prisma(), clock=clock) as world:
+        app = requests(world, clock)
+        assert await app.session.access_token()
+        await world.storage.clear_tokens()  # in another process
+        clock.time -= 500
+        with pytest.raises(LoginRequiredError):
+            await app.session.access_token()

@@ -360,7 +360,5 @@ class OAuthSession(Closing):
                 pause = self._renewal.paused(tokens) or _COOL_DOWN
                 self._keep(self._held.postponed(self._oauth.now() + pause))
             return None
-        if found is None:
-            return None
         asked = flight.token == tokens.access_token
-        return found.access_token if asked or found.access_token != tokens.access_token else None
+        return found.access_token if found and (asked or found.access_token != tokens.access_token) else None

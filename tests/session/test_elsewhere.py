@@ -332,3 +332,21 @@ async def test_a_clock_that_begins_anew_keeps_no_old_tokens_in_use(clock: FakeCl
         clock.time -= 500
         with pytest.raises(LoginRequiredError):
             await app.session.access_token()
+
+
+async def test_what_another_event_loop_read_earlier_is_no_beginning_for_a_session(clock: FakeClock) -> None:
+    ledger = Ledger()
+    async with started(Prisma(), clock=clock, ledger=ledger) as world:
+        token = await world.session.access_token()
+        await world.storage.clear_tokens()  # in another process
+        clock.time += 2
+
+        def another() -> OAuthSession:
+            return session_at(world.server.url, world.storage, clock=clock, ledger=ledger)
+
+        with pytest.raises(LoginRequiredError):
+            await another().access_token()
+        world.storage.unreadable = True
+        assert await world.session.access_token() == token, "which knows no better"
+        with pytest.raises(AuthError, match="the token storage failed"):
+            await another().access_token()

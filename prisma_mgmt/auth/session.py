@@ -201,7 +201,7 @@ class OAuthSession(Closing):
                 try:
                     await self._vault.put(tokens, self._held.tokens)
                 finally:
-                    self._switch(tokens)
+                    self._switch(self._vault.ledger.ours)  # others', if what closed this event loop runs here
             return tokens
 
         return await Work(self, log_in, name="the login", passing=(ValueError, TypeError)).wait()

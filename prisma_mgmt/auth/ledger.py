@@ -63,6 +63,7 @@ class Ledger:
     latest: what it was last seen to hold, or brought to hold; a storage may fall behind that.
     spent: the marks of the pairs that were replaced from here, the latest last. They are never used again.
     unsaved: what the storage is being brought to hold, or could not take yet.
+    untried: the same, until a read has been the first chance to make up for it.
     unproven: when the latest refreshes were, on the monotonic clock, and hashes of the tokens that they gave, without
         those that the API has accepted.
     refreshes: when the latest refreshes were, accepted or not.
@@ -77,6 +78,7 @@ class Ledger:
     latest: Tokens | None = None
     spent: tuple[bytes, ...] = ()
     unsaved: Unsaved | None = None
+    untried: Unsaved | None = None
     unproven: tuple[tuple[float, int], ...] = ()
     refreshes: tuple[float, ...] = ()
     keep: OrderedDict["Ledger", None] | None = field(default=None, repr=False)
@@ -97,7 +99,7 @@ class Ledger:
         unsaved = self.unsaved or Unsaved()
         self.spend(stored, self.ours, unsaved.wanted, *known, keep=wanted)
         before = unsaved.before | {mark(stored), *self.spent}
-        self.unsaved = Unsaved(before, wanted, unsaved.blind if blind is None else blind)
+        self.unsaved = self.untried = Unsaved(before, wanted, unsaved.blind if blind is None else blind)
         self.ours = self.latest = wanted
         self.written = object()
         self._stay()
@@ -124,7 +126,8 @@ class Ledger:
 
     def settle(self, held: Tokens | None) -> None:
         """Note that nothing is to be written, and what the storage holds."""
-        self.unsaved, self.ours, self.latest = None, held, held
+        self.unsaved = self.untried = None
+        self.ours = self.latest = held
 
     @asynccontextmanager
     async def claim(self, name: bytes) -> AsyncGenerator[None]:

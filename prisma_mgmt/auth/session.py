@@ -107,8 +107,7 @@ class OAuthSession(Closing):
         """
         self.loop.check()
         while True:
-            first = self._reading is None and self._vault.ledger.unsaved  # what a session before could not store
-            if first or not self._serves(self._snapshot_ttl):
+            if self._vault.ledger.untried or not self._serves(self._snapshot_ttl):
                 await self._look()
             held = self._held
             if held.tokens is None:

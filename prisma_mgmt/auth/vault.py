@@ -80,6 +80,7 @@ class Vault:
 
     async def latest(self) -> Tokens | None:
         """As read(), for whoever holds `writing()`."""
+        self.ledger.untried = None
         try:
             return await self._settle(await self._get())
         except AuthError as error:

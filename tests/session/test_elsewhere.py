@@ -350,3 +350,14 @@ async def test_what_another_event_loop_read_earlier_is_no_beginning_for_a_sessio
         assert await world.session.access_token() == token, "which knows no better"
         with pytest.raises(AuthError, match="the token storage failed"):
             await another().access_token()
+
+
+async def test_a_write_that_keeps_failing_is_tried_once_a_second_whoever_asks(clock: FakeClock) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        app = requests(world, clock)
+        world.storage.failures = 10
+        newer = await app.session.renew(await app.session.access_token())
+        for seconds, failures in ((0.1, 8), (0.1, 8), (0.1, 8), (1.0, 7), (0.1, 7)):
+            clock.time += seconds
+            assert await app.session.access_token() == newer
+            assert world.storage.failures == failures

@@ -46,7 +46,7 @@ MUTATIONS = [  # promise, file, what stands there, what is put there, the test t
      "elsewhere.py -k joins_no_read"),
     ("S9 requests", "session", "ledger.seen  #", "ledger.seen[0], self._vault.ledger.written  #",
      "elsewhere.py -k begins_during_a_login"),
-    ("S10 requests", "session", "if first or not self._serves", "if not self._serves", "elsewhere.py -k is_a_chance"),
+    ("S10 requests", "session", "if self._vault.ledger.untried or not", "if not", "elsewhere.py -k is_a_chance"),
     ("S9 loops", "ledger", "if held.read_at >= self.seen[0].read_at:", "if True:", "elsewhere.py -k read_earlier"),
     ("S10 away", "session", "if not self._serves_on():\n                raise", "if True:\n                raise",
      "elsewhere.py -k half_a_minute"),

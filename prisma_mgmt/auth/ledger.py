@@ -21,6 +21,7 @@ K = TypeVar("K")
 
 _LAG = 60.0  # seconds for which a storage may give what was replaced, and for which what was seen is remembered
 _SPENT = 100  # pairs that are remembered as replaced
+_AT_ONCE = 100  # ledgers that are let go of when a session begins, while all others wait
 _POLL = 0.01  # seconds between two looks at what another event loop holds
 _LEASE = 60.0  # seconds after which an event loop that holds something is taken for dead; a refresh takes less
 _STOPPED = 10.0  # the same for one that does not run: it may go on, but a refresh has ten seconds at most
@@ -163,8 +164,7 @@ class _Claim:
     since: float = field(factory=time.monotonic)
 
     def lives(self) -> bool:
-        running = getattr(self.loop, "is_running", lambda: True)()
-        lease = _LEASE if running else _STOPPED
+        lease = _LEASE if getattr(self.loop, "is_running", lambda: True)() else _STOPPED
         return not closed(self.loop) and self.process == os.getpid() and time.monotonic() - self.since < lease
 
 
@@ -181,9 +181,10 @@ def ledger_of(
         return ledgers.setdefault(user, Ledger(keep=keep))
 
 
-def _sweep(keep: OrderedDict[Ledger, None], now: float) -> None:
-    """Let go of the ledgers that nobody needs any longer, the oldest first."""
-    while keep and now - (oldest := next(iter(keep))).used > _LAG:
+def _sweep(keep: OrderedDict[Ledger, None], now: float, most: int = _AT_ONCE) -> None:
+    """Let go of the ledgers that nobody needs any longer, the oldest first, and not of all at once if they are many."""
+    while most and keep and now - (oldest := next(iter(keep))).used > _LAG:
+        most -= 1
         del keep[oldest]
         if oldest.unsaved is not None:
             oldest.used, keep[oldest] = now, None

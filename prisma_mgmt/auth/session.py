@@ -253,8 +253,7 @@ class OAuthSession(Closing):
 
     def _serves(self, ttl: float) -> bool:
         """Return True if what was read in the last `ttl` seconds may serve: nothing was written here since."""
-        known = self._written is self._vault.ledger.written
-        return known and self._held.fresh(self._monotonic(), ttl)
+        return self._written is self._vault.ledger.written and self._held.fresh(self._monotonic(), ttl)
 
     def _serves_on(self) -> bool:
         """Return True if a good token may serve on though the storage is away."""

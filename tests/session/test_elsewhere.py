@@ -224,7 +224,7 @@ class Requests:
 
     @property
     def session(self) -> OAuthSession:
-        gc.collect()  # on PyPy too, nothing of the request before is left
+        gc.collect(0)  # on PyPy it collects all, so that there too nothing of the request before is left
         return self.manager["ada"]
 
 

@@ -334,22 +334,24 @@ async def test_a_clock_that_begins_anew_keeps_no_old_tokens_in_use(clock: FakeCl
             await app.session.access_token()
 
 
-async def test_what_another_event_loop_read_earlier_is_no_beginning_for_a_session(clock: FakeClock) -> None:
+async def test_what_another_event_loop_read_earlier_is_no_beginning_for_a_session(
+    world: World, clock: FakeClock
+) -> None:
     ledger = Ledger()
-    async with started(Prisma(), clock=clock, ledger=ledger) as world:
-        token = await world.session.access_token()
-        await world.storage.clear_tokens()  # in another process
-        clock.time += 2
 
-        def another() -> OAuthSession:
-            return session_at(world.server.url, world.storage, clock=clock, ledger=ledger)
+    def begun() -> OAuthSession:
+        return session_at(world.server.url, world.storage, clock=clock, ledger=ledger)
 
-        with pytest.raises(LoginRequiredError):
-            await another().access_token()
-        world.storage.unreadable = True
-        assert await world.session.access_token() == token, "which knows no better"
-        with pytest.raises(AuthError, match="the token storage failed"):
-            await another().access_token()
+    other = begun()
+    token = await other.access_token()
+    await world.storage.clear_tokens()  # in another process
+    clock.time += 2
+    with pytest.raises(LoginRequiredError):
+        await begun().access_token()
+    world.storage.unreadable = True
+    assert await other.access_token() == token, "which knows no better"
+    with pytest.raises(AuthError, match="the token storage failed"):
+        await begun().access_token()
 
 
 async def test_a_write_that_keeps_failing_is_tried_once_a_second_whoever_asks(clock: FakeClock) -> None:

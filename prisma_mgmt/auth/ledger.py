@@ -107,9 +107,8 @@ class Ledger:
         return self.unsaved
 
     def see(self, held: Held, written: object) -> None:
-        """Note what a session holds from now on, unless a session of another event loop has read since: see `seen`."""
-        if held.read_at >= self.seen[0].read_at:
-            self.seen = held, written
+        """Note what a session holds from now on: see `seen`."""
+        self.seen = held, written
         self._stay()
 
     def _stay(self) -> None:

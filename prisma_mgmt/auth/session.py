@@ -294,11 +294,12 @@ class OAuthSession(Closing):
     def _hold(self, tokens: Tokens | None, written: object) -> None:
         """Use `tokens` from now on; `written` is the latest write by this process that they take into account."""
         now, self._written = self._oauth.now(), written
-        self._keep(self._held.replaced(tokens, read_at=self._monotonic(), now=now, leeway=self._leeway))
+        self._keep(self._held.replaced(tokens, read_at=self._monotonic(), now=now, leeway=self._leeway), news=True)
 
-    def _keep(self, held: Held) -> None:
+    def _keep(self, held: Held, *, news: bool = False) -> None:
+        if news or self._vault.ledger.seen[0] is self._held:  # else another event loop has read since
+            self._vault.ledger.see(held, self._written)
         self._held = held
-        self._vault.ledger.see(held, self._written)
 
     def _switch(self, tokens: Tokens | None, *, revoke: bool = False) -> None:
         """Use the tokens of a login, or none after a logout, from now on."""

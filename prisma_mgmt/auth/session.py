@@ -22,7 +22,7 @@ from prisma_mgmt.auth.vault import Patience, Vault, report
 from prisma_mgmt.auth.work import Work, drain
 from prisma_mgmt.checks import checked_kind, checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
-from prisma_mgmt.loops import LoopGuard
+from prisma_mgmt.loops import LoopGuard, closed
 from prisma_mgmt.masks import masked
 
 _AWAY = 30  # snapshots: if their time is 0, none serves on
@@ -200,7 +200,7 @@ class OAuthSession(Closing):
                 try:
                     await self._vault.put(tokens, self._held.tokens)
                 finally:
-                    self._switch(self._vault.ledger.ours)  # others', if what closed this event loop runs here
+                    self._switch(tokens)
             return tokens
 
         return await Work(self, log_in, name="the login", passing=(ValueError, TypeError)).wait()
@@ -297,7 +297,9 @@ class OAuthSession(Closing):
         self._keep(self._held.replaced(tokens, read_at=self._monotonic(), now=now, leeway=self._leeway), news=True)
 
     def _keep(self, held: Held, *, news: bool = False) -> None:
-        if news or self._vault.ledger.seen[0] is self._held:  # else another event loop has read since
+        """Use `held` from now on, and so do sessions that begin later; `news` if it was read or written just now."""
+        # unless another event loop has read since, or this is what a closed one has left behind
+        if (news or self._vault.ledger.seen[0] is self._held) and not closed(self.loop.served):
             self._vault.ledger.see(held, self._written)
         self._held = held
 

@@ -32,13 +32,15 @@ class Held:
         return None if self.tokens is None else self.tokens.expires_at
 
     def replaced(self, tokens: Tokens | None, *, read_at: float, now: float, leeway: float) -> Self:
-        """The value after `tokens` were read or stored. A pair that stays keeps its time to renew.
+        """The value after `tokens` were read or stored. A pair that stays keeps its time to renew, and what a storage
+        may not keep; what other programs keep beside it is theirs to change.
 
         A token is renewed `leeway` seconds before its expiry, or a tenth of what it had left when it was first seen.
         One that cannot be sent is renewed at once.
         """
         if same(tokens, self.tokens) and (tokens is None or tokens.expires_at in (None, self.expires_at)):
-            return evolve(self, read_at=read_at, away=False)
+            kept = self.tokens and tokens and evolve(self.tokens, extra=tokens.extra)
+            return evolve(self, tokens=kept, read_at=read_at, away=False)
         renew_at = math.inf
         if tokens is not None and not sendable(tokens.access_token):
             renew_at = -math.inf  # the API will never have a 401 for it
@@ -51,8 +53,11 @@ class Held:
         return evolve(self, renew_at=until if self.expires_at is None else min(until, self.expires_at))
 
     def fresh(self, now: float, ttl: float) -> bool:
-        """Return True if the tokens may serve without another read of the storage; `now` is on the monotonic clock."""
-        return self.tokens is not None and now - self.read_at < ttl
+        """Return True if the tokens may serve without another read of the storage; `now` is on the monotonic clock.
+
+        What was read later than now was read by another clock: trio's begins anew in each event loop.
+        """
+        return self.tokens is not None and 0 <= now - self.read_at < ttl
 
     def due(self, now: float) -> bool:
         """Return True if the token is to be renewed before it is sent."""
@@ -60,9 +65,7 @@ class Held:
 
     def outdates(self, token: str) -> bool:
         """Return True if `token` is not the one to send. Nothing is known before the first read."""
-        if self.tokens is None:
-            return self.read_at > -math.inf
-        return token != self.tokens.access_token
+        return self.read_at > -math.inf and (self.tokens is None or token != self.tokens.access_token)
 
 
 def good(tokens: Tokens, now: float) -> bool:

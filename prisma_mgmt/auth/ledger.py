@@ -21,6 +21,7 @@ K = TypeVar("K")
 
 _LAG = 60.0  # seconds for which a storage may give what was replaced, and for which what was seen is remembered
 _SPENT = 100  # pairs that are remembered as replaced
+_AT_ONCE = 100  # ledgers that are let go of when a session begins, while all others wait
 _POLL = 0.01  # seconds between two looks at what another event loop holds
 _LEASE = 60.0  # seconds after which an event loop that holds something is taken for dead; a refresh takes less
 _STOPPED = 10.0  # the same for one that does not run: it may go on, but a refresh has ten seconds at most
@@ -63,6 +64,7 @@ class Ledger:
     latest: what it was last seen to hold, or brought to hold; a storage may fall behind that.
     spent: the marks of the pairs that were replaced from here, the latest last. They are never used again.
     unsaved: what the storage is being brought to hold, or could not take yet.
+    untried: the same, until a read has been the first chance to make up for it.
     unproven: when the latest refreshes were, on the monotonic clock, and hashes of the tokens that they gave, without
         those that the API has accepted.
     refreshes: when the latest refreshes were, accepted or not.
@@ -77,6 +79,7 @@ class Ledger:
     latest: Tokens | None = None
     spent: tuple[bytes, ...] = ()
     unsaved: Unsaved | None = None
+    untried: Unsaved | None = None
     unproven: tuple[tuple[float, int], ...] = ()
     refreshes: tuple[float, ...] = ()
     keep: OrderedDict["Ledger", None] | None = field(default=None, repr=False)
@@ -97,7 +100,7 @@ class Ledger:
         unsaved = self.unsaved or Unsaved()
         self.spend(stored, self.ours, unsaved.wanted, *known, keep=wanted)
         before = unsaved.before | {mark(stored), *self.spent}
-        self.unsaved = Unsaved(before, wanted, unsaved.blind if blind is None else blind)
+        self.unsaved = self.untried = Unsaved(before, wanted, unsaved.blind if blind is None else blind)
         self.ours = self.latest = wanted
         self.written = object()
         self._stay()
@@ -123,7 +126,8 @@ class Ledger:
 
     def settle(self, held: Tokens | None) -> None:
         """Note that nothing is to be written, and what the storage holds."""
-        self.unsaved, self.ours, self.latest = None, held, held
+        self.unsaved = self.untried = None
+        self.ours = self.latest = held
 
     @asynccontextmanager
     async def claim(self, name: bytes) -> AsyncGenerator[None]:
@@ -159,8 +163,7 @@ class _Claim:
     since: float = field(factory=time.monotonic)
 
     def lives(self) -> bool:
-        running = getattr(self.loop, "is_running", lambda: True)()
-        lease = _LEASE if running else _STOPPED
+        lease = _LEASE if getattr(self.loop, "is_running", lambda: True)() else _STOPPED
         return not closed(self.loop) and self.process == os.getpid() and time.monotonic() - self.since < lease
 
 
@@ -177,9 +180,10 @@ def ledger_of(
         return ledgers.setdefault(user, Ledger(keep=keep))
 
 
-def _sweep(keep: OrderedDict[Ledger, None], now: float) -> None:
-    """Let go of the ledgers that nobody needs any longer, the oldest first."""
-    while keep and now - (oldest := next(iter(keep))).used > _LAG:
+def _sweep(keep: OrderedDict[Ledger, None], now: float, most: int = _AT_ONCE) -> None:
+    """Let go of the ledgers that nobody needs any longer, the oldest first, and not of all at once if they are many."""
+    while most and keep and now - (oldest := next(iter(keep))).used > _LAG:
+        most -= 1
         del keep[oldest]
         if oldest.unsaved is not None:
             oldest.used, keep[oldest] = now, None

@@ -185,8 +185,7 @@ class Renewal:
 
     def accepted(self, token: str) -> None:
         """Note that the API accepted a token: should it reject that later, a refresh is worth while."""
-        ledger = self.vault.ledger
-        ledger.unproven = tuple(one for one in ledger.unproven if one[1] != hash(token))
+        self.vault.ledger.unproven = tuple(one for one in self.vault.ledger.unproven if one[1] != hash(token))
 
 
 def _remember(key: bytes, trouble: Trouble) -> None:

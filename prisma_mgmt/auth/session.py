@@ -22,7 +22,7 @@ from prisma_mgmt.auth.vault import Patience, Vault, report
 from prisma_mgmt.auth.work import Work, drain
 from prisma_mgmt.checks import checked_kind, checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError, LoginRequiredError, NetworkError
-from prisma_mgmt.loops import LoopGuard
+from prisma_mgmt.loops import LoopGuard, closed
 from prisma_mgmt.masks import masked
 
 _AWAY = 30  # snapshots: if their time is 0, none serves on
@@ -107,8 +107,7 @@ class OAuthSession(Closing):
         """
         self.loop.check()
         while True:
-            first = self._reading is None and self._vault.ledger.unsaved  # what a session before could not store
-            if first or not self._serves(self._snapshot_ttl):
+            if self._vault.ledger.untried or not self._serves(self._snapshot_ttl):
                 await self._look()
             held = self._held
             if held.tokens is None:
@@ -254,8 +253,7 @@ class OAuthSession(Closing):
 
     def _serves(self, ttl: float) -> bool:
         """Return True if what was read in the last `ttl` seconds may serve: nothing was written here since."""
-        known = self._written is self._vault.ledger.written
-        return known and self._held.fresh(self._monotonic(), ttl)
+        return self._written is self._vault.ledger.written and self._held.fresh(self._monotonic(), ttl)
 
     def _serves_on(self) -> bool:
         """Return True if a good token may serve on though the storage is away."""
@@ -296,11 +294,14 @@ class OAuthSession(Closing):
     def _hold(self, tokens: Tokens | None, written: object) -> None:
         """Use `tokens` from now on; `written` is the latest write by this process that they take into account."""
         now, self._written = self._oauth.now(), written
-        self._keep(self._held.replaced(tokens, read_at=self._monotonic(), now=now, leeway=self._leeway))
+        self._keep(self._held.replaced(tokens, read_at=self._monotonic(), now=now, leeway=self._leeway), news=True)
 
-    def _keep(self, held: Held) -> None:
+    def _keep(self, held: Held, *, news: bool = False) -> None:
+        """Use `held` from now on, and so do sessions that begin later; `news` if it was read or written just now."""
+        # unless another event loop has read since, or this is what a closed one has left behind
+        if (news or self._vault.ledger.seen[0] is self._held) and not closed(self.loop.served):
+            self._vault.ledger.see(held, self._written)
         self._held = held
-        self._vault.ledger.see(held, self._written)
 
     def _switch(self, tokens: Tokens | None, *, revoke: bool = False) -> None:
         """Use the tokens of a login, or none after a logout, from now on."""
@@ -360,7 +361,5 @@ class OAuthSession(Closing):
                 pause = self._renewal.paused(tokens) or _COOL_DOWN
                 self._keep(self._held.postponed(self._oauth.now() + pause))
             return None
-        if found is None:
-            return None
         asked = flight.token == tokens.access_token
-        return found.access_token if asked or found.access_token != tokens.access_token else None
+        return found.access_token if found and (asked or found.access_token != tokens.access_token) else None

@@ -80,6 +80,7 @@ class Vault:
 
     async def latest(self) -> Tokens | None:
         """As read(), for whoever holds `writing()`."""
+        self.ledger.untried = None
         try:
             return await self._settle(await self._get())
         except AuthError as error:
@@ -283,12 +284,14 @@ def _shared(storage: TokenStorage) -> SharedTokenStorage | None:
 def _is_fault(error: BaseException) -> bool:
     """Return True for what a storage raised by itself, False for what is to end the task that asks it.
 
-    A storage may wait for a task of its own that somebody cancels; nobody has then cancelled this one.
+    A storage may wait for a task of its own that somebody cancels; nobody has then cancelled this one. And a coroutine
+    that ends with its event loop meets an error at the end of our scope, which is none of that task then.
     """
     if isinstance(error, anyio.get_cancelled_exc_class()):
         task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
         return task is not None and not task.cancelling()
-    return not isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit)
+    closing = isinstance(error.__context__, GeneratorExit)
+    return not closing and not isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit)
 
 
 def report(problem: str, error: BaseException) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from prisma_mgmt import AuthError, LoginRequiredError
 from prisma_mgmt.auth import OAuthSession, SessionManager, Tokens
@@ -224,7 +224,7 @@ class Requests:
 
     @property
     def session(self) -> OAuthSession:
-        gc.collect()  # on PyPy too, nothing of the request before is left
+        gc.collect(0)  # on PyPy it collects all, so that there too nothing of the request before is left
         return self.manager["ada"]
 
 
@@ -304,3 +304,63 @@ async def test_a_session_that_begins_during_a_login_elsewhere_gives_the_new_toke
         begun = session_at(world.server.url, world.storage, ledger=ledger)
         held.release()
     assert await begun.access_token() == newer[0].access_token
+
+
+@pytest.mark.parametrize("requests_only", [True, False], ids=["a session each", "one session"])
+async def test_what_other_programs_keep_beside_the_tokens_is_as_new_as_the_read(
+    clock: FakeClock, requests_only: bool
+) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        app = requests(world, clock)
+        held = None if requests_only else app.session
+        before = await app.session.tokens()
+        assert before is not None
+        for theme in ("dark", "light"):
+            await world.storage.set_tokens(evolve(before, expires_at=None, extra={"theme": theme}))
+            found = await app.session.tokens()
+            assert found == before
+            assert found.extra == {"theme": theme}
+        assert held is None or held is app.session
+
+
+async def test_a_clock_that_begins_anew_keeps_no_old_tokens_in_use(clock: FakeClock) -> None:
+    """As trio's does in each of its event loops."""
+    async with started(Prisma(), clock=clock) as world:
+        app = requests(world, clock)
+        assert await app.session.access_token()
+        await world.storage.clear_tokens()  # in another process
+        for seconds in (-500, 500):
+            clock.time += seconds
+            with pytest.raises(LoginRequiredError):
+                await app.session.access_token()
+
+
+async def test_what_another_event_loop_read_earlier_is_no_beginning_for_a_session(
+    world: World, clock: FakeClock
+) -> None:
+    ledger = Ledger()
+
+    def begun() -> OAuthSession:
+        return session_at(world.server.url, world.storage, clock=clock, ledger=ledger)
+
+    other = begun()
+    token = await other.access_token()
+    await world.storage.clear_tokens()  # in another process
+    clock.time += 2
+    with pytest.raises(LoginRequiredError):
+        await begun().access_token()
+    world.storage.unreadable = True
+    assert await other.access_token() == token, "which knows no better"
+    with pytest.raises(AuthError, match="the token storage failed"):
+        await begun().access_token()
+
+
+async def test_a_write_that_keeps_failing_is_tried_once_a_second_whoever_asks(clock: FakeClock) -> None:
+    async with started(Prisma(), clock=clock) as world:
+        app = requests(world, clock)
+        world.storage.failures = 10
+        newer = await app.session.renew(await app.session.access_token())
+        for seconds, failures in ((0.1, 8), (0.1, 8), (0.1, 8), (1.0, 7), (0.1, 7)):
+            clock.time += seconds
+            assert await app.session.access_token() == newer
+            assert world.storage.failures == failures

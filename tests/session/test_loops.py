@@ -194,6 +194,47 @@ def test_a_loop_that_was_closed_in_the_middle_of_a_write_hands_its_pair_on(share
     assert [tokens.access_token for tokens in oauth.storage.writes] == [token]
 
 
+@pytest.mark.parametrize("begun", ["login", "refresh"])
+@pytest.mark.parametrize("at", ["reading", "writing"])
+def test_what_a_closed_loop_left_in_the_middle_does_not_come_back_after_a_logout(begun: str, at: str) -> None:
+    oauth, other, gate = Rotating(), CountingStorage(), Gate()
+    manager = SessionManager(oauth, lambda user: oauth.storage if user == "ada" else other)  # type: ignore[arg-type]  # it does what one does
+    living, closing = asyncio.new_event_loop(), asyncio.new_event_loop()
+
+    async def read_for_long() -> None:
+        other.reading = Gate()
+        task = asyncio.ensure_future(manager["bob"].tokens())
+        await other.reading.arrived.wait()
+        task.cancel()
+
+    async def leave_in_the_middle() -> None:
+        session = manager["ada"]
+        token = await session.access_token()
+        setattr(oauth.storage, at, gate)
+        call = session.renew(token) if begun == "refresh" else session.handle_callback("/callback")
+        task = asyncio.ensure_future(call)
+        await gate.arrived.wait()
+        task.cancel()
+
+    async def log_out() -> None:
+        await manager["ada"].logout()
+
+    async def ask(user: str) -> None:
+        with pytest.raises(LoginRequiredError):
+            await manager[user].access_token()
+
+    living.run_until_complete(read_for_long())
+    closing.run_until_complete(leave_in_the_middle())
+    closing.close()
+    setattr(oauth.storage, at, None)
+    living.run_until_complete(log_out())
+    other.reading = None
+    asyncio.run(ask("eve"))  # a new event loop, in which what the closed one left is let go of
+    living.run_until_complete(ask("ada"))
+    living.close()
+    assert oauth.storage.current is None
+
+
 @pytest.mark.parametrize("begun", [True, False])
 @pytest.mark.parametrize("from_a_task", [True, False])
 @pytest.mark.parametrize("word", [None, "Cancelled by SIGTERM"])

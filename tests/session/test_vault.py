@@ -274,6 +274,16 @@ async def test_a_ledger_lives_for_as_long_as_a_pair_is_in_memory_only_or_the_sto
     assert gone() is None
 
 
+async def test_nobody_waits_for_thousands_of_ledgers_to_be_let_go_of() -> None:
+    keep: OrderedDict[Ledger, None] = OrderedDict.fromkeys(Ledger() for _ in range(1000))
+    ledgers: WeakValueDictionary[str, Ledger] = WeakValueDictionary()
+    for _ in range(10):
+        before = len(keep)
+        ledger_of("ada", ledgers, keep, time.monotonic() + 1000)
+        assert before - 100 <= len(keep) < before
+    assert not keep
+
+
 async def test_a_storage_that_hangs_is_a_storage_that_fails() -> None:
     class Hanging(FaultyStorage):
         hangs = False

@@ -139,8 +139,8 @@ class GitHubActionsCredentials(Unpickled):
         url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), Secret(variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN") or "")
         if not url or not token:
             raise AuthError(
-                "there is no ACTIONS_ID_TOKEN_REQUEST_URL, or no ACTIONS_ID_TOKEN_REQUEST_TOKEN: this is not a workflow "
-                "of GitHub Actions, or it lacks `permissions: id-token: write`"
+                "there is no ACTIONS_ID_TOKEN_REQUEST_URL, or no ACTIONS_ID_TOKEN_REQUEST_TOKEN: "
+                "this is not a GitHub Actions workflow, or it lacks `permissions: id-token: write`"
             )
         base, _, query = url.partition("?")
         checked_origin(base, "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)

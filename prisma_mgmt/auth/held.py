@@ -32,11 +32,11 @@ class Held:
         return None if self.tokens is None else self.tokens.expires_at
 
     def replaced(self, tokens: Tokens | None, *, read_at: float, now: float, leeway: float) -> Self:
-        """The value after `tokens` were read or stored. A pair that stays keeps its time to renew, and what a storage
-        may not keep; what other programs keep beside it is theirs to change.
+        """The value after `tokens` were read or stored.
 
-        A token is renewed `leeway` seconds before its expiry, or a tenth of what it had left when it was first seen.
-        One that cannot be sent is renewed at once.
+        A pair that stays keeps its time to renew, and the fields that a storage may not keep; but `extra` belongs to
+        other programs, and is as it was read. A token is renewed `leeway` seconds before its expiry, or a tenth of what
+        it had left when it was first seen. One that cannot be sent is renewed at once.
         """
         if same(tokens, self.tokens) and (tokens is None or tokens.expires_at in (None, self.expires_at)):
             kept = self.tokens and tokens and evolve(self.tokens, extra=tokens.extra)

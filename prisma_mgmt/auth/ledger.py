@@ -180,10 +180,12 @@ def ledger_of(
         return ledgers.setdefault(user, Ledger(keep=keep))
 
 
-def _sweep(keep: OrderedDict[Ledger, None], now: float, most: int = _AT_ONCE) -> None:
+def _sweep(keep: OrderedDict[Ledger, None], now: float) -> None:
     """Let go of the ledgers that nobody needs any longer, the oldest first, and not of all at once if they are many."""
-    while most and keep and now - (oldest := next(iter(keep))).used > _LAG:
-        most -= 1
+    for _ in range(_AT_ONCE):
+        oldest = next(iter(keep), None)
+        if oldest is None or now - oldest.used <= _LAG:
+            return
         del keep[oldest]
         if oldest.unsaved is not None:
             oldest.used, keep[oldest] = now, None

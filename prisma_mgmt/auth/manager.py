@@ -41,7 +41,8 @@ class SessionOptions(TypedDict, total=False):
 class SessionManager(Closing, Generic[K]):
     """One live session for each user: `sessions[user]` is the same object for as long as anyone holds it.
 
-    storage_for: gives the storage of a user's tokens. It is asked anew for each session.
+    storage_for: gives the storage of a user's tokens, which depends on nothing but the key. It is asked anew for each
+        session, and each session begins with what the one before knew.
     options: of every OAuthSession made here.
 
     A manager may be made once for a whole program, whatever event loops come and go there. In each of them

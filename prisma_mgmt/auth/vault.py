@@ -161,7 +161,7 @@ class Vault:
         except AuthError as error:
             self._report_unsaved(error)
             kept = True
-        if self._shared and self.ledger.unsaved and current() is work:  # else what closed its event loop runs here
+        if self._shared and self.ledger.unsaved:
             Work(work and work.owner, self._try_again, name="storing new tokens")
         return kept
 
@@ -255,13 +255,14 @@ class Vault:
 
     async def _asked(self, call: Callable[[], Awaitable[T]]) -> T:
         """What one call of the storage gives. Whatever it raises, and its silence, is an AuthError with the cause."""
+        work = current()
         try:
             with timed(), anyio.fail_after(self._patience.storage) as scope:
                 return await uncut(call, scope)
-        except AuthError:
-            raise
         except BaseException as error:  # a storage is user code, and may raise anything
-            if not _is_fault(error):
+            if current() is not work:  # what closed its event loop runs here: whatever that led to, nothing may follow
+                raise GeneratorExit from None
+            if isinstance(error, AuthError) or not _is_fault(error):
                 raise
             what = f"{type(error).__name__} ({type(self._storage).__name__})"
             raise AuthError(f"the token storage failed: {what}") from error
@@ -284,14 +285,12 @@ def _shared(storage: TokenStorage) -> SharedTokenStorage | None:
 def _is_fault(error: BaseException) -> bool:
     """Return True for what a storage raised by itself, False for what is to end the task that asks it.
 
-    A storage may wait for a task of its own that somebody cancels; nobody has then cancelled this one. And a coroutine
-    that ends with its event loop meets an error at the end of our scope, which is none of that task then.
+    A storage may wait for a task of its own that somebody cancels; nobody has then cancelled this one.
     """
     if isinstance(error, anyio.get_cancelled_exc_class()):
         task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
         return task is not None and not task.cancelling()
-    closing = isinstance(error.__context__, GeneratorExit)
-    return not closing and not isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit)
+    return not isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit)
 
 
 def report(problem: str, error: BaseException) -> None:

@@ -245,7 +245,7 @@ class _LastingTask(asyncio.Task[None]):
         scoped = isinstance(msg, str) and msg.startswith("Cancelled via cancel scope ")  # as anyio says
         if loop.is_running() and (scoped or (self.timed and asyncio.current_task(loop) is None)):
             return super().cancel(msg)
-        self.refused += 1
+        self.refused += not loop.is_closed()  # else nothing is to be done once more
         return False
 
     def disturbed(self, refused: int, error: BaseException | None = None) -> bool:

@@ -322,9 +322,14 @@ class SharedRaising(Raising, SharedStorage):
 
 
 def raised(backend: str) -> list[BaseException]:
-    """On asyncio a storage may wait for a task of its own that is cancelled; trio has no such thing."""
+    """On asyncio a storage may wait for a task of its own that is cancelled; trio has no such thing.
+
+    And an asynchronous generator that a storage closes may meet an error when it gives its connection back.
+    """
     stray: list[BaseException] = [asyncio.CancelledError()] if backend == "asyncio" else []
-    return [NetworkError("no answer"), Gone(), *stray]
+    closing = OSError("reset by peer")
+    closing.__context__ = GeneratorExit()
+    return [NetworkError("no answer"), Gone(), closing, *stray]
 
 
 async def test_a_shared_storage_that_refuses_a_rotated_pair_is_asked_again_though_nobody_calls(prisma: Prisma) -> None:

@@ -138,10 +138,9 @@ class GitHubActionsCredentials(Unpickled):
         """Where GitHub gives a token, and the headers of whoever asks there."""
         url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), Secret(variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN") or "")
         if not url or not token:
-            raise AuthError(
-                "there is no ACTIONS_ID_TOKEN_REQUEST_URL, or no ACTIONS_ID_TOKEN_REQUEST_TOKEN: "
-                "this is not a GitHub Actions workflow, or it lacks `permissions: id-token: write`"
-            )
+            missing = "ACTIONS_ID_TOKEN_REQUEST_URL, or no ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+            told = "this is not a GitHub Actions workflow, or it lacks `permissions: id-token: write`"
+            raise AuthError(f"there is no {missing}: {told}")
         base, _, query = url.partition("?")
         checked_origin(base, "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)
         return f"{base}?{query}&audience=prisma-cloud", {"Authorization": Secret(f"Bearer {bearer(token)}")}

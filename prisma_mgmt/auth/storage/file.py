@@ -127,12 +127,13 @@ class FileTokenStorage(LocalStorage):
         return _POSIX and self._form.cipher is None and bool(found.st_mode & stat.S_IRWXO)
 
     def _refuse_other(self) -> None:
-        """AuthError for what stands there and is no file."""
+        """Raise AuthError if something stands there that is no file."""
         with suppress(FileNotFoundError):
             mode = self.path.lstat().st_mode  # asked for once, since another process may remove it between two looks
+            if stat.S_ISLNK(mode):
+                raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
             if not stat.S_ISREG(mode):
-                link = "a symbolic link; give the path of the file itself"
-                raise AuthError(f"{self.path} is {link if stat.S_ISLNK(mode) else 'no regular file'}")
+                raise AuthError(f"{self.path} is no regular file")
 
     def _put(self, tokens: Tokens, only: Secret | None = None) -> None:
         """Write the file for whoever writes alone: it is the old one or the new one, whole, at every moment.
@@ -161,7 +162,7 @@ class FileTokenStorage(LocalStorage):
 
     @contextmanager
     def _changing(self) -> Generator[None]:
-        """What is done to the file in this outlives a power failure; AuthError for what cannot be replaced."""
+        """Let what is done to the file inside of this outlive a power failure; AuthError if nothing can replace it."""
         self._refuse_other()
         try:
             yield

@@ -37,7 +37,7 @@ def network_error(error: Exception, *, method: str, url: str, ours: bool = True)
 def _told(error: BaseException) -> str:
     """What an error says, with the words of those below it that say more: an errno and an address, if there are any."""
     said: list[str] = []
-    for text in map(_text, below(error)):
+    for text in (_text(one) for one in below(error) if not isinstance(one, LookupError)):  # anyio's, of an empty queue
         if text and len(said) < 3 and not any(text in one for one in said):
             said.append(text)
     return ": ".join(said)

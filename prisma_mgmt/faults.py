@@ -28,7 +28,7 @@ def network_error(error: Exception, *, method: str, url: str, ours: bool = True)
     unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError)
     failed = kind(message, method=method, url=url, unsent=unsent)
     error.args = (_text(error),)
-    error.request = httpx.Request(method, url)  # in the place of its own, secrets and all
+    error.request = httpx.Request(method, url)  # its own has the token
     error.__cause__ = error.__context__ = None
     failed.__cause__ = error.with_traceback(None)
     return failed

@@ -663,6 +663,37 @@ MUTATIONS = [
         },
     ),
     Mutation(
+        "null beside what may be null already",
+        {
+            "/components/schemas/State": {"type": ["string", "null"], "enum": ["new", "old", None]},
+            "/components/schemas/Hint": {"type": ["string", "null"]},
+            **fields(
+                state={"anyOf": [{"$ref": "#/components/schemas/State"}, {"type": "null"}]},
+                hint={"anyOf": [{"$ref": "#/components/schemas/Hint"}, {"type": "null"}]},
+            ),
+        },
+        {W: ["state: State | None = None", "hint: str | None = None"]},
+    ),
+    Mutation(
+        "models of one name that differ in what their lists or maps hold",
+        {
+            "/paths/~1v1~1parts": {
+                "get": op(data({"type": "array", "items": thing(sizes={"type": "array", "items": TEXT})})),
+                "post": op(data(thing(sizes={"type": "array", "items": NUMBER})), "201"),
+            },
+            "/paths/~1v1~1gears": {
+                "get": op(
+                    data({"type": "array", "items": thing(sizes={"type": "object", "additionalProperties": TEXT})})
+                ),
+                "post": op(data(thing(sizes={"type": "object", "additionalProperties": NUMBER})), "201"),
+            },
+        },
+        {
+            "parts.py": ["sizes: list[str]", "class CreatedPart(Model):", "sizes: list[float]"],
+            "gears.py": ["sizes: dict[str, str]", "class CreatedGear(Model):", "sizes: dict[str, float]"],
+        },
+    ),
+    Mutation(
         "what is nearly something else",
         {
             "/components/schemas/Widget/additionalProperties": True,

@@ -22,9 +22,7 @@ _KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float
 def plain(node: Node, *, whole: bool = False) -> Schema:
     """A schema in its plain form, or that of a body as a whole; DocumentError for what is not understood."""
     found = resolved(node)
-    if found.pointer != node.pointer:
-        found.check(found.pointer not in node.within, "contains itself")
-        found = evolve(found, within=(*node.within, found.pointer))
+    found.check(found.pointer not in node.within, "contains itself")
     bare, nullable = split_null(found.value)
     made = _bare(evolve(found, value=bare), whole and not nullable)
     default = {"default": found.value["default"]} if "default" in found.value else {}

@@ -170,6 +170,24 @@ MUTATIONS = [
         },
     ),
     Mutation(
+        "a create that answers a secret, and whose parts look like those of a get",
+        {
+            **fields(part=thing(size=NUMBER)),
+            f"{LIST}/post/responses/201": data(thing(id=TEXT, secretKey=TEXT, part=thing(size=NUMBER))),
+        },
+        {W: ["class CreatedWidget(Model):", "part: WidgetPart\n", "part: WidgetPart | None = None"]},
+        absent=["CreatedWidgetPart"],
+    ),
+    Mutation(
+        "what a caller gives, in fields that are answered in another shape",
+        {
+            **fields(part=thing(size=NUMBER), state={"enum": ["new", "old"]}),
+            f"{BODY}/properties/part": thing(size=TEXT),
+            f"{BODY}/properties/state": {"enum": ["new"]},
+        },
+        {W: ["part: WidgetPartInput | Unset = UNSET", "state: WidgetStateChoice | Unset = UNSET"]},
+    ),
+    Mutation(
         "a value of a key",
         {"/paths/~1v1~1api-keys": {"post": op(data(thing(id=TEXT, value=TEXT)), "201")}},
         {"api_keys.py": ["class CreatedApiKey(Model):", "value: Secret"]},

@@ -412,6 +412,14 @@ MUTATIONS = [
         {W: ["    id: str\n    size: float\n    name: str\n"]},
     ),
     Mutation(
+        "one part of allOf, beside which more is required",
+        {
+            "/components/schemas/Base": {**thing(id=TEXT, name=TEXT), "required": ["id"]},
+            "/components/schemas/Widget": {"allOf": [{"$ref": "#/components/schemas/Base"}], "required": ["name"]},
+        },
+        {W: ["    id: str\n    name: str\n"]},
+    ),
+    Mutation(
         "a reference with an escape of URLs",
         {
             "/components/schemas/Big part": thing(id=TEXT),
@@ -580,19 +588,22 @@ MUTATIONS = [
     ),
     Mutation("no token", {f"{ONE}/get/security": []}, {W: ['path("/v1/widgets/{}", widget_id), token=False)']}),
     Mutation("a token that may be missing", {f"{ONE}/get/security": [{}, {"bearer": []}]}, absent=["token=False"]),
+    Mutation("no token, in other words", {f"{ONE}/get/security": [{}]}, {W: ["widget_id), token=False)"]}),
     Mutation("no token at all", {"/security": []}, {W: ["token=False"]}),
     Mutation(
         "tokens that are sent as ours",
         {
             "/security": [{"key": []}, {"login": []}],
             f"{LIST}/post/security": [{"header": []}],
+            f"{ONE}/delete/security": [{"bearer": []}],
             "/components/securitySchemes": {
                 "key": {"type": "apiKey", "in": "query", "name": "key"},
                 "login": {"type": "oauth2", "flows": {}},
-                "header": {"type": "apiKey", "in": "header", "name": "authorization"},
+                "header": {"type": "apiKey", "in": "header", "name": "Authorization"},
+                "bearer": {"type": "http", "scheme": "Bearer"},
             },
         },
-        {W: ["async def create(", "async def get("]},
+        {W: ["async def create(", "async def get(", "async def delete("]},
     ),
     Mutation(
         "constants of every type",

@@ -164,6 +164,17 @@ def test_the_first_of_its_keywords_and_errors_is_a_change_of_an_operation() -> N
     assert changes({}, new) == ["- Added `GET /v1/x` (`x.get`)"]
 
 
+def test_a_token_that_is_needed_or_not_is_told() -> None:
+    with_token, without = (normalise(patched(one), NAMES).description for one in ({}, {f"{LIST}/get/security": []}))
+    assert changes(with_token, without) == ["- Changed `widgets.list`: it needs no token now"]
+    assert changes(without, with_token) == ["- Changed `widgets.list`: it needs a token now"]
+
+
+def test_a_document_without_servers_takes_none_away() -> None:
+    old = normalise(BASE, NAMES).description
+    assert normalise({**BASE, "servers": []}, NAMES, old).description == old
+
+
 def test_a_server_that_is_back_is_told() -> None:
     doc = answering({})
     old = normalise(doc, NAMES).description

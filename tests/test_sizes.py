@@ -42,7 +42,7 @@ _PARTS = {
     "errors, public names and observers": Part("prisma_mgmt/*.py", 377, 377, lambda name: name not in _GROUND),
     "recipes": Part("prisma_mgmt/recipes/*.py", 450, 450),
     "sandbox": Part("prisma_mgmt/sandbox/**/*.py", 2600, 2600),
-    "apigen": Part("tools/apigen/*.py", 750, 1131),  # with three times the constructs
+    "apigen": Part("tools/apigen/*.py", 750, 1126),  # with three times the constructs
 }
 
 

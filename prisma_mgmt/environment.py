@@ -98,8 +98,8 @@ def _spares(entry: str, scheme: str, host: str, port: int | None) -> bool:
 async def way_to(url: str, trusted: ssl.SSLContext | None = None) -> "tuple[httpx.Proxy | None, ssl.SSLContext]":
     """The proxy on the way to `url`, if there is one, and the certificates: those `trusted`, else the environment's.
 
-    They are none if nothing on the way is sealed, for httpx wants some for plain http too. Raises NetworkError, naming
-    the variable.
+    If nothing on the way is sealed, none are read, and nobody is trusted: httpx wants a context for plain http too.
+    Raises NetworkError, naming the variable.
     """
     address = proxy_for(url)
     sealed_proxy = address is not None and address.lower().startswith("https:")

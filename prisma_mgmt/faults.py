@@ -28,7 +28,7 @@ def network_error(error: Exception, *, method: str, url: str, ours: bool = True)
     unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError)
     failed = kind(message, method=method, url=url, unsent=unsent)
     error.args = (_text(error),)
-    error.request = httpx.Request(method, url)  # in the place of its own, secrets and all
+    error.request = httpx.Request(method, url)  # its own has the token
     error.__cause__ = error.__context__ = None
     failed.__cause__ = error.with_traceback(None)
     return failed
@@ -37,7 +37,7 @@ def network_error(error: Exception, *, method: str, url: str, ours: bool = True)
 def _told(error: BaseException) -> str:
     """What an error says, with the words of those below it that say more: an errno and an address, if there are any."""
     said: list[str] = []
-    for text in map(_text, below(error)):
+    for text in (_text(one) for one in below(error) if not isinstance(one, LookupError)):  # anyio's, of an empty queue
         if text and len(said) < 3 and not any(text in one for one in said):
             said.append(text)
     return ": ".join(said)

@@ -37,12 +37,12 @@ _PARTS = {
         "prisma_mgmt/core/**/*.py", 1900, 2844
     ),  # with a connection of its own, live logs and a compiled codec
     "auth without storages": Part("prisma_mgmt/auth/*.py", 1500, 2497),  # with LoginApp, every event loop, every ending
-    "storages": Part("prisma_mgmt/auth/storage/*.py", 800, 1194),  # with leases, and every misuse told
+    "storages": Part("prisma_mgmt/auth/storage/*.py", 800, 1193),  # with leases, and every misuse told
     "ground floor and seam": Part("prisma_mgmt/*.py", 350, 350, lambda name: name in _GROUND),
     "errors, public names and observers": Part("prisma_mgmt/*.py", 377, 377, lambda name: name not in _GROUND),
     "recipes": Part("prisma_mgmt/recipes/*.py", 450, 450),
     "sandbox": Part("prisma_mgmt/sandbox/**/*.py", 2600, 2600),
-    "apigen": Part("tools/apigen/*.py", 750, 1131),  # with three times the constructs
+    "apigen": Part("tools/apigen/*.py", 750, 1126),  # with three times the constructs
 }
 
 

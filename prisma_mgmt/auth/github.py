@@ -69,8 +69,8 @@ class GitHubActionsCredentials(Unpickled):
         checked_kind(monotonic, Callable, "monotonic", "a function")
         self._now, self._monotonic = now, monotonic
         self._minted: _Minted | None = None
-        self._minting: Work[_Minted] | None = None  # the latest
-        self._trouble: Trouble | None = None  # in which that has ended
+        self._minting: Work[_Minted] | None = None  # the latest exchange, which may have ended
+        self._trouble: Trouble | None = None  # if that has failed
         self._fruitless_until = -math.inf
         self._loop = LoopGuard("GitHubActionsCredentials")
 
@@ -101,7 +101,7 @@ class GitHubActionsCredentials(Unpickled):
             return token if token != rejected else None
 
     async def _another(self) -> Secret:
-        """A new token. Callers at the same time share it, or what went wrong, as do those of the pause after that."""
+        """A new token. Callers at the same time share it, or its failure; so do those of the pause after a failure."""
         paused = self._trouble is not None and self._monotonic() < self._trouble.until
         if self._minting is None or not (self._minting.under_way or paused):
             self._minting = Work(self, partial(self._mint, *self._asked()), name="the exchange", lasting=False)
@@ -138,10 +138,9 @@ class GitHubActionsCredentials(Unpickled):
         """Where GitHub gives a token, and the headers of whoever asks there."""
         url, token = variable("ACTIONS_ID_TOKEN_REQUEST_URL"), Secret(variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN") or "")
         if not url or not token:
-            raise AuthError(
-                "there is no ACTIONS_ID_TOKEN_REQUEST_URL, or no ACTIONS_ID_TOKEN_REQUEST_TOKEN: "
-                "this is not a GitHub Actions workflow, or it lacks `permissions: id-token: write`"
-            )
+            missing = "ACTIONS_ID_TOKEN_REQUEST_URL, or no ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+            told = "this is not a GitHub Actions workflow, or it lacks `permissions: id-token: write`"
+            raise AuthError(f"there is no {missing}: {told}")
         base, _, query = url.partition("?")
         checked_origin(base, "ACTIONS_ID_TOKEN_REQUEST_URL", allow_http=self._allow_http)
         return f"{base}?{query}&audience=prisma-cloud", {"Authorization": Secret(f"Bearer {bearer(token)}")}

@@ -20,8 +20,7 @@ class SessionAuth(httpx.Auth):
     """
 
     def __init__(self, session: Credentials, *, origin: str | None = None) -> None:
-        if origin is None:
-            origin = variable(API_URL) or "https://api.prisma.io"
+        origin = (variable(API_URL) or "https://api.prisma.io") if origin is None else origin
         self._origin = origin_of(checked_origin(origin, "origin"))
         self._session = session
 
@@ -80,6 +79,12 @@ class _Sending:
 
 
 def origin_of(url: httpx.URL | str) -> str:
-    """The origin of a URL as browsers write it: in small letters, no user, and no port that goes without saying."""
-    url = httpx.URL(url)
+    """The origin of a URL as browsers write it: in small letters, no user, and no port that goes without saying.
+
+    Raises ValueError for a host or a port that cannot be.
+    """
+    try:
+        url = httpx.URL(url)
+    except httpx.InvalidURL as error:  # which is no ValueError
+        raise ValueError(f"{url} has a host or port that cannot be: {error}") from None
     return f"{url.scheme}://{url.netloc.decode()}"

@@ -90,14 +90,13 @@ class Sender:
 
         Raises NetworkError.
         """
-        within = self.timeout if within is None else within
         headers = {**_HEADERS, **(_FORM if form else {}), **(headers or {})}
         trail = _Trail(method, url, on_sent)
         # half of a surrogate pair goes along: an error about it would hold the whole text
         content = SecretBytes(urlencode(form, errors="surrogatepass").encode()) if form else None
         request = httpx.Request(method, url, content=content, json=json, headers=headers, extensions={"trace": trail})
         failed: NetworkError = RequestTimeoutError(f"no answer within {self.timeout:g} s", method=method, url=url)
-        with anyio.move_on_after(within):
+        with anyio.move_on_after(self.timeout if within is None else within):
             try:
                 return await self._send(request, trail)
             except NetworkError as error:  # of the environment, which knows of no call

@@ -263,7 +263,7 @@ class BaseClient:
     if not TYPE_CHECKING:  # or a type checker would not say that `with` is wrong, or that there is no such attribute
 
         def __setattr__(self, name: str, value: object) -> None:
-            if name == "base_url" and name in vars(self):  # which would change nothing but what is shown
+            if name == "base_url" and "pipeline" in vars(self):  # by now it would change nothing but what is shown
                 raise AttributeError("base_url cannot be set: with_options(base_url=…) gives a view with another one")
             super().__setattr__(name, value)
 

@@ -51,7 +51,7 @@ class Request:
 
     method: str
     origin: Origin
-    target: str  # path and query
+    target: str = field(repr=False)  # path and query
     fields: Fields = field(repr=False)
     body: SecretBytes | None = field(default=None, repr=False)
     outdated: Callable[[], bool] | None = field(default=None, repr=False)
@@ -85,7 +85,8 @@ class Reply:
     """An answer whose head has come. What is read is its body as it came, still packed if it was."""
 
     status: int
-    headers: Mapping[str, str]  # by names in any case; those that came more than once are joined by commas
+    # By names in any case; those that came more than once are joined by commas. One may be a cookie.
+    headers: Mapping[str, str] = field(repr=False)
     content: bytes | None = field(default=None, repr=False)  # the whole body, if it came with the head and is not read
     done: bool = False  # nothing of the body is still to come
     network: Network | None = None  # what to talk over after a 101

@@ -23,7 +23,7 @@ async def exchange(place: Place, timeout: float | None, opens: bool) -> Outcome:
                 request.check()
             place.reply = reply = await connection.send(request)
             if opens and (200 <= reply.status < 300 or reply.status == 101):
-                place.body = _bare(reply) if reply.status == 101 else body_of(reply)
+                place.body = _network(reply) if reply.status == 101 else body_of(reply)
                 return Answer(reply.status, reply.headers, b"", open=place, engine=connection.engine)
             content = await read_whole(reply, place.pool.limits.answer)
             return Answer(reply.status, reply.headers, content, engine=connection.engine)
@@ -34,8 +34,8 @@ async def exchange(place: Place, timeout: float | None, opens: bool) -> Outcome:
         return place.fault(error)
 
 
-def _bare(reply: Reply) -> Readable:
-    """The connection after a 101."""
+def _network(reply: Reply) -> Readable:
+    """What to read after a 101; RuntimeError if the transport does not tell."""
     if reply.network is None:
         raise RuntimeError("this transport cannot follow a log: it gives no `network_stream`, as httpx's own does")
     return reply.network

@@ -100,7 +100,7 @@ class LogStream(Generic[R, T]):
 
     _client: BaseClient
     _path: str
-    _query: Query
+    _query: Query = field(repr=False)  # which rich would show, whatever __repr__ says
     _record: type[R]
     _terminal: type[T]
     _handshake: Handshake | None  # of the WebSocket that it comes over

@@ -38,7 +38,7 @@ class Options:
     allow_http: bool = False
     origin: Origin = field(init=False, repr=False)
     prefix: str = field(init=False, repr=False)  # of every path
-    _usual: Callable[[str | None, bool], Fields] = field(init=False, repr=False)  # the view's own, made once a token
+    _usual: Callable[[str | None, bool], Fields] = field(init=False, repr=False)  # made once for each token
 
     def __attrs_post_init__(self) -> None:
         self.origin = Origin.of(self.base_url)

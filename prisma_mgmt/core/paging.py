@@ -52,7 +52,7 @@ class Page(tuple[T, ...], Generic[T]):
             return False
         return super().__eq__(tuple(them)) if isinstance(other, list | tuple) else NotImplemented
 
-    __ne__ = object.__ne__  # the opposite of this, and not a tuple's own
+    __ne__ = object.__ne__  # the opposite of __eq__; a tuple's own would compare the items alone
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as a list has none
 
     @property
@@ -243,7 +243,7 @@ class _Walk(AsyncIterator[Page[T]]):
         return page
 
     async def _next(self) -> Fetched[T]:
-        """The page at the cursor, after which the one after it is begun with."""
+        """The page at the cursor. If there is a group, the page after it is on its way then."""
         fetched = None if self._coming is None else await self._coming.taken()
         fetched = fetched or await self._fetch(self._cursor)
         page, _ = fetched

@@ -24,7 +24,7 @@ from prisma_mgmt.credentials import knew_the_token
 from prisma_mgmt.errors import APIError, AuthError, NetworkError, PrismaError, RateLimitError
 
 _RENEWALS = 10  # of tokens that are outdated before they are sent, one right after the other; a route may cost several
-_SECRET = 8  # characters, from which on a token is one; the "token" of a test stands in other words, too
+_SECRET = 8  # characters of a token that is masked; a shorter one, such as the "token" of a test, is a word like others
 _LIVED = 1.0  # seconds: a token that is outdated later than that was good, and its call has waited for its place
 
 

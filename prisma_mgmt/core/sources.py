@@ -72,6 +72,6 @@ def checked_auth(auth: Auth | str | Credentials) -> Auth:
         if any(iscoroutinefunction(getattr(auth, name)) for name in ("accepted", "outdated")):
             raise TypeError("accepted and outdated of auth must be plain functions: nothing waits for them")
         tracked = auth if isinstance(auth, TrackedCredentials) else None
-    # A bound method is equal to itself only, unlike what users may write, and keeps its object.
+    # A bound method is equal to another one of the same object only, whatever that object is equal to, and keeps it.
     who = auth if isinstance(auth, ServiceToken) else auth.access_token
     return Auth(auth, f"given by {type(auth).__name__}", tracked=tracked, who=who)

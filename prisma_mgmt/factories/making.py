@@ -1,7 +1,7 @@
 """What makes a whole answer of an example and what a test wants otherwise."""
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias, TypeGuard
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias, cast
 
 from attrs import field, frozen
 
@@ -43,7 +43,7 @@ def answer(data: Any, **beside: Any) -> JSONObject:
 
 def page(*items: Any, next_cursor: str | None = None, **beside: Any) -> JSONObject:
     """A page of a list; one that goes on, if there is a `next_cursor`. Items may be models or factories, too."""
-    if any(isinstance(item, list) for item in items):
+    if any(isinstance(item, list | tuple) for item in items):
         raise TypeError("page() takes the items one by one: write page(*items)")
     pagination = {"nextCursor": next_cursor, "hasMore": next_cursor is not None}
     return {"data": [_made(item, "data") for item in items], "pagination": pagination, **beside}
@@ -51,13 +51,16 @@ def page(*items: Any, next_cursor: str | None = None, **beside: Any) -> JSONObje
 
 def _made(value: Any, at: str = "") -> Any:
     """A fresh value as JSON has it, so that no test changes another's; `at` is its name."""
+    return plain(_filled(value), secrets=True, at=at)
+
+
+def _filled(value: Any) -> Any:
+    """`value`, and in it what each factory makes in the factory's place."""
     if isinstance(value, Factory):
         return value()
-    return [_made(one, at) for one in value] if _is_list(value) else plain(value, secrets=True, at=at)
-
-
-def _is_list(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
+    if isinstance(value, list | tuple):
+        return [_filled(one) for one in cast("Iterable[Any]", value)]
+    return {key: _filled(one) for key, one in cast("JSONObject", value).items()} if isinstance(value, dict) else value
 
 
 def _camel(word: str) -> str:

@@ -93,7 +93,7 @@ async def _read(archive: str | os.PathLike[str]) -> bytes:
 async def _upload(url: str, content: bytes) -> None:
     """Put the code where the API wants it; the URL is signed, so no token goes there and no error shows it."""
     place = urlsplit(url)
-    host = f"{place.scheme}://{place.netloc}"
+    host = f"{place.scheme}://{place.netloc.rpartition('@')[2]}"
     with bare:
         proxy, trusted = await way_to(url)
         try:

@@ -60,7 +60,7 @@ async def ensure_branch(prisma: ManagementClient, project: Named, git_name: str)
 async def ensure_service(
     prisma: ManagementClient, project: Named, name: str, *, region: RegionId | Unset = UNSET
 ) -> Service:
-    """The service of that name on a project's default branch, or on none; it is made on that branch if there is none.
+    """The service of that name on a project's default branch or on no branch; else one is made on the default branch.
 
     GET /v1/services, GET /v1/projects/{projectId}/branches, POST /v1/services
     """
@@ -74,7 +74,7 @@ async def ensure_service(
 async def ensure_database(
     prisma: ManagementClient, project: Named, name: str, *, region: DatabaseRegion | Unset = UNSET
 ) -> Database:
-    """The database of that name on a project's default branch, or on none; it is made there if there is none.
+    """The database of that name on a project's default branch or on no branch; else one is made on the default branch.
 
     It may not be ready yet. Only one that has just been made holds its secrets: see `database_url`.
 
@@ -133,7 +133,7 @@ async def _ensured(find: Callable[[], Awaitable[T | None]], make: Callable[[], A
 
 
 async def _on_default(prisma: ManagementClient, project_id: str, things: AsyncIterable[P], name: str) -> P | None:
-    """What has that name where the API puts what names no branch; what is older than branches are is on none."""
+    """The thing of that name on the default branch, where one that names none is made, or on none, as old ones are."""
     usual = {None, *[one.id async for one in prisma.branches.list(project_id) if one.is_default]}
     return await _first(things, lambda one: one.name == name and one.branch_id in usual)
 

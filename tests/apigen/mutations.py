@@ -170,6 +170,24 @@ MUTATIONS = [
         },
     ),
     Mutation(
+        "a create that answers a secret, and whose parts look like those of a get",
+        {
+            **fields(part=thing(size=NUMBER)),
+            f"{LIST}/post/responses/201": data(thing(id=TEXT, secretKey=TEXT, part=thing(size=NUMBER))),
+        },
+        {W: ["class CreatedWidget(Model):", "part: WidgetPart\n", "part: WidgetPart | None = None"]},
+        absent=["CreatedWidgetPart"],
+    ),
+    Mutation(
+        "what a caller gives, in fields that are answered in another shape",
+        {
+            **fields(part=thing(size=NUMBER), state={"enum": ["new", "old"]}),
+            f"{BODY}/properties/part": thing(size=TEXT),
+            f"{BODY}/properties/state": {"enum": ["new"]},
+        },
+        {W: ["part: WidgetPartInput | Unset = UNSET", "state: WidgetStateChoice | Unset = UNSET"]},
+    ),
+    Mutation(
         "a value of a key",
         {"/paths/~1v1~1api-keys": {"post": op(data(thing(id=TEXT, value=TEXT)), "201")}},
         {"api_keys.py": ["class CreatedApiKey(Model):", "value: Secret"]},
@@ -394,6 +412,14 @@ MUTATIONS = [
         {W: ["    id: str\n    size: float\n    name: str\n"]},
     ),
     Mutation(
+        "one part of allOf, beside which more is required",
+        {
+            "/components/schemas/Base": {**thing(id=TEXT, name=TEXT), "required": ["id"]},
+            "/components/schemas/Widget": {"allOf": [{"$ref": "#/components/schemas/Base"}], "required": ["name"]},
+        },
+        {W: ["    id: str\n    name: str\n"]},
+    ),
+    Mutation(
         "a reference with an escape of URLs",
         {
             "/components/schemas/Big part": thing(id=TEXT),
@@ -562,19 +588,22 @@ MUTATIONS = [
     ),
     Mutation("no token", {f"{ONE}/get/security": []}, {W: ['path("/v1/widgets/{}", widget_id), token=False)']}),
     Mutation("a token that may be missing", {f"{ONE}/get/security": [{}, {"bearer": []}]}, absent=["token=False"]),
+    Mutation("no token, in other words", {f"{ONE}/get/security": [{}]}, {W: ["widget_id), token=False)"]}),
     Mutation("no token at all", {"/security": []}, {W: ["token=False"]}),
     Mutation(
         "tokens that are sent as ours",
         {
             "/security": [{"key": []}, {"login": []}],
             f"{LIST}/post/security": [{"header": []}],
+            f"{ONE}/delete/security": [{"bearer": []}],
             "/components/securitySchemes": {
                 "key": {"type": "apiKey", "in": "query", "name": "key"},
                 "login": {"type": "oauth2", "flows": {}},
-                "header": {"type": "apiKey", "in": "header", "name": "authorization"},
+                "header": {"type": "apiKey", "in": "header", "name": "Authorization"},
+                "bearer": {"type": "http", "scheme": "Bearer"},
             },
         },
-        {W: ["async def create(", "async def get("]},
+        {W: ["async def create(", "async def get(", "async def delete("]},
     ),
     Mutation(
         "constants of every type",
@@ -660,6 +689,37 @@ MUTATIONS = [
                 'State: TypeAlias = Literal["new", "old"] | str',
                 'WidgetKind: TypeAlias = Literal["big", "small", "tiny"] | str',
             ]
+        },
+    ),
+    Mutation(
+        "null beside what may be null already",
+        {
+            "/components/schemas/State": {"type": ["string", "null"], "enum": ["new", "old", None]},
+            "/components/schemas/Hint": {"type": ["string", "null"]},
+            **fields(
+                state={"anyOf": [{"$ref": "#/components/schemas/State"}, {"type": "null"}]},
+                hint={"anyOf": [{"$ref": "#/components/schemas/Hint"}, {"type": "null"}]},
+            ),
+        },
+        {W: ["state: State | None = None", "hint: str | None = None"]},
+    ),
+    Mutation(
+        "models of one name that differ in what their lists or maps hold",
+        {
+            "/paths/~1v1~1parts": {
+                "get": op(data({"type": "array", "items": thing(sizes={"type": "array", "items": TEXT})})),
+                "post": op(data(thing(sizes={"type": "array", "items": NUMBER})), "201"),
+            },
+            "/paths/~1v1~1gears": {
+                "get": op(
+                    data({"type": "array", "items": thing(sizes={"type": "object", "additionalProperties": TEXT})})
+                ),
+                "post": op(data(thing(sizes={"type": "object", "additionalProperties": NUMBER})), "201"),
+            },
+        },
+        {
+            "parts.py": ["sizes: list[str]", "class CreatedPart(Model):", "sizes: list[float]"],
+            "gears.py": ["sizes: dict[str, str]", "class CreatedGear(Model):", "sizes: dict[str, float]"],
         },
     ),
     Mutation(

@@ -85,6 +85,24 @@ def test_models_keep_their_names_in_a_new_version_of_their_routes() -> None:
     assert new["components"] == old["components"]
 
 
+def test_a_name_of_the_table_for_any_field_changes_no_model_that_is_committed() -> None:
+    names = Names({"management": {"models": {"maker": "Party"}}}, "management")
+    old = normalise(answering(thing(maker=thing(id=TEXT, name=TEXT))), names).description
+    doc = answering(thing(maker=thing(id=TEXT, name=TEXT)))
+    doc["paths"]["/v1/y"] = {"get": op(data(thing(maker=thing(id=TEXT))))}
+    new = normalise(doc, names, old).description
+    assert changes(old, new) == ["- Added `GET /v1/y` (`y.get`)"]
+    assert new["components"]["schemas"]["Party"] == old["components"]["schemas"]["Party"]
+
+
+def test_a_keyword_keeps_its_name_if_the_one_that_it_stood_beside_is_gone() -> None:
+    beside = {f"{LIST}/post/parameters": [{"name": "name", "in": "query", "schema": TEXT}]}
+    old = normalise(patched(beside), NAMES).description
+    new = normalise(BASE, NAMES, old).description
+    assert "async def create(self, *, name_body: str) -> Widget:" in generated(new)["widgets.py"]
+    assert changes(old, new) == ["- Removed keyword `name` from `widgets.create`"]
+
+
 def test_what_is_merged_keeps_its_order() -> None:
     names = Names({"management": {"models": {"part": "Part"}, "enums": {"state": "State"}}}, "management")
     parts = [thing(state={"enum": [word]}, **{word: TEXT}, id=TEXT) for word in ("new", "old")]
@@ -144,6 +162,17 @@ def test_the_first_of_its_keywords_and_errors_is_a_change_of_an_operation() -> N
         "- Removed keyword `kind` from `x.get`",
     ]
     assert changes({}, new) == ["- Added `GET /v1/x` (`x.get`)"]
+
+
+def test_a_token_that_is_needed_or_not_is_told() -> None:
+    with_token, without = (normalise(patched(one), NAMES).description for one in ({}, {f"{LIST}/get/security": []}))
+    assert changes(with_token, without) == ["- Changed `widgets.list`: it needs no token now"]
+    assert changes(without, with_token) == ["- Changed `widgets.list`: it needs a token now"]
+
+
+def test_a_document_without_servers_takes_none_away() -> None:
+    old = normalise(BASE, NAMES).description
+    assert normalise({**BASE, "servers": []}, NAMES, old).description == old
 
 
 def test_a_server_that_is_back_is_told() -> None:

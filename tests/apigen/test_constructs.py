@@ -262,6 +262,19 @@ def test_a_new_answer_with_fields_beside_its_data_has_a_model_of_its_own() -> No
     assert "async def update(self) -> UpdatedX:" in made
 
 
+def test_a_model_that_merging_makes_like_an_envelope_stays_a_model() -> None:
+    names = Names(
+        {"management": {"operations": {"GET /v1/x": "x.get Pet", "POST /v1/x": "x.create Pet"}}}, "management"
+    )
+    held, beside = thing(data=thing(size={"type": "number"})), thing(hint={"type": "string"})
+    doc = answering({"type": "object", "additionalProperties": held})
+    doc["paths"]["/v1/x"]["post"] = answering(beside)["paths"]["/v1/x"]["get"]
+    once = normalise(doc, names).description
+    assert "async def create(self) -> Pet:" in generated(once)["x.py"]
+    assert normalise(doc, names, once).description == once
+    assert normalise(once, names, once).description == once
+
+
 def test_an_id_that_is_a_date_is_sent_as_text() -> None:
     doc = document("inlined")
     doc["paths"]["/v1/things/{id}"]["get"]["parameters"][0]["schema"] = {"type": "string", "format": "date-time"}

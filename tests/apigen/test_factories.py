@@ -8,7 +8,7 @@ from typing import Any, get_args
 import attrs
 import pytest
 
-from prisma_mgmt import UNSET, factories
+from prisma_mgmt import UNSET, Page, factories
 from prisma_mgmt.core.codec import structure
 from prisma_mgmt.core.resource import Model, Secret
 from prisma_mgmt.factories import Factory
@@ -134,6 +134,14 @@ def test_models_and_other_factories_may_stand_in_an_answer() -> None:
     )
 
 
+def test_a_factory_may_stand_wherever_json_holds_a_value() -> None:
+    one = factories.connection()
+    assert factories.database(connections=(factories.connection,))["connections"] == [one]
+    assert factories.database(connections=[[factories.connection]])["connections"] == [[one]]
+    assert factories.answer({"one": factories.connection})["data"] == {"one": one}
+    assert factories.page({"one": [factories.connection]})["data"] == [{"one": [one]}]
+
+
 def test_what_is_unset_is_left_out_and_what_is_no_json_is_told() -> None:
     assert "logicalId" not in factories.project(logical_id=UNSET)
     with pytest.raises(TypeError, match=r"JSON has nothing for a value of type object, at Project\.name"):
@@ -143,3 +151,5 @@ def test_what_is_unset_is_left_out_and_what_is_no_json_is_told() -> None:
 def test_a_list_for_a_page_says_what_to_write() -> None:
     with pytest.raises(TypeError, match=r"page\(\*items\)"):
         factories.page([factories.project()])
+    with pytest.raises(TypeError, match=r"page\(\*items\)"):
+        factories.page(Page([factories.project()]))

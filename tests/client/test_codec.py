@@ -4,12 +4,14 @@ import dataclasses
 import importlib.util
 import json
 import sys
+import tracemalloc
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from pathlib import Path
+from time import process_time
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -483,6 +485,24 @@ def test_how_deep_a_document_may_be(levels: int) -> None:
 def test_brackets_in_a_text_are_no_levels(text: str) -> None:
     for document in (text, [text], {"a": text}):
         assert parse(json.dumps(document).encode()) == document
+
+
+@pytest.mark.parametrize("text", [b'\\"' * 40_000, b'\\"' * 40_000 + b"\\"])
+def test_a_text_without_an_end_costs_no_more_time_than_one_with_it(text: bytes) -> None:
+    document, started = b"[" * 1025 + b'"' + text, process_time()
+    with pytest.raises(Mismatch):
+        parse(document)
+    assert process_time() - started < 5
+
+
+def test_a_long_text_among_many_levels_takes_little_memory() -> None:
+    document = json.dumps([[{"a": []}] * 1000, "x" * 1_000_000]).encode()
+    tracemalloc.start()
+    try:
+        parse(document)
+        assert tracemalloc.get_traced_memory()[1] < 20 * len(document)  # orjson itself takes twelve
+    finally:
+        tracemalloc.stop()
 
 
 def test_other_shapes_at_the_top() -> None:

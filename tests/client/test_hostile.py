@@ -234,6 +234,7 @@ async def test_a_clear_error(name: str) -> None:
             with pytest.raises(kind, match=said) as caught:
                 await client.connections.get("con_1")
             assert isinstance(caught.value, kind)
+            assert "deque" not in str(caught.value), "that a library finds nothing in a queue is its own business"
             if "body" in name or "gzip" in name or "html" in name or "bomb" in name:
                 known: Any = caught.value
                 assert known.status in (200, 502)

@@ -216,6 +216,21 @@ async def test_where_a_client_calls_is_not_changed_by_its_attribute() -> None:
         assert one.team == "b"
 
 
+class Regional(ManagementClient):
+    """A client of a user's, who says where it calls before it is made."""
+
+    def __init__(self, region: str) -> None:
+        self.base_url = f"https://{region}.example"
+        super().__init__("token", base_url=self.base_url)
+
+
+def test_a_subclass_may_keep_where_it_calls_before_it_is_made() -> None:
+    client = Regional("eu")
+    assert client.base_url == "https://eu.example"
+    with pytest.raises(AttributeError, match="base_url"):
+        client.base_url = "https://us.example"
+
+
 class Shop(Resource):
     """A resource of a user's, who keeps it as an attribute."""
 

@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
+from rich.pretty import pretty_repr
 
 from prisma_mgmt import (
     AuthenticationError,
@@ -26,6 +27,7 @@ from prisma_mgmt import (
 from prisma_mgmt.core.limits import Limits
 from prisma_mgmt.core.logs import Lines
 from tests.conftest import FakeClock
+from tests.kit.canaries import CANARY
 from tests.kit.engines import anyio_backend as anyio_backend
 from tests.kit.engines import needs_new_anyio
 from tests.kit.rig import Drop, Gate, Reply, Request, Server, serve, until
@@ -195,6 +197,18 @@ async def test_a_packed_log_comes_as_it_is_written(clock: FakeClock) -> None:
     log = Log(Reply(chunks=Chunks(first, gate=gate), headers={"content-encoding": "gzip"}))
     async with serve(log) as server, client_of(server, clock) as client, client.builds.logs("bld_1") as stream:
         assert (await anext(stream)).text == "a"
+        gate.release()
+
+
+async def test_an_open_log_shows_no_cookie_of_its_answer_and_no_query(clock: FakeClock) -> None:
+    gate = Gate()
+    reply = Reply(chunks=Chunks(lines(record("a", CANARY)), gate=gate), headers={"set-cookie": f"session={CANARY}"})
+    async with serve(Log(reply)) as server, client_of(server, clock) as client:
+        async with client.builds.logs("bld_1", cursor=f"{CANARY}-0") as stream:
+            assert (await anext(stream)).text == "a"
+            stream.cursor = None  # which is shown, for it is a log's own
+            for shown in (pretty_repr(stream), repr(stream)):
+                assert CANARY not in shown
         gate.release()
 
 

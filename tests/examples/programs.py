@@ -27,15 +27,16 @@ def run(name: str, *arguments: str, cwd: Path, code: int = 0, **more: str) -> su
 
 @contextmanager
 def serving(command: list[str], *, cwd: Path, workers: int = 1, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """A web server that has said that it is up, stopped with SIGTERM; it has to end well."""
+    """A web server that has said that it listens, and so has each worker, stopped with SIGTERM; it has to end well."""
     server = subprocess.Popen(command, cwd=cwd, env=environment(more), stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
     said: list[str] = []
-    started = 0
-    while started < workers:
+    started, listens = 0, False
+    while started < workers or not listens:
         said.append(server.stderr.readline())
         assert said[-1], "".join(said)
         started += "Application startup complete" in said[-1]
+        listens = listens or "Uvicorn running on" in said[-1]  # a single process listens after its startup
     rest = threading.Thread(target=lambda: said.extend(server.stderr or ()))  # or it blocks when the pipe is full
     rest.start()
     try:

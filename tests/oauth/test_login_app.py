@@ -783,6 +783,8 @@ def test_an_argument_of_a_wrong_type(arguments: Any, options: Any, problem: str)
         (OAuthClient("client", "app:/callback"), [KEY], {}, "end in /callback"),
         (OAuthClient("client", "http://192.168.1.5:8000/callback"), [KEY], {}, "https, or http to this machine"),
         (OAuthClient("client", "HTTP://app.example/callback"), [KEY], {}, "https, or http to this machine"),
+        (OAuthClient("client", "https://app.example:port/callback"), [KEY], {}, "host or port that cannot be"),
+        (OAuthClient("client", "https://bü_r.example/callback"), [KEY], {}, "host or port that cannot be"),
         (OAUTH, [KEY], {"after_login": ""}, "after_login must not be empty"),
         (OAUTH, [KEY], {"after_logout": ""}, "after_logout must not be empty"),
     ],

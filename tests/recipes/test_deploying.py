@@ -91,8 +91,9 @@ async def test_a_deployment_that_does_not_come_up_leaves_the_old_one_in_service(
     assert len(promoted) == 1
 
 
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9", "http://hidden:hidden@127.0.0.1:9"])
 async def test_an_upload_that_is_refused_or_lost_is_an_error_without_the_signed_url(
-    client: ManagementClient, service: Service, monkeypatch: pytest.MonkeyPatch
+    client: ManagementClient, service: Service, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     with pytest.raises(PrismaError, match=r"^the upload to http://127\.0\.0\.1:\d+ was refused \(400\)$"):
         await deploy(client, service, b"")  # an archive without anything in it
@@ -100,7 +101,7 @@ async def test_an_upload_that_is_refused_or_lost_is_an_error_without_the_signed_
 
     async def elsewhere(*args: object, **options: object) -> object:
         made = await create(*args, **options)  # type: ignore[arg-type]  # passed on
-        made.upload_url = Secret("http://127.0.0.1:9/uploads?signature=hidden")
+        made.upload_url = Secret(f"{place}/uploads?signature=hidden")
         return made
 
     monkeypatch.setattr(client.services, "create_deployment", elsewhere)

@@ -58,6 +58,20 @@ async def test_a_connection_that_has_been_idle_for_long_is_not_used_again(postgr
             assert await new.fetchval("SELECT 1") == 1
 
 
+async def test_connections_that_many_calls_at_once_needed_are_closed_though_one_call_goes_on_using_another(
+    postgres_process: Process,
+) -> None:
+    place = address(dsn_of(postgres_process))
+    async with used(place) as mine:
+        async with connected(place), connected(place) as second:
+            pass
+        mine.idle = [(since - 60 if one is second else since, one) for since, one in mine.idle]
+        mine.idle.sort()
+        async with connected(place) as again:
+            assert again is not second
+            assert second.is_closed()
+
+
 async def test_a_connection_that_the_server_closed_is_not_used_again(postgres_process: Process) -> None:
     async with postgres_place(postgres_process), asyncpg.create_pool(dsn_of(postgres_process)) as looking:
         storage = PostgresTokenStorage(dsn_of(postgres_process) + "?application_name=kept", key="ada")

@@ -525,6 +525,27 @@ async def test_what_is_no_file_is_refused(path: Path) -> None:
     assert pipe.is_fifo()
 
 
+async def test_a_file_that_is_removed_while_it_is_read_is_none(path: Path) -> None:
+    kept, elsewhere, over = FileTokenStorage(path), path.with_name("elsewhere"), threading.Event()
+    await kept.set_tokens(TOKENS)
+    path.rename(elsewhere)
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            path.hardlink_to(elsewhere)
+            path.unlink()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        found = [await kept.get_tokens() for _ in range(300)]
+    finally:
+        over.set()
+        other.join()
+    assert None in found
+    assert TOKENS in found
+
+
 async def test_reading_writes_nothing(tmp_path: Path, path: Path) -> None:
     assert await FileTokenStorage(tmp_path / "none" / "tokens.json").get_tokens() is None
     await FileTokenStorage(tmp_path / "none" / "tokens.json").clear_tokens()

@@ -37,7 +37,7 @@ class Node:
     pointer: str
     field: str = ""  # whose value it is
     place: str = "answer"  # or the caller gives it: "parameter", which travels as text, or "body"
-    within: tuple[str, ...] = ()  # the places that refer to it, in turn
+    within: tuple[str, ...] = ()  # what the references to it pointed at, in turn
 
     def at(self, *steps: Any, **changes: Any) -> "Node":
         value, pointer = self.value, self.pointer
@@ -62,7 +62,8 @@ class Node:
             found = found.get(step.replace("~1", "/").replace("~0", "~"))
             self.check(is_object(found), f"nothing at {pointer}")
         beside = without(self.value, "$ref", "summary", "description")
-        return evolve(self, value={**found, **beside}, pointer=pointer).target(*seen, pointer)
+        followed = evolve(self, value={**found, **beside}, pointer=pointer, within=(*self.within, pointer))
+        return followed.target(*seen, pointer)
 
     def marks(self) -> Schema:
         """`deprecated` and `x-experimental`, as a keyword, as an extension, or in words that are the API's own."""

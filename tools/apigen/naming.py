@@ -93,8 +93,7 @@ class Shapes:
         if not name:
             # The first default name that nothing has, or only this shape.
             own_shape = None if at.fresh else shape(tree, {})  # None is like no shape
-            options = (one for one in self._options(tree, at, shared) if one not in at.within)
-            name = next(one for one in options if self.known.get(one, own_shape) == own_shape)
+            name = next(one for one in self._options(tree, at, shared) if self.known.get(one, own_shape) == own_shape)
             if name not in self.known and (part not in ("", "pagination") or at.model):
                 self.origin[name] = f'{kind}: "{at.owner}.{part}"'
         self._make(name, tree, at, before or name)

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from prisma_mgmt.checks import TOKEN
 from tools.apigen.description import JSON, LINES, METHODS, PARAMETERS, Operation
-from tools.apigen.document import Node, check
+from tools.apigen.document import OURS, Node, check
 from tools.apigen.plain import plain
 from tools.apigen.schemas import Schema, shape, split_null
 
@@ -106,7 +106,8 @@ def _answer(node: Node) -> Schema:
     schema = plain(whole)
     ends = kind != LINES or len(schema.get("oneOf", ())) == 2
     whole.check(ends, "a log whose lines are not of two kinds, a record and an end")
-    if _is_envelope(schema):
+    is_model = OURS in node.root and "$ref" in whole.value  # even if merging has made it look like an envelope
+    if not is_model and _is_envelope(schema):
         del schema["x-at"]  # it gets no name
     return {"description": "", "content": {kind: {"schema": schema}}}
 

@@ -22,9 +22,7 @@ _KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float
 def plain(node: Node, *, whole: bool = False) -> Schema:
     """A schema in its plain form, or that of a body as a whole; DocumentError for what is not understood."""
     found = resolved(node)
-    if found.pointer != node.pointer:
-        found.check(found.pointer not in node.within, "contains itself")
-        found = evolve(found, within=(*node.within, found.pointer))
+    found.check(found.pointer not in node.within, "contains itself")
     bare, nullable = split_null(found.value)
     made = _bare(evolve(found, value=bare), whole and not nullable)
     default = {"default": found.value["default"]} if "default" in found.value else {}
@@ -100,10 +98,23 @@ def _enumeration(values: list[Any], node: Node) -> Schema:
 
 
 def _object(node: Node, whole: bool = False) -> Schema:
-    """An object, but for the fields that only the other side sends; further fields are a body's only, or all it has."""
-    found, required, extra = inside(node)
-    more = {} if extra is None else {"additionalProperties": plain(extra)}
-    sound = not found or whole or extra is None or extra.value in (True, {})
+    """An object, but for the fields that only the other side sends; further fields are a body's only, or all it has.
+
+    Of two pieces that have a field, the later one is narrower.
+    """
+    found, required, more = dict[str, Node](), dict[str, None](), Schema()
+    for piece in pieces(node):
+        is_union = {"oneOf", "anyOf"} & piece.value.keys()
+        sound = piece.value.get("type") in (None, "object", ["object"]) and not is_union
+        piece.check(sound, "a part that is no object")
+        for key in piece.value.get("properties", {}):
+            one = piece.at("properties", key, field=key)
+            one.check(key not in found or _agree(found[key].value, one.value), "part and part differ in type")
+            found[key] = one
+        required |= dict.fromkeys(piece.value.get("required", ()))
+        if piece.value.get("additionalProperties", False) is not False:
+            more = more or {"additionalProperties": plain(piece.at("additionalProperties"))}
+    sound = not found or whole or more in ({}, {"additionalProperties": {}})
     node.check(sound, "properties beside a schema of additional ones")
     unseen = "writeOnly" if node.place == "answer" else "readOnly"
     seen = [one for one in found.values() if one.value is True or not one.target().value.get(unseen)]
@@ -132,23 +143,6 @@ def pieces(node: Node) -> list[Node]:
     node = resolved(node)
     inner = [node.at("allOf", i) for i in range(len(node.value.get("allOf", ())))]
     return [*(piece for one in inner for piece in pieces(one)), evolve(node, value=without(node.value, "allOf"))]
-
-
-def inside(node: Node) -> tuple[dict[str, Node], dict[str, None], Node | None]:
-    """The fields of an object, a later piece of which may be narrower; those required; and the schema of others."""
-    found, required, extra = dict[str, Node](), dict[str, None](), list[Node]()
-    for piece in pieces(node):
-        is_union = {"oneOf", "anyOf"} & piece.value.keys()
-        sound = piece.value.get("type") in (None, "object", ["object"]) and not is_union
-        piece.check(sound, "a part that is no object")
-        for key in piece.value.get("properties", {}):
-            one = piece.at("properties", key, field=key)
-            one.check(key not in found or _agree(found[key].value, one.value), "part and part differ in type")
-            found[key] = one
-        required |= dict.fromkeys(piece.value.get("required", ()))
-        if piece.value.get("additionalProperties", False) is not False:
-            extra.append(piece.at("additionalProperties"))
-    return found, required, next(iter(extra), None)
 
 
 def _is_rule(key: str, value: Any) -> bool:

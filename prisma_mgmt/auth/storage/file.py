@@ -82,8 +82,7 @@ class FileTokenStorage(LocalStorage):
 
         What holds no tokens is read again after a moment: a Node program may be writing it in place.
         """
-        text = self._text_at(self.path)
-        if text is None:
+        if (text := self._text_at(self.path)) is None:
             return None
         try:
             found = self._form.read(text)
@@ -124,15 +123,17 @@ class FileTokenStorage(LocalStorage):
         return None
 
     def _is_open(self, found: os.stat_result) -> bool:
-        """Returns True if every user can read a file, or write it, and it matters: what is sealed nobody can read."""
+        """Return True if every user can read a file, or write it, and it matters: what is sealed nobody can read."""
         return _POSIX and self._form.cipher is None and bool(found.st_mode & stat.S_IRWXO)
 
     def _refuse_other(self) -> None:
-        """AuthError for what stands there and is no file."""
-        if self.path.is_symlink():
-            raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
-        if self.path.exists() and not self.path.is_file():
-            raise AuthError(f"{self.path} is no regular file")
+        """Raise AuthError if something stands there that is no file."""
+        with suppress(FileNotFoundError):
+            mode = self.path.lstat().st_mode  # asked for once, since another process may remove it between two looks
+            if stat.S_ISLNK(mode):
+                raise AuthError(f"{self.path} is a symbolic link; give the path of the file itself")
+            if not stat.S_ISREG(mode):
+                raise AuthError(f"{self.path} is no regular file")
 
     def _put(self, tokens: Tokens, only: Secret | None = None) -> None:
         """Write the file for whoever writes alone: it is the old one or the new one, whole, at every moment.
@@ -161,7 +162,7 @@ class FileTokenStorage(LocalStorage):
 
     @contextmanager
     def _changing(self) -> Generator[None]:
-        """What is done to the file in this outlives a power failure; AuthError for what cannot be replaced."""
+        """Let what is done to the file inside of this outlive a power failure; AuthError if nothing can replace it."""
         self._refuse_other()
         try:
             yield

@@ -107,6 +107,7 @@ class KeyringTokenStorage(LocalStorage):
             raise AuthError("this machine has no keyring: set one up, or use FileTokenStorage") from error
 
     def _refuse_plain_text(self, backend: Any) -> Any:
+        """`backend`; AuthError if it would keep plain text, and that was not allowed."""
         if not self._plain_text and (plain := _plain(backend)):
             told = "set up another, or give the storage a cipher or allow_plain_text=True"
             raise AuthError(f"the keyring {plain} keeps plain text: {told}")

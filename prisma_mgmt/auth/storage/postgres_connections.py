@@ -55,13 +55,11 @@ async def used(address: Address) -> AsyncGenerator[_Open]:
 async def connected(address: Address, *, idle: float = _IDLE) -> AsyncGenerator[Any]:
     """A connection to `address` for one statement: none that has been idle for longer than so many seconds."""
     async with used(address) as mine, place(address, address.size):
-        while mine.idle:
-            since, connection = mine.idle.pop()
-            if anyio.current_time() < since + idle and not connection.is_closed():
-                break
-            connection.terminate()  # what lies between here and the server may have forgotten it
-        else:
-            connection = await _connect(address)
+        for since, one in list(mine.idle):
+            if anyio.current_time() >= since + idle or one.is_closed():
+                mine.idle.remove((since, one))
+                one.terminate()  # what lies between here and the server may have forgotten it
+        connection = mine.idle.pop()[1] if mine.idle else await _connect(address)
         try:
             yield connection
         except BaseException:

@@ -18,7 +18,7 @@ from prisma_mgmt.checks import checked_methods, checked_seconds
 from prisma_mgmt.errors import AuthError
 from prisma_mgmt.masks import Secret, bare, below, masked
 
-_AT_ONCE = 10  # calls on a client: its pool raises an error for the first connection too many
+_AT_ONCE = 10  # calls on a pool, which raises an error for the first connection too many
 _LONGEST = 10**15  # milliseconds: Redis refuses what is much longer
 _LOCK_OF = ":refresh-lock:{"
 _QUOTE = re.compile(r"[\s,;:]*\b(with args|args beginning with|Command:|b['\"]).*", re.DOTALL)

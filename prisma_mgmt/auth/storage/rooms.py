@@ -46,7 +46,8 @@ def turn(of: Hashable, size: int) -> anyio.Semaphore:
 def room(of: Hashable, size: int) -> anyio.Semaphore:
     """Room for `size` calls at once in this event loop, the same for all who ask for the same.
 
-    It is kept by those who are in it or wait for it. So `of` may be the id of what these use, such as a client.
+    It lives for as long as anybody is in it or waits for it. They keep alive what they use, such as a client, so `of`
+    may be its id.
     """
     rooms = _rooms.get(WeakValueDictionary[tuple[Hashable, int], anyio.Semaphore]())
     _rooms.set(rooms)

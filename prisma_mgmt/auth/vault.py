@@ -121,6 +121,9 @@ class Vault:
         if unsaved.due(stored):
             self.ledger.spend(stored, keep=unsaved.wanted)  # a storage that lags may give it again
             stored = await self._bring(unsaved.wanted, stored)
+            if self.ledger.unsaved is not unsaved:  # another event loop has written, since this one stood still
+                self.ledger.want(self.ledger.ours, unsaved.wanted)
+                return await self._settle(stored)
             if not same(stored, unsaved.wanted) and evolve(unsaved, blind=False).due(stored):
                 return unsaved.wanted  # it lags behind; another chance will come
         self.ledger.settle(stored)

@@ -268,6 +268,47 @@ def test_what_a_closed_loop_left_in_the_middle_does_not_come_back_after_a_logout
     assert oauth.storage.current is None
 
 
+@pytest.mark.parametrize("kind", [CountingStorage, SharedStorage])
+@pytest.mark.parametrize("after", ["login", "logout"])
+def test_what_a_loop_that_stood_still_in_the_middle_wrote_gives_way_to_a_login_or_a_logout(
+    kind: type[CountingStorage], after: str
+) -> None:
+    oauth, gate = Rotating(), Gate()
+    oauth.storage = kind(oauth.storage.current)
+    manager = manager_of(oauth)
+    stopped, living = asyncio.new_event_loop(), asyncio.new_event_loop()
+    counts: list[Tokens | None] = []
+
+    async def stop_in_the_middle() -> OAuthSession:
+        session = manager["ada"]
+        token = await session.access_token()
+        oauth.storage.writing = gate
+        task = asyncio.ensure_future(session.renew(token))
+        await gate.arrived.wait()
+        task.cancel()
+        for claim in vars(session)["_vault"].ledger._claims.values():
+            claim.since -= 11  # seconds, for which it stands still
+        return session
+
+    async def overtake() -> None:
+        counts.append(await manager["ada"].handle_callback("/callback") if after == "login" else None)
+        if after == "logout":
+            await manager["ada"].logout()
+
+    async def ask() -> None:
+        assert await manager["ada"].tokens() == counts[0]
+
+    session = stopped.run_until_complete(stop_in_the_middle())
+    oauth.storage.writing = None
+    living.run_until_complete(overtake())
+    gate.release()
+    stopped.run_until_complete(session.drain())
+    for loop in (stopped, living):
+        loop.run_until_complete(ask())
+        loop.close()
+    assert oauth.storage.current == counts[0]
+
+
 @pytest.mark.parametrize("begun", [True, False])
 @pytest.mark.parametrize("from_a_task", [True, False])
 @pytest.mark.parametrize("word", [None, "Cancelled by SIGTERM"])

@@ -37,7 +37,7 @@ class Http1(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.answer = Incoming()
+        self.answer: Incoming = Incoming()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # connection_made comes before anything else
         self._readable = poll()
         self._gone = asyncio.Event()  # set once the connection is

@@ -52,7 +52,9 @@ class Page(tuple[T, ...], Generic[T]):
             return False
         return super().__eq__(tuple(them)) if isinstance(other, list | tuple) else NotImplemented
 
-    __ne__ = object.__ne__  # the opposite of __eq__; a tuple's own would compare the items alone
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a tuple's own would compare the items alone
+
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # as a list has none
 
     @property

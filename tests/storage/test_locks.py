@@ -223,6 +223,24 @@ async def test_a_room_is_kept_by_those_who_are_in_it_or_wait_for_it_and_by_nobod
     assert kept() is None
 
 
+async def test_a_place_that_is_given_back_while_who_waited_for_it_is_cancelled_is_free_for_the_next() -> None:
+    """Before anyio 4.14 all who came later waited for ever."""
+    kept = room("redis", 1)
+    await kept.acquire()
+
+    async def enter(scope: anyio.CancelScope) -> None:
+        with scope:
+            await kept.acquire()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(enter, scope := anyio.CancelScope())
+        await anyio.wait_all_tasks_blocked()
+        scope.cancel()
+        kept.release()
+        with anyio.fail_after(1):
+            await kept.acquire()
+
+
 def test_another_event_loop_has_rooms_of_its_own() -> None:
     async def one() -> anyio.CapacityLimiter:
         return room("redis", 3)

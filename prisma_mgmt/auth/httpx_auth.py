@@ -47,7 +47,7 @@ class SessionAuth(httpx.Auth):
 
 
 class _Sending:
-    """Follows a request on its way: httpcore tells it of each step, since it may wait long for a connection."""
+    """One request on its way. It may wait long for a connection, so httpcore tells of each step."""
 
     def __init__(self, session: Credentials, request: httpx.Request) -> None:
         self._session, self._request = session, request

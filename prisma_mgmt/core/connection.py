@@ -100,7 +100,7 @@ class Reply:
 
     async def come(self) -> bytes:
         """What comes next; `done` says if that was the end."""
-        raise NotImplementedError
+        raise NotImplementedError  # each engine says it
 
     async def aclose(self) -> None:
         """Let go of what is left of the body, without waiting for it.

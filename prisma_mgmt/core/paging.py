@@ -245,7 +245,7 @@ class _Walk(AsyncIterator[Page[T]]):
         return page
 
     async def _next(self) -> Fetched[T]:
-        """The page at the cursor. If there is a group, the page after it is on its way then."""
+        """Fetch the page at the cursor. If there is a group, it begins to fetch the page after that, too."""
         fetched = None if self._coming is None else await self._coming.taken()
         fetched = fetched or await self._fetch(self._cursor)
         page, _ = fetched
